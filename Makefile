@@ -1,0 +1,92 @@
+# One folder holds everything: .venv the packages, .jupyter what Jupyter writes.
+
+PYTHON ?= python3
+VENV ?= .venv
+LAB_FLAGS ?=
+
+VENV_PATH := $(if $(filter /%,$(VENV)),$(VENV),$(CURDIR)/$(VENV))
+INSTALLED := $(VENV)/.installed
+TRUSTED := .jupyter/trusted
+# Run as a file: its package imports torch, which takes seconds.
+NOTEBOOKS := $(VENV)/bin/python -P graders/notebooks.py
+
+LECTURES := $(wildcard course/*.ipynb)
+SOLUTIONS := $(wildcard solutions/*/*.ipynb)
+EXERCISES := $(wildcard exercises/*/*.ipynb)
+
+# nbgrader starts alembic by its name.
+export PATH := $(VENV_PATH)/bin:$(PATH)
+export JUPYTER_CONFIG_DIR := $(CURDIR)/.jupyter/config
+# No question about news, no look for updates, every cell attached to the page.
+export JUPYTER_CONFIG_PATH := $(CURDIR)/jupyter-config
+export JUPYTER_DATA_DIR := $(CURDIR)/.jupyter/data
+export JUPYTER_RUNTIME_DIR := $(CURDIR)/.jupyter/runtime
+export JUPYTERLAB_SETTINGS_DIR := $(CURDIR)/.jupyter/lab/settings
+export JUPYTERLAB_WORKSPACES_DIR := $(CURDIR)/.jupyter/lab/workspaces
+export IPYTHONDIR := $(CURDIR)/.jupyter/ipython
+export MPLCONFIGDIR := $(CURDIR)/.jupyter/matplotlib
+# What another environment may have set must not lead out of this folder.
+unexport JUPYTER_PATH JUPYTERLAB_DIR JUPYTER_PREFER_ENV_PATH PYTHONHOME
+
+.PHONY: help lab test setup exercises lectures format clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo 'make lab        open the course in JupyterLab (the first time sets up .venv)'
+	@echo 'make test       check everything: style, code, notebooks, pages in a browser'
+	@echo 'make exercises  generate exercises/ from solutions/'
+	@echo 'make lectures   run the lectures again and store their outputs'
+	@echo 'make format     bring code and notebooks into their normal form'
+	@echo 'make clean      remove .venv, .jupyter and what tests leave; course files stay'
+
+# An address, not a file: for a file, JupyterLab would take its folder as the root, and links from
+# course/ to exercises/ would lead nowhere. -y: Ctrl+C ends it without a question.
+lab: $(INSTALLED) $(TRUSTED)
+	@$(VENV)/bin/jupyter-lab -y --LabApp.default_url=/lab/tree/course/index.ipynb $(LAB_FLAGS)
+
+test: $(INSTALLED)
+	@$(VENV)/bin/ruff check --quiet
+	@$(VENV)/bin/ruff format --check --quiet
+	@$(VENV)/bin/python -m pytest --nbval-lax --nbval-current-env
+
+exercises: $(INSTALLED)
+	@$(NOTEBOOKS) release exercises
+
+lectures: $(INSTALLED)
+	@$(NOTEBOOKS) execute $(LECTURES)
+
+format: $(INSTALLED)
+	@$(VENV)/bin/ruff check --fix --quiet
+	@$(VENV)/bin/ruff format --quiet
+	@$(NOTEBOOKS) normalize $(LECTURES) $(SOLUTIONS)
+
+clean:
+	@rm -rf .venv .jupyter build *.egg-info .pytest_cache .ruff_cache .virtual_documents
+	@rm -rf tests/browser/artefacts
+	@find . -name __pycache__ -prune -exec rm -rf {} + -o -name .ipynb_checkpoints -prune -exec rm -rf {} +
+
+setup: $(INSTALLED)
+
+# The stamp holds where the environment was made: a moved folder, like a failed or interrupted
+# installation, is set up anew.
+MOVED := $(if $(wildcard $(INSTALLED)),$(shell test "`cat $(INSTALLED)`" = "$(VENV_PATH)" || echo moved))
+
+$(INSTALLED): pyproject.toml constraints.txt $(if $(MOVED),always)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo 'The course needs Python 3.11 or newer; name one with: make $(or $(MAKECMDGOALS),lab) PYTHON=python3.11' >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo 'This Python cannot make virtual environments; on Debian and Ubuntu: sudo apt install python3-venv' >&2; exit 1; }
+	@rm -f $@
+	@echo 'Setting up $(VENV); the first time downloads PyTorch and takes some minutes.'
+	@test -z '$(MOVED)' && $(VENV)/bin/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[course,test]'
+	@echo '$(VENV_PATH)' > $@
+
+# JupyterLab hides stored HTML in notebooks that it has not been told to trust.
+$(TRUSTED): $(INSTALLED) $(LECTURES) $(SOLUTIONS) $(EXERCISES)
+	@mkdir -p $(@D)
+	@$(NOTEBOOKS) trust $(LECTURES) $(SOLUTIONS) $(EXERCISES)
+	@touch $@
+
+.PHONY: always
+always:

@@ -1,0 +1,49 @@
+"""Finds exercises and answers by name.
+
+A day is one room: whatever stands in `graders/days/dayNN.py` as `EXERCISES` is in the table, and
+`graders/references/dayNN.py` holds the answers by name in `ANSWERS`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import pkgutil
+from functools import cache
+
+import graders.days
+from graders.answer import Answer
+from graders.exercise import Exercise, UnknownExercise
+
+
+@cache
+def days() -> dict[str, tuple[Exercise, ...]]:
+    """The exercises of every day, by the day's name ("day26"), in the order of the days."""
+    names = sorted(module.name for module in pkgutil.iter_modules(graders.days.__path__))
+    return {name: importlib.import_module(f"graders.days.{name}").EXERCISES for name in names}
+
+
+@cache
+def exercises() -> dict[str, Exercise]:
+    """All exercises by name."""
+    return {exercise.name: exercise for day in days().values() for exercise in day}
+
+
+def find(name: str) -> Exercise:
+    """The exercise of that name. Raises UnknownExercise with a sentence that suggests the nearest one."""
+    if name in exercises():
+        return exercises()[name]
+    near = difflib.get_close_matches(name, exercises(), n=1)
+    hint = f" Did you mean {near[0]}?" if near else " The exercise notebook has the names."
+    raise UnknownExercise(f"There is no exercise called {name}.{hint}")
+
+
+def day_of(name: str) -> str:
+    """The day ("day26") that an exercise belongs to."""
+    return next(day for day, found in days().items() if any(one.name == name for one in found))
+
+
+def answer_of(name: str) -> Answer:
+    """The judge's side of an exercise. Only the judge calls this."""
+    module = importlib.import_module(f"graders.references.{day_of(name)}")
+    return module.ANSWERS[name]

@@ -1,0 +1,1 @@
+"""The student's side: the exercises of each day, their cases and probes. No answers here."""

@@ -1,0 +1,341 @@
+"""Compares what a candidate did with what the reference does, and finds the mistake behind a difference.
+
+The judge sees sights (what probes saw), never the candidate itself, so the candidate may have run
+anywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+
+from graders import tolerance, wording
+from graders.answer import Answer, Mistake
+from graders.compare import Expected, Finding, compare
+from graders.exercise import Case, Draw, Exercise
+from graders.observe import ARGUMENTS, FORM, Raised, Sight, Survey, observe, widened
+from graders.verdict import Row, Score, Verdict
+
+#: Observations about the form of what was done; the values can be right without them.
+FORM_OBSERVATIONS = (ARGUMENTS, FORM)
+#: The share of a part's points where its values are right and only the form is not.
+FORM_SHARE = 0.75
+#: A mistake explains a candidate where both differ from the reference in the same way in at least this
+#: share of the cases in which either does. Below 1, because a slip can be written in several ways that
+#: part company in a corner (x.var() of one row is NaN, a loop that divides by max(N - 1, 1) is not).
+LIKENESS = 0.7
+#: After so many cases without any likeness a mistake is not looked at further.
+FIRST_LOOKS = 3
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where a case is run: the dtype of its tensors and the device they are on."""
+
+    dtype: torch.dtype
+    device: str = "cpu"
+
+    @property
+    def column(self) -> str:
+        name = str(self.dtype).removeprefix("torch.")
+        return name if self.device == "cpu" else f"{name} on {self.device}"
+
+
+def settings(device: str) -> tuple[Setting, ...]:
+    """The settings to judge in on a device: float64 where the device has it, and float32."""
+    if torch.device(device).type == "mps":
+        return (Setting(torch.float32, device),)
+    return Setting(torch.float64, device), Setting(torch.float32, device)
+
+
+def cases(exercise: Exercise, seed: int, setting: Setting) -> list[Case]:
+    """The exercise's cases from this seed; the same numbers, up to rounding, in every setting."""
+    return list(exercise.cases(Draw(seed, setting.dtype, setting.device)))
+
+
+@dataclass
+class Trial:
+    """One case in one setting, and what the candidate did in it."""
+
+    exercise: Exercise
+    answer: Answer
+    case: Case
+    setting: Setting
+    sight: Sight
+    noise: dict[str, torch.Tensor]
+
+    @cached_property
+    def wide(self) -> Case:
+        """The same case on the CPU in float64."""
+        return Case(self.case.name, widened(self.case.inputs))
+
+    @cached_property
+    def expected(self) -> dict[str, Expected]:
+        """What each observation should be, from the reference in float64."""
+        return self._expected(observe(self.exercise, self.answer.reference, self.wide).values)
+
+    def _expected(self, exact: dict[str, Any]) -> dict[str, Expected]:
+        size = tolerance.size_of(self.case)
+        device = torch.device(self.setting.device)
+        expected = {}
+        for name, value in exact.items():
+            within = None
+            if tolerance.is_real(value):
+                moved = self.noise.get(name)
+                wide = tolerance.as_tensor(value)
+                if moved is not None and moved.shape != wide.shape:
+                    moved = moved.max() if moved.numel() else None
+                dtype = self.setting.dtype if isinstance(value, torch.Tensor) else torch.float64
+                within = tolerance.allowed(dtype, size, wide, moved, self.exercise.arithmetic)
+            expected[name] = Expected(value, within, self.setting.dtype, device)
+        return expected
+
+    @cached_property
+    def findings(self) -> dict[str, Finding]:
+        """Every expected observation compared with what the candidate did."""
+        return {name: compare(self.seen(name), one) for name, one in self.expected.items()}
+
+    def seen(self, name: str) -> Any:
+        """The candidate's observation, or the exception that kept it from being made."""
+        return self.sight.values.get(name, self.sight.raised)
+
+    def wrong(self) -> Iterator[tuple[str, Finding]]:
+        return ((name, finding) for name, finding in self.findings.items() if not finding.equal)
+
+    def decided(self) -> Iterator[tuple[str, Finding]]:
+        """Wrong observations that count, leaving out those that only give context."""
+        return ((name, finding) for name, finding in self.wrong() if name not in self.exercise.context)
+
+    def alike(self, variant: Any, rounding: bool) -> dict[str, tuple[bool, bool]]:
+        """For each observation, of a mistake's variant: is it wrong itself, and is the candidate like it?"""
+        sight = observe(self.exercise, variant, self.case if rounding else self.wide)
+        result = {}
+        for name, expected in self.expected.items():
+            value = sight.values.get(name, sight.raised)
+            its = compare(value, expected if rounding else _in_float64(expected))
+            if rounding:
+                like = its.equal == self.findings[name].equal
+            elif isinstance(value, Raised):
+                like = value == self.seen(name)
+            else:
+                like = compare(self.seen(name), self._scaled(name, value)).equal
+            result[name] = (not its.equal, like)
+        return result
+
+    def _scaled(self, name: str, value: Any) -> Expected:
+        """`value` as the expected one, with the noise scaled up where the mistake blows values up."""
+        one = self._expected({name: value})[name]
+        exact = self.expected[name].value
+        if one.tolerance is None or not tolerance.is_real(exact):
+            return one
+        size = tolerance.as_tensor(exact).abs().max().clamp_min(1e-300) if _count(exact) else 1.0
+        own = tolerance.as_tensor(value).nan_to_num(posinf=0, neginf=0).abs().max() if _count(value) else 1.0
+        return Expected(one.value, one.tolerance * max(1.0, float(own / size)), one.dtype, one.device)
+
+
+def _count(value: Any) -> int:
+    return value.numel() if isinstance(value, torch.Tensor) else 1
+
+
+def _in_float64(expected: Expected) -> Expected:
+    return Expected(expected.value, expected.tolerance, torch.float64, torch.device("cpu"))
+
+
+def trials(
+    exercise: Exercise,
+    answer: Answer,
+    seen: Sequence[tuple[Setting, Case, Sight]],
+    wide_cases: Sequence[Case],
+) -> list[Trial]:
+    """Bind what was seen to the judge's side. `wide_cases`: the cases of one setting, in float64."""
+    noises = []
+    for case in wide_cases:
+        exact = observe(exercise, answer.definition, case).values
+        noises.append(tolerance.noise(exercise, answer.definition, case, exact))
+    count = len(wide_cases)
+    return [
+        Trial(exercise, answer, case, setting, sight, noises[position % count])
+        for position, (setting, case, sight) in enumerate(seen)
+    ]
+
+
+def judge(
+    exercise: Exercise,
+    answer: Answer,
+    seen: Sequence[tuple[Setting, Case, Sight]],
+    surveyed: Survey,
+    seed: int,
+) -> Verdict:
+    """The verdict on what was seen of a candidate.
+
+    seen: for each setting, each case in the order in which `cases` yields them, and the sight of it.
+    surveyed: the operators and devices that the candidate used.
+    """
+    wide_cases = [
+        Case(case.name, widened(case.inputs)) for setting, case, _ in seen if setting == seen[0][0]
+    ]
+    if all(sight.raised and sight.raised.unattempted for _, _, sight in seen):
+        return _verdict(exercise, seed, "unattempted", wording.unattempted(exercise))
+    tried = trials(exercise, answer, seen, wide_cases)
+    rows, scores = _rows(tried), _scores(exercise, tried)
+    printed = next((sight.printed for _, _, sight in seen if sight.printed), "")
+    common: dict[str, Any] = {"rows": rows, "printed": printed}
+
+    barred = sorted(surveyed.operators & exercise.barred)
+    if barred:
+        return _verdict(exercise, seed, "library", wording.library(exercise, barred), **common)
+    wrong = [(trial, name, finding) for trial in tried for name, finding in trial.decided()]
+    if not wrong:
+        if surveyed.wrong_device:
+            message = wording.wrong_device(surveyed.wrong_device)
+            scores = tuple(
+                Score(one.label, _rounded(one.max_points * FORM_SHARE), one.max_points) for one in scores
+            )
+            return _verdict(exercise, seed, "device", message, scores=scores, **common)
+        return _verdict(exercise, seed, "passed", wording.passed(tried), scores=scores, **common)
+
+    common |= {"scores": scores, "evidence": wording.evidence(wrong)}
+    diagnosis = diagnose(exercise, answer, tried)
+    if diagnosis.mistakes:
+        first = diagnosis.mistakes[0]
+        notes = [one.message for one in diagnosis.mistakes[1:]]
+        left = [one for one in wrong if one[1] in diagnosis.unexplained]
+        if left:
+            notes.append(wording.difference(exercise, tried, left)[1])
+        notes += wording.context(exercise, tried)
+        return _verdict(
+            exercise,
+            seed,
+            "mistake",
+            first.message,
+            mistake=first.key,
+            notes=tuple(notes),
+            **common,
+        )
+    outcome, message = wording.difference(exercise, tried, wrong)
+    return _verdict(exercise, seed, outcome, message, notes=tuple(wording.context(exercise, tried)), **common)
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """The known mistakes that a candidate is like, in the order of what they explain; empty if none.
+
+    unexplained: the wrong observations that none of them explains.
+    """
+
+    mistakes: tuple[Mistake, ...]
+    unexplained: frozenset[str] = frozenset()
+
+
+def diagnose(exercise: Exercise, answer: Answer, tried: Sequence[Trial]) -> Diagnosis:
+    """Look for the known mistakes that do what the candidate does.
+
+    A single mistake that explains every wrong observation is preferred; else the ones that explain
+    some of them are all named.
+    """
+    failing = {name for trial in tried for name, _ in trial.decided()}
+    partial: dict[str, tuple[float, Mistake]] = {}
+    best: tuple[float, Mistake] | None = None
+    for one in answer.mistakes:
+        for variant in one.variants:
+            likeness = _likeness(tried, variant, one.rounding, failing)
+            explained = {name for name, share in likeness.items() if share >= LIKENESS}
+            if failing <= explained:
+                total = sum(likeness[name] for name in failing)
+                if best is None or total > best[0]:
+                    best = (total, one)
+            else:
+                for name in explained & failing:
+                    if name not in partial or likeness[name] > partial[name][0]:
+                        partial[name] = (likeness[name], one)
+    if best:
+        return Diagnosis((best[1],))
+    found: dict[str, Mistake] = {}
+    for trial in tried:
+        for name, _ in trial.decided():
+            if name in partial:
+                found.setdefault(partial[name][1].key, partial[name][1])
+    return Diagnosis(tuple(found.values()), frozenset(failing - partial.keys()))
+
+
+def _likeness(
+    tried: Sequence[Trial], variant: Any, rounding: bool, failing: set[str]
+) -> dict[str, float]:
+    """For each observation: in which share of the cases that matter the candidate is like the variant.
+
+    Cases matter where the candidate is wrong or the variant is. The ones where the candidate is wrong
+    come first, and a variant that is unlike it in FIRST_LOOKS of them is given up.
+    """
+    order = sorted(tried, key=lambda trial: not any(True for _ in trial.decided()))
+    hits = dict.fromkeys(failing, 0)
+    misses = dict.fromkeys(failing, 0)
+    for trial in order:
+        alike = trial.alike(variant, rounding)
+        for name in failing & alike.keys():
+            wrong_itself, like = alike[name]
+            wrong = not trial.findings[name].equal
+            if wrong and like and wrong_itself:
+                hits[name] += 1
+            elif wrong or wrong_itself:
+                misses[name] += 1
+        if not any(hits.values()) and sum(misses.values()) >= FIRST_LOOKS * len(failing):
+            break
+    return {
+        name: hits[name] / (hits[name] + misses[name]) if hits[name] else 0.0 for name in failing
+    }
+
+
+def _rows(tried: Sequence[Trial]) -> tuple[Row, ...]:
+    marks: dict[str, dict[str, bool]] = {}
+    for trial in tried:
+        right = not any(True for _ in trial.decided())
+        marks.setdefault(trial.case.name, {})[trial.setting.column] = right
+    return tuple(Row(case, columns) for case, columns in marks.items())
+
+
+def _scores(exercise: Exercise, tried: Sequence[Trial]) -> tuple[Score, ...]:
+    """The points of every part: all, three quarters where only the form is wrong, or none."""
+    form_broken = any(name in FORM_OBSERVATIONS for trial in tried for name, _ in trial.decided())
+    scores = []
+    for part in exercise.parts:
+        findings = [
+            finding
+            for trial in tried
+            for name, finding in trial.findings.items()
+            if part.covers(name)
+            and name not in FORM_OBSERVATIONS
+            and name not in exercise.context
+        ]
+        if not all(finding.right for finding in findings):
+            points = 0.0
+        elif form_broken or not all(finding.equal for finding in findings):
+            points = _rounded(part.points * FORM_SHARE)
+        else:
+            points = float(part.points)
+        scores.append(Score(part.label, points, part.points))
+    return tuple(scores)
+
+
+def _rounded(points: float) -> float:
+    """Down to a quarter of a point."""
+    return int(points * 4) / 4
+
+
+def _verdict(exercise: Exercise, seed: int, outcome: str, message: str, **details: Any) -> Verdict:
+    scores: tuple[Score, ...] = details.pop("scores", ())
+    if not scores:
+        scores = tuple(Score(part.label, 0.0, part.points) for part in exercise.parts)
+    return Verdict(
+        exercise=exercise.name,
+        points=sum(score.points for score in scores),
+        max_points=exercise.points,
+        outcome=outcome,
+        message=message,
+        scores=scores,
+        seed=seed,
+        **details,
+    )

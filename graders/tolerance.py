@@ -1,0 +1,116 @@
+"""How far a correct implementation may be from the exact value: the one rule, for every exercise.
+
+A result in floating point is accepted where
+
+    |result - exact|  <=  SAFETY * sqrt(n) * eps(dtype) * (noise + |exact|)
+
+`noise` is measured, not guessed: the written-out definition runs in float64 while the result of every
+operation in it is changed by a tiny relative amount of random sign (Monte Carlo arithmetic, Parker
+1997), and the change at the end is divided by that amount. So it is large where the case is badly
+conditioned (a feature at an offset of 1e4) and small where it is not. n is the number of elements of
+the largest input; rounding errors of different sign grow with sqrt(n), not with n (Higham and Mary,
+"A new approach to probabilistic rounding error analysis", SIAM J. Sci. Comput. 41, 2019).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from graders.exercise import Candidate, Case, Exercise
+from graders.observe import observe, tensors
+
+SAFETY = 8.0
+#: The relative size of the perturbations: far above float64's rounding, far below where results bend.
+PERTURBATION = 2.0**-26
+SAMPLES = 3
+
+
+class _Perturbed(TorchDispatchMode):
+    """Changes every newly computed floating-point value by PERTURBATION, up or down at random."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        returns = func._schema.returns
+        if len(returns) == 1:
+            return self._perturb(result, returns[0].alias_info)
+        if isinstance(result, tuple):
+            return tuple(
+                self._perturb(item, form.alias_info)
+                for item, form in zip(result, returns, strict=True)
+            )
+        return result
+
+    def _perturb(self, value: Any, alias: Any) -> Any:
+        if not isinstance(value, torch.Tensor) or not value.is_floating_point():
+            return value
+        if alias is not None and not alias.is_write:  # a view: the values were perturbed when made
+            return value
+        up_or_down = torch.rand(value.shape, generator=self.generator, dtype=torch.float64)
+        factor = 1 + PERTURBATION * (up_or_down - 0.5).sign()
+        return value * factor if alias is None else value.mul_(factor)
+
+
+def noise(exercise: Exercise, definition: Candidate, case: Case, exact: dict[str, Any]) -> dict[str, Any]:
+    """For each floating-point observation: how much it moves for each unit of relative rounding.
+
+    case: its inputs in float64. exact: the undisturbed observations. The largest movement over the
+    samples and along the first axis is taken, so that one lucky draw does not make an element strict.
+    """
+    moves: dict[str, torch.Tensor] = {}
+    for sample in range(SAMPLES):
+        with _Perturbed(sample):
+            seen = observe(exercise, definition, case).values
+        for name, value in exact.items():
+            other = seen.get(name)
+            if not is_real(value) or not is_real(other):
+                continue
+            value, other = as_tensor(value), as_tensor(other)
+            if value.shape != other.shape:
+                continue
+            move = (other - value).abs() / PERTURBATION
+            if move.dim() > 1:
+                move = move.amax(0, keepdim=True).expand_as(value)
+            moves[name] = torch.maximum(moves[name], move) if name in moves else move
+    return moves
+
+
+def allowed(
+    dtype: torch.dtype, size: int, exact: torch.Tensor, moved: torch.Tensor | None, arithmetic: torch.dtype | None
+) -> torch.Tensor:
+    """The largest accepted |result - exact|, elementwise, in float64.
+
+    dtype: of the result. size: elements of the largest input. arithmetic: where the exercise fixes the
+    dtype of the computation, rounding happens in that one and only the result is rounded to `dtype`.
+    """
+    scale = exact.abs() + (0 if moved is None else moved)
+    growth = SAFETY * math.sqrt(max(size, 1))
+    if arithmetic is None:
+        return growth * torch.finfo(dtype).eps * scale
+    return growth * torch.finfo(arithmetic).eps * scale + torch.finfo(dtype).eps * exact.abs()
+
+
+def size_of(case: Case) -> int:
+    """Elements of the largest tensor among the inputs; 1 where there is none."""
+    return max((tensor.numel() for _, tensor in tensors(case.inputs)), default=1)
+
+
+def is_real(value: Any) -> bool:
+    """Whether a value is compared within a tolerance: a float or a floating-point tensor."""
+    if isinstance(value, torch.Tensor):
+        return value.is_floating_point()
+    return isinstance(value, float)
+
+
+def as_tensor(value: Any) -> torch.Tensor:
+    """A floating-point value as a float64 tensor on the CPU."""
+    return torch.as_tensor(value).detach().to("cpu", torch.float64)

@@ -1,0 +1,159 @@
+"""Every exercise: what is right is accepted, every known mistake is rejected and named."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import graders
+from graders import catalogue
+from graders.compare import compare
+from graders.exercise import Case
+from graders.judge import Setting, cases, settings, trials
+from graders.observe import observe, widened
+from tests import alternatives
+
+EXERCISES = list(catalogue.exercises())
+MISTAKES = [
+    pytest.param(name, one.key, variant, id=f"{name}-{one.key}-{position}")
+    for name in EXERCISES
+    for one in catalogue.answer_of(name).mistakes
+    for position, variant in enumerate(one.variants)
+]
+SEEDS = (0, 1, 2)
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_reference_and_definition_agree(name: str) -> None:
+    """PyTorch's operator is what we teach: the definition that mistakes come from equals it."""
+    exercise, answer = catalogue.find(name), catalogue.answer_of(name)
+    seen = []
+    for setting in settings("cpu"):
+        for case in cases(exercise, 7, setting):
+            seen.append((setting, case, observe(exercise, answer.reference, case)))
+    wide = [Case(case.name, widened(case.inputs)) for setting, case, _ in seen if setting == seen[0][0]]
+    for trial in trials(exercise, answer, seen, wide):
+        assert trial.sight.raised is None
+        definition = observe(exercise, answer.definition, trial.wide)
+        for observation, expected in trial.expected.items():
+            if expected.tolerance is None or not isinstance(expected.value, torch.Tensor):
+                continue
+            exact = type(expected)(expected.value, expected.tolerance, torch.float64, expected.device)
+            assert compare(definition.values[observation], exact).equal, (trial.case.name, observation)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("name", EXERCISES)
+def test_definition_passes(name: str, seed: int) -> None:
+    verdict = graders.evaluate(name, catalogue.answer_of(name).definition, seed=seed)
+    assert verdict.passed, str(verdict)
+    assert verdict.points == verdict.max_points == catalogue.find(name).points
+
+
+@pytest.mark.parametrize("name,key,variant", MISTAKES)
+def test_mistake_is_rejected_and_named(name: str, key: str, variant: object) -> None:
+    for seed in SEEDS:
+        verdict = graders.evaluate(name, variant, seed=seed)
+        assert not verdict.passed
+        assert verdict.points < verdict.max_points
+        assert verdict.mistake == key, f"seed {seed}: {verdict}"
+
+
+@pytest.mark.parametrize("name,candidate", alternatives.right(), ids=alternatives.label)
+def test_other_right_implementations_pass(name: str, candidate: object) -> None:
+    for seed in SEEDS:
+        verdict = graders.evaluate(name, candidate, seed=seed)
+        assert verdict.passed, str(verdict)
+
+
+@pytest.mark.parametrize("name,candidate", alternatives.wrong(), ids=alternatives.label)
+def test_other_wrong_implementations_fail(name: str, candidate: object) -> None:
+    for seed in SEEDS:
+        verdict = graders.evaluate(name, candidate, seed=seed)
+        assert not verdict.passed
+        assert verdict.points < verdict.max_points
+        assert verdict.message
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_pieces_of_an_exercise_are_all_there(name: str) -> None:
+    exercise, answer = catalogue.find(name), catalogue.answer_of(name)
+    assert 2 <= exercise.points <= 5
+    assert name in exercise.signature
+    assert exercise.candidates[-1] == name
+    assert len(answer.mistakes) >= 2, f"{name} needs mistakes"
+    keys = [one.key for one in answer.mistakes]
+    assert len(keys) == len(set(keys)), f"a key of {name} stands twice"
+    for one in answer.mistakes:
+        assert one.variants, f"{name}: {one.key} has no variant"
+        assert len(one.message.split()) >= 8, f"{name}: {one.key} explains too little"
+    assert sum(found == name for found, _ in alternatives.right()) >= 3, f"{name} needs alternatives"
+    assert any(found == name for found, _ in alternatives.wrong()), f"{name} needs wrong alternatives"
+    labels = [case.name for case in cases(exercise, 0, Setting(torch.float64))]
+    assert len(labels) == len(set(labels)), "a case's name stands twice"
+
+
+def test_both_sides_hold_the_same_exercises() -> None:
+    package = Path(graders.__file__).parent
+    for day, exercises in catalogue.days().items():
+        assert (package / "references" / f"{day}.py").exists(), f"graders/references/{day}.py is missing"
+        module = sys.modules.get(f"graders.references.{day}") or __import__(
+            f"graders.references.{day}", fromlist=["ANSWERS"]
+        )
+        assert set(module.ANSWERS) == {one.name for one in exercises}, day
+
+
+def test_same_seed_same_verdict_and_fresh_inputs_without_one() -> None:
+    candidate = dict(alternatives.wrong())["batch_norm_forward"]
+    first, second = (graders.evaluate("batch_norm_forward", candidate, seed=3) for _ in range(2))
+    assert first == second
+    seeds = {graders.evaluate("batch_norm_forward", candidate).seed for _ in range(3)}
+    assert len(seeds) == 3
+
+
+def test_students_side_never_imports_the_judges() -> None:
+    """The wall: whatever runs a student's code can do without references and without what uses them."""
+    package = Path(graders.__file__).parent
+    students = [*(package / "days").glob("*.py")]
+    students += [package / f"{name}.py" for name in ("exercise", "observe", "probes", "recorder")]
+    judges = ("references", "answer", "judge", "tolerance", "compare", "wording", "catalogue", "checking")
+    for path in students:
+        for node in ast.walk(ast.parse(path.read_text())):
+            names: list[str] = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [f"{node.module}.{alias.name}" for alias in node.names]
+            for name in names:
+                assert not any(part in judges for part in name.split(".")), f"{path.name} imports {name}"
+
+
+def test_importing_the_judge_brings_no_jupyter_package() -> None:
+    code = (
+        "import sys, graders; from graders import catalogue; [catalogue.answer_of(n) for n in catalogue.exercises()];"
+        "bad = {'IPython','ipykernel','nbformat','nbconvert','nbclient','jupyter_core','traitlets','ipywidgets',"
+        "'matplotlib','nbgrader','pandas','sklearn'} & set(sys.modules); print(sorted(bad))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+    assert result.stderr == ""
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", EXERCISES)
+def test_on_a_gpu(name: str) -> None:
+    """The whole table on CUDA: the definition and the alternatives pass, the mistakes are named."""
+    answer = catalogue.answer_of(name)
+    right = [answer.definition, *(one for found, one in alternatives.right() if found == name)]
+    for candidate in right:
+        verdict = graders.evaluate(name, candidate, device="cuda", seed=0)
+        assert verdict.passed, str(verdict)
+    for one in answer.mistakes:
+        for variant in one.variants:
+            verdict = graders.evaluate(name, variant, device="cuda", seed=0)
+            assert verdict.mistake == one.key, str(verdict)
