@@ -32,7 +32,10 @@ SLOW = {"BatchNormFunction"}
 
 
 def count(
-    candidates: Iterable[tuple[str, Any]], seeds: int, good: Callable[[str, Verdict], bool], on: str = "cpu"
+    candidates: Iterable[tuple[str, Any]],
+    seeds: int,
+    good: Callable[[str, Verdict], bool],
+    on: str = "cpu",
 ) -> tuple[int, int, list[str]]:
     """(how many verdicts are good, how many there are, the names of those that are not)."""
     right, total, bad = 0, 0, []
@@ -92,7 +95,10 @@ def main() -> int:
 
     for device in devices():
         right, total, bad = count(
-            solutions.candidates("solutions"), options.seeds, lambda name, verdict: verdict.passed, device
+            solutions.candidates("solutions"),
+            options.seeds,
+            lambda name, verdict: verdict.passed,
+            device,
         )
         table.append((f"solutions with full points, {device}", f"{right} of {total}", "all"))
         failures += bad
@@ -117,7 +123,9 @@ def main() -> int:
     )
     table.append(("correct alternatives accepted", f"{right} of {total}", "all"))
     failures += bad
-    right, total, bad = count(alternatives.wrong(), options.seeds, lambda name, verdict: not verdict.passed)
+    right, total, bad = count(
+        alternatives.wrong(), options.seeds, lambda name, verdict: not verdict.passed
+    )
     table.append(("wrong ones on no list rejected", f"{right} of {total}", "all"))
     failures += bad
 
@@ -129,11 +137,17 @@ def main() -> int:
     table.append(("with gradcheck, slowest", f"{max(slow) * 1e3:.0f} ms", "< 400 ms"))
     torch_time, own_time = import_times()
     table.append(
-        (f"import graders after torch ({torch_time * 1e3:.0f} ms)", f"{own_time * 1e3:.0f} ms", "< 50 ms")
+        (
+            f"import graders after torch ({torch_time * 1e3:.0f} ms)",
+            f"{own_time * 1e3:.0f} ms",
+            "< 50 ms",
+        )
     )
 
     width = max(len(row[0]) for row in table)
-    print(f"torch {torch.__version__}, {len(catalogue.exercises())} exercises, {len(mistakes())} mistakes")
+    print(
+        f"torch {torch.__version__}, {len(catalogue.exercises())} exercises, {len(mistakes())} mistakes"
+    )
     print(f"{'what':<{width}}  {'reached':>14}  asked for")
     for what, reached, asked in table:
         print(f"{what:<{width}}  {reached:>14}  {asked}")

@@ -14,7 +14,9 @@ from graders.observe import describe, observe, survey
 from graders.verdict import Verdict
 
 
-def evaluate(name: str, candidate: Candidate, *, device: str = "cpu", seed: int | None = None) -> Verdict:
+def evaluate(
+    name: str, candidate: Candidate, *, device: str = "cpu", seed: int | None = None
+) -> Verdict:
     """Judge a candidate for the exercise `name` on one device.
 
     candidate: a function or class; a tuple of them where the exercise takes several
@@ -56,7 +58,9 @@ def devices() -> tuple[str, ...]:
 def _meant(candidates: tuple[Any, ...]) -> Exercise:
     """The exercise that a call of `check` is about. Raises UnknownExercise with a sentence."""
     if not candidates:
-        raise UnknownExercise("check needs the function or class to check, such as check(batch_norm_forward).")
+        raise UnknownExercise(
+            "check needs the function or class to check, such as check(batch_norm_forward)."
+        )
     name = getattr(candidates[-1], "__name__", None)
     if not callable(candidates[-1]) or name is None:
         raise UnknownExercise(
@@ -80,7 +84,9 @@ def _evaluate(
         for case in cases(exercise, seed, setting)
     ]
     first = cases(exercise, seed, Setting(torch.float64))[0]
-    return judge(exercise, catalogue.answer_of(exercise.name), seen, survey(exercise, candidate, first), seed)
+    return judge(
+        exercise, catalogue.answer_of(exercise.name), seen, survey(exercise, candidate, first), seed
+    )
 
 
 def _require_callables(exercise: Exercise, candidate: Candidate) -> None:
@@ -89,4 +95,6 @@ def _require_callables(exercise: Exercise, candidate: Candidate) -> None:
         raise TypeError(f"{exercise.name} is checked with {exercise.call}.")
     for part in parts:
         if not callable(part):
-            raise TypeError(f"{exercise.name} takes functions or classes, and this is {describe(part)}.")
+            raise TypeError(
+                f"{exercise.name} takes functions or classes, and this is {describe(part)}."
+            )

@@ -127,7 +127,11 @@ def _right_in_another_shape(got: torch.Tensor, expected: Expected) -> bool:
         repeated = torch.broadcast_shapes(value.shape, want.shape) == value.shape
     except RuntimeError:
         return False
-    return repeated and value.numel() > 0 and _within(value, want.expand_as(value), _expanded(tolerance, value))
+    return (
+        repeated
+        and value.numel() > 0
+        and _within(value, want.expand_as(value), _expanded(tolerance, value))
+    )
 
 
 def _expanded(tolerance: torch.Tensor | None, value: torch.Tensor) -> torch.Tensor | None:
@@ -142,7 +146,9 @@ def _first(mask: torch.Tensor) -> tuple[int, ...]:
     return tuple(int(i) for i in mask.nonzero()[0])
 
 
-def _worst(value: torch.Tensor, exact: torch.Tensor, tolerance: torch.Tensor | None) -> tuple[int, ...]:
+def _worst(
+    value: torch.Tensor, exact: torch.Tensor, tolerance: torch.Tensor | None
+) -> tuple[int, ...]:
     """The index of the element that is furthest out, in units of what is allowed there."""
     excess = (value - exact).abs()
     if tolerance is not None:

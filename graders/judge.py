@@ -108,7 +108,9 @@ class Trial:
 
     def decided(self) -> Iterator[tuple[str, Finding]]:
         """Wrong observations that count, leaving out those that only give context."""
-        return ((name, finding) for name, finding in self.wrong() if name not in self.exercise.context)
+        return (
+            (name, finding) for name, finding in self.wrong() if name not in self.exercise.context
+        )
 
     def alike(self, variant: Any, rounding: bool) -> dict[str, tuple[bool, bool]]:
         """For each observation, of a mistake's variant: is it wrong itself, and is the candidate like it?"""
@@ -133,8 +135,14 @@ class Trial:
         if one.tolerance is None or not tolerance.is_real(exact):
             return one
         size = tolerance.as_tensor(exact).abs().max().clamp_min(1e-300) if _count(exact) else 1.0
-        own = tolerance.as_tensor(value).nan_to_num(posinf=0, neginf=0).abs().max() if _count(value) else 1.0
-        return Expected(one.value, one.tolerance * max(1.0, float(own / size)), one.dtype, one.device)
+        own = (
+            tolerance.as_tensor(value).nan_to_num(posinf=0, neginf=0).abs().max()
+            if _count(value)
+            else 1.0
+        )
+        return Expected(
+            one.value, one.tolerance * max(1.0, float(own / size)), one.dtype, one.device
+        )
 
 
 def _count(value: Any) -> int:
@@ -193,7 +201,8 @@ def judge(
         if surveyed.wrong_device:
             message = wording.wrong_device(surveyed.wrong_device)
             scores = tuple(
-                Score(one.label, _rounded(one.max_points * FORM_SHARE), one.max_points) for one in scores
+                Score(one.label, _rounded(one.max_points * FORM_SHARE), one.max_points)
+                for one in scores
             )
             return _verdict(exercise, seed, "device", message, scores=scores, **common)
         return _verdict(exercise, seed, "passed", wording.passed(tried), scores=scores, **common)
@@ -217,7 +226,9 @@ def judge(
             **common,
         )
     outcome, message = wording.difference(exercise, tried, wrong)
-    return _verdict(exercise, seed, outcome, message, notes=tuple(wording.context(exercise, tried)), **common)
+    return _verdict(
+        exercise, seed, outcome, message, notes=tuple(wording.context(exercise, tried)), **common
+    )
 
 
 @dataclass(frozen=True)
@@ -306,9 +317,7 @@ def _scores(exercise: Exercise, tried: Sequence[Trial]) -> tuple[Score, ...]:
             finding
             for trial in tried
             for name, finding in trial.findings.items()
-            if part.covers(name)
-            and name not in FORM_OBSERVATIONS
-            and name not in exercise.context
+            if part.covers(name) and name not in FORM_OBSERVATIONS and name not in exercise.context
         ]
         if not all(finding.right for finding in findings):
             points = 0.0

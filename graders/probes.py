@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
+from torch import nn
 
 from graders.exercise import Candidate, Inputs, Probe
 from graders.observe import FORM, describe, unpacked
+from graders.recorder import paused
 
 
 def call(*results: str) -> Probe:
@@ -43,3 +45,40 @@ def first_of_pair(result: Any, names: tuple[str, str]) -> Iterator[tuple[str, An
     else:
         yield names[0], unpacked(result, names)[0]
         yield FORM, None
+
+
+def error_of(action: Callable[[], Any]) -> str:
+    """The name of the exception that an action ends with, or "no error".
+
+    NotImplementedError passes: an exercise that is not written yet is no answer.
+    """
+    try:
+        action()
+    except NotImplementedError:
+        raise
+    except Exception as error:
+        return type(error).__name__
+    return "no error"
+
+
+def filled(model: nn.Module, seed: int, like: torch.Tensor) -> nn.Module:
+    """The model with weights, biases and running statistics drawn from a seed, in the dtype and on the device of `like`.
+
+    Drawn in float64, so that the float32 model is the float64 one rounded. Scales of normalization
+    layers are far from 0 and 1, running variances positive, integer buffers untouched.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad(), paused():
+        model.to(like.dtype)
+        for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+            if not tensor.is_floating_point():
+                continue
+            values = torch.randn(tensor.shape, generator=generator, dtype=torch.float64)
+            if name.endswith("running_var"):
+                values = values.square() + 0.5
+            elif tensor.dim() == 1 and name.endswith("weight"):
+                values = 1.5 + 0.5 * values.tanh()
+            elif tensor.dim() > 1:
+                values = values / tensor[0].numel() ** 0.5
+            tensor.copy_(values)
+        return model.to(like.device)

@@ -1,21 +1,40 @@
-"""Writes down which operators run, however they were reached.
+"""Writes down which library operators a candidate uses, however they are reached.
 
-Two views are needed. The function view sees what Python calls, composites such as `F.rms_norm`
+Three views are needed. The function view sees what Python calls, composites such as `F.rms_norm`
 included, through any alias, `getattr` or `torch.ops`. The dispatcher's view sees what arrives in the
-kernels, also from TorchScript.
+kernels, also from TorchScript. The view of the source sees what is written but was not run this time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import ExitStack
+import dis
+import types
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+LAYER = "torch.nn normalization layer"
+OPTIMIZER = "torch.optim optimizer"
 _AUTOGRAD = {torch.autograd.grad: "autograd.grad", torch.Tensor.backward: "autograd.backward"}
+_LAYER_MODULES = tuple(
+    f"torch.nn.modules.{name}" for name in ("batchnorm", "normalization", "instancenorm", "dropout")
+)
+_paused = 0
+
+
+@contextmanager
+def paused() -> Iterator[None]:
+    """What runs inside is a probe's own work and is not recorded."""
+    global _paused
+    _paused += 1
+    try:
+        yield
+    finally:
+        _paused -= 1
 
 
 class Recorder:
@@ -33,6 +52,7 @@ class Recorder:
     def __enter__(self) -> Recorder:
         self._stack.enter_context(_FunctionView(self))
         self._stack.enter_context(_DispatcherView(self))
+        self._stack.enter_context(_optimizers_noted(self))
         return self
 
     def __exit__(self, *details: object) -> None:
@@ -47,8 +67,9 @@ class _FunctionView(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None
     ) -> Any:
-        name = _AUTOGRAD.get(func) or getattr(func, "__name__", "").split(".")[0].lstrip("_")
-        self.recorder.operators.add(name)
+        if not _paused:
+            name = _AUTOGRAD.get(func) or getattr(func, "__name__", "").split(".")[0].lstrip("_")
+            self.recorder.operators.add(name)
         return func(*args, **(kwargs or {}))
 
 
@@ -61,6 +82,8 @@ class _DispatcherView(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))
+        if _paused:
+            return result
         name = func._schema.name.split("::")[-1].lstrip("_")
         self.recorder.operators.add(name)
         if (
@@ -72,3 +95,90 @@ class _DispatcherView(TorchDispatchMode):
         ):
             self.recorder.made_on_cpu = "tensor" if name == "lift_fresh" else name
         return result
+
+
+@contextmanager
+def _optimizers_noted(recorder: Recorder) -> Iterator[None]:
+    """An optimizer is no operator: its making is seen at the constructor."""
+    original = torch.optim.Optimizer.__init__
+
+    def noting(self: Any, *args: Any, **kwargs: Any) -> None:
+        if not _paused:
+            recorder.operators.add(OPTIMIZER)
+        original(self, *args, **kwargs)
+
+    torch.optim.Optimizer.__init__ = noting  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        torch.optim.Optimizer.__init__ = original  # type: ignore[method-assign]
+
+
+def written(candidate: Any) -> set[str]:
+    """Library operators that the source of a candidate names, by following `F.batch_norm` to what it is.
+
+    Names that lead to the student's own functions are nothing; a name made up at run time is left to
+    the views of what runs.
+    """
+    found: set[str] = set()
+    for function in _functions(candidate):
+        for thing in _globals_used(function.__code__, function.__globals__):
+            module = getattr(thing, "__module__", None) or ""
+            name = getattr(thing, "__name__", "").split(".")[0].lstrip("_")
+            if isinstance(thing, type) and module.startswith(_LAYER_MODULES):
+                found.add(LAYER)
+            elif isinstance(thing, type) and module.startswith("torch.optim"):
+                found.add(OPTIMIZER)
+            elif thing in _known_autograd():
+                found.add(_AUTOGRAD[thing])
+            elif module.startswith("torch") or isinstance(thing, types.BuiltinFunctionType):
+                found.add(name)
+    return found
+
+
+def inherited(candidate: Any) -> set[str]:
+    """Library classes that are the answer and that a candidate class is built on."""
+    found = set()
+    for part in candidate if isinstance(candidate, tuple) else (candidate,):
+        for base in getattr(part, "__mro__", ())[1:]:
+            if base.__module__.startswith(_LAYER_MODULES):
+                found.add(LAYER)
+            elif base.__module__.startswith("torch.optim"):
+                found.add(OPTIMIZER)
+    return found
+
+
+def _known_autograd() -> tuple[Any, ...]:
+    return tuple(_AUTOGRAD)
+
+
+def _functions(candidate: Any) -> Iterator[types.FunctionType]:
+    """The Python functions a candidate consists of, methods included."""
+    for part in candidate if isinstance(candidate, tuple) else (candidate,):
+        if isinstance(part, types.FunctionType):
+            yield part
+        elif isinstance(part, type):
+            for member in vars(part).values():
+                member = getattr(member, "__func__", member)
+                if isinstance(member, types.FunctionType):
+                    yield member
+
+
+def _globals_used(code: types.CodeType, names: dict[str, Any]) -> Iterator[Any]:
+    """The objects that dotted names in this code lead to: global, then attribute after attribute."""
+    nothing = object()
+    current: Any = nothing
+    for step in dis.get_instructions(code):
+        if step.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+            current = names.get(step.argval, nothing)
+        elif step.opname in ("LOAD_ATTR", "LOAD_METHOD") and isinstance(
+            current, types.ModuleType | type
+        ):
+            current = getattr(current, step.argval, nothing)
+        elif step.opname != "CACHE":
+            current = nothing
+        if current is not nothing and not isinstance(current, types.ModuleType):
+            yield current
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _globals_used(constant, names)

@@ -48,8 +48,11 @@ def as_html(verdict: Verdict) -> str:
         )
         body.append(f"<table><tr><th>part</th><th>points</th></tr>{rows}</table>")
     if verdict.rows:
-        opened = "" if verdict.passed else " open"
-        body.append(f"<details{opened}><summary>The cases</summary>{_cases_html(verdict)}</details>")
+        marks = {mark for row in verdict.rows for mark in row.marks.values()}
+        opened = " open" if len(marks) > 1 else ""
+        body.append(
+            f"<details{opened}><summary>The cases</summary>{_cases_html(verdict)}</details>"
+        )
     if verdict.printed and not verdict.passed:
         body.append(
             f"<details><summary>What your code printed</summary><pre>{escape(verdict.printed)}</pre></details>"
@@ -106,7 +109,7 @@ def _grid_html(grid: list[list[str]], wrong: list[list[bool]]) -> str:
         cells = ""
         for j, cell in enumerate(row):
             off = i < len(wrong) and j < len(wrong[i]) and wrong[i][j]
-            cells += f'<td{" class=off" if off else ""}>{escape(cell)}</td>'
+            cells += f"<td{' class=off' if off else ''}>{escape(cell)}</td>"
         rows += f"<tr>{cells}</tr>"
     return f'<table class="grid">{rows}</table>'
 
@@ -131,7 +134,10 @@ def as_text(verdict: Verdict) -> str:
     if len(verdict.scores) > 1 and not verdict.passed:
         width = max(len(one.label) for one in verdict.scores)
         lines.append("")
-        lines += [f"  {one.label:<{width}}  {number(one.points)} of {one.max_points}" for one in verdict.scores]
+        lines += [
+            f"  {one.label:<{width}}  {number(one.points)} of {one.max_points}"
+            for one in verdict.scores
+        ]
     if verdict.rows:
         lines += ["", *_cases_text(verdict)]
     if verdict.printed and not verdict.passed:
@@ -158,8 +164,13 @@ def _grid_text(evidence: Evidence) -> list[str]:
         lines = [f"  {title}:"]
         for i, row in enumerate(grid):
             marks = wrong[i] if i < len(wrong) else [False] * len(row)
-            cells = (f"{cell:>{width}}{'*' if mark else ' '}" for cell, mark in zip(row, marks, strict=False))
+            cells = (
+                f"{cell:>{width}}{'*' if mark else ' '}"
+                for cell, mark in zip(row, marks, strict=False)
+            )
             lines.append("    " + " ".join(cells).rstrip())
         return lines
 
-    return block("yours", evidence.got_grid, evidence.wrong) + block("expected", evidence.want_grid, [])
+    return block("yours", evidence.got_grid, evidence.wrong) + block(
+        "expected", evidence.want_grid, []
+    )

@@ -60,7 +60,9 @@ class _Perturbed(TorchDispatchMode):
         return value * factor if alias is None else value.mul_(factor)
 
 
-def noise(exercise: Exercise, definition: Candidate, case: Case, exact: dict[str, Any]) -> dict[str, Any]:
+def noise(
+    exercise: Exercise, definition: Candidate, case: Case, exact: dict[str, Any]
+) -> dict[str, Any]:
     """For each floating-point observation: how much it moves for each unit of relative rounding.
 
     case: its inputs in float64. exact: the undisturbed observations. The largest movement over the
@@ -85,7 +87,11 @@ def noise(exercise: Exercise, definition: Candidate, case: Case, exact: dict[str
 
 
 def allowed(
-    dtype: torch.dtype, size: int, exact: torch.Tensor, moved: torch.Tensor | None, arithmetic: torch.dtype | None
+    dtype: torch.dtype,
+    size: int,
+    exact: torch.Tensor,
+    moved: torch.Tensor | None,
+    arithmetic: torch.dtype | None,
 ) -> torch.Tensor:
     """The largest accepted |result - exact|, elementwise, in float64.
 

@@ -97,9 +97,16 @@ def _raised(exercise: Exercise, raised: Sequence[Trial], everywhere: bool) -> tu
             f"{exercise.name} still reaches a line that raises NotImplementedError in the case «{trial.case.name}»."
         )
     if error.type == "TypeError" and "argument" in error.text and error.code is None:
-        return "raised", f"It is called as {exercise.signature}, and that fails: {_trimmed(error.text)}"
-    where = f" Line {error.line}: {error.code}" if error.line and error.code else ""
-    case = "in every case" if everywhere else f"in the case «{trial.case.name}» ({trial.setting.column})"
+        return (
+            "raised",
+            f"It is called as {exercise.signature}, and that fails: {_trimmed(error.text)}",
+        )
+    where = f" Line {error.line}: `{error.code}`" if error.line and error.code else ""
+    case = (
+        "in every case"
+        if everywhere
+        else f"in the case «{trial.case.name}» ({trial.setting.column})"
+    )
     return "raised", f"Your code stops {case} with {error.type}: {_trimmed(error.text)}{where}"
 
 
@@ -136,14 +143,23 @@ def _sentence(
         return f"{where} in the case «{case}», where it should be {want_text}."
     if all(one[0].setting.dtype != torch.float64 for one in values):
         return f"Right in float64, but in float32 digits are lost in the case «{case}»: {where}, and should be {want_text}."
-    only = " It is the only case that differs." if len({one[0].case.name for one in values}) == 1 else ""
+    only = (
+        " It is the only case that differs."
+        if len({one[0].case.name for one in values}) == 1
+        else ""
+    )
     return f"{where} and should be {want_text}, in the case «{case}».{only}{_pattern(trial, name, finding)}"
 
 
 def _pattern(trial: Trial, name: str, finding: Finding) -> str:
     """A sentence where all values of an array are off in one way: by one factor, or by one amount."""
     got, want, allowed = finding.got, finding.want, trial.expected[name].tolerance
-    if not isinstance(want, torch.Tensor) or not isinstance(got, torch.Tensor) or want.numel() < 2 or allowed is None:
+    if (
+        not isinstance(want, torch.Tensor)
+        or not isinstance(got, torch.Tensor)
+        or want.numel() < 2
+        or allowed is None
+    ):
         return ""
     got, want = got.cpu().double(), want.cpu().double()
     factor = float((got * want).sum() / (want * want).sum())
@@ -156,11 +172,18 @@ def _pattern(trial: Trial, name: str, finding: Finding) -> str:
 
 
 def evidence(wrong: Sequence[tuple[Trial, str, Finding]]) -> Evidence | None:
-    """The first place where a value differs, with both arrays as far as they fit."""
-    shown = [one for one in wrong if one[2].kind in ("values", "nan", "shape") and one[1] not in (FORM, ARGUMENTS)]
+    """The place where a value differs most tellingly, with both arrays as far as they fit."""
+    shown = [
+        one
+        for one in wrong
+        if one[2].kind in ("values", "nan", "shape") and one[1] not in (FORM, ARGUMENTS)
+    ]
     if not shown:
         return None
-    trial, name, finding = shown[0]
+    sizes = [_distance(finding) for _, _, finding in shown]
+    trial, name, finding = next(
+        one for one, size in zip(shown, sizes, strict=True) if size >= 0.3 * max(sizes)
+    )
     got, want = finding.got, finding.want
     if not isinstance(want, torch.Tensor) or not isinstance(got, torch.Tensor):
         return Evidence(name, trial.case.name, trial.setting.column, name, _text(got), _text(want))
@@ -188,6 +211,16 @@ def evidence(wrong: Sequence[tuple[Trial, str, Finding]]) -> Evidence | None:
         wrong_cells,
         want.numel() > GRID * GRID or (want.dim() and max(want.shape) > GRID),
     )
+
+
+def _distance(finding: Finding) -> float:
+    """How far a value is from what it should be, as a share of the expected array's size; at most 1."""
+    got, want = finding.got, finding.want
+    if finding.index is None or not isinstance(want, torch.Tensor):
+        return 1.0
+    off = abs(_pick(got, finding.index) - _pick(want, finding.index))
+    size = float(want.double().abs().max())
+    return min(1.0, off / size) if size and off == off else 1.0
 
 
 def _window(index: tuple[int, ...] | None, tensor: torch.Tensor) -> tuple[slice | int, ...]:

@@ -76,14 +76,42 @@ def test_raises_in_one_case_only_names_it() -> None:
         (lambda x, gamma, beta, eps=1e-5: None, "contract", "it returns nothing (None)"),
         (lambda x, gamma, beta, eps=1e-5: 3, "contract", "it returns an int"),
         (lambda x, gamma, beta, eps=1e-5: (None, None), "type", "Is a return missing?"),
-        (lambda x, gamma, beta, eps=1e-5: (right(x, gamma, beta, eps)[0].tolist(), None), "type", "a list"),
-        (lambda x, gamma, beta, eps=1e-5: (right(x, gamma, beta, eps)[0].numpy(), None), "type", "ndarray"),
-        (lambda x, gamma, beta, eps=1e-5: right(x, gamma, beta, eps)[0], "type", "alone instead of the pair"),
-        (lambda x, gamma, beta, eps=1e-5: (right(x, gamma, beta, eps)[0].T, None), "shape", "right values"),
-        (lambda x, gamma, beta, eps=1e-5: (right(x, gamma, beta, eps)[0][None], None), "shape", "right values"),
+        (
+            lambda x, gamma, beta, eps=1e-5: (right(x, gamma, beta, eps)[0].tolist(), None),
+            "type",
+            "a list",
+        ),
+        (
+            lambda x, gamma, beta, eps=1e-5: (right(x, gamma, beta, eps)[0].numpy(), None),
+            "type",
+            "ndarray",
+        ),
+        (
+            lambda x, gamma, beta, eps=1e-5: right(x, gamma, beta, eps)[0],
+            "type",
+            "alone instead of the pair",
+        ),
+        (
+            lambda x, gamma, beta, eps=1e-5: (right(x, gamma, beta, eps)[0].T, None),
+            "shape",
+            "right values",
+        ),
+        (
+            lambda x, gamma, beta, eps=1e-5: (right(x, gamma, beta, eps)[0][None], None),
+            "shape",
+            "right values",
+        ),
         (lambda x, gamma, beta, eps=1e-5: (x[:, :1], None), "shape", "where it should be"),
-        (lambda x, gamma, beta, eps=1e-5: (right(x, gamma, beta, eps)[0].double(), None), "dtype", "float64"),
-        (lambda x, gamma, beta, eps=1e-5: (right(x, gamma, beta, eps)[0] + 0j, None), "dtype", "complex"),
+        (
+            lambda x, gamma, beta, eps=1e-5: (right(x, gamma, beta, eps)[0].double(), None),
+            "dtype",
+            "float64",
+        ),
+        (
+            lambda x, gamma, beta, eps=1e-5: (right(x, gamma, beta, eps)[0] + 0j, None),
+            "dtype",
+            "complex",
+        ),
         (lambda x, gamma, beta, eps=1e-5: (x * float("nan"), None), "nan", "is nan"),
         (lambda x, gamma, beta, eps=1e-5: (x.to_sparse(), None), "type", "sparse"),
         (lambda x: x, "raised", "It is called as batch_norm_forward(x, gamma, beta, eps=1e-5)"),
@@ -127,7 +155,9 @@ def test_wrong_device_is_seen_without_a_gpu() -> None:
         return right(x, gamma, beta, eps)[0] + torch.zeros(x.shape[1], dtype=x.dtype), None
 
     def names_the_device(x, gamma, beta, eps=1e-5):
-        return right(x, gamma, beta, eps)[0] * torch.ones(x.shape[1], device="cpu", dtype=x.dtype), None
+        return right(x, gamma, beta, eps)[0] * torch.ones(
+            x.shape[1], device="cpu", dtype=x.dtype
+        ), None
 
     for candidate in (makes_a_cpu_tensor, adds_a_cpu_tensor, names_the_device):
         verdict = judged(candidate)
@@ -172,13 +202,17 @@ def _by_module(x, gamma, beta, eps):
     "library",
     [
         lambda x, gamma, beta, eps: F.batch_norm(x, None, None, gamma, beta, True, 0.1, eps),
-        lambda x, gamma, beta, eps: torch.batch_norm(x, gamma, beta, None, None, True, 0.1, eps, False),
+        lambda x, gamma, beta, eps: torch.batch_norm(
+            x, gamma, beta, None, None, True, 0.1, eps, False
+        ),
         lambda x, gamma, beta, eps: torch.ops.aten.native_batch_norm(
             x, gamma, beta, None, None, True, 0.1, eps
         )[0],
         lambda x, gamma, beta, eps: F.layer_norm(x.T, (len(x),), eps=eps).T * gamma + beta,
         lambda x, gamma, beta, eps: F.instance_norm(x.T[None], eps=eps)[0].T * gamma + beta,
-        lambda x, gamma, beta, eps: F.group_norm(x.T[None], x.shape[1], eps=eps)[0].T * gamma + beta,
+        lambda x, gamma, beta, eps: (
+            F.group_norm(x.T[None], x.shape[1], eps=eps)[0].T * gamma + beta
+        ),
         lambda x, gamma, beta, eps: _Layer()(x, gamma, beta, eps),
         _by_module,
     ],
@@ -221,7 +255,11 @@ def test_backward_with_a_wrong_forward_says_so() -> None:
 
     def backward(dy, cache):
         x_hat, gamma, std = cache
-        return gamma / std * (dy - dy.mean(0) - x_hat * (dy * x_hat).mean(0)), (dy * x_hat).sum(0), dy.sum(0)
+        return (
+            gamma / std * (dy - dy.mean(0) - x_hat * (dy * x_hat).mean(0)),
+            (dy * x_hat).sum(0),
+            dy.sum(0),
+        )
 
     verdict = judged((forward, backward), "batch_norm_backward")
     assert not verdict.passed
@@ -264,12 +302,16 @@ def test_backward_alone_says_how_to_check_it() -> None:
 
 
 def test_what_a_notebook_shows_and_stores() -> None:
-    verdict = check(named(lambda x, gamma, beta, eps=1e-5: right(x, gamma, beta, eps), "batch_norm_forward"))
+    verdict = check(
+        named(lambda x, gamma, beta, eps=1e-5: right(x, gamma, beta, eps), "batch_norm_forward")
+    )
     bundle = verdict._repr_mimebundle_()
     assert verdict.passed
     assert bundle["text/plain"] == repr(verdict) == "4"
     assert float(bundle["text/plain"]) == verdict.points
-    assert 'data-points="4"' in bundle["text/html"] and 'data-outcome="passed"' in bundle["text/html"]
+    assert (
+        'data-points="4"' in bundle["text/html"] and 'data-outcome="passed"' in bundle["text/html"]
+    )
     stored = json.loads(json.dumps(bundle[MIME]))
     assert stored["points"] == stored["max_points"] == 4 and stored["passed"] is True
 

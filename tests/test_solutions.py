@@ -21,7 +21,9 @@ def cells(day: str, folder: str = "solutions") -> list[dict[str, Any]]:
 DAYS = list(catalogue.days())
 
 
-@pytest.mark.parametrize("name,candidate", candidates("solutions"), ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(
+    "name,candidate", candidates("solutions"), ids=lambda value: str(value)[:40]
+)
 def test_solution_gets_full_points(name: str, candidate: Any) -> None:
     for seed in range(5):
         verdict = graders.evaluate(name, candidate, seed=seed)
@@ -29,7 +31,9 @@ def test_solution_gets_full_points(name: str, candidate: Any) -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("name,candidate", candidates("solutions"), ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(
+    "name,candidate", candidates("solutions"), ids=lambda value: str(value)[:40]
+)
 def test_solution_gets_full_points_on_a_gpu(name: str, candidate: Any) -> None:
     for seed in range(5):
         verdict = graders.evaluate(name, candidate, device="cuda", seed=seed)
@@ -72,7 +76,9 @@ def test_every_exercise_has_its_header_and_hints(day: str) -> None:
         slug = exercise.name.replace("_", "-").lower()
         header = " ".join(text[slug].split())
         assert f"`{exercise.name}`" in header
-        assert re.search(r"\*What it is for: .+ Difficulty [1-5] of 5, about \d+ minutes, (\d) points", header)
+        assert re.search(
+            r"\*What it is for: .+ Difficulty [1-5] of 5, about \d+ minutes, (\d) points", header
+        )
         assert f", {exercise.points} points" in header
         assert "**A number to try.**" in header
         assert text[f"{slug}-hints"].count("<details>") == 3

@@ -7,36 +7,19 @@ from typing import Any
 
 import torch
 
-from graders.exercise import AUTOGRAD, LIBRARY_ANSWERS, Candidate, Case, Draw, Exercise, Inputs, Part
+from graders.cases import batches
+from graders.exercise import (
+    AUTOGRAD,
+    LIBRARY_ANSWERS,
+    Candidate,
+    Case,
+    Draw,
+    Exercise,
+    Inputs,
+    Part,
+)
 from graders.observe import unpacked
 from graders.probes import arguments, call, first_of_pair
-
-
-def batches(draw: Draw) -> Iterator[tuple[str, torch.Tensor, float | None]]:
-    """Batches (N, D) that tell batch norms apart, each with an eps (None: the default is to be used).
-
-    A wrong place or size of eps shows only where a variance is about as large as eps; a wrong count
-    only where N is small and differs from D; cancellation only at a large offset.
-    """
-    n, d = draw.sizes((5, 9), (3, 4))
-    yield f"an ordinary batch, {n} × {d}", draw.batch(n, d), None
-
-    x = draw.batch(n, d)
-    x[:, 0] = draw.normal(n, std=0.003)
-    yield "a feature with a variance near eps", x, None
-
-    x = draw.batch(n, d)
-    x[:, 1] = draw.normal(n, std=0.15)
-    yield "eps = 0.02", x, 0.02
-
-    x = draw.batch(n, d)
-    x[:, 2] = 0.75
-    yield "a constant feature", x, 1e-3
-    yield "a batch of two", draw.batch(2, d), 1e-4
-    yield "a batch of one", draw.batch(1, d), 1e-5
-    yield "features at an offset of 10,000", draw.normal(n + 10, d, mean=1e4), 1e-5
-    yield "a memory layout that is not contiguous", draw.batch(d, n).t(), 1e-5
-    yield "a batch of 4,096", draw.batch(4096, 2), 1e-5
 
 
 def forward_cases(draw: Draw) -> Iterator[Case]:
@@ -91,15 +74,33 @@ def gradient_cases(draw: Draw) -> Iterator[Case]:
     )
     yield Case(
         "h = 0.2",
-        {"x": draw.normal(n, d), "dy": draw.normal(n, d), "h": 0.2, "f": "cube", "weight": draw.normal(1)},
+        {
+            "x": draw.normal(n, d),
+            "dy": draw.normal(n, d),
+            "h": 0.2,
+            "f": "cube",
+            "weight": draw.normal(1),
+        },
     )
     yield Case(
         "x is a single vector",
-        {"x": draw.normal(k), "dy": draw.normal(k), "h": 1e-4, "f": "sin", "weight": draw.normal(1)},
+        {
+            "x": draw.normal(k),
+            "dy": draw.normal(k),
+            "h": 1e-4,
+            "f": "sin",
+            "weight": draw.normal(1),
+        },
     )
     yield Case(
         "a memory layout that is not contiguous",
-        {"x": draw.batch(d, n).t(), "dy": draw.normal(n, d), "h": 0.01, "f": "cube", "weight": draw.normal(1)},
+        {
+            "x": draw.batch(d, n).t(),
+            "dy": draw.normal(n, d),
+            "h": 0.01,
+            "f": "cube",
+            "weight": draw.normal(1),
+        },
     )
 
 
@@ -155,7 +156,9 @@ def _gradcheck(candidate: Candidate, *inputs: Any) -> Iterator[tuple[str, bool]]
     """PyTorch's own numerical check; it needs values, and float64, which not every device has."""
     if inputs[0].device.type != "meta":
         leaves = [tensor.detach().cpu().double().requires_grad_() for tensor in inputs[:3]]
-        agrees = torch.autograd.gradcheck(candidate.apply, (*leaves, inputs[3]), raise_exception=False)
+        agrees = torch.autograd.gradcheck(
+            candidate.apply, (*leaves, inputs[3]), raise_exception=False
+        )
         yield "gradcheck", agrees
 
 

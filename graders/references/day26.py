@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from graders.answer import Answer, mistake
+from graders.references.normalizing import affine_mistakes, normalize, statistics_mistakes
 
 EPS = 1e-5
 
@@ -34,164 +35,43 @@ def forward(
     beta: Tensor,
     eps: float = EPS,
     *,
-    mean: Callable[[Tensor], Tensor] = lambda x: x.mean(0),
-    variance: Callable[[Tensor], Tensor] = lambda x: ((x - x.mean(0)) ** 2).mean(0),
-    deviation: Callable[[Tensor, float], Tensor] = lambda var, eps: (var + eps).sqrt(),
-    affine: Callable[[Tensor, Tensor, Tensor], Tensor] = lambda x_hat, gamma, beta: gamma * x_hat + beta,
+    affine: Callable[[Tensor, Tensor, Tensor], Tensor] = lambda x_hat, gamma, beta: (
+        gamma * x_hat + beta
+    ),
+    **knobs: Any,
 ) -> tuple[Tensor, tuple]:
-    """The definition, with a knob for each step. The cache serves every backward pass below."""
-    std = deviation(variance(x), eps)
-    x_hat = (x - mean(x)) / std
+    """The definition, with the knobs of `normalize`. The cache serves every backward pass below."""
+    x_hat, std = normalize(x, 0, eps, **knobs)
     return affine(x_hat, gamma, beta), (x, x_hat, gamma, std, eps)
 
 
-def default_eps(value: float) -> Callable:
-    """The definition with another default for eps."""
+def with_knobs(default_eps: float = EPS, **knobs: Any) -> Callable:
+    """A `batch_norm_forward` with these knobs turned."""
 
-    def with_default(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = value) -> tuple[Tensor, Any]:
-        return forward(x, gamma, beta, eps)
+    def batch_norm_forward(
+        x: Tensor, gamma: Tensor, beta: Tensor, eps: float = default_eps
+    ) -> tuple:
+        return forward(x, gamma, beta, eps, **knobs)
 
-    return with_default
-
-
-def fixed_eps(value: float) -> Callable:
-    """The definition with eps written into the code, whatever is passed."""
-
-    def ignoring(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = EPS) -> tuple[Tensor, Any]:
-        return forward(x, gamma, beta, value)
-
-    return ignoring
+    return batch_norm_forward
 
 
 FORWARD_MISTAKES = (
-    mistake(
-        "eps_outside_root",
-        """eps is added to the standard deviation, outside the root. It belongs to the variance, inside:
-        the divisor is the root of (var + eps). Both agree while the variance is large; look at the
-        feature whose variance is near eps, where yours comes out several times too large or too small.""",
-        partial(forward, deviation=lambda var, eps: var.sqrt() + eps),
-    ),
-    mistake(
-        "eps_missing",
-        """eps is not used. On ordinary data nobody sees it, but a constant feature has variance 0, and
-        0/0 is NaN; and a feature with a variance near eps comes out too large. Where does eps go?""",
-        partial(forward, deviation=lambda var, eps: var.sqrt()),
-    ),
-    mistake(
-        "eps_fixed",
-        """The result does not change when eps changes: a fixed number stands in the code where the
-        argument eps should be used.""",
-        fixed_eps(1e-5),
-        fixed_eps(1e-8),
-        fixed_eps(1e-6),
-        fixed_eps(1e-3),
-    ),
-    mistake(
-        "eps_default",
-        """Right whenever eps is passed, and wrong when it is left out: the default is part of the
-        contract, and here it is 1e-5, as in PyTorch. (Keras has 1e-3, other code 1e-8.)""",
-        default_eps(1e-8),
-        default_eps(1e-3),
-        default_eps(1e-6),
-        default_eps(0.0),
-    ),
-    mistake(
-        "eps_subtracted",
-        """eps is subtracted from the variance. It is added: it keeps the number under the root positive
-        where a feature hardly varies. Yours gives NaN there.""",
-        partial(forward, deviation=lambda var, eps: (var - eps).sqrt()),
-    ),
-    mistake(
-        "eps_squared",
-        """What is added under the root is eps squared. eps itself is added to the variance, so that a
-        feature with variance eps is divided by the root of 2 eps.""",
-        partial(forward, deviation=lambda var, eps: (var + eps**2).sqrt()),
-        partial(forward, deviation=lambda var, eps: (var + eps**0.5).sqrt()),
-    ),
-    mistake(
-        "eps_on_deviation",
-        """The root is taken of (std + eps): the standard deviation stands where the variance belongs, so
-        the root is taken twice, and your features do not come out with variance 1.""",
-        partial(forward, deviation=lambda var, eps: (var.sqrt() + eps).sqrt()),
-    ),
-    mistake(
-        "unbiased_variance",
-        """The variance is divided by N − 1. The batch is normalized with the biased variance, divided by
-        N: it describes this batch and estimates nothing. Your normalized values are too small by the
-        factor √((N − 1)/N), and one row alone gives NaN. (torch.var divides by N − 1 unless told otherwise.)""",
-        partial(forward, variance=lambda x: x.var(0)),
-    ),
-    mistake(
-        "divided_by_variance",
-        """The centred values are divided by the variance rather than by its root, so a feature with
-        standard deviation σ comes out with 1/σ instead of 1. Check the variance of your x_hat.""",
-        partial(forward, deviation=lambda var, eps: var + eps),
-    ),
+    *statistics_mistakes(with_knobs, "N", "one row alone gives NaN"),
     mistake(
         "one_statistic_for_all",
         """One mean and one variance are taken over the whole array. Each feature has its own: the
         averages run over the batch, axis 0, and there are D of them. Your columns do not have mean 0.""",
-        partial(forward, mean=lambda x: x.mean(), variance=lambda x: x.var(correction=0)),
+        with_knobs(over=(0, 1)),
     ),
     mistake(
         "rows_normalized",
         """Each row is normalized by its own mean and variance: that is layer normalization. Batch
         normalization averages over the batch, so the columns get mean 0, and every sample depends on
         the others in its batch.""",
-        partial(
-            forward,
-            mean=lambda x: x.mean(1, keepdim=True),
-            variance=lambda x: x.var(1, correction=0, keepdim=True),
-        ),
+        with_knobs(over=1),
     ),
-    mistake(
-        "variance_by_cancellation",
-        """The variance is computed as E[x²] − E[x]². On paper that is the same. At an offset of 10,000
-        both terms are near 10⁸ and float32 keeps seven digits, so their difference is noise. Centre
-        first, then square.""",
-        partial(forward, variance=lambda x: (x * x).mean(0) - x.mean(0) ** 2),
-        partial(forward, variance=lambda x: ((x * x).mean(0) - x.mean(0) ** 2).clamp_min(0)),
-        rounding=True,
-    ),
-    mistake(
-        "not_centred",
-        """The mean is not subtracted before dividing, so the features keep an offset of mean/std.
-        x_hat has mean 0 for every feature.""",
-        partial(forward, mean=lambda x: 0.0),
-    ),
-    mistake(
-        "variance_about_zero",
-        """The mean of x² stands where the variance belongs. The variance is the mean squared distance
-        from the mean; the two agree only for features that are centred already.""",
-        partial(forward, variance=lambda x: (x * x).mean(0)),
-    ),
-    mistake(
-        "affine_missing",
-        """gamma and beta are not used: what you return is x_hat. The last step scales and shifts it.""",
-        partial(forward, affine=lambda x_hat, gamma, beta: x_hat),
-    ),
-    mistake(
-        "beta_missing",
-        "beta is not added: your output is right up to a constant for each feature.",
-        partial(forward, affine=lambda x_hat, gamma, beta: gamma * x_hat),
-        partial(forward, affine=lambda x_hat, gamma, beta: gamma * x_hat - beta),
-    ),
-    mistake(
-        "gamma_missing",
-        "gamma does not scale x_hat: every feature of your output has standard deviation 1.",
-        partial(forward, affine=lambda x_hat, gamma, beta: x_hat + beta),
-    ),
-    mistake(
-        "gamma_and_beta_swapped",
-        "gamma and beta have changed places: gamma scales, beta shifts.",
-        partial(forward, affine=lambda x_hat, gamma, beta: beta * x_hat + gamma),
-    ),
-    mistake(
-        "shift_before_scale",
-        """beta is added before the scaling, so it is scaled too. gamma scales x_hat alone; beta comes
-        last.""",
-        partial(forward, affine=lambda x_hat, gamma, beta: gamma * (x_hat + beta)),
-    ),
+    *affine_mistakes(with_knobs),
 )
 
 
@@ -205,7 +85,9 @@ def autograd_backward(dy: Tensor, cache: tuple) -> tuple[Tensor, Tensor, Tensor]
     return torch.autograd.grad(y, leaves, dy)
 
 
-def caching_forward(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = EPS) -> tuple[Tensor, tuple]:
+def caching_forward(
+    x: Tensor, gamma: Tensor, beta: Tensor, eps: float = EPS
+) -> tuple[Tensor, tuple]:
     """`library_forward` that keeps what `autograd_backward` needs."""
     return library_forward(x, gamma, beta, eps)[0], (x, gamma, beta, eps)
 
@@ -227,7 +109,11 @@ def input_gradient(
     direct = dx_hat
     by_mean = dx_hat.sum(0) / n
     by_variance = x_hat * (dx_hat * x_hat).sum(0) / n
-    return factor(dx_hat) * (direct - through_mean * by_mean - through_variance * by_variance) / deviation(cache)
+    return (
+        factor(dx_hat)
+        * (direct - through_mean * by_mean - through_variance * by_variance)
+        / deviation(cache)
+    )
 
 
 def scale_gradient(dy: Tensor, cache: tuple) -> Tensor:
@@ -347,7 +233,9 @@ GRADIENT_MISTAKES: tuple[tuple[str, str, tuple[dict[str, Callable], ...]], ...] 
             {
                 "dx": partial(
                     input_gradient,
-                    deviation=lambda cache: column_deviation(cache, lambda var, eps: var.sqrt() + eps),
+                    deviation=lambda cache: column_deviation(
+                        cache, lambda var, eps: var.sqrt() + eps
+                    ),
                 )
             },
         ),
@@ -686,7 +574,10 @@ class LibraryFunction:
 
 
 def function_class(
-    forward_pass: Callable = forward, slots: int = 1, order: tuple[int, ...] = (0, 1, 2), **knobs: Callable
+    forward_pass: Callable = forward,
+    slots: int = 1,
+    order: tuple[int, ...] = (0, 1, 2),
+    **knobs: Callable,
 ) -> type[torch.autograd.Function]:
     """A `torch.autograd.Function` made of the definition's two passes.
 

@@ -127,7 +127,11 @@ def backward_by_jacobian(dy, cache):
     columns = []
     for j in range(dy.shape[1]):
         one = torch.eye(n, dtype=dy.dtype, device=dy.device)
-        jacobian = gamma[j] / (var[j] + eps).sqrt() * (one - 1 / n - torch.outer(x_hat[:, j], x_hat[:, j]) / n)
+        jacobian = (
+            gamma[j]
+            / (var[j] + eps).sqrt()
+            * (one - 1 / n - torch.outer(x_hat[:, j], x_hat[:, j]) / n)
+        )
         columns.append(jacobian.T @ dy[:, j])
     return torch.stack(columns, 1), torch.einsum("nd,nd->d", dy, x_hat), torch.einsum("nd->d", dy)
 
@@ -139,7 +143,12 @@ def numerical_by_basis(f, x, dy, h=1e-6):
     wide, weights = x.to(torch.float64), dy.to(torch.float64)
     basis = h * torch.eye(x.numel(), dtype=torch.float64, device=x.device)
     entries = [
-        ((f(wide + e.reshape(x.shape)) * weights).sum() - (f(wide - e.reshape(x.shape)) * weights).sum()) / 2 / h
+        (
+            (f(wide + e.reshape(x.shape)) * weights).sum()
+            - (f(wide - e.reshape(x.shape)) * weights).sum()
+        )
+        / 2
+        / h
         for e in basis
     ]
     return torch.stack(entries).view(x.shape).type(x.dtype)
@@ -168,7 +177,9 @@ def numerical_by_index(f, x, dy, h=1e-6):
         ahead, behind = x.double().clone(), x.double().clone()
         ahead[index] += h
         behind[index] -= h
-        gradient[index] = torch.dot(((f(ahead) - f(behind)) / (2 * h)).flatten(), dy.double().flatten())
+        gradient[index] = torch.dot(
+            ((f(ahead) - f(behind)) / (2 * h)).flatten(), dy.double().flatten()
+        )
     return gradient
 
 
@@ -236,7 +247,10 @@ class FunctionWithContext(torch.autograd.Function):
         x, gamma = ctx.saved_tensors
         var, mean = torch.var_mean(x, 0, correction=0)
         gradients = backward_as_in_the_paper(dy, (x, mean, var, gamma, ctx.eps))
-        return *(one if need else None for one, need in zip(gradients, ctx.needs_input_grad, strict=False)), None
+        return *(
+            one if need else None
+            for one, need in zip(gradients, ctx.needs_input_grad, strict=False)
+        ), None
 
 
 RIGHT = {
@@ -308,7 +322,12 @@ class FunctionForgetsItsInput(torch.autograd.Function):
 
 
 WRONG = {
-    "batch_norm_forward": (two_mistakes_at_once, eps_slightly_off, right_for_float32_only, swaps_two_rows),
+    "batch_norm_forward": (
+        two_mistakes_at_once,
+        eps_slightly_off,
+        right_for_float32_only,
+        swaps_two_rows,
+    ),
     "batch_norm_backward": ((caching, gradient_of_another_forward),),
     "numerical_gradient": (ends_of_a_secant,),
     "identity_parameters": (gamma_of_another_batch,),

@@ -1,0 +1,174 @@
+"""One set of packages in every file that names packages, and a set-up that is not done twice."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+ROOT = Path(__file__).resolve().parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+DEPENDENCIES = {"": PROJECT["dependencies"], **PROJECT["optional-dependencies"]}
+REQUIREMENTS = [
+    pytest.param(Requirement(line), id=f"{extra}:{line}" if extra else line)
+    for extra, lines in DEPENDENCIES.items()
+    for line in lines
+]
+CONSTRAINTS = [
+    Requirement(line)
+    for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    if line and not line.startswith("#")
+]
+PINS = {canonicalize_name(pin.name): pin for pin in CONSTRAINTS}
+
+
+def pinned(name: str) -> Version:
+    (specifier,) = PINS[canonicalize_name(name)].specifier
+    return Version(specifier.version)
+
+
+@pytest.mark.parametrize("requirement", REQUIREMENTS)
+def test_dependency_is_pinned_within_its_range(requirement):
+    assert canonicalize_name(requirement.name) in PINS
+    assert requirement.specifier.contains(pinned(requirement.name))
+
+
+@pytest.mark.parametrize("pin", CONSTRAINTS, ids=str)
+def test_pin_is_exact_and_is_what_is_installed(pin):
+    assert [specifier.operator for specifier in pin.specifier] == ["=="]
+    if pin.marker is None or pin.marker.evaluate():
+        installed = Version(metadata.version(pin.name))
+        assert installed.public == str(pinned(pin.name))
+
+
+def test_no_package_is_pinned_twice():
+    assert len(PINS) == len(CONSTRAINTS)
+
+
+def test_everything_installed_for_the_course_is_pinned():
+    found, left = set(), [Requirement(line) for lines in DEPENDENCIES.values() for line in lines]
+    while left:
+        requirement = left.pop()
+        key = (canonicalize_name(requirement.name), frozenset(requirement.extras))
+        if key in found:
+            continue
+        found.add(key)
+        for line in metadata.requires(requirement.name) or []:
+            needed = Requirement(line)
+            extras = requirement.extras or {""}
+            if needed.marker is None or any(needed.marker.evaluate({"extra": e}) for e in extras):
+                left.append(needed)
+    # PyTorch pins what it brings for a GPU itself.
+    for_gpu = ("nvidia-", "cuda-", "triton")
+    missing = {name for name, _ in found if not name.startswith(for_gpu)} - PINS.keys()
+    assert missing == set()
+
+
+def test_environment_adds_nothing_but_python_and_pip():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
+    python, pip, packages = environment["dependencies"]
+    name, _, version = python.partition("=")
+    assert (name, pip) == ("python", "pip")
+    assert Requirement(f"python{PROJECT['requires-python']}").specifier.contains(version)
+    extras = ",".join(PROJECT["optional-dependencies"])
+    assert packages == {"pip": ["-c constraints.txt", f"-e .[{extras}]"]}
+    assert environment["channels"] == ["conda-forge", "nodefaults"]
+
+
+def test_continuous_integration_runs_make_test_and_else_only_installs():
+    lines = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)
+    assert lines[-1] == "make test"
+    # A line begins with what it does; what is not named here, a user may not have.
+    known = ("#", "set -euo", "cd ", "missing=", "command -v", "python3 -c 'import", "if ", "fi")
+    known += ("sudo=()", "[ ", '"${sudo[@]}" ', "apt-get install ", "make test")
+    assert [line for line in lines if line.strip() and not line.strip().startswith(known)] == []
+    installing = [line for line in lines if "apt-get install" in line or "pip install" in line]
+    assert len(installing) == 1 and '"${missing[@]}"' in installing[0]
+
+
+# ---------------------------------------------------------------------------- the Makefile
+
+
+@pytest.fixture
+def checkout(tmp_path) -> Path:
+    """A folder with what set-up reads."""
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, tmp_path)
+    return tmp_path
+
+
+def make(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
+    return subprocess.run(
+        ["make", *arguments], cwd=folder, env=environment, capture_output=True, text=True
+    )
+
+
+def installed(folder: Path) -> Path:
+    """Pretend that set-up was done."""
+    stamp = folder / ".venv" / ".installed"
+    stamp.parent.mkdir()
+    stamp.write_text(f"{folder}/.venv\n")
+    return stamp
+
+
+def test_first_start_installs_with_the_constraints(checkout):
+    planned = make(checkout, "-n", "lab").stdout
+    assert "pip install" in planned
+    assert "-c constraints.txt -e '.[course,test]'" in planned
+
+
+def test_second_start_installs_nothing(checkout):
+    installed(checkout)
+    planned = make(checkout, "-n", "lab").stdout
+    assert "jupyter-lab" in planned
+    assert "pip install" not in planned
+
+
+@pytest.mark.parametrize("name", ["pyproject.toml", "constraints.txt"])
+def test_changed_packages_are_installed(checkout, name):
+    stamp = installed(checkout)
+    os.utime(stamp, (1, 1))
+    os.utime(checkout / "pyproject.toml", (0, 0))
+    os.utime(checkout / "constraints.txt", (0, 0))
+    assert "pip install" not in make(checkout, "-n", "lab").stdout
+    os.utime(checkout / name, (2, 2))
+    assert "pip install" in make(checkout, "-n", "lab").stdout
+
+
+def test_moved_folder_is_set_up_anew(checkout):
+    installed(checkout).write_text("/elsewhere/.venv\n")
+    assert "pip install" in make(checkout, "-n", "lab").stdout
+
+
+def test_failed_installation_is_not_taken_for_done(checkout):
+    stamp = installed(checkout)
+    (checkout / "constraints.txt").write_text("not a requirement\n")
+    os.utime(stamp, (1, 1))
+    python = checkout / "python"
+    python.write_text(f'#!/bin/sh\ncase "$1" in -m) exit 1;; esac\nexec "{sys.executable}" "$@"\n')
+    python.chmod(0o755)
+    assert make(checkout, "setup", f"PYTHON={python}").returncode != 0
+    assert not stamp.exists()
+
+
+@pytest.mark.parametrize("python", ["/nonexistent/python", "false"])
+def test_missing_or_old_python_is_said_in_a_sentence(checkout, python):
+    failed = make(checkout, "lab", f"PYTHON={python}")
+    assert failed.returncode != 0
+    assert "Python 3.11 or newer" in failed.stderr
+    assert "Traceback" not in failed.stderr
+
+
+@pytest.mark.parametrize("folder", [".jupyter/config", ".jupyter/data", ".jupyter/runtime"])
+def test_jupyter_writes_inside_the_folder(checkout, folder):
+    assert f"{checkout}/{folder}" in make(checkout, "-pn", "help").stdout
