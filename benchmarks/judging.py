@@ -123,9 +123,7 @@ def main() -> int:
     )
     table.append(("correct alternatives accepted", f"{right} of {total}", "all"))
     failures += bad
-    right, total, bad = count(
-        alternatives.wrong(), options.seeds, lambda name, verdict: not verdict.passed
-    )
+    right, total, bad = count(alternatives.wrong(), options.seeds, lambda name, verdict: not verdict.passed)
     table.append(("wrong ones on no list rejected", f"{right} of {total}", "all"))
     failures += bad
 
@@ -145,9 +143,7 @@ def main() -> int:
     )
 
     width = max(len(row[0]) for row in table)
-    print(
-        f"torch {torch.__version__}, {len(catalogue.exercises())} exercises, {len(mistakes())} mistakes"
-    )
+    print(f"torch {torch.__version__}, {len(catalogue.exercises())} exercises, {len(mistakes())} mistakes")
     print(f"{'what':<{width}}  {'reached':>14}  asked for")
     for what, reached, asked in table:
         print(f"{what:<{width}}  {reached:>14}  {asked}")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -14,9 +16,7 @@ from graders.observe import describe, observe, survey
 from graders.verdict import Verdict
 
 
-def evaluate(
-    name: str, candidate: Candidate, *, device: str = "cpu", seed: int | None = None
-) -> Verdict:
+def evaluate(name: str, candidate: Candidate, *, device: str = "cpu", seed: int | None = None) -> Verdict:
     """Judge a candidate for the exercise `name` on one device.
 
     candidate: a function or class; a tuple of them where the exercise takes several
@@ -72,11 +72,25 @@ def _meant(candidates: tuple[Any, ...]) -> Exercise:
     return catalogue.find(name)
 
 
-def _evaluate(
-    exercise: Exercise, candidate: Candidate, on: tuple[str, ...], seed: int | None
-) -> Verdict:
+def _evaluate(exercise: Exercise, candidate: Candidate, on: tuple[str, ...], seed: int | None) -> Verdict:
     _require_callables(exercise, candidate)
     seed = secrets.randbits(32) if seed is None else seed
+    with _one_thread():
+        return _judged(exercise, candidate, on, seed)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """The inputs are small: sharing them out among threads costs more than it gains."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _judged(exercise: Exercise, candidate: Candidate, on: tuple[str, ...], seed: int) -> Verdict:
     seen = [
         (setting, case, observe(exercise, candidate, case))
         for device in on
@@ -84,9 +98,7 @@ def _evaluate(
         for case in cases(exercise, seed, setting)
     ]
     first = cases(exercise, seed, Setting(torch.float64))[0]
-    return judge(
-        exercise, catalogue.answer_of(exercise.name), seen, survey(exercise, candidate, first), seed
-    )
+    return judge(exercise, catalogue.answer_of(exercise.name), seen, survey(exercise, candidate, first), seed)
 
 
 def _require_callables(exercise: Exercise, candidate: Candidate) -> None:
@@ -95,6 +107,4 @@ def _require_callables(exercise: Exercise, candidate: Candidate) -> None:
         raise TypeError(f"{exercise.name} is checked with {exercise.call}.")
     for part in parts:
         if not callable(part):
-            raise TypeError(
-                f"{exercise.name} takes functions or classes, and this is {describe(part)}."
-            )
+            raise TypeError(f"{exercise.name} takes functions or classes, and this is {describe(part)}.")

@@ -128,9 +128,7 @@ def _right_in_another_shape(got: torch.Tensor, expected: Expected) -> bool:
     except RuntimeError:
         return False
     return (
-        repeated
-        and value.numel() > 0
-        and _within(value, want.expand_as(value), _expanded(tolerance, value))
+        repeated and value.numel() > 0 and _within(value, want.expand_as(value), _expanded(tolerance, value))
     )
 
 
@@ -146,9 +144,7 @@ def _first(mask: torch.Tensor) -> tuple[int, ...]:
     return tuple(int(i) for i in mask.nonzero()[0])
 
 
-def _worst(
-    value: torch.Tensor, exact: torch.Tensor, tolerance: torch.Tensor | None
-) -> tuple[int, ...]:
+def _worst(value: torch.Tensor, exact: torch.Tensor, tolerance: torch.Tensor | None) -> tuple[int, ...]:
     """The index of the element that is furthest out, in units of what is allowed there."""
     excess = (value - exact).abs()
     if tolerance is not None:

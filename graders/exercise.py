@@ -16,22 +16,24 @@ from graders.recorder import LAYER, OPTIMIZER
 
 #: A candidate is what a student hands in: a function, a class, or a tuple of them.
 Candidate = Any
-#: Inputs of one case by argument name: tensors, numbers, strings, None, or lists of these, so that they can travel.
+#: Inputs of one case by argument name: tensors, numbers, strings, None, or lists of these: what can travel.
 Inputs = Mapping[str, Any]
 #: A probe looks at a candidate and yields what it sees, one named observation after the other.
 Probe = Callable[[Candidate, Inputs], Iterator[tuple[str, Any]]]
 
 #: The library operators that are the answer to a from-scratch exercise, as the recorder names them.
 LIBRARY_ANSWERS = frozenset(
-    """
-    batch_norm instance_norm layer_norm group_norm rms_norm weight_norm weight_norm_interface dropout
-    alpha_dropout feature_dropout native_batch_norm native_layer_norm native_group_norm native_dropout
-    batch_norm_with_update batch_norm_no_update native_batch_norm_legit cudnn_batch_norm
-    miopen_batch_norm fused_rms_norm batch_norm_stats batch_norm_elemt batch_norm_update_stats
-    native_batch_norm_backward native_layer_norm_backward native_group_norm_backward
-    batch_norm_backward_reduce fused_sgd
-    """.split()
-) | {LAYER, OPTIMIZER}
+    {
+        *("batch_norm", "native_batch_norm", "native_batch_norm_legit", "native_batch_norm_backward"),
+        *("batch_norm_with_update", "batch_norm_no_update", "batch_norm_update_stats"),
+        *("batch_norm_stats", "batch_norm_elemt", "batch_norm_backward_reduce", "cudnn_batch_norm"),
+        *("miopen_batch_norm", "instance_norm", "layer_norm", "native_layer_norm"),
+        *("native_layer_norm_backward", "group_norm", "native_group_norm", "native_group_norm_backward"),
+        *("rms_norm", "fused_rms_norm", "weight_norm", "weight_norm_interface"),
+        *("dropout", "native_dropout", "alpha_dropout", "feature_dropout", "fused_sgd"),
+        *(LAYER, OPTIMIZER),
+    }
+)
 #: Differentiation by the library, barred where a row says "without autograd".
 AUTOGRAD = frozenset({"autograd.grad", "autograd.backward"})
 
@@ -69,8 +71,7 @@ class Part:
 
     def covers(self, observation: str) -> bool:
         return any(
-            observation == pattern
-            or (pattern.endswith("*") and observation.startswith(pattern[:-1]))
+            observation == pattern or (pattern.endswith("*") and observation.startswith(pattern[:-1]))
             for pattern in self.observations
         )
 
@@ -162,9 +163,7 @@ class Draw:
 
     def number(self, low: float, high: float) -> float:
         """One Python float between `low` and `high`."""
-        return low + (high - low) * float(
-            torch.rand((), generator=self.generator, dtype=torch.float64)
-        )
+        return low + (high - low) * float(torch.rand((), generator=self.generator, dtype=torch.float64))
 
     def sizes(self, *ranges: tuple[int, int]) -> tuple[int, ...]:
         """One size from each (low, high) range, no two the same, so that a wrong count shows.

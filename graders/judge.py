@@ -108,9 +108,7 @@ class Trial:
 
     def decided(self) -> Iterator[tuple[str, Finding]]:
         """Wrong observations that count, leaving out those that only give context."""
-        return (
-            (name, finding) for name, finding in self.wrong() if name not in self.exercise.context
-        )
+        return ((name, finding) for name, finding in self.wrong() if name not in self.exercise.context)
 
     def alike(self, variant: Any, rounding: bool) -> dict[str, tuple[bool, bool]]:
         """For each observation, of a mistake's variant: is it wrong itself, and is the candidate like it?"""
@@ -135,14 +133,8 @@ class Trial:
         if one.tolerance is None or not tolerance.is_real(exact):
             return one
         size = tolerance.as_tensor(exact).abs().max().clamp_min(1e-300) if _count(exact) else 1.0
-        own = (
-            tolerance.as_tensor(value).nan_to_num(posinf=0, neginf=0).abs().max()
-            if _count(value)
-            else 1.0
-        )
-        return Expected(
-            one.value, one.tolerance * max(1.0, float(own / size)), one.dtype, one.device
-        )
+        own = tolerance.as_tensor(value).nan_to_num(posinf=0, neginf=0).abs().max() if _count(value) else 1.0
+        return Expected(one.value, one.tolerance * max(1.0, float(own / size)), one.dtype, one.device)
 
 
 def _count(value: Any) -> int:
@@ -183,9 +175,7 @@ def judge(
     seen: for each setting, each case in the order in which `cases` yields them, and the sight of it.
     surveyed: the operators and devices that the candidate used.
     """
-    wide_cases = [
-        Case(case.name, widened(case.inputs)) for setting, case, _ in seen if setting == seen[0][0]
-    ]
+    wide_cases = [Case(case.name, widened(case.inputs)) for setting, case, _ in seen if setting == seen[0][0]]
     if all(sight.raised and sight.raised.unattempted for _, _, sight in seen):
         return _verdict(exercise, seed, "unattempted", wording.unattempted(exercise))
     tried = trials(exercise, answer, seen, wide_cases)
@@ -201,8 +191,7 @@ def judge(
         if surveyed.wrong_device:
             message = wording.wrong_device(surveyed.wrong_device)
             scores = tuple(
-                Score(one.label, _rounded(one.max_points * FORM_SHARE), one.max_points)
-                for one in scores
+                Score(one.label, _rounded(one.max_points * FORM_SHARE), one.max_points) for one in scores
             )
             return _verdict(exercise, seed, "device", message, scores=scores, **common)
         return _verdict(exercise, seed, "passed", wording.passed(tried), scores=scores, **common)
@@ -226,9 +215,7 @@ def judge(
             **common,
         )
     outcome, message = wording.difference(exercise, tried, wrong)
-    return _verdict(
-        exercise, seed, outcome, message, notes=tuple(wording.context(exercise, tried)), **common
-    )
+    return _verdict(exercise, seed, outcome, message, notes=tuple(wording.context(exercise, tried)), **common)
 
 
 @dataclass(frozen=True)
@@ -273,9 +260,7 @@ def diagnose(exercise: Exercise, answer: Answer, tried: Sequence[Trial]) -> Diag
     return Diagnosis(tuple(found.values()), frozenset(failing - partial.keys()))
 
 
-def _likeness(
-    tried: Sequence[Trial], variant: Any, rounding: bool, failing: set[str]
-) -> dict[str, float]:
+def _likeness(tried: Sequence[Trial], variant: Any, rounding: bool, failing: set[str]) -> dict[str, float]:
     """For each observation: in which share of the cases that matter the candidate is like the variant.
 
     Cases matter where the candidate is wrong or the variant is. The ones where the candidate is wrong
@@ -295,9 +280,7 @@ def _likeness(
                 misses[name] += 1
         if not any(hits.values()) and sum(misses.values()) >= FIRST_LOOKS * len(failing):
             break
-    return {
-        name: hits[name] / (hits[name] + misses[name]) if hits[name] else 0.0 for name in failing
-    }
+    return {name: hits[name] / (hits[name] + misses[name]) if hits[name] else 0.0 for name in failing}
 
 
 def _rows(tried: Sequence[Trial]) -> tuple[Row, ...]:

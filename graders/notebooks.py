@@ -57,9 +57,7 @@ def normalize(notebook: NotebookNode, *, outputs: bool = True) -> NotebookNode:
             identifier = _free(_describe(cell) or f"cell-{number}", taken | seen)
         seen.add(identifier)
         normal.append(_cell(cell, identifier, outputs))
-    return nbformat.from_dict(
-        {"cells": normal, "metadata": METADATA, "nbformat": 4, "nbformat_minor": 5}
-    )
+    return nbformat.from_dict({"cells": normal, "metadata": METADATA, "nbformat": 4, "nbformat_minor": 5})
 
 
 def dumps(notebook: NotebookNode) -> str:

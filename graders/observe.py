@@ -117,16 +117,17 @@ def _wrong_device(sight: Sight, recorder: Recorder) -> str | None:
     stray = [
         name
         for name, value in sight.values.items()
-        if isinstance(value, torch.Tensor)
-        and value.is_floating_point()
-        and value.device.type != "meta"
+        if isinstance(value, torch.Tensor) and value.is_floating_point() and value.device.type != "meta"
     ]
     if stray:
         return f"{stray[0]} is on {sight.values[stray[0]].device} while the inputs are on another device"
     mixed = ("expected device", "same device", "Cannot copy out of meta tensor")
     if sight.raised and recorder.made_on_cpu and any(text in sight.raised.text for text in mixed):
         where = f", near line {sight.raised.line}: {sight.raised.code}" if sight.raised.code else ""
-        return f"a tensor made with torch.{recorder.made_on_cpu} is on the CPU whatever the device of the inputs{where}"
+        return (
+            f"a tensor made with torch.{recorder.made_on_cpu} is on the CPU whatever the device of the "
+            f"inputs{where}"
+        )
     return None
 
 
@@ -144,9 +145,7 @@ def widened(inputs: Any) -> Any:
     """The same inputs on the CPU, floating-point tensors in float64: what a reference is given."""
     return _mapped(
         inputs,
-        lambda tensor: (
-            tensor.detach().cpu().double() if tensor.is_floating_point() else tensor.cpu()
-        ),
+        lambda tensor: tensor.detach().cpu().double() if tensor.is_floating_point() else tensor.cpu(),
     )
 
 
@@ -215,9 +214,7 @@ def _own_line(trace: types.TracebackType | None) -> tuple[int | None, str | None
     """The last line of the traceback that is neither ours, nor torch's, nor the standard library's."""
     for frame in reversed(traceback.extract_tb(trace)):
         if not frame.filename.startswith((*_NOT_THE_STUDENTS, "<frozen")):
-            return frame.lineno, linecache.getline(
-                frame.filename, frame.lineno or 0
-            ).strip() or None
+            return frame.lineno, linecache.getline(frame.filename, frame.lineno or 0).strip() or None
     return None, None
 
 
@@ -255,6 +252,4 @@ def unpacked(result: Any, names: Sequence[str]) -> Sequence[Any]:
     """
     if isinstance(result, tuple | list) and len(result) == len(names):
         return result
-    raise BrokenContract(
-        f"It should return ({', '.join(names)}), and it returns {describe(result)}."
-    )
+    raise BrokenContract(f"It should return ({', '.join(names)}), and it returns {describe(result)}.")

@@ -62,7 +62,7 @@ def error_of(action: Callable[[], Any]) -> str:
 
 
 def filled(model: nn.Module, seed: int, like: torch.Tensor) -> nn.Module:
-    """The model with weights, biases and running statistics drawn from a seed, in the dtype and on the device of `like`.
+    """The model with weights, biases and running statistics from a seed, in dtype and device like `like`.
 
     Drawn in float64, so that the float32 model is the float64 one rounded. Scales of normalization
     layers are far from 0 and 1, running variances positive, integer buffers untouched.

@@ -78,9 +78,7 @@ class _DispatcherView(TorchDispatchMode):
         super().__init__()
         self.recorder = recorder
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
-    ) -> Any:
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         result = func(*args, **(kwargs or {}))
         if _paused:
             return result
@@ -171,9 +169,7 @@ def _globals_used(code: types.CodeType, names: dict[str, Any]) -> Iterator[Any]:
     for step in dis.get_instructions(code):
         if step.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
             current = names.get(step.argval, nothing)
-        elif step.opname in ("LOAD_ATTR", "LOAD_METHOD") and isinstance(
-            current, types.ModuleType | type
-        ):
+        elif step.opname in ("LOAD_ATTR", "LOAD_METHOD") and isinstance(current, types.ModuleType | type):
             current = getattr(current, step.argval, nothing)
         elif step.opname != "CACHE":
             current = nothing

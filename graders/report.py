@@ -50,12 +50,11 @@ def as_html(verdict: Verdict) -> str:
     if verdict.rows:
         marks = {mark for row in verdict.rows for mark in row.marks.values()}
         opened = " open" if len(marks) > 1 else ""
-        body.append(
-            f"<details{opened}><summary>The cases</summary>{_cases_html(verdict)}</details>"
-        )
+        body.append(f"<details{opened}><summary>The cases</summary>{_cases_html(verdict)}</details>")
     if verdict.printed and not verdict.passed:
         body.append(
-            f"<details><summary>What your code printed</summary><pre>{escape(verdict.printed)}</pre></details>"
+            "<details><summary>What your code printed</summary>"
+            f"<pre>{escape(verdict.printed)}</pre></details>"
         )
     classes = "graders-verdict passed" if verdict.passed else "graders-verdict"
     data = {
@@ -80,14 +79,15 @@ def _cases_html(verdict: Verdict) -> str:
     head = "".join(f"<th>{escape(column)}</th>" for column in columns)
     rows = ""
     for row in verdict.rows:
-        cells = "".join(
-            f'<td class="{"good" if row.marks[column] else "bad"}">{"right" if row.marks[column] else "wrong"}</td>'
-            if column in row.marks
-            else "<td></td>"
-            for column in columns
-        )
+        cells = "".join(_mark_html(row.marks.get(column)) for column in columns)
         rows += f"<tr><td>{escape(row.case)}</td>{cells}</tr>"
     return f"<table><tr><th>case</th>{head}</tr>{rows}</table>"
+
+
+def _mark_html(right: bool | None) -> str:
+    if right is None:
+        return "<td></td>"
+    return '<td class="good">right</td>' if right else '<td class="bad">wrong</td>'
 
 
 def _evidence_html(evidence: Evidence) -> str:
@@ -135,8 +135,7 @@ def as_text(verdict: Verdict) -> str:
         width = max(len(one.label) for one in verdict.scores)
         lines.append("")
         lines += [
-            f"  {one.label:<{width}}  {number(one.points)} of {one.max_points}"
-            for one in verdict.scores
+            f"  {one.label:<{width}}  {number(one.points)} of {one.max_points}" for one in verdict.scores
         ]
     if verdict.rows:
         lines += ["", *_cases_text(verdict)]
@@ -164,13 +163,8 @@ def _grid_text(evidence: Evidence) -> list[str]:
         lines = [f"  {title}:"]
         for i, row in enumerate(grid):
             marks = wrong[i] if i < len(wrong) else [False] * len(row)
-            cells = (
-                f"{cell:>{width}}{'*' if mark else ' '}"
-                for cell, mark in zip(row, marks, strict=False)
-            )
+            cells = (f"{cell:>{width}}{'*' if mark else ' '}" for cell, mark in zip(row, marks, strict=False))
             lines.append("    " + " ".join(cells).rstrip())
         return lines
 
-    return block("yours", evidence.got_grid, evidence.wrong) + block(
-        "expected", evidence.want_grid, []
-    )
+    return block("yours", evidence.got_grid, evidence.wrong) + block("expected", evidence.want_grid, [])

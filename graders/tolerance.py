@@ -36,17 +36,14 @@ class _Perturbed(TorchDispatchMode):
         super().__init__()
         self.generator = torch.Generator().manual_seed(seed)
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
-    ) -> Any:
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         result = func(*args, **(kwargs or {}))
         returns = func._schema.returns
         if len(returns) == 1:
             return self._perturb(result, returns[0].alias_info)
         if isinstance(result, tuple):
             return tuple(
-                self._perturb(item, form.alias_info)
-                for item, form in zip(result, returns, strict=True)
+                self._perturb(item, form.alias_info) for item, form in zip(result, returns, strict=True)
             )
         return result
 
@@ -60,9 +57,7 @@ class _Perturbed(TorchDispatchMode):
         return value * factor if alias is None else value.mul_(factor)
 
 
-def noise(
-    exercise: Exercise, definition: Candidate, case: Case, exact: dict[str, Any]
-) -> dict[str, Any]:
+def noise(exercise: Exercise, definition: Candidate, case: Case, exact: dict[str, Any]) -> dict[str, Any]:
     """For each floating-point observation: how much it moves for each unit of relative rounding.
 
     case: its inputs in float64. exact: the undisturbed observations. The largest movement over the

@@ -94,7 +94,8 @@ def _raised(exercise: Exercise, raised: Sequence[Trial], everywhere: bool) -> tu
         return "contract", error.text
     if error.unattempted:
         return "unattempted", (
-            f"{exercise.name} still reaches a line that raises NotImplementedError in the case «{trial.case.name}»."
+            f"{exercise.name} still reaches a line that raises NotImplementedError, in the case "
+            f"«{trial.case.name}»."
         )
     if error.type == "TypeError" and "argument" in error.text and error.code is None:
         return (
@@ -102,11 +103,7 @@ def _raised(exercise: Exercise, raised: Sequence[Trial], everywhere: bool) -> tu
             f"It is called as {exercise.signature}, and that fails: {_trimmed(error.text)}",
         )
     where = f" Line {error.line}: `{error.code}`" if error.line and error.code else ""
-    case = (
-        "in every case"
-        if everywhere
-        else f"in the case «{trial.case.name}» ({trial.setting.column})"
-    )
+    case = "in every case" if everywhere else f"in the case «{trial.case.name}» ({trial.setting.column})"
     return "raised", f"Your code stops {case} with {error.type}: {_trimmed(error.text)}{where}"
 
 
@@ -116,9 +113,7 @@ def _trimmed(text: str, limit: int = 300) -> str:
     return text if text.endswith((".", "!", "?", "…")) else text + "."
 
 
-def _sentence(
-    trial: Trial, name: str, finding: Finding, values: Sequence[tuple[Trial, str, Finding]]
-) -> str:
+def _sentence(trial: Trial, name: str, finding: Finding, values: Sequence[tuple[Trial, str, Finding]]) -> str:
     got, want, case = finding.got, finding.want, trial.case.name
     if finding.kind == "type":
         if got is None:
@@ -142,12 +137,11 @@ def _sentence(
     if finding.kind == "nan":
         return f"{where} in the case «{case}», where it should be {want_text}."
     if all(one[0].setting.dtype != torch.float64 for one in values):
-        return f"Right in float64, but in float32 digits are lost in the case «{case}»: {where}, and should be {want_text}."
-    only = (
-        " It is the only case that differs."
-        if len({one[0].case.name for one in values}) == 1
-        else ""
-    )
+        return (
+            f"Right in float64, but in float32 digits are lost in the case «{case}»: {where}, and should "
+            f"be {want_text}."
+        )
+    only = " It is the only case that differs." if len({one[0].case.name for one in values}) == 1 else ""
     return f"{where} and should be {want_text}, in the case «{case}».{only}{_pattern(trial, name, finding)}"
 
 
@@ -174,9 +168,7 @@ def _pattern(trial: Trial, name: str, finding: Finding) -> str:
 def evidence(wrong: Sequence[tuple[Trial, str, Finding]]) -> Evidence | None:
     """The place where a value differs most tellingly, with both arrays as far as they fit."""
     shown = [
-        one
-        for one in wrong
-        if one[2].kind in ("values", "nan", "shape") and one[1] not in (FORM, ARGUMENTS)
+        one for one in wrong if one[2].kind in ("values", "nan", "shape") and one[1] not in (FORM, ARGUMENTS)
     ]
     if not shown:
         return None

@@ -36,18 +36,14 @@ def test_reference_and_definition_agree(name: str) -> None:
     for setting in settings("cpu"):
         for case in cases(exercise, 7, setting):
             seen.append((setting, case, observe(exercise, answer.reference, case)))
-    wide = [
-        Case(case.name, widened(case.inputs)) for setting, case, _ in seen if setting == seen[0][0]
-    ]
+    wide = [Case(case.name, widened(case.inputs)) for setting, case, _ in seen if setting == seen[0][0]]
     for trial in trials(exercise, answer, seen, wide):
         assert trial.sight.raised is None
         definition = observe(exercise, answer.definition, trial.wide)
         for observation, expected in trial.expected.items():
             if expected.tolerance is None or not isinstance(expected.value, torch.Tensor):
                 continue
-            exact = type(expected)(
-                expected.value, expected.tolerance, torch.float64, expected.device
-            )
+            exact = type(expected)(expected.value, expected.tolerance, torch.float64, expected.device)
             assert compare(definition.values[observation], exact).equal, (
                 trial.case.name,
                 observation,
@@ -99,12 +95,8 @@ def test_pieces_of_an_exercise_are_all_there(name: str) -> None:
     for one in answer.mistakes:
         assert one.variants, f"{name}: {one.key} has no variant"
         assert len(one.message.split()) >= 8, f"{name}: {one.key} explains too little"
-    assert sum(found == name for found, _ in alternatives.right()) >= 3, (
-        f"{name} needs alternatives"
-    )
-    assert any(found == name for found, _ in alternatives.wrong()), (
-        f"{name} needs wrong alternatives"
-    )
+    assert sum(found == name for found, _ in alternatives.right()) >= 3, f"{name} needs alternatives"
+    assert any(found == name for found, _ in alternatives.wrong()), f"{name} needs wrong alternatives"
     labels = [case.name for case in cases(exercise, 0, Setting(torch.float64))]
     assert len(labels) == len(set(labels)), "a case's name stands twice"
 
@@ -112,9 +104,7 @@ def test_pieces_of_an_exercise_are_all_there(name: str) -> None:
 def test_both_sides_hold_the_same_exercises() -> None:
     package = Path(graders.__file__).parent
     for day, exercises in catalogue.days().items():
-        assert (package / "references" / f"{day}.py").exists(), (
-            f"graders/references/{day}.py is missing"
-        )
+        assert (package / "references" / f"{day}.py").exists(), f"graders/references/{day}.py is missing"
         module = sys.modules.get(f"graders.references.{day}") or __import__(
             f"graders.references.{day}", fromlist=["ANSWERS"]
         )
@@ -152,20 +142,17 @@ def test_students_side_never_imports_the_judges() -> None:
             elif isinstance(node, ast.ImportFrom):
                 names = [f"{node.module}.{alias.name}" for alias in node.names]
             for name in names:
-                assert not any(part in judges for part in name.split(".")), (
-                    f"{path.name} imports {name}"
-                )
+                assert not any(part in judges for part in name.split(".")), f"{path.name} imports {name}"
 
 
 def test_importing_the_judge_brings_no_jupyter_package() -> None:
     code = (
-        "import sys, graders; from graders import catalogue; [catalogue.answer_of(n) for n in catalogue.exercises()];"
-        "bad = {'IPython','ipykernel','nbformat','nbconvert','nbclient','jupyter_core','traitlets','ipywidgets',"
-        "'matplotlib','nbgrader','pandas','sklearn'} & set(sys.modules); print(sorted(bad))"
+        "import sys; from graders import catalogue;"
+        "[catalogue.answer_of(name) for name in catalogue.exercises()];"
+        "bad = 'IPython ipykernel nbformat nbconvert nbclient jupyter_core traitlets ipywidgets matplotlib';"
+        "print(sorted({*bad.split(), 'nbgrader', 'pandas', 'sklearn'} & set(sys.modules)))"
     )
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
     assert result.stderr == ""
 

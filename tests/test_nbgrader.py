@@ -91,10 +91,7 @@ def nbgrader(course: Path, *arguments: str) -> str:
     environment = {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        **{
-            f"JUPYTER_{kind}_DIR": str(course / ".jupyter" / kind)
-            for kind in ("CONFIG", "DATA", "RUNTIME")
-        },
+        **{f"JUPYTER_{kind}_DIR": str(course / ".jupyter" / kind) for kind in ("CONFIG", "DATA", "RUNTIME")},
     }
     result = subprocess.run(
         [sys.executable, "-m", "nbgrader", *arguments],
@@ -166,8 +163,7 @@ def test_release_is_what_is_committed(course: Path) -> None:
 def test_exported_grades(course: Path) -> None:
     with (course / "grades.csv").open(encoding="utf-8") as file:
         scores = {
-            row["student_id"]: (float(row["score"]), float(row["max_score"]))
-            for row in csv.DictReader(file)
+            row["student_id"]: (float(row["score"]), float(row["max_score"])) for row in csv.DictReader(file)
         }
     total = sum(exercise.points for exercise in catalogue.days()[DAY])
     left = sum(points for _, _, points in MISTAKEN.values())
@@ -185,9 +181,7 @@ def test_partial_credit_and_mistake_of_each_exercise(course: Path, name: str) ->
 
 def test_feedback_names_every_mistake(course: Path) -> None:
     """What the check said in the notebook is what the student is handed back."""
-    page = unescape(
-        (course / "feedback" / "mistaken" / DAY / f"{DAY}.html").read_text(encoding="utf-8")
-    )
+    page = unescape((course / "feedback" / "mistaken" / DAY / f"{DAY}.html").read_text(encoding="utf-8"))
     for name, (_, key, _) in MISTAKEN.items():
         message = next(one.message for one in catalogue.answer_of(name).mistakes if one.key == key)
         assert message.split("`")[0][:60] in page, f"{name}: {key}"

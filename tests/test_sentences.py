@@ -155,9 +155,7 @@ def test_wrong_device_is_seen_without_a_gpu() -> None:
         return right(x, gamma, beta, eps)[0] + torch.zeros(x.shape[1], dtype=x.dtype), None
 
     def names_the_device(x, gamma, beta, eps=1e-5):
-        return right(x, gamma, beta, eps)[0] * torch.ones(
-            x.shape[1], device="cpu", dtype=x.dtype
-        ), None
+        return right(x, gamma, beta, eps)[0] * torch.ones(x.shape[1], device="cpu", dtype=x.dtype), None
 
     for candidate in (makes_a_cpu_tensor, adds_a_cpu_tensor, names_the_device):
         verdict = judged(candidate)
@@ -168,7 +166,7 @@ def test_wrong_device_is_seen_without_a_gpu() -> None:
 
 def test_values_may_be_asked_for_and_helpers_moved() -> None:
     def asks(x, gamma, beta, eps=1e-5):
-        scale = 1.0 if x.sum().item() > 0 else 1.0
+        scale = 1.0 + 0 * x.sum().item()
         return right(x, gamma, beta, eps)[0] * scale, None
 
     def moves(x, gamma, beta, eps=1e-5):
@@ -202,17 +200,13 @@ def _by_module(x, gamma, beta, eps):
     "library",
     [
         lambda x, gamma, beta, eps: F.batch_norm(x, None, None, gamma, beta, True, 0.1, eps),
-        lambda x, gamma, beta, eps: torch.batch_norm(
-            x, gamma, beta, None, None, True, 0.1, eps, False
-        ),
+        lambda x, gamma, beta, eps: torch.batch_norm(x, gamma, beta, None, None, True, 0.1, eps, False),
         lambda x, gamma, beta, eps: torch.ops.aten.native_batch_norm(
             x, gamma, beta, None, None, True, 0.1, eps
         )[0],
         lambda x, gamma, beta, eps: F.layer_norm(x.T, (len(x),), eps=eps).T * gamma + beta,
         lambda x, gamma, beta, eps: F.instance_norm(x.T[None], eps=eps)[0].T * gamma + beta,
-        lambda x, gamma, beta, eps: (
-            F.group_norm(x.T[None], x.shape[1], eps=eps)[0].T * gamma + beta
-        ),
+        lambda x, gamma, beta, eps: F.group_norm(x.T[None], x.shape[1], eps=eps)[0].T * gamma + beta,
         lambda x, gamma, beta, eps: _Layer()(x, gamma, beta, eps),
         _by_module,
     ],
@@ -302,16 +296,12 @@ def test_backward_alone_says_how_to_check_it() -> None:
 
 
 def test_what_a_notebook_shows_and_stores() -> None:
-    verdict = check(
-        named(lambda x, gamma, beta, eps=1e-5: right(x, gamma, beta, eps), "batch_norm_forward")
-    )
+    verdict = check(named(lambda x, gamma, beta, eps=1e-5: right(x, gamma, beta, eps), "batch_norm_forward"))
     bundle = verdict._repr_mimebundle_()
     assert verdict.passed
     assert bundle["text/plain"] == repr(verdict) == "4"
     assert float(bundle["text/plain"]) == verdict.points
-    assert (
-        'data-points="4"' in bundle["text/html"] and 'data-outcome="passed"' in bundle["text/html"]
-    )
+    assert 'data-points="4"' in bundle["text/html"] and 'data-outcome="passed"' in bundle["text/html"]
     stored = json.loads(json.dumps(bundle[MIME]))
     assert stored["points"] == stored["max_points"] == 4 and stored["passed"] is True
 

@@ -156,9 +156,7 @@ def _gradcheck(candidate: Candidate, *inputs: Any) -> Iterator[tuple[str, bool]]
     """PyTorch's own numerical check; it needs values, and float64, which not every device has."""
     if inputs[0].device.type != "meta":
         leaves = [tensor.detach().cpu().double().requires_grad_() for tensor in inputs[:3]]
-        agrees = torch.autograd.gradcheck(
-            candidate.apply, (*leaves, inputs[3]), raise_exception=False
-        )
+        agrees = torch.autograd.gradcheck(candidate.apply, (*leaves, inputs[3]), raise_exception=False)
         yield "gradcheck", agrees
 
 

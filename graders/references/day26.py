@@ -35,9 +35,7 @@ def forward(
     beta: Tensor,
     eps: float = EPS,
     *,
-    affine: Callable[[Tensor, Tensor, Tensor], Tensor] = lambda x_hat, gamma, beta: (
-        gamma * x_hat + beta
-    ),
+    affine: Callable[[Tensor, Tensor, Tensor], Tensor] = lambda x_hat, gamma, beta: gamma * x_hat + beta,
     **knobs: Any,
 ) -> tuple[Tensor, tuple]:
     """The definition, with the knobs of `normalize`. The cache serves every backward pass below."""
@@ -48,9 +46,7 @@ def forward(
 def with_knobs(default_eps: float = EPS, **knobs: Any) -> Callable:
     """A `batch_norm_forward` with these knobs turned."""
 
-    def batch_norm_forward(
-        x: Tensor, gamma: Tensor, beta: Tensor, eps: float = default_eps
-    ) -> tuple:
+    def batch_norm_forward(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = default_eps) -> tuple:
         return forward(x, gamma, beta, eps, **knobs)
 
     return batch_norm_forward
@@ -85,9 +81,7 @@ def autograd_backward(dy: Tensor, cache: tuple) -> tuple[Tensor, Tensor, Tensor]
     return torch.autograd.grad(y, leaves, dy)
 
 
-def caching_forward(
-    x: Tensor, gamma: Tensor, beta: Tensor, eps: float = EPS
-) -> tuple[Tensor, tuple]:
+def caching_forward(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = EPS) -> tuple[Tensor, tuple]:
     """`library_forward` that keeps what `autograd_backward` needs."""
     return library_forward(x, gamma, beta, eps)[0], (x, gamma, beta, eps)
 
@@ -110,9 +104,7 @@ def input_gradient(
     by_mean = dx_hat.sum(0) / n
     by_variance = x_hat * (dx_hat * x_hat).sum(0) / n
     return (
-        factor(dx_hat)
-        * (direct - through_mean * by_mean - through_variance * by_variance)
-        / deviation(cache)
+        factor(dx_hat) * (direct - through_mean * by_mean - through_variance * by_variance) / deviation(cache)
     )
 
 
@@ -233,9 +225,7 @@ GRADIENT_MISTAKES: tuple[tuple[str, str, tuple[dict[str, Callable], ...]], ...] 
             {
                 "dx": partial(
                     input_gradient,
-                    deviation=lambda cache: column_deviation(
-                        cache, lambda var, eps: var.sqrt() + eps
-                    ),
+                    deviation=lambda cache: column_deviation(cache, lambda var, eps: var.sqrt() + eps),
                 )
             },
         ),
@@ -283,7 +273,8 @@ GRADIENT_MISTAKES: tuple[tuple[str, str, tuple[dict[str, Callable], ...]], ...] 
     ),
     (
         "dgamma_with_gamma",
-        "dgamma is multiplied by gamma. y = gamma · x_hat + beta, so the derivative for gamma is x_hat alone.",
+        """dgamma is multiplied by gamma. y = gamma · x_hat + beta, so the derivative for gamma is x_hat
+        alone.""",
         ({"dgamma": lambda dy, cache: (dy * cache[1] * cache[2]).sum(0)},),
     ),
     (
@@ -417,7 +408,8 @@ NUMERICAL_MISTAKES = (
     ),
     mistake(
         "mean_for_sum",
-        "The gradient is that of a mean; asked for is the sum of f(x) · dy. All entries are too small by one factor.",
+        """The gradient is that of a mean; asked for is the sum of f(x) · dy. All entries are too small by one
+        factor, the number of entries of f(x).""",
         partial(differences, weighted=lambda y, dy: (y * dy).mean()),
     ),
     mistake(
@@ -607,7 +599,8 @@ FUNCTION_MISTAKES = (
     ),
     mistake(
         "dgamma_and_dbeta_swapped",
-        "dgamma and dbeta are returned in each other's place; backward returns in the order of forward's arguments.",
+        """dgamma and dbeta are returned in each other's place; backward returns in the order of forward's
+        arguments.""",
         function_class(order=(0, 2, 1)),
     ),
     mistake(

@@ -128,9 +128,7 @@ def backward_by_jacobian(dy, cache):
     for j in range(dy.shape[1]):
         one = torch.eye(n, dtype=dy.dtype, device=dy.device)
         jacobian = (
-            gamma[j]
-            / (var[j] + eps).sqrt()
-            * (one - 1 / n - torch.outer(x_hat[:, j], x_hat[:, j]) / n)
+            gamma[j] / (var[j] + eps).sqrt() * (one - 1 / n - torch.outer(x_hat[:, j], x_hat[:, j]) / n)
         )
         columns.append(jacobian.T @ dy[:, j])
     return torch.stack(columns, 1), torch.einsum("nd,nd->d", dy, x_hat), torch.einsum("nd->d", dy)
@@ -143,10 +141,7 @@ def numerical_by_basis(f, x, dy, h=1e-6):
     wide, weights = x.to(torch.float64), dy.to(torch.float64)
     basis = h * torch.eye(x.numel(), dtype=torch.float64, device=x.device)
     entries = [
-        (
-            (f(wide + e.reshape(x.shape)) * weights).sum()
-            - (f(wide - e.reshape(x.shape)) * weights).sum()
-        )
+        ((f(wide + e.reshape(x.shape)) * weights).sum() - (f(wide - e.reshape(x.shape)) * weights).sum())
         / 2
         / h
         for e in basis
@@ -177,9 +172,7 @@ def numerical_by_index(f, x, dy, h=1e-6):
         ahead, behind = x.double().clone(), x.double().clone()
         ahead[index] += h
         behind[index] -= h
-        gradient[index] = torch.dot(
-            ((f(ahead) - f(behind)) / (2 * h)).flatten(), dy.double().flatten()
-        )
+        gradient[index] = torch.dot(((f(ahead) - f(behind)) / (2 * h)).flatten(), dy.double().flatten())
     return gradient
 
 
@@ -248,8 +241,7 @@ class FunctionWithContext(torch.autograd.Function):
         var, mean = torch.var_mean(x, 0, correction=0)
         gradients = backward_as_in_the_paper(dy, (x, mean, var, gamma, ctx.eps))
         return *(
-            one if need else None
-            for one, need in zip(gradients, ctx.needs_input_grad, strict=False)
+            one if need else None for one, need in zip(gradients, ctx.needs_input_grad, strict=False)
         ), None
 
 

@@ -1,0 +1,478 @@
+"""What the lectures draw: matplotlib figures from tensors, no computing of the subject matter.
+
+Figures are made without pyplot, so that none is kept alive or shown twice. A figure that moves is
+a drawing: it makes its artists once, and `update` only sets their data. A figure that stands still
+is wrapped in a `Picture`, which a notebook shows at its CSS size with twice the pixels.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import matplotlib
+import torch
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+from matplotlib.ticker import MultipleLocator
+from PIL import Image
+
+from course.experiments import BackwardGraph, FiveSteps, MovedSample, Node, ScaleInvariance
+
+# Okabe & Ito's colours, safe for colour blindness (https://jfly.uni-koeln.de/color/).
+BLACK = "#000000"
+ORANGE = "#E69F00"
+SKY = "#56B4E9"
+GREEN = "#009E73"
+BLUE = "#0072B2"
+VERMILLION = "#D55E00"
+PURPLE = "#CC79A7"
+GREY = "#767676"  # not theirs; for what stands behind
+
+STYLE = {
+    "font.size": 10,
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
+    "axes.labelsize": 10,
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9,
+    "legend.fontsize": 9,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.unicode_minus": True,
+    "figure.facecolor": "white",
+}
+
+CSS_DPI = 96  # CSS pixels in an inch
+PIXEL_RATIO = 2  # device pixels in a CSS pixel; 2 is sharp on every screen
+WIDTH = 780  # CSS pixels; fits JupyterLab's column at a window of 1280
+
+
+class Drawing(Protocol):
+    """A figure that lives and is updated."""
+
+    figure: Figure
+
+    def update(self, state: Any) -> None:
+        """Set the data of the artists; make none."""
+
+
+def new_figure(height: int, width: int = WIDTH) -> Figure:
+    """An empty figure of `width` x `height` CSS pixels."""
+    size = (width / CSS_DPI, height / CSS_DPI)
+    figure = Figure(figsize=size, dpi=CSS_DPI * PIXEL_RATIO)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def css_size(figure: Figure) -> tuple[int, int]:
+    """Width and height of a figure in CSS pixels."""
+    width, height = figure.get_size_inches() * CSS_DPI
+    return round(width), round(height)
+
+
+def render_png(figure: Figure) -> bytes:
+    """The figure as PNG, compressed quickly rather than well: a slider waits for it."""
+    figure.canvas.draw()
+    buffer = io.BytesIO()
+    pixels = Image.frombuffer("RGBA", figure.canvas.get_width_height(), figure.canvas.buffer_rgba())
+    # A figure's background is opaque, and three channels are encoded faster than four.
+    pixels.convert("RGB").save(buffer, format="png", compress_level=1)
+    return buffer.getvalue()
+
+
+def mime_bundle(figure: Figure, png: bytes, text: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Data and metadata with which Jupyter shows `png` at the figure's CSS size; `text` is what
+    stands in for it where there are no pictures."""
+    width, height = css_size(figure)
+    metadata = {"image/png": {"width": width, "height": height}}
+    return {"image/png": base64.b64encode(png).decode("ascii"), "text/plain": text}, metadata
+
+
+class Picture:
+    """A figure that stands still, shown once at its CSS size.
+
+    Args:
+        figure: made by `new_figure`.
+        text: what the picture shows, in words.
+    """
+
+    def __init__(self, figure: Figure, text: str) -> None:
+        self.figure = figure
+        self.text = text
+
+    def __repr__(self) -> str:
+        return f"Picture: {self.text}"
+
+    def _repr_mimebundle_(
+        self, include: object = None, exclude: object = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        return mime_bundle(self.figure, render_png(self.figure), repr(self))
+
+
+@dataclass(frozen=True, eq=False)
+class StepFrame:
+    """What `FiveStepsDrawing` shows: a batch, as far as step 0 (input) to 5 (scale and shift)."""
+
+    step: int
+    batch: FiveSteps
+
+
+class FiveStepsDrawing:
+    """Two features side by side; a row each for x, centred, x_hat and y; a line per sample."""
+
+    ROWS = ("x", "x − mean", "x_hat", "y")
+    # The row that a step adds; the mean and the variance are marks on a row that is there.
+    LAST_ROW = (0, 0, 1, 1, 2, 3)
+    LIMITS = (-6.5, 13)
+
+    def __init__(self) -> None:
+        with matplotlib.rc_context(STYLE):
+            self.figure = new_figure(370)
+            axes = self.figure.subplots(1, 2, sharey=True)
+            self.figure.subplots_adjust(left=0.1, right=0.985, top=0.83, bottom=0.135, wspace=0.05)
+            self.title = self.figure.text(0.012, 0.935, "", fontsize=11, fontweight="bold")
+            self.features = [
+                _FeatureRows(ax, number, self.ROWS, self.LIMITS) for number, ax in enumerate(axes)
+            ]
+
+    def update(self, state: StepFrame) -> None:
+        self.title.set_text(self._takeaway(state))
+        for number, feature in enumerate(self.features):
+            feature.update(state, number, self.LAST_ROW[state.step])
+
+    @staticmethod
+    def _takeaway(frame: StepFrame) -> str:
+        batch = frame.batch
+        mean, var, x_hat_std, y_mean, y_std = (
+            " and ".join(map(_decimals, pair.tolist()))
+            for pair in (batch.mean, batch.var, batch.x_hat_std, batch.y_mean, batch.y_std)
+        )
+        num_samples, num_features = batch.x.shape
+        return (
+            f"Input: a batch of N = {num_samples} samples, D = {num_features} features",
+            f"Step 1: the mean of each feature over the batch: {mean}",
+            "Step 2: subtract the mean; both features now have mean 0",
+            f"Step 3: the variance, the mean of the squares: {var}",
+            f"Step 4: divide by sqrt(var + eps); x_hat has standard deviation {x_hat_std}",
+            f"Step 5: scale and shift; y has mean {y_mean}, standard deviation {y_std}",
+        )[frame.step]
+
+
+class _FeatureRows:
+    """One panel of `FiveStepsDrawing`."""
+
+    def __init__(self, ax: Axes, number: int, rows: tuple[str, ...], limits: tuple[float, float]) -> None:
+        ax.set_xlim(*limits)
+        ax.set_ylim(len(rows) - 0.5, -0.5)
+        ax.set_yticks(range(len(rows)), rows)
+        ax.xaxis.set_major_locator(MultipleLocator(5))
+        ax.tick_params(axis="y", length=0)
+        ax.spines["left"].set_visible(False)
+        ax.axvline(0, color=GREY, linewidth=0.8, linestyle=":")
+        for row in range(len(rows)):
+            ax.axhline(row, color="#DDDDDD", linewidth=1, zorder=0)
+        ax.set_xlabel("value")
+        ax.set_title(f"feature {number}", pad=4)
+        self.trails = LineCollection([], colors=SKY, linewidths=0.9, alpha=0.7, zorder=1)
+        ax.add_collection(self.trails, autolim=False)
+        self.dots = ax.scatter([], [], s=34, color=BLUE, edgecolors="white", linewidths=0.6)
+        self.dots.set_zorder(4)
+        (self.mean,) = ax.plot([], [], color=VERMILLION, linewidth=2.5, zorder=3)
+        (self.spread,) = ax.plot(
+            [], [], color=ORANGE, linewidth=15, alpha=0.6, solid_capstyle="butt", zorder=2
+        )
+        self.mean_text = ax.text(0, -0.32, "", color=VERMILLION, ha="center", va="center")
+        self.spread_text = ax.text(6, 0.8, "", color="#8A5A00", va="center", ha="left")
+
+    def update(self, frame: StepFrame, number: int, last_row: int) -> None:
+        batch = frame.batch
+        columns = [t[:, number] for t in (batch.x, batch.centred, batch.x_hat, batch.y)]
+        shown = torch.stack(columns[: last_row + 1])  # (rows, N)
+        heights = torch.arange(last_row + 1, dtype=shown.dtype)[:, None].expand_as(shown)
+        points = torch.stack([shown, heights], dim=-1)  # (rows, N, 2)
+        self.dots.set_offsets(points.reshape(-1, 2).numpy())
+        self.trails.set_segments(points.transpose(0, 1).numpy())
+
+        mean, std = batch.mean[number].item(), batch.var[number].sqrt().item()
+        has_mean, has_var = frame.step >= 1, frame.step >= 3
+        self.mean.set_data([mean, mean] if has_mean else [], [-0.2, 0.2] if has_mean else [])
+        self.mean_text.set_text("mean" if has_mean else "")
+        self.mean_text.set_x(mean)
+        self.spread.set_data([-std, std] if has_var else [], [1, 1] if has_var else [])
+        self.spread_text.set_text("± sqrt(var)" if has_var else "")
+
+
+class MovedSampleDrawing:
+    """The inputs above, the outputs below, and a line from where every output was before."""
+
+    def __init__(self) -> None:
+        with matplotlib.rc_context(STYLE):
+            self.figure = new_figure(370)
+            top, bottom = self.figure.subplots(2, 1)
+            self.figure.subplots_adjust(left=0.02, right=0.98, top=0.86, bottom=0.13, hspace=0.75)
+            self.title = self.figure.text(0.012, 0.94, "", fontsize=11, fontweight="bold")
+
+            top.set_xlim(-11, 21)
+            top.set_xlabel("input x")
+            bottom.set_xlim(-6, 6)
+            bottom.set_xlabel("output y = x_hat (gamma = 1, beta = 0)")
+            top.axhline(0, color="#DDDDDD", linewidth=1, zorder=0)
+            for ax in (top, bottom):
+                ax.set_ylim(-1, 1)
+                ax.set_yticks([])
+                ax.spines["left"].set_visible(False)
+
+            (self.spread,) = top.plot(
+                [], [], color=ORANGE, linewidth=12, alpha=0.6, solid_capstyle="butt", zorder=1
+            )
+            (self.mean,) = top.plot([], [], color=VERMILLION, linewidth=2.5, zorder=2)
+            self.statistics = top.text(
+                1, 0.98, "", transform=top.transAxes, ha="right", va="top", color=VERMILLION
+            )
+            self.inputs = top.scatter([], [], s=34, color=BLUE, edgecolors="white", zorder=3)
+            self.dragged_input = top.scatter([], [], s=90, marker="D", color=BLACK, zorder=4)
+            self.trails = LineCollection([], colors=SKY, linewidths=1.5, zorder=1)
+            bottom.add_collection(self.trails, autolim=False)
+            self.starts = bottom.scatter([], [], s=34, facecolors="white", edgecolors=GREY, zorder=2)
+            self.outputs = bottom.scatter([], [], s=34, color=BLUE, edgecolors="white", zorder=3)
+            self.dragged_output = bottom.scatter([], [], s=90, marker="D", color=BLACK, zorder=4)
+            self.dragged_text = bottom.text(0, 0.5, "", ha="center", va="center")
+            bottom.text(
+                1,
+                0.98,
+                "hollow: the outputs before the drag",
+                transform=bottom.transAxes,
+                ha="right",
+                va="top",
+                color=GREY,
+                fontsize=9,
+            )
+
+    def update(self, state: MovedSample) -> None:
+        after, before, index = state.after, state.before, state.index
+        others = [row for row in range(len(after.x)) if row != index]
+        self.title.set_text(
+            f"Outputs of samples that were not dragged have moved by up to {state.largest_move_of_others:.2f}"
+        )
+        mean, std = after.mean.item(), after.var.sqrt().item()
+        self.mean.set_data([mean, mean], [-0.5, 0.5])
+        self.spread.set_data([mean - std, mean + std], [0, 0])
+        self.statistics.set_text(f"mean {_decimals(mean)}, variance {_decimals(after.var.item())}")
+        self.inputs.set_offsets(_on_line(after.x[others]))
+        self.dragged_input.set_offsets(_on_line(after.x[[index]]))
+
+        # The two rows lie a little apart, so that a start and an end are both seen.
+        starts, ends = _on_line(before.y, 0.3), _on_line(after.y, -0.3)
+        self.trails.set_segments(list(zip(starts, ends, strict=True)))
+        self.starts.set_offsets(starts)
+        self.outputs.set_offsets(ends[others])
+        self.dragged_output.set_offsets(ends[[index]])
+        self.dragged_text.set_position((state.output, -0.8))
+        self.dragged_text.set_text(_decimals(state.output))
+
+
+def draw_backward_graph(graph: BackwardGraph, feature: int = 0) -> Picture:
+    """The computational graph of one feature: values forward, gradients back.
+
+    Args:
+        graph: values and gradients of every node, of a small batch (N about 4).
+        feature: which of the D features is drawn.
+    """
+    with matplotlib.rc_context(STYLE):
+        figure = new_figure(400)
+        ax = figure.add_axes((0, 0, 1, 1))
+        # The axes are measured in CSS pixels, with the origin at the lower left.
+        ax.set(xlim=(0, WIDTH), ylim=(0, 400))
+        ax.axis("off")
+        ax.text(
+            10,
+            382,
+            "Every x reaches every y through mean and var, so every dy reaches every dx",
+            fontsize=11,
+            fontweight="bold",
+            va="center",
+        )
+        ax.text(10, 358, "values, computed left to right", color=BLUE, va="center")
+        ax.text(230, 358, "gradients of the loss, computed right to left", color=VERMILLION, va="center")
+
+        top, middle, low = 280, 140, 42
+        columns = (72, 282, 492, 702)
+        for name, at in zip(("x", "centred", "x_hat", "y"), columns, strict=True):
+            _draw_node(ax, name, getattr(graph, name), feature, (at, top))
+        for name, at in (
+            ("mean", (120, middle)),
+            ("var", (282, middle)),
+            ("inv_std", (387, low)),
+            ("gamma", (545, middle)),
+            ("beta", (648, low)),
+        ):
+            _draw_node(ax, name, getattr(graph, name), feature, at)
+        minus, times, scale, shift = (177, top), (387, top), (575, top), (617, top)
+        for at, sign in ((minus, "−"), (times, "×"), (scale, "×"), (shift, "+")):
+            ax.plot(*at, marker="o", markersize=17, color="white", markeredgecolor=BLACK, zorder=3)
+            ax.text(*at, sign, ha="center", va="center_baseline", fontsize=12, zorder=4)
+        for start, end in (
+            ((129, top), (164, top)),  # x to minus
+            ((190, top), (225, top)),  # minus to centred
+            ((339, top), (374, top)),  # centred to times
+            ((400, top), (435, top)),  # times to x_hat
+            ((549, top), (562, top)),  # x_hat to scale
+            ((588, top), (604, top)),  # scale to shift
+            ((630, top), (645, top)),  # shift to y
+            ((120, 227), (120, 167)),  # x to mean
+            ((152, 167), (171, 266)),  # mean to minus
+            ((282, 227), (282, 167)),  # centred to var
+            ((282, 114), (332, 56)),  # var to inv_std
+            ((387, 69), (387, 266)),  # inv_std to times
+            ((575, 167), (575, 266)),  # gamma to scale
+            ((640, 69), (619, 266)),  # beta to shift
+        ):
+            _draw_edge(ax, start, end)
+        for at, formula in (
+            ((52, 197), "average"),
+            ((296, 197), "average of\nsquares"),
+            ((180, 78), "1 / sqrt(var + eps)"),
+        ):
+            ax.text(*at, formula, color=GREY, fontsize=9, va="center")
+    return Picture(
+        figure,
+        "the computational graph of batch normalization, with the value and the gradient of every "
+        "node; gradients flow from y to x directly and through var and mean.",
+    )
+
+
+def _draw_node(ax: Axes, name: str, node: Node, feature: int, centre: tuple[float, float]) -> None:
+    """A box with a name, a column of values and a column of gradients."""
+    values, grads = (
+        [_decimals(number) for number in tensor[..., feature].reshape(-1).tolist()]
+        for tensor in (node.value, node.grad)
+    )
+    x, y = centre
+    width, height = (112 if len(values) > 1 else 106), 26 + 24 + 18 * (len(values) - 1)
+    ax.add_patch(
+        FancyBboxPatch(
+            (x - width / 2, y - height / 2),
+            width,
+            height,
+            boxstyle="round,pad=0,rounding_size=6",
+            facecolor="white",
+            edgecolor=GREY,
+            zorder=2,
+        )
+    )
+    ax.text(x, y + height / 2 - 14, name, ha="center", va="center", fontweight="bold", zorder=3)
+    for row, (value, grad) in enumerate(zip(values, grads, strict=True)):
+        line = y + height / 2 - 36 - 18 * row
+        ax.text(x - 4, line, value, ha="right", va="center", color=BLUE, zorder=3)
+        ax.text(x + width / 2 - 6, line, grad, ha="right", va="center", color=VERMILLION, zorder=3)
+
+
+def _draw_edge(ax: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
+    """A blue arrow forward and, beside it, a vermillion arrow back."""
+    (x0, y0), (x1, y1) = start, end
+    length = math.hypot(x1 - x0, y1 - y0)
+    aside_x, aside_y = -3.5 * (y1 - y0) / length, 3.5 * (x1 - x0) / length
+    for tail, head, colour in (
+        ((x0 + aside_x, y0 + aside_y), (x1 + aside_x, y1 + aside_y), BLUE),
+        ((x1 - aside_x, y1 - aside_y), (x0 - aside_x, y0 - aside_y), VERMILLION),
+    ):
+        ax.add_patch(
+            FancyArrowPatch(
+                tail,
+                head,
+                arrowstyle="-|>",
+                mutation_scale=8,
+                color=colour,
+                linewidth=1.1,
+                shrinkA=0,
+                shrinkB=0,
+                zorder=1,
+            )
+        )
+
+
+def draw_scale_invariance(with_eps: ScaleInvariance, without_eps: ScaleInvariance, eps: float) -> Picture:
+    """Ratios of outputs and of gradients against the scale a of the weights.
+
+    Args:
+        with_eps: measured with `eps`.
+        without_eps: the same with eps = 0.
+        eps: the value used, for the legend.
+    """
+    with matplotlib.rc_context(STYLE):
+        figure = new_figure(330)
+        axes = figure.subplots(1, 2, sharey=True)
+        figure.subplots_adjust(left=0.07, right=0.985, top=0.78, bottom=0.16, wspace=0.06)
+        figure.text(
+            0.012,
+            0.93,
+            "The claim holds for large weights; for small ones eps takes over",
+            fontsize=11,
+            fontweight="bold",
+        )
+        panels = (
+            ("output_ratio", "size of the output, ‖BN((aW)u)‖ / ‖BN(Wu)‖"),
+            ("gradient_ratio", "size of the gradient, a · ‖d/d(aW)‖ / ‖d/dW‖"),
+        )
+        for ax, (name, title) in zip(axes, panels, strict=True):
+            ax.set_xscale("log")
+            ax.set_title(title)
+            ax.set_xlabel("scale a of the weights")
+            ax.axhline(1, color=GREY, linewidth=1, linestyle=":", label="the claim: 1")
+            for result, colour, marker, label in (
+                (without_eps, ORANGE, "s", "eps = 0"),
+                (with_eps, BLUE, "o", f"eps = {eps:g}"),
+            ):
+                ratios = getattr(result, name)
+                ax.fill_between(
+                    result.scales,
+                    ratios.amin(0),
+                    ratios.amax(0),
+                    color=colour,
+                    alpha=0.35,
+                    linewidth=0,
+                )
+                ax.plot(
+                    result.scales,
+                    ratios.mean(0),
+                    color=colour,
+                    marker=marker,
+                    markersize=3.5,
+                    linewidth=1.2,
+                    label=label,
+                )
+        axes[0].set_ylim(-0.05, 1.3)
+        axes[0].set_ylabel("ratio (1 = unchanged)")
+        axes[1].legend(loc="lower right")
+        seeds = len(with_eps.output_ratio)
+        axes[0].text(
+            0.98,
+            0.04,
+            f"{seeds} seeds: line = mean, band = min to max",
+            transform=axes[0].transAxes,
+            ha="right",
+            fontsize=9,
+        )
+    return Picture(
+        figure,
+        "the ratios of outputs and of gradients against the scale of the weights: 1 at every scale "
+        "without eps, falling to 0 at small scales with eps.",
+    )
+
+
+def _decimals(number: float) -> str:
+    """Two decimals, a true minus sign, and none before a zero."""
+    return f"{round(number, 2) + 0.0:.2f}".replace("-", "−")
+
+
+def _on_line(values: torch.Tensor, height: float = 0.0):
+    """(N, 1) values as (N, 2) points at one height."""
+    return torch.cat([values, torch.full_like(values, height)], dim=1).numpy()

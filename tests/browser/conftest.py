@@ -1,0 +1,58 @@
+"""One JupyterLab and one browser for all tests of the pages."""
+
+from pathlib import Path
+
+import pytest
+from lab import Lab, Notebook, screenshot
+from playwright.sync_api import sync_playwright
+
+ARTEFACTS = Path(__file__).parent / "artefacts"
+
+
+def pytest_collection_modifyitems(items):
+    """Every test in this folder needs a Chromium."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.browser)
+
+
+@pytest.fixture(scope="package")
+def browser(chromium):
+    """A headless Chromium. It ends with these tests: Playwright occupies the event loop."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=chromium,
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="package")
+def lab(root, tmp_path_factory):
+    """JupyterLab, started by `make lab` over a copy of the checkout with empty settings."""
+    lab = Lab(root, tmp_path_factory.mktemp("lab"))
+    yield lab
+    lab.stop()
+
+
+@pytest.fixture
+def page(browser, request):
+    """A new page of a new browser profile; its last view is kept as an artefact."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.set_default_timeout(30_000)
+    yield page
+    screenshot(page, ARTEFACTS, request.node.name)
+    context.close()
+
+
+@pytest.fixture
+def open_notebook(lab, page):
+    """Open a notebook by its path in the checkout: `open_notebook(path) -> Notebook`."""
+
+    def open_notebook(path: str) -> Notebook:
+        page.goto(lab.address(path))
+        return Notebook(page, lab.folder / path, ARTEFACTS)
+
+    return open_notebook

@@ -1,0 +1,259 @@
+"""JupyterLab as `make lab` starts it, and a page in it as a student uses it."""
+
+import contextlib
+import html
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from playwright.sync_api import Locator, Page, expect
+
+# What `make lab` needs of the checkout; it is copied, so that no test changes a committed file.
+COPIED = (
+    "Makefile",
+    "constraints.txt",
+    "course",
+    "exercises",
+    "graders/notebooks.py",
+    "jupyter-config",
+    "nbgrader_config.py",
+    "pyproject.toml",
+    "solutions",
+)
+STARTUP = 120  # seconds; a cold disk is slow
+CELL = 60_000  # milliseconds; the first cell imports torch
+
+
+class Lab:
+    """A JupyterLab server over a copy of the checkout; `stop` ends it."""
+
+    def __init__(self, root: Path, folder: Path):
+        self.folder = folder
+        for name in COPIED:
+            copy_into(root / name, folder / name)
+        self.token = "test"
+        port = free_port()
+        flags = f"--no-browser --ip=127.0.0.1 --port={port} --ServerApp.port_retries=0"
+        flags += f" --IdentityProvider.token={self.token}"
+        if hasattr(os, "geteuid") and os.geteuid() == 0:
+            flags += " --allow-root"
+        self.log = folder / "lab.log"
+        # The packages are those of the running tests, whatever the times of the copied files.
+        command = ["make", "-o", f"{sys.prefix}/.installed", "lab", f"VENV={sys.prefix}"]
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [*command, f"LAB_FLAGS={flags}"],
+                cwd=folder,
+                env=clean_environment(root),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        try:
+            self.first_page = self._wait_for_first_page()
+        except BaseException:
+            self.stop()
+            raise
+        self.url = f"http://127.0.0.1:{port}"
+
+    def _wait_for_first_page(self) -> str:
+        """The address that JupyterLab would have opened in the user's browser."""
+        deadline = time.monotonic() + STARTUP
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                break
+            for file in (self.folder / ".jupyter" / "runtime").glob("jpserver-*-open.html"):
+                if found := re.search(r'url=([^"]+)"', file.read_text()):
+                    address = html.unescape(found[1])
+                    if answers(address):
+                        return address
+            time.sleep(0.1)
+        raise RuntimeError("make lab did not start JupyterLab:\n" + self.log.read_text())
+
+    def stop(self) -> None:
+        """End the server and its kernels."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGTERM)
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                os.killpg(self.process.pid, signal.SIGKILL)
+                self.process.wait()
+
+    def address(self, path: str) -> str:
+        """The address of a notebook, opened beside nothing else."""
+        return f"{self.url}/lab/tree/{path}?token={self.token}&reset"
+
+
+class Notebook:
+    """The notebook that is in front, in a page of JupyterLab."""
+
+    def __init__(self, page: Page, path: Path, artefacts: Path):
+        self.page, self.path, self.artefacts = page, path, artefacts
+        # Until it has settled, JupyterLab may bring the page of its address to the front again.
+        page.wait_for_load_state("networkidle")
+        # The panel of the tab with its name: while it loads, another one may still be in front.
+        tab = page.locator("#jp-main-dock-panel .lm-TabBar-tab.lm-mod-current")
+        tab = tab.filter(has_text=path.name)
+        expect(tab).to_be_visible()
+        name = tab.get_attribute("data-id")
+        self.tab = page.locator(f'#jp-main-dock-panel .lm-TabBar-tab[data-id="{name}"]')
+        self.panel = page.locator(f'[id="{name}"]')
+        expect(self.panel).to_be_visible(timeout=CELL)
+        self.wait_for_kernel()
+
+    # -- kernel and cells
+
+    def wait_for_kernel(self) -> None:
+        """Return when the kernel has nothing to do."""
+        idle = self.panel.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]')
+        expect(idle).to_be_attached(timeout=CELL)
+
+    @property
+    def cells(self) -> Locator:
+        """All cells, in order; they are all attached, since windowing is off."""
+        return self.panel.locator(".jp-Notebook-cell")
+
+    def cell(self, which: int | str) -> Locator:
+        """A cell by its place or by its nbgrader id."""
+        if isinstance(which, str):
+            which = index_of(self.path, which)
+        return self.cells.nth(which)
+
+    def run_all(self) -> None:
+        """Run > Run All Cells, to the end."""
+        self.menu("Run", "runmenu:run-all")
+        waiting = self.panel.locator(".jp-CodeCell .jp-InputPrompt").filter(has_text="[*]")
+        last = self.panel.locator(".jp-CodeCell .jp-InputPrompt").last
+        expect(last).to_have_text(re.compile(r"\[\d+\]"), timeout=3 * CELL)
+        expect(waiting).to_have_count(0, timeout=CELL)
+        self.wait_for_kernel()
+
+    def run(self, which: int | str) -> Locator:
+        """Run one cell and return it."""
+        cell = self.cell(which)
+        prompt = cell.locator(".jp-InputPrompt")
+        before = prompt.inner_text()
+        cell.scroll_into_view_if_needed()
+        prompt.click()
+        self.page.keyboard.press("Control+Enter")
+        expect(prompt).not_to_have_text(before or "never", timeout=CELL)
+        expect(prompt).to_have_text(re.compile(r"\[\d+\]"), timeout=CELL)
+        self.wait_for_kernel()
+        return cell
+
+    def write(self, which: int | str, code: str) -> None:
+        """Replace what a cell holds, from the keyboard."""
+        editor = self.cell(which).locator(".cm-content")
+        editor.scroll_into_view_if_needed()
+        editor.click()
+        self.page.keyboard.press("Control+a")
+        self.page.keyboard.insert_text(code)
+
+    def errors(self) -> list[str]:
+        """The tracebacks that the notebook shows."""
+        found = self.panel.locator('[data-mime-type="application/vnd.jupyter.error"]')
+        return found.all_inner_texts()
+
+    def save(self) -> None:
+        """File > Save Notebook."""
+        self.menu("File", "docmanager:save")
+        expect(self.tab).not_to_have_class(re.compile("jp-mod-dirty"), timeout=15_000)
+
+    # -- what a student touches
+
+    def menu(self, name: str, command: str) -> None:
+        """Choose a menu's entry, for this notebook."""
+        self.tab.click()
+        expect(self.panel).to_be_visible()
+        self.page.locator(".lm-MenuBar-item").get_by_text(name, exact=True).click()
+        self.page.locator(f'.lm-Menu-item[data-command="{command}"]').first.click()
+
+    def press_slider(self, slider: Locator, key: str, times: int = 1) -> None:
+        """Focus a slider's handle and press an arrow key."""
+        slider.scroll_into_view_if_needed()
+        handle = slider.locator(".noUi-handle").first
+        handle.focus()
+        for _ in range(times):
+            handle.press(key)
+
+    def validate(self) -> str:
+        """Press nbgrader's Validate, close its dialog and return what it said."""
+        self.panel.get_by_role("button", name="Validate").click()
+        dialog = self.page.locator(".jp-Dialog")
+        expect(dialog).to_be_visible(timeout=3 * CELL)
+        text = dialog.inner_text()
+        dialog.locator("button").last.click()
+        expect(dialog).to_have_count(0)
+        return text
+
+    def screenshot(self, name: str) -> Path:
+        """Keep what the page looks like in the artefacts folder."""
+        return screenshot(self.page, self.artefacts, name)
+
+
+def screenshot(page: Page, artefacts: Path, name: str) -> Path:
+    """Write artefacts/name.png."""
+    artefacts.mkdir(parents=True, exist_ok=True)
+    target = artefacts / f"{name}.png"
+    page.screenshot(path=target)
+    return target
+
+
+def index_of(path: Path, grade_id: str) -> int:
+    """The place of the cell with this nbgrader id."""
+    for index, cell in enumerate(json.loads(path.read_text(encoding="utf-8"))["cells"]):
+        if cell["metadata"].get("nbgrader", {}).get("grade_id") == grade_id:
+            return index
+    raise LookupError(f"{path.name} has no cell {grade_id}")
+
+
+def source_of(path: Path, grade_id: str) -> str:
+    """The source of the cell with this nbgrader id."""
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    return "".join(cells[index_of(path, grade_id)]["source"])
+
+
+def copy_into(source: Path, target: Path) -> None:
+    """Copy a file or a folder, without what Jupyter and Python leave in it."""
+    if source.is_dir():
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns(".*", "__pycache__"))
+    elif source.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(source, target)
+
+
+def clean_environment(root: Path) -> dict[str, str]:
+    """The environment of a user: nothing of the `make test` that may run this test."""
+    dropped = ("JUPYTER", "IPYTHON", "MAKE", "MFLAGS", "MPL", "PYTEST")
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(dropped)}
+    # For a run outside of the environment that make sets up.
+    environment["PYTHONPATH"] = str(root)
+    return environment
+
+
+def free_port() -> int:
+    """A port on which nobody listens."""
+    with contextlib.closing(socket.socket()) as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def answers(address: str) -> bool:
+    """Whether a server answers at the address."""
+    import urllib.error
+    import urllib.request
+
+    try:
+        with urllib.request.urlopen(address, timeout=10) as response:
+            return response.status == 200
+    except (urllib.error.URLError, OSError):
+        return False

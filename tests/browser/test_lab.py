@@ -1,0 +1,100 @@
+"""The course as a student meets it: in a browser, from `make lab` on."""
+
+import re
+
+from lab import Notebook, index_of, source_of
+from playwright.sync_api import expect
+
+LECTURE = "course/day26_batch_normalization_the_algorithm.ipynb"
+EXERCISE = "exercises/day26/day26.ipynb"
+SOLUTION = "solutions/day26/day26.ipynb"
+
+# The classic first attempt: x.var() divides by N - 1.
+WRONG = """def batch_norm_forward(x, gamma, beta, eps=1e-5):
+    return gamma * (x - x.mean(dim=0)) / (x.var(dim=0) + eps).sqrt() + beta, None
+"""
+
+
+def test_first_page_is_the_index_and_asks_nothing(lab, page):
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(lab.first_page)
+    notebook = Notebook(page, lab.folder / "course/index.ipynb", page)
+    assert "/lab/tree/course/index.ipynb" in page.url
+    expect(notebook.panel.locator("h1").first).to_be_visible()
+    page.wait_for_timeout(1000)  # a pop-up comes after the page
+    expect(page.locator(".jp-Dialog, .Toastify__toast")).to_have_count(0)
+    assert not [url for url in asked if "/lab/api/news" in url or "/lab/api/update" in url]
+    assert not [url for url in asked if not url.startswith((lab.url, "data:", "blob:"))]
+
+
+def test_index_leads_to_a_lecture_that_runs(lab, page):
+    page.goto(lab.first_page)
+    index = Notebook(page, lab.folder / "course/index.ipynb", page)
+    index.panel.locator(f'a[href*="{LECTURE.split("/")[1]}"]').first.click()
+    lecture = Notebook(page, lab.folder / LECTURE, page)
+    lecture.run_all()
+    assert lecture.errors() == []
+
+
+def test_slider_changes_the_picture(open_notebook):
+    lecture = open_notebook(LECTURE)
+    lecture.run_all()
+    explorer = lecture.panel.locator(".jp-OutputArea-output").filter(
+        has=lecture.page.locator("img.widget-image")
+    )
+    explorer = explorer.filter(has=lecture.page.locator(".widget-slider")).first
+    picture = explorer.locator("img.widget-image").first
+    before = picture.get_attribute("src")
+    lecture.press_slider(explorer.locator(".widget-slider").first, "ArrowLeft")
+    expect(picture).not_to_have_attribute("src", before)
+    picture.scroll_into_view_if_needed()
+
+
+def test_exercise_names_the_mistake_and_then_gives_full_points(lab, open_notebook):
+    exercise = open_notebook(EXERCISE)
+    run_setup(exercise)
+    exercise.write("batch_norm_forward", WRONG)
+    exercise.run("batch_norm_forward")
+    verdict = exercise.run("check_batch_norm_forward").locator(".graders-verdict")
+    expect(verdict).to_have_attribute("data-exercise", "batch_norm_forward")
+    expect(verdict).to_have_attribute("data-mistake", re.compile("."))
+    assert points(verdict)[0] < points(verdict)[1]
+
+    exercise.write("batch_norm_forward", source_of(lab.folder / SOLUTION, "batch_norm_forward"))
+    exercise.run("batch_norm_forward")
+    verdict = exercise.run("check_batch_norm_forward").locator(".graders-verdict")
+    assert points(verdict)[0] == points(verdict)[1] > 0
+
+
+def test_validate_button_agrees(lab, open_notebook):
+    exercise = open_notebook(EXERCISE)
+    assert "failed" in exercise.validate().lower()
+    for name in solution_cells(lab.folder / SOLUTION):
+        exercise.write(name, source_of(lab.folder / SOLUTION, name))
+    said = exercise.validate()
+    assert "success" in said.lower(), said
+
+
+def run_setup(notebook: Notebook) -> None:
+    """Run the code cells before the first exercise."""
+    first = index_of(notebook.path, "batch_norm_forward")
+    for index in range(first):
+        if notebook.cell(index).locator(".jp-InputPrompt").inner_text().startswith("["):
+            notebook.run(index)
+
+
+def points(verdict) -> tuple[float, float]:
+    """Given and possible points, as the verdict's HTML says them."""
+    return tuple(float(verdict.get_attribute(f"data-{name}")) for name in ("points", "max-points"))
+
+
+def solution_cells(path) -> list[str]:
+    """The nbgrader ids of the cells in which a student writes code."""
+    import json
+
+    return [
+        cell["metadata"]["nbgrader"]["grade_id"]
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]
+        if cell["cell_type"] == "code" and cell["metadata"].get("nbgrader", {}).get("solution")
+    ]

@@ -1,0 +1,61 @@
+"""What all tests share: where the checkout is, and which tests this machine cannot run."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+def find_chromium() -> str | None:
+    """The Chromium that CHROMIUM names, or the first on PATH."""
+    named = os.environ.get("CHROMIUM")
+    for name in (named,) if named else BROWSERS:
+        if found := shutil.which(name):
+            return found
+    return None
+
+
+def _has_cuda() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The root of the checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The path of a Chromium; tests that ask for it are marked `browser`."""
+    return find_chromium() or pytest.skip("no Chromium")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Skip what needs a device or a browser that is not here."""
+    gpu = [item for item in items if item.get_closest_marker("gpu")]
+    if gpu and not _has_cuda():
+        for item in gpu:
+            item.add_marker(pytest.mark.skip(reason="no CUDA"))
+    browser = [item for item in items if item.get_closest_marker("browser")]
+    if browser and not find_chromium():
+        for item in browser:
+            item.add_marker(pytest.mark.skip(reason="no Chromium"))
+        config.stash[SKIPPED] = [item.name for item in browser]
+
+
+SKIPPED = pytest.StashKey[list[str]]()
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """Say in one line what was not looked at for want of a browser."""
+    if names := config.stash.get(SKIPPED, []):
+        terminalreporter.write_line(
+            f"No Chromium found (on PATH or named by CHROMIUM): skipped {', '.join(names)}."
+        )

@@ -1,0 +1,395 @@
+"""The lectures' modules: what they compute, what the text says in numbers, what can be moved."""
+
+import base64
+import itertools
+import math
+import struct
+
+import ipywidgets
+import pytest
+import torch
+import torch.nn.functional as F
+
+from course import experiments, explorers, figures
+
+EPS = 1e-5
+SHAPES = ((2, 1), (4, 3), (7, 5))
+
+
+def batch(seed: int, shape: tuple[int, int], offset: float = 0.0, scale: float = 1.0):
+    """x, gamma, beta, dy in float64."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw(*size):
+        return torch.randn(*size, generator=generator, dtype=torch.float64)
+
+    num_features = shape[1]
+    return draw(*shape) * scale + offset, draw(num_features), draw(num_features), draw(*shape)
+
+
+def library(x, gamma, beta, eps):
+    return F.batch_norm(x, None, None, weight=gamma, bias=beta, training=True, eps=eps)
+
+
+@pytest.fixture
+def lecture():
+    """The small batch that the lecture of day 26 works with."""
+    x = [[1.0, 10.0, 0.0], [2.0, 30.0, 0.1], [3.0, 10.0, 0.3], [4.0, 30.0, 0.4]]
+    dy = [[1.0, 0.5, 0.0], [0.0, -1.0, 0.2], [0.0, 2.0, -0.4], [0.0, 1.0, 0.6]]
+    return [
+        torch.tensor(values, dtype=torch.float64) for values in (x, [2.0, 1.0, 0.5], [1.0, 0.0, -1.0], dy)
+    ]
+
+
+# What is computed
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("offset", (0.0, 1e4))
+@pytest.mark.parametrize("scale", (1e-3, 1.0, 100.0))
+@pytest.mark.parametrize("eps", (1e-5, 1e-1))
+def test_five_steps_agree_with_the_library(shape, offset, scale, eps):
+    x, gamma, beta, _ = batch(0, shape, offset, scale)
+    untouched = x.clone()
+    steps = experiments.five_steps(x, gamma, beta, eps)
+    torch.testing.assert_close(steps.y, library(x, gamma, beta, eps), rtol=1e-7, atol=1e-7)
+    torch.testing.assert_close(steps.mean, x.mean(0))
+    torch.testing.assert_close(steps.var, x.var(0, correction=0))
+    torch.testing.assert_close(steps.x_hat_std, (steps.var / (steps.var + eps)).sqrt())
+    torch.testing.assert_close(steps.y_mean, beta, rtol=0, atol=1e-6)
+    torch.testing.assert_close(steps.y_std, gamma.abs() * steps.x_hat_std)
+    torch.testing.assert_close(steps.x_hat * (steps.var + eps).sqrt(), x - x.mean(0))
+    assert torch.equal(x, untouched)
+
+
+@pytest.mark.parametrize(
+    ("x", "gamma", "beta"),
+    (
+        (torch.zeros(4), torch.zeros(4), torch.zeros(4)),
+        (torch.zeros(4, 3), torch.zeros(4), torch.zeros(3)),
+        (torch.zeros(4, 3), torch.zeros(3), torch.zeros(1)),
+    ),
+)
+def test_five_steps_refuses_other_shapes(x, gamma, beta):
+    with pytest.raises(ValueError, match="shape"):
+        experiments.five_steps(x, gamma, beta)
+
+
+def test_move_sample_moves_one_input_and_every_output():
+    x, *_ = batch(1, (6, 1))
+    moved = experiments.move_sample(x, 2, 5.0)
+    changed = (moved.after.x != moved.before.x).flatten()
+    assert changed.tolist() == [False, False, True, False, False, False]
+    assert moved.after.x[2].item() == 5.0
+    assert (moved.after.y != moved.before.y).all()
+    shifts = (moved.after.y - moved.before.y).abs().flatten()
+    assert moved.largest_move_of_others == max(shifts[[0, 1, 3, 4, 5]].tolist())
+    assert moved.output == moved.after.y[2].item()
+
+
+def test_move_sample_refuses_what_it_cannot_move():
+    with pytest.raises(ValueError, match="N >= 2"):
+        experiments.move_sample(torch.zeros(1, 1), 0, 1.0)
+    with pytest.raises(ValueError, match=r"\(N, 1\)"):
+        experiments.move_sample(torch.zeros(3, 2), 0, 1.0)
+    with pytest.raises(IndexError):
+        experiments.move_sample(torch.zeros(3, 1), 3, 1.0)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("eps", (1e-5, 1e-1))
+def test_backward_graph_is_autograd_of_the_library(shape, eps):
+    x, gamma, beta, dy = batch(2, shape, scale=0.5)
+    graph = experiments.backward_graph(x, gamma, beta, dy, eps)
+    leaves = [t.clone().requires_grad_() for t in (x, gamma, beta)]
+    y = library(*leaves, eps)
+    expected = torch.autograd.grad(y, leaves, grad_outputs=dy)
+    for name, gradient in zip(("x", "gamma", "beta"), expected, strict=True):
+        torch.testing.assert_close(getattr(graph, name).grad, gradient)
+    torch.testing.assert_close(graph.y.value, y.detach())
+    torch.testing.assert_close(graph.y.grad, dy)
+    assert not x.requires_grad
+
+
+# What the lecture says in numbers
+
+
+def test_staged_backward_of_the_text(lecture):
+    x, gamma, beta, dy = lecture
+    graph = experiments.backward_graph(x, gamma, beta, dy, EPS)
+    num_samples = len(x)
+    inv_std, centred, x_hat = (getattr(graph, n).value for n in ("inv_std", "centred", "x_hat"))
+    dx_hat = gamma * dy
+    dinv_std = (dx_hat * centred).sum(0)
+    dvar = -0.5 * inv_std**3 * dinv_std
+    dcentred = dx_hat * inv_std + 2 / num_samples * centred * dvar
+    dmean = -dcentred.sum(0)
+    torch.testing.assert_close(graph.beta.grad, dy.sum(0))
+    torch.testing.assert_close(graph.gamma.grad, (dy * x_hat).sum(0))
+    torch.testing.assert_close(graph.inv_std.grad, dinv_std)
+    torch.testing.assert_close(graph.var.grad, dvar)
+    torch.testing.assert_close(graph.centred.grad, dcentred)
+    torch.testing.assert_close(graph.mean.grad, dmean)
+    torch.testing.assert_close(graph.mean.grad, -inv_std * dx_hat.sum(0))
+    torch.testing.assert_close(graph.x.grad, dcentred + dmean / num_samples)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("eps", (0.0, 1e-5, 1e-1))
+def test_closed_form_and_invariants_of_the_text(shape, eps):
+    x, gamma, beta, dy = batch(3, shape, scale=0.3)
+    graph = experiments.backward_graph(x, gamma, beta, dy, eps)
+    var, x_hat, dx = graph.var.value, graph.x_hat.value, graph.x.grad
+    num_samples, dbeta, dgamma = len(x), dy.sum(0), (dy * x_hat).sum(0)
+    closed = gamma / (num_samples * (var + eps).sqrt())
+    closed = closed * (num_samples * dy - dbeta - x_hat * dgamma)
+    torch.testing.assert_close(dx, closed, rtol=1e-9, atol=1e-10)
+    assert dx.sum(0).abs().max() < 1e-10
+    torch.testing.assert_close(
+        (dx * x_hat).sum(0), gamma * eps / (var + eps) ** 1.5 * dgamma, rtol=1e-9, atol=1e-10
+    )
+    torch.testing.assert_close((x_hat**2).sum(0), num_samples * var / (var + eps))
+
+
+def test_only_the_first_dy_asks_and_all_dx_answer(lecture):
+    graph = experiments.backward_graph(*lecture, EPS)
+    assert graph.y.grad[:, 0].tolist() == [1, 0, 0, 0]
+    assert (graph.x.grad[:, 0].abs() > 0.1).all()
+
+
+def test_the_third_variance_is_the_least(lecture):
+    steps = experiments.five_steps(*lecture[:3], EPS)
+    assert math.isclose(steps.var.min().item(), steps.var[2].item())
+    assert math.isclose(steps.var[2].item(), 0.025)
+
+
+def test_no_output_is_beyond_the_ceiling():
+    for num_samples in (2, 4, 8, 33):
+        x, *_ = batch(4, (num_samples, 1))
+        outputs = [experiments.move_sample(x, 0, v).output for v in (-1e6, -3.0, 0.0, 7.0, 1e6)]
+        ceiling = math.sqrt(num_samples - 1)
+        assert max(map(abs, outputs)) <= ceiling
+        assert math.isclose(outputs[-1], ceiling, rel_tol=1e-6)
+
+
+def test_float32_loses_the_variance_of_an_offset():
+    noise, *_ = batch(5, (100, 1))
+    sample = ((noise - noise.mean()) / noise.std(correction=0) + 1e4).float()
+    assert torch.tensor(1e8).nextafter(torch.tensor(math.inf)) - 1e8 == 8
+    assert ((sample**2).mean() - sample.mean() ** 2 - 1).abs() > 0.5
+    assert (((sample - sample.mean()) ** 2).mean() - 1).abs() < 1e-3
+
+
+def test_one_sample_gives_beta(lecture):
+    x, gamma, beta, _ = lecture
+    assert torch.equal(experiments.five_steps(x[:1], gamma, beta).y, beta[None])
+
+
+def test_a_bias_drifts_only_where_the_statistics_are_constants():
+    u = torch.tensor([1.0, 2.0, 3.0, 4.0], dtype=torch.float64)
+    settings = {"lr": 0.1, "steps": 200}
+    constant = experiments.bias_descent(u, u - 1, constant_statistics=True, **settings)
+    true = experiments.bias_descent(u, u - 1, constant_statistics=False, **settings)
+    assert constant.bias.shape == constant.loss.shape == (201,)
+    assert (constant.bias.diff() > 0.2).all()
+    assert true.bias.abs().max() < 1e-12
+    for descent in (constant, true):
+        assert (descent.loss - descent.loss[0]).abs().max() < 1e-9
+
+
+def test_gamma_and_beta_restore_the_input(lecture):
+    x = lecture[0]
+    steps = experiments.five_steps(x, torch.ones(3), torch.zeros(3), EPS)
+    restored = experiments.five_steps(x, torch.sqrt(steps.var + EPS), steps.mean, EPS)
+    torch.testing.assert_close(restored.y, x, rtol=0, atol=1e-12)
+
+
+def test_the_verdict_on_scale_invariance():
+    scales = torch.tensor([1e-2, 1e-1, 1.0, 10.0, 100.0], dtype=torch.float64)
+    with_eps = experiments.scale_invariance(scales, range(10), eps=EPS)
+    without = experiments.scale_invariance(scales, range(10), eps=0.0)
+    for name in ("output_error", "gradient_error"):
+        errors = getattr(with_eps, name)
+        assert errors.shape == (10, 5)
+        assert errors[:, 0].min() > 1 / 3  # fails at a = 0.01
+        assert errors[:, 1].max() < 0.02  # 2 % at a = 0.1
+        assert errors[:, 2:].max() < 2e-4  # 0.02 % from a = 1 on
+        assert getattr(without, name).max() < 1e-12
+    for name in ("output_ratio", "gradient_ratio"):
+        ratios = getattr(with_eps, name)
+        assert (ratios.amax(0) - ratios.amin(0)).max() < 0.06  # the narrow band
+
+
+def test_scale_invariance_draws_from_its_seed():
+    scales = torch.tensor([0.01], dtype=torch.float64)
+    first, second, again = (
+        experiments.scale_invariance(scales, [seed]).output_error.item() for seed in (0, 1, 0)
+    )
+    assert first == again != second
+
+
+def test_the_factor_of_question_2():
+    assert round(math.sqrt(3 / 4), 3) == 0.866
+
+
+# What is drawn
+
+
+def png_size(png: bytes) -> tuple[int, int]:
+    assert png.startswith(b"\x89PNG\r\n")
+    return struct.unpack(">II", png[16:24])
+
+
+def test_pictures_have_twice_the_pixels_of_their_css_size(lecture):
+    scales = torch.tensor([0.1, 1.0], dtype=torch.float64)
+    invariance = experiments.scale_invariance(scales, range(2))
+    for picture in (
+        figures.draw_backward_graph(experiments.backward_graph(*lecture)),
+        figures.draw_scale_invariance(invariance, invariance, EPS),
+    ):
+        data, metadata = picture._repr_mimebundle_()
+        size = (metadata["image/png"]["width"], metadata["image/png"]["height"])
+        assert png_size(base64.b64decode(data["image/png"])) == (2 * size[0], 2 * size[1])
+        assert data["text/plain"] == repr(picture)
+
+
+def test_the_graph_shows_its_values_and_gradients(lecture):
+    graph = experiments.backward_graph(*lecture, EPS)
+    for feature in range(3):
+        (axes,) = figures.draw_backward_graph(graph, feature).figure.axes
+        shown = {text.get_text().replace("−", "-") for text in axes.texts}
+        for name in ("x", "centred", "mean", "var", "inv_std", "x_hat", "gamma", "beta", "y"):
+            node = getattr(graph, name)
+            for number in (*node.value[..., feature].view(-1), *node.grad[..., feature].view(-1)):
+                assert f"{round(number.item(), 2) + 0.0:.2f}" in shown
+            assert name in shown
+
+
+# What is moved
+
+EXPLORERS = {
+    "five steps": (
+        explorers.five_steps_explorer,
+        {"step": range(6), "gamma": (0, 4), "beta": (-2, 7), "eps": (1e-8, 10)},
+    ),
+    "moved sample": (
+        explorers.moved_sample_explorer,
+        {"value": (-10, 3, 20), "num_samples": (4, 8, 16, 32)},
+    ),
+}
+
+
+@pytest.fixture(params=EXPLORERS.values(), ids=EXPLORERS.keys())
+def explorer_and_grid(request):
+    make, grid = request.param
+    return make(), grid
+
+
+def test_explorer_over_its_grid(explorer_and_grid):
+    explorer, grid = explorer_and_grid
+    assert grid.keys() == explorer.controls.keys()
+    width, height = int(explorer.image.width), int(explorer.image.height)
+    frames = set()
+    for values in itertools.product(*grid.values()):
+        for name, value in zip(grid, values, strict=True):
+            explorer.controls[name].value = value
+            assert explorer.controls[name].value == pytest.approx(value)
+        assert bytes(explorer.image.value) == explorer.frame
+        assert png_size(explorer.frame) == (2 * width, 2 * height)
+        assert explorer.error_line.value == ""
+        frames.add(explorer.frame)
+    if "step" in grid:
+        # gamma, beta and eps show from the step on that uses them.
+        assert len(frames) == 4 + 2 + 8
+    else:
+        assert len(frames) == math.prod(map(len, grid.values()))
+
+
+def test_every_slider_changes_the_picture_and_reset_restores_it(explorer_and_grid):
+    explorer, grid = explorer_and_grid
+    start, goal = explorer.settings, explorer.goal_line.value
+    for name, values in grid.items():
+        frames = set()
+        for value in values:
+            explorer.controls[name].value = value
+            frames.add(explorer.frame)
+        assert len(frames) == len(values)
+        explorer.reset_button.click()
+        assert explorer.settings == start
+        assert explorer.frame == bytes(explorer.image.value) == explorer.first_frame
+        assert explorer.goal_line.value == goal
+    # The sliders are connected again.
+    for name, values in grid.items():
+        explorer.controls[name].value = values[0]
+    assert explorer.frame != explorer.first_frame
+
+
+def test_explorer_shows_widgets_and_a_plain_picture_of_one_size(explorer_and_grid):
+    explorer, grid = explorer_and_grid
+    for name, values in grid.items():
+        explorer.controls[name].value = values[0]
+    data, metadata = explorer._repr_mimebundle_()
+    view = data["application/vnd.jupyter.widget-view+json"]
+    assert view["model_id"] == explorer.view.model_id
+    assert base64.b64decode(data["image/png"]) == explorer.first_frame
+    size = metadata["image/png"]
+    assert (str(size["width"]), str(size["height"])) == (
+        explorer.image.width,
+        explorer.image.height,
+    )
+    assert data["text/plain"] == repr(explorer)
+    assert all(control.description in repr(explorer) for control in explorer.controls.values())
+
+
+def test_updates_make_no_artists(explorer_and_grid):
+    explorer, grid = explorer_and_grid
+    figure = explorer.drawing.figure
+
+    def artists():
+        return [set(figure.get_children()), *(set(axes.get_children()) for axes in figure.axes)]
+
+    before = artists()
+    for name, values in grid.items():
+        explorer.controls[name].value = values[-1]
+    assert artists() == before
+
+
+def test_the_goal_of_the_five_steps_is_within_reach():
+    explorer = explorers.five_steps_explorer()
+    assert "not yet" in explorer.goal_line.value
+    steps = explorer.state.batch
+    for name, target in (("gamma", (steps.var[0] + EPS).sqrt()), ("beta", steps.mean[0])):
+        slider = explorer.controls[name]
+        slider.value = round(target.item() / slider.step) * slider.step
+    assert "reached" in explorer.goal_line.value
+    explorer.controls["step"].value = 4
+    assert "not yet" in explorer.goal_line.value
+
+
+def test_the_goal_of_the_moved_sample_needs_a_larger_batch():
+    explorer = explorers.moved_sample_explorer()
+    for value in (-10, 20):
+        explorer.controls["value"].value = value
+        assert "not yet" in explorer.goal_line.value
+    explorer.controls["num_samples"].value = 16
+    assert "reached" in explorer.goal_line.value
+
+
+def test_an_error_is_shown_and_raised():
+    def compute(value):
+        if value > 1:
+            raise ArithmeticError("too <large>")
+        return experiments.move_sample(torch.zeros(3, 1), 0, value)
+
+    explorer = explorers.Explorer(
+        title="t",
+        look_for="l",
+        controls={"value": ipywidgets.FloatSlider(value=0, min=0, max=2, description="value")},
+        compute=compute,
+        drawing=figures.MovedSampleDrawing(),
+    )
+    with pytest.raises(ArithmeticError):
+        explorer.controls["value"].value = 2
+    assert "ArithmeticError: too &lt;large&gt;" in explorer.error_line.value
+    explorer.controls["value"].value = 1
+    assert explorer.error_line.value == ""
