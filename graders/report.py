@@ -18,15 +18,17 @@ _STYLE = """
 .graders-verdict p { margin: 0.5rem 0; }
 .graders-verdict .diagnosis { font-size: 15px; }
 .graders-verdict table { border-collapse: collapse; margin: 0.4rem 0; font-size: 13px; }
-.graders-verdict th, .graders-verdict td { text-align: left; padding: 2px 14px 2px 0; border: 0;
+.graders-verdict.graders-verdict tr:nth-child(n) { background: none; }
+.graders-verdict.graders-verdict :is(th, td) { text-align: left; padding: 2px 14px 2px 0; border: 0;
   background: none; font-weight: 400; }
 .graders-verdict th { color: var(--jp-ui-font-color2, #616161);
   border-bottom: 1px solid var(--jp-border-color2, #c8c8c8); }
-.graders-verdict .good { color: var(--good); } .graders-verdict .bad { color: var(--bad); font-weight: 600; }
+.graders-verdict .good { color: var(--good); }
+.graders-verdict.graders-verdict td.bad { color: var(--bad); font-weight: 600; }
 .graders-verdict .grids { display: flex; flex-wrap: wrap; gap: 0.4rem 1.6rem; overflow-x: auto; }
-.graders-verdict .grid td { text-align: right; padding: 1px 7px;
+.graders-verdict.graders-verdict .grid td { text-align: right; padding: 1px 7px;
   font-family: var(--jp-code-font-family, monospace); font-size: 12px; }
-.graders-verdict .grid td.off { background: rgba(213, 94, 0, 0.22); }
+.graders-verdict.graders-verdict .grid td.off { background: rgba(213, 94, 0, 0.22); }
 .graders-verdict .small { font-size: 12px; color: var(--jp-ui-font-color2, #616161); }
 .graders-verdict details { margin: 0.4rem 0; } .graders-verdict summary { cursor: pointer; }
 .graders-verdict pre { white-space: pre-wrap; font-size: 12px; margin: 0.3rem 0; }

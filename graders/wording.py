@@ -191,6 +191,8 @@ def evidence(wrong: Sequence[tuple[Trial, str, Finding]]) -> Evidence | None:
     if finding.kind != "shape" and allowed is not None:
         off = ~((got.cpu().double() - want.double()).abs() <= allowed)
         wrong_cells = [[bool(cell) for cell in row] for row in _grid(off, window)]
+    got_grid = [[_text(cell) for cell in row] for row in _grid(got, _window(finding.index, got))]
+    want_grid = [[_text(cell) for cell in row] for row in _grid(want, window)]
     return Evidence(
         name,
         trial.case.name,
@@ -198,11 +200,20 @@ def evidence(wrong: Sequence[tuple[Trial, str, Finding]]) -> Evidence | None:
         where,
         got_text,
         want_text,
-        [[_text(cell) for cell in row] for row in _grid(got, _window(finding.index, got))],
-        [[_text(cell) for cell in row] for row in _grid(want, window)],
-        wrong_cells,
+        got_grid,
+        want_grid,
+        _visibly(wrong_cells, got_grid, want_grid),
         want.numel() > GRID * GRID or (want.dim() and max(want.shape) > GRID),
     )
+
+
+def _visibly(wrong: list[list[bool]], got: list[list[str]], want: list[list[str]]) -> list[list[bool]]:
+    """Of the wrong cells those whose shown digits differ; all of them where no digit shown does."""
+    seen = [
+        [is_wrong and got[i][j] != want[i][j] for j, is_wrong in enumerate(row)]
+        for i, row in enumerate(wrong)
+    ]
+    return seen if any(map(any, seen)) else wrong
 
 
 def _distance(finding: Finding) -> float:
