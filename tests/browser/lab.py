@@ -130,7 +130,17 @@ class Notebook:
 
     def run_all(self) -> None:
         """Run > Run All Cells, to the end."""
-        self.menu("Run", "runmenu:run-all")
+        first = self.panel.locator(".jp-CodeCell .jp-InputPrompt").first
+        for attempt in range(3):
+            # A busy JupyterLab may bring another page to the front between tab and menu: then the
+            # command went to that one, and nothing starts here.
+            self.menu("Run", "runmenu:run-all")
+            try:
+                expect(first).not_to_have_text(re.compile(r"\[ \]"), timeout=20_000)
+                break
+            except AssertionError:
+                if attempt == 2:
+                    raise
         waiting = self.panel.locator(".jp-CodeCell .jp-InputPrompt").filter(has_text="[*]")
         last = self.panel.locator(".jp-CodeCell .jp-InputPrompt").last
         expect(last).to_have_text(re.compile(r"\[\d+\]"), timeout=3 * CELL)
