@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -19,14 +19,22 @@ class Finding:
     """What a comparison found.
 
     kind: one of KINDS. right: the values are the expected ones, whatever the form.
-    index: where the largest difference is, for tensors of the right shape.
+    excess: how far each value is out in units of what is allowed, for tensors of the right shape.
     """
 
     kind: str
     right: bool
     got: Any
     want: Any
-    index: tuple[int, ...] | None = None
+    excess: torch.Tensor | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def index(self) -> tuple[int, ...] | None:
+        """Where the value that is furthest out stands; None where there is no such place."""
+        if self.excess is None or not self.excess.numel():
+            return None
+        flat = int(self.excess.argmax())
+        return tuple(int(i) for i in torch.unravel_index(torch.tensor(flat), self.excess.shape))
 
     @property
     def equal(self) -> bool:
@@ -96,8 +104,8 @@ def _compare_tensor(got: Any, expected: Expected) -> Finding:
     right = _within(value, exact, expected.tolerance)
     if not right:
         if bool((exact.isfinite() & ~value.isfinite()).any()):
-            return Finding("nan", False, got, want, _first(exact.isfinite() & ~value.isfinite()))
-        return Finding("values", False, got, want, _worst(value, exact, expected.tolerance))
+            return Finding("nan", False, got, want, (exact.isfinite() & ~value.isfinite()).double())
+        return Finding("values", False, got, want, _excess(value, exact, expected.tolerance))
     if got.dtype != expected.dtype:
         return Finding("dtype", True, got, want)
     if got.device.type != expected.device.type:
@@ -140,15 +148,8 @@ def _numel(value: Any) -> int:
     return value.numel() if isinstance(value, torch.Tensor) else 1
 
 
-def _first(mask: torch.Tensor) -> tuple[int, ...]:
-    return tuple(int(i) for i in mask.nonzero()[0])
-
-
-def _worst(value: torch.Tensor, exact: torch.Tensor, tolerance: torch.Tensor | None) -> tuple[int, ...]:
-    """The index of the element that is furthest out, in units of what is allowed there."""
+def _excess(value: torch.Tensor, exact: torch.Tensor, tolerance: torch.Tensor | None) -> torch.Tensor:
     excess = (value - exact).abs()
     if tolerance is not None:
         excess = excess / tolerance.clamp_min(torch.finfo(torch.float64).tiny)
-    excess = excess.nan_to_num(nan=-1.0, posinf=torch.finfo(torch.float64).max)
-    flat = int(excess.argmax()) if excess.numel() else 0
-    return tuple(int(i) for i in torch.unravel_index(torch.tensor(flat), exact.shape))
+    return excess.nan_to_num(nan=-1.0, posinf=torch.finfo(torch.float64).max)

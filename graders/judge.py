@@ -6,9 +6,9 @@ anywhere.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property, partial
 from typing import Any
 
 import torch
@@ -66,7 +66,7 @@ class Trial:
     case: Case
     setting: Setting
     sight: Sight
-    noise: dict[str, torch.Tensor]
+    measure: Callable[[], dict[str, torch.Tensor]]
 
     @cached_property
     def wide(self) -> Case:
@@ -74,18 +74,23 @@ class Trial:
         return Case(self.case.name, widened(self.case.inputs))
 
     @cached_property
-    def expected(self) -> dict[str, Expected]:
-        """What each observation should be, from the reference in float64."""
-        return self._expected(observe(self.exercise, self.answer.reference, self.wide).values)
+    def exact(self) -> dict[str, Any]:
+        """The observations of the reference in float64."""
+        return dict(observe(self.exercise, self.answer.reference, self.wide).values)
 
-    def _expected(self, exact: dict[str, Any]) -> dict[str, Expected]:
+    @cached_property
+    def expected(self) -> dict[str, Expected]:
+        """What each observation should be, and how far off it may be."""
+        return self._expected(self.exact, self.measure())
+
+    def _expected(self, exact: dict[str, Any], noise: dict[str, torch.Tensor]) -> dict[str, Expected]:
         size = tolerance.size_of(self.case)
         device = torch.device(self.setting.device)
         expected = {}
         for name, value in exact.items():
             within = None
             if tolerance.is_real(value):
-                moved = self.noise.get(name)
+                moved = noise.get(name)
                 wide = tolerance.as_tensor(value)
                 if moved is not None and moved.shape != wide.shape:
                     moved = moved.max() if moved.numel() else None
@@ -96,7 +101,13 @@ class Trial:
 
     @cached_property
     def findings(self) -> dict[str, Finding]:
-        """Every expected observation compared with what the candidate did."""
+        """Every expected observation compared with what the candidate did.
+
+        The noise is measured only where something is out without it.
+        """
+        strict = {name: compare(self.seen(name), one) for name, one in self._expected(self.exact, {}).items()}
+        if all(finding.equal for finding in strict.values()):
+            return strict
         return {name: compare(self.seen(name), one) for name, one in self.expected.items()}
 
     def seen(self, name: str) -> Any:
@@ -105,6 +116,11 @@ class Trial:
 
     def wrong(self) -> Iterator[tuple[str, Finding]]:
         return ((name, finding) for name, finding in self.findings.items() if not finding.equal)
+
+    @cached_property
+    def is_wrong(self) -> bool:
+        """Whether anything that counts is wrong."""
+        return any(True for _ in self.decided())
 
     def decided(self) -> Iterator[tuple[str, Finding]]:
         """Wrong observations that count, leaving out those that only give context."""
@@ -128,7 +144,7 @@ class Trial:
 
     def _scaled(self, name: str, value: Any) -> Expected:
         """`value` as the expected one, with the noise scaled up where the mistake blows values up."""
-        one = self._expected({name: value})[name]
+        one = self._expected({name: value}, self.measure())[name]
         exact = self.expected[name].value
         if one.tolerance is None or not tolerance.is_real(exact):
             return one
@@ -152,13 +168,16 @@ def trials(
     wide_cases: Sequence[Case],
 ) -> list[Trial]:
     """Bind what was seen to the judge's side. `wide_cases`: the cases of one setting, in float64."""
-    noises = []
-    for case in wide_cases:
+
+    @cache
+    def measured(position: int) -> dict[str, torch.Tensor]:
+        case = wide_cases[position]
         exact = observe(exercise, answer.definition, case).values
-        noises.append(tolerance.noise(exercise, answer.definition, case, exact))
+        return tolerance.noise(exercise, answer.definition, case, dict(exact))
+
     count = len(wide_cases)
     return [
-        Trial(exercise, answer, case, setting, sight, noises[position % count])
+        Trial(exercise, answer, case, setting, sight, partial(measured, position % count))
         for position, (setting, case, sight) in enumerate(seen)
     ]
 
@@ -264,9 +283,13 @@ def _likeness(tried: Sequence[Trial], variant: Any, rounding: bool, failing: set
     """For each observation: in which share of the cases that matter the candidate is like the variant.
 
     Cases matter where the candidate is wrong or the variant is. The ones where the candidate is wrong
-    come first, and a variant that is unlike it in FIRST_LOOKS of them is given up.
+    come first, and a variant that is unlike it in FIRST_LOOKS of them is given up. One setting is
+    enough, unless the candidate is right in that one.
     """
-    order = sorted(tried, key=lambda trial: not any(True for _ in trial.decided()))
+    first = [trial for trial in tried if trial.setting == tried[0].setting]
+    if rounding or not any(trial.is_wrong for trial in first):
+        first = list(tried)
+    order = sorted(first, key=lambda trial: not trial.is_wrong)
     hits = dict.fromkeys(failing, 0)
     misses = dict.fromkeys(failing, 0)
     for trial in order:
@@ -286,8 +309,7 @@ def _likeness(tried: Sequence[Trial], variant: Any, rounding: bool, failing: set
 def _rows(tried: Sequence[Trial]) -> tuple[Row, ...]:
     marks: dict[str, dict[str, bool]] = {}
     for trial in tried:
-        right = not any(True for _ in trial.decided())
-        marks.setdefault(trial.case.name, {})[trial.setting.column] = right
+        marks.setdefault(trial.case.name, {})[trial.setting.column] = not trial.is_wrong
     return tuple(Row(case, columns) for case, columns in marks.items())
 
 

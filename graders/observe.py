@@ -26,6 +26,8 @@ from graders.recorder import Recorder, inherited, written
 ARGUMENTS = "arguments changed"
 #: The observation that says in which form a result came, where the probe could look into it all the same.
 FORM = "form of the result"
+#: What takes a tensor to another device.
+MOVES = frozenset({"to", "cpu", "cuda", "numpy", "type", "to_copy"})
 #: How much of what the candidate prints is kept, in characters.
 PRINTED_LIMIT = 2_000
 
@@ -102,15 +104,18 @@ def survey(exercise: Exercise, candidate: Candidate, case: Case) -> Survey:
 
     A meta tensor has a shape and a device and no data, so a tensor made on a hard-coded device cannot
     meet it. Code that asks a meta tensor for a value fails for a reason of its own; that is not held
-    against it.
+    against it. A candidate that neither makes tensors out of nothing nor moves any has no device to get
+    wrong, and is spared the second run: PyTorch's first meta tensor of a process takes a second.
     """
     with Recorder() as recorder:
         observe(exercise, candidate, case)
-    operators = recorder.operators | written(candidate) | inherited(candidate)
+    operators = frozenset(recorder.operators | written(candidate) | inherited(candidate))
+    if recorder.made_on_cpu is None and not operators & MOVES:
+        return Survey(operators, None)
     meta = Case(case.name, moved(case.inputs, "meta"))
     with Recorder() as recorder:
         sight = observe(exercise, candidate, meta)
-    return Survey(frozenset(operators), _wrong_device(sight, recorder))
+    return Survey(operators, _wrong_device(sight, recorder))
 
 
 def _wrong_device(sight: Sight, recorder: Recorder) -> str | None:
@@ -177,10 +182,8 @@ def _changed(before: Inputs, after: Inputs) -> list[str]:
         name
         for name, tensor in tensors(before)
         if tensor.device.type != "meta"
-        and not (
-            tensor.shape == now[name].shape
-            and torch.equal(tensor.nan_to_num(), now[name].detach().nan_to_num())
-        )
+        and not torch.equal(tensor, now[name])
+        and not torch.equal(tensor.nan_to_num(), now[name].detach().nan_to_num())
     ]
 
 

@@ -59,6 +59,14 @@ class Recorder:
         self._stack.__exit__(*details)
 
 
+class DispatchMode(TorchDispatchMode):
+    """A dispatch mode that does not import torch._dynamo, which takes longer than many checks."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False
+
+
 class _FunctionView(TorchFunctionMode):
     def __init__(self, recorder: Recorder) -> None:
         super().__init__()
@@ -73,7 +81,7 @@ class _FunctionView(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-class _DispatcherView(TorchDispatchMode):
+class _DispatcherView(DispatchMode):
     def __init__(self, recorder: Recorder) -> None:
         super().__init__()
         self.recorder = recorder

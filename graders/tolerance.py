@@ -18,10 +18,10 @@ import math
 from typing import Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from graders.exercise import Candidate, Case, Exercise
 from graders.observe import observe, tensors
+from graders.recorder import DispatchMode
 
 SAFETY = 8.0
 #: The relative size of the perturbations: far above float64's rounding, far below where results bend.
@@ -29,7 +29,7 @@ PERTURBATION = 2.0**-26
 SAMPLES = 3
 
 
-class _Perturbed(TorchDispatchMode):
+class _Perturbed(DispatchMode):
     """Changes every newly computed floating-point value by PERTURBATION, up or down at random."""
 
     def __init__(self, seed: int) -> None:
