@@ -55,7 +55,7 @@ def feature_maps(draw: Draw) -> Iterator[tuple[str, torch.Tensor, float | None]]
     yield "eps = 0.02", draw.normal(n, c, h, w, std=0.15), 0.02
     x = maps()
     x[0] = 0.75
-    x[:, 2] = -0.5
+    x[:, 2] = 0.75
     yield "a constant channel and a constant sample", x, 1e-3
     yield "a single sample", maps(1), 1e-4
     yield "maps at an offset of 10,000", draw.normal(n, c, h, w, mean=1e4), 1e-5

@@ -17,7 +17,7 @@ from graders import tolerance, wording
 from graders.answer import Answer, Mistake
 from graders.compare import Expected, Finding, compare
 from graders.exercise import Case, Draw, Exercise
-from graders.observe import ARGUMENTS, FORM, Raised, Sight, Survey, observe, widened
+from graders.observe import ARGUMENTS, FORM, Raised, Sight, Survey, observe, tensors, widened
 from graders.verdict import Row, Score, Verdict
 
 #: Observations about the form of what was done; the values can be right without them.
@@ -28,7 +28,8 @@ FORM_SHARE = 0.75
 #: share of the cases in which either does. Below 1, because a slip can be written in several ways that
 #: part company in a corner (x.var() of one row is NaN, a loop that divides by max(N - 1, 1) is not).
 LIKENESS = 0.7
-#: After so many cases without any likeness a mistake is not looked at further.
+#: After so many cases without any likeness a mistake is not looked at further, if they have shown every
+#: observation that is wrong.
 FIRST_LOOKS = 3
 
 
@@ -94,7 +95,9 @@ class Trial:
                 wide = tolerance.as_tensor(value)
                 if moved is not None and moved.shape != wide.shape:
                     moved = moved.max() if moved.numel() else None
-                dtype = self.setting.dtype if isinstance(value, torch.Tensor) else torch.float64
+                # A number that is made of tensors has their digits, one made of plain numbers a float's.
+                tensors_in = isinstance(value, torch.Tensor) or any(tensors(self.case.inputs))
+                dtype = self.setting.dtype if tensors_in else torch.float64
                 within = tolerance.allowed(dtype, size, wide, moved, self.exercise.arithmetic)
             expected[name] = Expected(value, within, self.setting.dtype, device)
         return expected
@@ -255,11 +258,12 @@ def diagnose(exercise: Exercise, answer: Answer, tried: Sequence[Trial]) -> Diag
     some of them are all named.
     """
     failing = {name for trial in tried for name, _ in trial.decided()}
+    order = _most_telling_first(tried)
     partial: dict[str, tuple[float, Mistake]] = {}
     best: tuple[float, Mistake] | None = None
     for one in answer.mistakes:
         for variant in one.variants:
-            likeness = _likeness(tried, variant, one.rounding, failing)
+            likeness = _likeness(list(tried) if one.rounding else order, variant, one.rounding, failing)
             explained = {name for name, share in likeness.items() if share >= LIKENESS}
             if failing <= explained:
                 total = sum(likeness[name] for name in failing)
@@ -279,20 +283,36 @@ def diagnose(exercise: Exercise, answer: Answer, tried: Sequence[Trial]) -> Diag
     return Diagnosis(tuple(found.values()), frozenset(failing - partial.keys()))
 
 
-def _likeness(tried: Sequence[Trial], variant: Any, rounding: bool, failing: set[str]) -> dict[str, float]:
+def _most_telling_first(tried: Sequence[Trial]) -> list[Trial]:
+    """The trials in the order in which a mistake is compared with them.
+
+    First those that show a wrong observation which none before them shows, then the others where
+    something is wrong, then the rest. Those of one setting, where they show all that is wrong.
+    """
+    of_first = [trial for trial in tried if trial.setting == tried[0].setting]
+    failing = {name for trial in tried for name, _ in trial.decided()}
+    if failing <= {name for trial in of_first for name, _ in trial.decided()}:
+        tried = of_first
+    wrong = [{name for name, _ in trial.decided()} for trial in tried]
+    shown: set[str] = set()
+    first = []
+    for position in sorted(range(len(tried)), key=lambda position: -len(wrong[position])):
+        if not wrong[position] <= shown:
+            first.append(position)
+            shown |= wrong[position]
+    rest = [position for position in range(len(tried)) if position not in first]
+    return [tried[position] for position in first + sorted(rest, key=lambda position: not wrong[position])]
+
+
+def _likeness(order: Sequence[Trial], variant: Any, rounding: bool, failing: set[str]) -> dict[str, float]:
     """For each observation: in which share of the cases that matter the candidate is like the variant.
 
-    Cases matter where the candidate is wrong or the variant is. The ones where the candidate is wrong
-    come first, and a variant that is unlike it in FIRST_LOOKS of them is given up. One setting is
-    enough, unless the candidate is right in that one.
+    Cases matter where the candidate is wrong or the variant is. A variant that is unlike the candidate
+    in the first cases of `order`, the most telling ones, is given up.
     """
-    first = [trial for trial in tried if trial.setting == tried[0].setting]
-    if rounding or not any(trial.is_wrong for trial in first):
-        first = list(tried)
-    order = sorted(first, key=lambda trial: not trial.is_wrong)
     hits = dict.fromkeys(failing, 0)
     misses = dict.fromkeys(failing, 0)
-    for trial in order:
+    for looks, trial in enumerate(order, 1):
         alike = trial.alike(variant, rounding)
         for name in failing & alike.keys():
             wrong_itself, like = alike[name]
@@ -301,7 +321,7 @@ def _likeness(tried: Sequence[Trial], variant: Any, rounding: bool, failing: set
                 hits[name] += 1
             elif wrong or wrong_itself:
                 misses[name] += 1
-        if not any(hits.values()) and sum(misses.values()) >= FIRST_LOOKS * len(failing):
+        if looks >= FIRST_LOOKS and not any(hits.values()) and all(misses.values()):
             break
     return {name: hits[name] / (hits[name] + misses[name]) if hits[name] else 0.0 for name in failing}
 
@@ -315,7 +335,11 @@ def _rows(tried: Sequence[Trial]) -> tuple[Row, ...]:
 
 def _scores(exercise: Exercise, tried: Sequence[Trial]) -> tuple[Score, ...]:
     """The points of every part: all, three quarters where only the form is wrong, or none."""
-    form_broken = any(name in FORM_OBSERVATIONS for trial in tried for name, _ in trial.decided())
+    form_broken = any(
+        name in FORM_OBSERVATIONS and finding.kind != "raised"  # stopped early: its own part says so
+        for trial in tried
+        for name, finding in trial.decided()
+    )
     scores = []
     for part in exercise.parts:
         findings = [

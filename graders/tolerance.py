@@ -114,4 +114,6 @@ def is_real(value: Any) -> bool:
 
 def as_tensor(value: Any) -> torch.Tensor:
     """A floating-point value as a float64 tensor on the CPU."""
-    return torch.as_tensor(value).detach().to("cpu", torch.float64)
+    if isinstance(value, torch.Tensor):
+        return value.detach().to("cpu", torch.float64)
+    return torch.tensor(value, dtype=torch.float64)  # not by way of float32, the default dtype

@@ -158,7 +158,7 @@ def _pattern(trial: Trial, name: str, finding: Finding) -> str:
     got, want = got.cpu().double(), want.cpu().double()
     factor = float((got * want).sum() / (want * want).sum())
     if bool(((got - factor * want).abs() <= allowed * max(1.0, abs(factor))).all()):
-        return f" All of {name} is {factor:.4g} times what it should be there."
+        return f" All of {name} is {_pair(factor, 1.0)[0]} times what it should be there."
     amount = float((got - want).mean())
     if bool(((got - want - amount).abs() <= allowed).all()):
         return f" All of {name} is off by {amount:.4g} there."

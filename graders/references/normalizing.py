@@ -46,6 +46,7 @@ def statistics_mistakes(
     make: called with knobs of `normalize`, or with `default_eps`. count: the letters for how many values
     share a mean ("N", "C·H·W"). alone: what dividing by one less does where there is only one value.
     """
+    share = count if count.isalnum() else f"({count})"
     others = [value for value in (1e-8, 1e-6, 1e-5, 1e-3) if value != default_eps]
     return (
         mistake(
@@ -98,7 +99,7 @@ def statistics_mistakes(
             "unbiased_variance",
             f"""The variance is divided by {count} − 1. Normalizing takes the biased variance, divided by
             {count}: it describes these values and estimates nothing. Yours come out too small by the factor
-            √(({count} − 1)/{count}), and {alone}. (torch.var divides by one less unless told otherwise.)""",
+            √(({count} − 1)/{share}), and {alone}. (torch.var divides by one less unless told otherwise.)""",
             make(variance=lambda x, axes: x.var(axes, keepdim=True)),
         ),
         mistake(
