@@ -59,5 +59,5 @@ def feature_maps(draw: Draw) -> Iterator[tuple[str, torch.Tensor, float | None]]
     yield "a constant channel and a constant sample", x, 1e-3
     yield "a single sample", maps(1), 1e-4
     yield "maps at an offset of 10,000", draw.normal(n, c, h, w, mean=1e4), 1e-5
-    yield "channels last in memory", maps().contiguous(memory_format=torch.channels_last), 1e-5
+    yield "maps of a single row", maps(height=1), 1e-5
     yield "larger maps", maps(4, 24, 20), 1e-5

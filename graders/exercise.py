@@ -152,8 +152,8 @@ class Draw:
 
     def batch(self, n: int, d: int) -> torch.Tensor:
         """(n, d): a batch whose features have means and standard deviations of their own."""
-        mean = self.uniform(d, low=-2.0, high=2.0).double().cpu()
-        std = self.uniform(d, low=0.5, high=2.0).double().cpu()
+        mean = self.uniform(d, low=-2.0, high=2.0).cpu().double()
+        std = self.uniform(d, low=0.5, high=2.0).cpu().double()
         values = torch.randn((n, d), generator=self.generator, dtype=torch.float64)
         return self.tensor(values * std + mean)
 

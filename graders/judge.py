@@ -129,11 +129,13 @@ class Trial:
         """Wrong observations that count, leaving out those that only give context."""
         return ((name, finding) for name, finding in self.wrong() if name not in self.exercise.context)
 
-    def alike(self, variant: Any, rounding: bool) -> dict[str, tuple[bool, bool]]:
-        """For each observation, of a mistake's variant: is it wrong itself, and is the candidate like it?"""
+    def alike(self, variant: Any, rounding: bool, names: set[str]) -> dict[str, tuple[bool, bool]]:
+        """For each of these observations, of a mistake's variant: is it wrong itself, and is the candidate
+        like it?"""
         sight = observe(self.exercise, variant, self.case if rounding else self.wide)
         result = {}
-        for name, expected in self.expected.items():
+        for name in names & self.expected.keys():
+            expected = self.expected[name]
             value = sight.values.get(name, sight.raised)
             its = compare(value, expected if rounding else _in_float64(expected))
             if rounding:
@@ -308,20 +310,22 @@ def _likeness(order: Sequence[Trial], variant: Any, rounding: bool, failing: set
     """For each observation: in which share of the cases that matter the candidate is like the variant.
 
     Cases matter where the candidate is wrong or the variant is. A variant that is unlike the candidate
-    in the first cases of `order`, the most telling ones, is given up.
+    in the first cases of `order`, the most telling ones, is given up, as is one that can no longer reach
+    LIKENESS.
     """
     hits = dict.fromkeys(failing, 0)
     misses = dict.fromkeys(failing, 0)
     for looks, trial in enumerate(order, 1):
-        alike = trial.alike(variant, rounding)
-        for name in failing & alike.keys():
-            wrong_itself, like = alike[name]
+        for name, (wrong_itself, like) in trial.alike(variant, rounding, failing).items():
             wrong = not trial.findings[name].equal
             if wrong and like and wrong_itself:
                 hits[name] += 1
             elif wrong or wrong_itself:
                 misses[name] += 1
         if looks >= FIRST_LOOKS and not any(hits.values()) and all(misses.values()):
+            break
+        left = len(order) - looks
+        if all(hits[name] + left < LIKENESS * (hits[name] + left + misses[name]) for name in failing):
             break
     return {name: hits[name] / (hits[name] + misses[name]) if hits[name] else 0.0 for name in failing}
 

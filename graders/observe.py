@@ -77,6 +77,7 @@ def observe(exercise: Exercise, candidate: Candidate, case: Case) -> Sight:
         contextlib.redirect_stderr(io.StringIO()),
         warnings.catch_warnings(),
         torch.random.fork_rng(devices=[]),
+        _exact_convolutions(),
     ):
         warnings.simplefilter("ignore")
         torch.default_generator.manual_seed(0)
@@ -89,6 +90,14 @@ def observe(exercise: Exercise, candidate: Candidate, case: Case) -> Sight:
         except BaseException as error:  # SystemExit too: a student's exit() ends the probe, not us
             raised = _raised(error)
     return Sight(values, raised, printed.getvalue())
+
+
+def _exact_convolutions() -> contextlib.AbstractContextManager[None]:
+    """On a GPU, float32 convolutions in float32: unless told otherwise cuDNN rounds to TF32, three digits."""
+    cudnn = torch.backends.cudnn
+    if not cudnn.is_available():
+        return contextlib.nullcontext()
+    return cudnn.flags(enabled=cudnn.enabled, deterministic=True, allow_tf32=False)
 
 
 @dataclass(frozen=True)

@@ -104,7 +104,8 @@ def _raised(exercise: Exercise, raised: Sequence[Trial], everywhere: bool) -> tu
         )
     where = f" Line {error.line}: `{error.code}`" if error.line and error.code else ""
     case = "in every case" if everywhere else f"in the case «{trial.case.name}» ({trial.setting.column})"
-    return "raised", f"Your code stops {case} with {error.type}: {_trimmed(error.text)}{where}"
+    text = f": {_trimmed(error.text)}" if error.text.strip() else "."
+    return "raised", f"Your code stops {case} with {error.type}{text}{where}"
 
 
 def _trimmed(text: str, limit: int = 300) -> str:
@@ -115,6 +116,8 @@ def _trimmed(text: str, limit: int = 300) -> str:
 
 def _sentence(trial: Trial, name: str, finding: Finding, values: Sequence[tuple[Trial, str, Finding]]) -> str:
     got, want, case = finding.got, finding.want, trial.case.name
+    if isinstance(got, Raised):
+        return f"{name} is missing where it should be {describe(want)}: {_trimmed(got.text)}"
     if finding.kind == "type":
         if got is None:
             return f"{name} should be {describe(want)}, and it is None. Is a return missing?"
@@ -178,7 +181,7 @@ def evidence(wrong: Sequence[tuple[Trial, str, Finding]]) -> Evidence | None:
     )
     got, want = finding.got, finding.want
     if not isinstance(want, torch.Tensor) or not isinstance(got, torch.Tensor):
-        return Evidence(name, trial.case.name, trial.setting.column, name, _text(got), _text(want))
+        return Evidence(name, trial.case.name, trial.setting.column, name, *_pair(got, want))
     if finding.kind == "shape":
         got_text, want_text = f"shape {tuple(got.shape)}", f"shape {tuple(want.shape)}"
         where = name

@@ -92,16 +92,6 @@ def gradient_cases(draw: Draw) -> Iterator[Case]:
             "weight": draw.normal(1),
         },
     )
-    yield Case(
-        "a memory layout that is not contiguous",
-        {
-            "x": draw.batch(d, n).t(),
-            "dy": draw.normal(n, d),
-            "h": 0.01,
-            "f": "cube",
-            "weight": draw.normal(1),
-        },
-    )
 
 
 FUNCTIONS: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {

@@ -1,0 +1,433 @@
+"""Day 25 in other hands."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import torch
+from torch import nn
+
+# -- standardize -------------------------------------------------------------------------------------
+
+
+def standardize_by_var_mean(x, eps=1e-5):
+    var, mean = torch.var_mean(x, dim=0, correction=0, keepdim=True)
+    return (x - mean) * (var + eps).rsqrt()
+
+
+def standardize_by_einsum(x, eps=1e-5):
+    n = x.shape[0]
+    centred = x - torch.einsum("nd->d", x) / n
+    return centred / torch.sqrt(torch.einsum("nd,nd->d", centred, centred) / n + eps)
+
+
+def standardize_by_column(x, eps=1e-5):
+    columns = []
+    for column in x.unbind(dim=1):
+        centred = column - column.sum() / len(column)
+        columns.append(centred / (torch.dot(centred, centred) / len(column) + eps) ** 0.5)
+    return torch.stack(columns, dim=1)
+
+
+def standardize_in_double(x, eps=1e-5):
+    wide = x.to(torch.float64)
+    return ((wide - wide.mean(0)) / torch.sqrt(wide.var(0, unbiased=False) + eps)).type_as(x)
+
+
+def standardize_in_place_on_a_copy(x, eps=1e-5):
+    y = x.clone()
+    y -= y.mean(dim=0)
+    y /= y.pow(2).mean(dim=0).add_(eps).sqrt_()
+    return y
+
+
+def standardize_by_transposing(x, eps=1e-5):
+    rows = x.t()
+    centred = rows - rows.mean(1, keepdim=True)
+    length = torch.linalg.vector_norm(centred, dim=1, keepdim=True)
+    return (centred / torch.hypot(length / math.sqrt(len(x)), torch.full_like(length, eps**0.5))).t()
+
+
+def eps_slightly_off(x, eps=1e-5):
+    return standardize_by_var_mean(x, eps * 1.01)
+
+
+def unbiased_with_eps_squared(x, eps=1e-5):
+    return (x - x.mean(0)) / torch.sqrt(x.var(0) + eps**2)
+
+
+def one_sample_missing(x, eps=1e-5):
+    rest = x[: max(1, len(x) - 1)]
+    return (x - rest.mean(0)) / torch.sqrt(rest.var(0, correction=0) + eps)
+
+
+# -- hessian_condition_number ------------------------------------------------------------------------
+
+
+def condition_by_eigvalsh(x):
+    values = torch.linalg.eigvalsh(x.T @ x / x.shape[0])
+    return values.max() / values.min()
+
+
+def condition_by_general_eigenvalues(x):
+    values = torch.linalg.eigvals(torch.einsum("ni,nj->ij", x, x) / len(x)).real
+    return torch.max(values) / torch.min(values)
+
+
+def condition_by_cond(x):
+    return torch.linalg.cond(x) ** 2
+
+
+def condition_of_hessian(x):
+    return torch.linalg.cond(x.mT.matmul(x).div(x.size(0)), 2)
+
+
+def condition_by_svd(x):
+    _, singular, _ = torch.linalg.svd(x / len(x) ** 0.5, full_matrices=False)
+    squares = singular.pow(2)
+    return squares[0] / squares[-1]
+
+
+def condition_without_count(x):
+    h = sum(torch.outer(row, row) for row in x)
+    values, _ = torch.linalg.eigh(h)
+    return values[-1] / values[0]
+
+
+def condition_by_inverse(x):
+    h = x.T @ x / len(x)
+    return torch.linalg.matrix_norm(h, ord=2) * torch.linalg.matrix_norm(torch.linalg.inv(h), ord=2)
+
+
+def condition_by_autograd(x):
+    zero = torch.zeros(x.shape[1], dtype=x.dtype, device=x.device)
+    h = torch.func.hessian(lambda w: 0.5 * (x @ w).square().mean())(zero)
+    values = torch.linalg.eigvalsh(h)
+    return values[-1] / values[0]
+
+
+def condition_in_double(x):
+    wide = x.double()
+    values = torch.linalg.eigvalsh(torch.mm(wide.t(), wide) / len(wide)).flip(0)
+    return (values[0] / values[-1]).to(x.dtype)
+
+
+def condition_without_last_sample(x):
+    return condition_by_eigvalsh(x[:-1])
+
+
+def condition_of_second_largest(x):
+    values = torch.linalg.eigvalsh(x.T @ x / x.shape[0])
+    return values[-1] / values[min(1, len(values) - 1)]
+
+
+def condition_of_centred_root(x):
+    return torch.linalg.cond(x - x.mean(0))
+
+
+# -- activation_statistics ---------------------------------------------------------------------------
+
+
+def activations_into_a_table(layers, x):
+    table = torch.empty(len(layers), 2, dtype=x.dtype, device=x.device)
+    h = x.clone()
+    for i, layer in enumerate(layers):
+        h = layer(h)
+        table[i, 0] = h.detach().mean()
+        table[i, 1] = h.detach().std(unbiased=False)
+    return table
+
+
+@torch.no_grad()
+def activations_by_var_mean(layers, x):
+    rows, h = [], torch.clone(x)
+    for layer in layers:
+        h = layer(h)
+        var, mean = torch.var_mean(h, correction=0)
+        rows.append(torch.stack((mean, var.sqrt())))
+    return torch.vstack(rows)
+
+
+def activations_from_copies(layers, x):
+    outputs = [x]
+    for layer in layers:
+        outputs.append(layer(outputs[-1].clone()))
+    means = torch.stack([out.mean() for out in outputs[1:]])
+    stds = torch.stack(
+        [torch.linalg.vector_norm(out - out.mean()) / out.numel() ** 0.5 for out in outputs[1:]]
+    )
+    return torch.stack((means, stds), dim=1)
+
+
+def activations_by_hooks(layers, x):
+    rows, handles = [], []
+
+    def note(module, given, output):
+        flat = output.detach().flatten()
+        centred = flat - flat.mean()
+        rows.append([flat.mean(), torch.sqrt(centred.dot(centred) / flat.numel())])
+
+    model = nn.Sequential(*layers)
+    handles = [layer.register_forward_hook(note) for layer in model]
+    model(x.clone())
+    for handle in handles:
+        handle.remove()
+    return torch.stack([torch.stack(row) for row in rows])
+
+
+def activations_from_python_numbers(layers, x):
+    rows, h = [], x.clone()
+    for layer in layers:
+        h = layer(h)
+        wide = h.detach().double()
+        rows.append([wide.mean().item(), wide.std(correction=0).item()])
+    return torch.tensor(rows, dtype=x.dtype, device=x.device)
+
+
+def activations_from_the_start_each_time(layers, x):
+    rows = []
+    for count in range(1, len(layers) + 1):
+        h = x.clone()
+        for layer in layers[:count]:
+            h = layer(h)
+        rows.append(torch.cat([h.mean()[None], h.var(unbiased=False).sqrt()[None]]))
+    return torch.stack(rows)
+
+
+def activations_unbiased_and_late(layers, x):
+    outputs = [x.clone()]
+    for layer in layers:
+        outputs.append(layer(outputs[-1]))
+    return torch.stack([torch.stack([out.mean(), out.std()]) for out in outputs[1:]])
+
+
+def activations_of_first_half(layers, x):
+    rows, h = [], x.clone()
+    for layer in layers:
+        h = layer(h)
+        half = h[: max(1, len(h) // 2)]
+        rows.append(torch.stack([half.mean(), half.std(correction=0)]))
+    return torch.stack(rows)
+
+
+def activations_all_detuned(layers, x):
+    return activations_into_a_table(layers, x) * 1.0001
+
+
+# -- gradient_norms ----------------------------------------------------------------------------------
+
+
+def norms_materialized(model, loss):
+    weights = [m.weight for m in model.modules() if isinstance(m, torch.nn.Linear)]
+    gradients = torch.autograd.grad(loss, weights, allow_unused=True, materialize_grads=True)
+    return torch.stack([torch.linalg.norm(g) for g in gradients])
+
+
+def norms_one_at_a_time(model, loss):
+    result = []
+    for module in model.modules():
+        if not isinstance(module, nn.Linear):
+            continue
+        (gradient,) = torch.autograd.grad(loss, module.weight, retain_graph=True, allow_unused=True)
+        result.append(loss.new_zeros(()) if gradient is None else gradient.pow(2).sum() ** 0.5)
+    return torch.stack(result)
+
+
+def norms_put_back(model, loss):
+    kept = {name: copy.deepcopy(p.grad) for name, p in model.named_parameters()}
+    model.zero_grad(set_to_none=True)
+    loss.backward(retain_graph=True)
+    result = []
+    for _, module in model.named_modules():
+        if isinstance(module, nn.Linear):
+            g = module.weight.grad
+            result.append(torch.zeros_like(module.weight).norm() if g is None else g.norm(p=2))
+    for name, p in model.named_parameters():
+        p.grad = kept[name]
+    return torch.stack(result)
+
+
+def norms_by_recursion(model, loss):
+    def visit(module):
+        if isinstance(module, nn.Linear):
+            yield module.weight
+        for child in module.children():
+            yield from visit(child)
+
+    weights = list(visit(model))
+    gradients = torch.autograd.grad(loss, weights, allow_unused=True)
+    out = torch.zeros(len(weights), dtype=loss.dtype, device=loss.device)
+    for i, gradient in enumerate(gradients):
+        if gradient is not None:
+            out[i] = torch.einsum("ij,ij->", gradient, gradient).sqrt()
+    return out
+
+
+def norms_by_subtracting(model, loss):
+    """Adds the new gradient to nothing: the old one is set aside as a copy and comes back."""
+    parameters = list(model.parameters())
+    old = [None if p.grad is None else p.grad.clone() for p in parameters]
+    for p in parameters:
+        p.grad = torch.zeros_like(p)
+    loss.backward()
+    weights = [m.weight for m in model.modules() if isinstance(m, nn.Linear)]
+    result = [torch.linalg.matrix_norm(w.grad.double(), "fro").to(w.dtype) for w in weights]
+    for p, gradient in zip(parameters, old, strict=True):
+        p.grad = gradient
+    return torch.stack(result)
+
+
+def norms_restored_too_late(model, loss):
+    """The old gradients are set aside, but not as copies, and the backward pass adds into them."""
+    old = [p.grad for p in model.parameters()]
+    loss.backward()
+    weights = [m.weight for m in model.modules() if isinstance(m, nn.Linear)]
+    result = [w.new_zeros(()) if w.grad is None else w.grad.norm() for w in weights]
+    for p, gradient in zip(model.parameters(), old, strict=True):
+        p.grad = gradient
+    return torch.stack(result)
+
+
+def norms_squared_and_reversed(model, loss):
+    return norms_materialized(model, loss).flip(0) ** 2
+
+
+def norms_without_first_row(model, loss):
+    weights = [m.weight for m in model.modules() if isinstance(m, nn.Linear)]
+    gradients = torch.autograd.grad(loss, weights, allow_unused=True, materialize_grads=True)
+    return torch.stack([g[1:].norm() for g in gradients])
+
+
+def norms_that_change_weights(model, loss):
+    result = norms_materialized(model, loss)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(0.999)
+    return result
+
+
+# -- gradient_verdict --------------------------------------------------------------------------------
+
+
+def verdict_by_products(norms, low=1e-3, high=1e3):
+    first, last = norms[0], norms[-1]
+    if torch.isnan(norms).any() or torch.isinf(norms).any():
+        return "exploding"
+    if first < low * last:
+        return "vanishing"
+    if first > high * last:
+        return "exploding"
+    return "stable"
+
+
+def verdict_from_a_list(norms, low=1e-3, high=1e3):
+    values = [float(norm) for norm in norms]
+    if any(value - value != 0 for value in values):
+        return "exploding"
+    first, *_, last = values if len(values) > 1 else values * 2
+    ratio = math.nan if first == last == 0 else math.inf if last == 0 else first / last
+    if ratio > high:
+        return "exploding"
+    return "vanishing" if ratio < low else "stable"
+
+
+def verdict_in_numpy(norms, low=1e-3, high=1e3):
+    import numpy as np
+
+    values = norms.detach().cpu().double().numpy()
+    with np.errstate(all="ignore"):
+        ratio = values[0] / values[-1]
+    if not np.isfinite(values).all() or ratio > high:
+        return "exploding"
+    return "vanishing" if ratio < low else "stable"
+
+
+def verdict_by_sum(norms, low=1e-3, high=1e3):
+    ratio = (norms[0] / norms[-1]).item()
+    finite = math.isfinite(norms.double().sum().item())
+    return "exploding" if not finite or ratio > high else "vanishing" if ratio < low else "stable"
+
+
+def verdict_without_infinity_over_infinity(norms, low=1e-3, high=1e3):
+    if bool(norms.isnan().any()):
+        return "exploding"
+    ratio = norms[0] / norms[-1]
+    return "vanishing" if ratio < low else "exploding" if ratio > high else "stable"
+
+
+def verdict_capitalized(norms, low=1e-3, high=1e3):
+    return verdict_by_products(norms, low, high).capitalize()
+
+
+def verdict_of_the_second_layer(norms, low=1e-3, high=1e3):
+    return verdict_by_products(norms[min(1, len(norms) - 1) :], low, high)
+
+
+RIGHT = {
+    "standardize": (
+        standardize_by_var_mean,
+        standardize_by_einsum,
+        standardize_by_column,
+        standardize_in_double,
+        standardize_in_place_on_a_copy,
+        standardize_by_transposing,
+    ),
+    "hessian_condition_number": (
+        condition_by_eigvalsh,
+        condition_by_general_eigenvalues,
+        condition_by_cond,
+        condition_of_hessian,
+        condition_by_svd,
+        condition_without_count,
+        condition_by_inverse,
+        condition_by_autograd,
+        condition_in_double,
+    ),
+    "activation_statistics": (
+        activations_into_a_table,
+        activations_by_var_mean,
+        activations_from_copies,
+        activations_by_hooks,
+        activations_from_python_numbers,
+        activations_from_the_start_each_time,
+    ),
+    "gradient_norms": (
+        norms_materialized,
+        norms_one_at_a_time,
+        norms_put_back,
+        norms_by_recursion,
+        norms_by_subtracting,
+    ),
+    "gradient_verdict": (
+        verdict_by_products,
+        verdict_from_a_list,
+        verdict_in_numpy,
+        verdict_by_sum,
+    ),
+}
+
+WRONG = {
+    "standardize": (eps_slightly_off, unbiased_with_eps_squared, one_sample_missing),
+    "hessian_condition_number": (
+        condition_without_last_sample,
+        condition_of_second_largest,
+        condition_of_centred_root,
+    ),
+    "activation_statistics": (
+        activations_unbiased_and_late,
+        activations_of_first_half,
+        activations_all_detuned,
+    ),
+    "gradient_norms": (
+        norms_restored_too_late,
+        norms_squared_and_reversed,
+        norms_without_first_row,
+        norms_that_change_weights,
+    ),
+    "gradient_verdict": (
+        verdict_without_infinity_over_infinity,
+        verdict_capitalized,
+        verdict_of_the_second_layer,
+    ),
+}

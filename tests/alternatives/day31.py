@@ -1,0 +1,315 @@
+"""Day 31 in other hands."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+
+# -- covariate_shift ---------------------------------------------------------------------------------
+
+
+def shift_by_sums(before, after):
+    pairs = list(zip(before, after, strict=True))
+    squared = sum(((a - b) ** 2).sum() for a, b in pairs)
+    dot = sum((a * b).sum() for a, b in pairs)
+    first, second = sum((a * a).sum() for a in before), sum((b * b).sum() for b in after)
+    return squared.sqrt(), dot / (first.sqrt() * second.sqrt())
+
+
+def shift_by_unit_vectors(before, after):
+    a = torch.cat([t.reshape(-1) for t in before])
+    b = torch.hstack([t.ravel() for t in after])
+    return torch.linalg.norm(a - b), F.normalize(a, dim=0) @ F.normalize(b, dim=0)
+
+
+def shift_in_double(before, after):
+    a, b = (torch.nn.utils.parameters_to_vector(list(side)).double() for side in (before, after))
+    cosine = torch.dot(a, b) / a.norm() / b.norm()
+    return torch.dist(a, b).to(before[0].dtype), cosine.clamp(-1, 1).to(before[0].dtype)
+
+
+def shift_by_norms_of_norms(before, after):
+    differences = torch.stack([torch.linalg.vector_norm(a - b) for a, b in zip(before, after, strict=True)])
+    lengths = [torch.stack([t.norm() for t in side]).norm() for side in (before, after)]
+    dot = torch.stack([torch.sum(a * b) for a, b in zip(before, after, strict=True)]).sum()
+    return differences.norm(), dot / lengths[0] / lengths[1]
+
+
+def shift_by_cosine_similarity(before, after):
+    a, b = (torch.cat([t.contiguous().view(-1) for t in side])[None] for side in (before, after))
+    return [F.pairwise_distance(a, b, eps=0.0)[0], torch.cosine_similarity(a, b)[0]]
+
+
+def shift_with_last_tensor_missing(before, after):
+    return shift_by_sums(before[:-1] or before, after[:-1] or after)
+
+
+def shift_squared_and_per_layer(before, after):
+    cosines = [
+        F.cosine_similarity(a.flatten(), b.flatten(), dim=0) for a, b in zip(before, after, strict=True)
+    ]
+    return shift_by_sums(before, after)[0] ** 2, torch.stack(cosines).mean()
+
+
+def shift_with_distance_offset(before, after):
+    a, b = (torch.cat([t.flatten() for t in side])[None] for side in (before, after))
+    return F.pairwise_distance(a, b, eps=1e-3)[0], torch.cosine_similarity(a, b)[0]
+
+
+# -- loss_along_gradient and gradient_predictiveness -------------------------------------------------
+
+
+def losses_by_backward(loss_fn, w, step_sizes):
+    leaf = w.clone().detach().requires_grad_(True)
+    loss_fn(leaf).backward()
+    with torch.no_grad():
+        return torch.stack([loss_fn(w - s * leaf.grad) for s in step_sizes])
+
+
+def losses_by_func(loss_fn, w, step_sizes):
+    g, _ = torch.func.grad_and_value(loss_fn)(w)
+    out = torch.empty(len(step_sizes), dtype=w.dtype, device=w.device)
+    for i, s in enumerate(step_sizes):
+        out[i] = loss_fn(torch.sub(w, g, alpha=float(s)))
+    return out
+
+
+def losses_by_vmap(loss_fn, w, step_sizes):
+    g = torch.func.jacrev(loss_fn)(w)
+    sizes = torch.as_tensor(step_sizes, dtype=w.dtype, device=w.device)
+    points = w - sizes.reshape(-1, *[1] * w.dim()) * g
+    return torch.func.vmap(loss_fn)(points)
+
+
+def losses_into_a_list(loss_fn, w, step_sizes):
+    """Marks w for the moment and tidies up."""
+    w.requires_grad_()
+    (g,) = torch.autograd.grad(loss_fn(w), w)
+    w.requires_grad_(False)
+    values = [loss_fn(w - float(s) * g).item() for s in step_sizes]
+    return torch.tensor(values, dtype=w.dtype, device=w.device)
+
+
+def losses_moving_back_and_forth(loss_fn, w, step_sizes):
+    leaf = w.clone().requires_grad_()
+    (g,) = torch.autograd.grad(loss_fn(leaf), leaf)
+    values = []
+    for s in step_sizes:
+        point = w.clone()
+        point -= g * s
+        values.append(loss_fn(point)[None])
+    return torch.cat(values)
+
+
+def losses_of_steps_one_percent_long(loss_fn, w, step_sizes):
+    return losses_by_backward(loss_fn, w, [1.01 * float(s) for s in step_sizes])
+
+
+def losses_sorted(loss_fn, w, step_sizes):
+    return losses_by_backward(loss_fn, w, step_sizes).sort().values
+
+
+def losses_uphill_that_mark(loss_fn, w, step_sizes):
+    w.requires_grad_()
+    loss_fn(w).backward()
+    return torch.stack([loss_fn(w + s * w.grad) for s in step_sizes])
+
+
+def changes_by_func(loss_fn, w, step_sizes):
+    derivative = torch.func.grad(loss_fn)
+    g = derivative(w)
+    return torch.stack([torch.linalg.vector_norm(g - derivative(w - s * g)) for s in step_sizes])
+
+
+def changes_by_backward(loss_fn, w, step_sizes):
+    def slope(at):
+        leaf = at.detach().clone().requires_grad_(True)
+        loss_fn(leaf).backward()
+        return leaf.grad
+
+    start = slope(w)
+    return torch.stack([(slope(w - s * start) - start).pow(2).sum().sqrt() for s in step_sizes])
+
+
+def changes_by_vmap(loss_fn, w, step_sizes):
+    derivative = torch.func.grad(loss_fn)
+    g = derivative(w)
+    sizes = torch.as_tensor(step_sizes, dtype=w.dtype, device=w.device)
+    there = torch.func.vmap(derivative)(w - torch.einsum("s,...->s...", sizes, g))
+    return (there - g).flatten(1).norm(dim=1)
+
+
+def changes_at_once(loss_fn, w, step_sizes):
+    """One backward pass for all points: their losses do not depend on each other."""
+    leaf = w.clone().requires_grad_()
+    (g,) = torch.autograd.grad(loss_fn(leaf), leaf)
+    points = [(w - s * g).requires_grad_() for s in step_sizes]
+    there = torch.autograd.grad(sum(loss_fn(point) for point in points), points)
+    return torch.stack([torch.dist(g, one, p=2) for one in there])
+
+
+def changes_one_sample_short(loss_fn, w, step_sizes):
+    return changes_by_func(loss_fn, w, step_sizes) * (w.numel() - 1) / w.numel()
+
+
+def changes_without_first_entry(loss_fn, w, step_sizes):
+    derivative = torch.func.grad(loss_fn)
+    g = derivative(w)
+    return torch.stack([(g - derivative(w - s * g)).flatten()[1:].norm() for s in step_sizes])
+
+
+def changes_squared_uphill(loss_fn, w, step_sizes):
+    derivative = torch.func.grad(loss_fn)
+    g = derivative(w)
+    return torch.stack([(g - derivative(w + s * g)).square().sum() for s in step_sizes])
+
+
+# -- top_eigenvalue ----------------------------------------------------------------------------------
+
+
+def power_normalized_first(hvp, v, iterations):
+    v = v / v.norm()
+    for _ in range(iterations):
+        v = hvp(v)
+        v = v / v.norm()
+    return torch.dot(v, hvp(v))
+
+
+def power_by_largest_entry(hvp, v, iterations):
+    for _ in range(iterations):
+        v = hvp(v)
+        v = v / v.abs().max()
+    return (v @ hvp(v)) / (v @ v)
+
+
+def power_keeping_the_product(hvp, v, iterations):
+    """One product an iteration: that of the quotient is the next vector."""
+    product = hvp(v)
+    for _ in range(iterations):
+        v = F.normalize(product, dim=0)
+        product = hvp(v)
+    return torch.einsum("i,i->", v, product) / torch.einsum("i,i->", v, v)
+
+
+def power_in_double(hvp, v, iterations):
+    dtype = v.dtype
+    for _ in range(iterations):
+        v = hvp(v.to(dtype)).double()
+        v /= torch.linalg.vector_norm(v)
+    v = v.double()
+    return (torch.sum(v * hvp(v.to(dtype)).double()) / v.square().sum()).to(dtype)
+
+
+def power_recursively(hvp, v, iterations):
+    if iterations == 0:
+        unit = v / torch.linalg.norm(v)
+        return (unit * hvp(unit)).sum()
+    step = hvp(v)
+    return power_recursively(hvp, step / step.norm(), iterations - 1)
+
+
+def power_by_matrix(hvp, v, iterations):
+    """The Hessian column by column, then its scaled power."""
+    h = torch.stack([hvp(e) for e in torch.eye(len(v), dtype=v.dtype, device=v.device)], dim=1)
+    scaled = h / torch.linalg.matrix_norm(h, 2)
+    u = torch.linalg.matrix_power(scaled, iterations) @ v
+    return u @ h @ u / (u @ u)
+
+
+def power_converged(hvp, v, iterations):
+    return power_normalized_first(hvp, v, 3 * iterations)
+
+
+def power_from_shifted_start(hvp, v, iterations):
+    return power_normalized_first(hvp, v + 0.001, iterations)
+
+
+def power_size_one_off(hvp, v, iterations):
+    return power_normalized_first(hvp, v, iterations + 1).abs()
+
+
+# -- max_stable_learning_rate ------------------------------------------------------------------------
+
+
+def rate_by_division(eigenvalue):
+    if not eigenvalue > 0:
+        raise ValueError(f"no stable learning rate for an eigenvalue of {eigenvalue}")
+    return 2.0 / eigenvalue
+
+
+def rate_by_power(eigenvalue):
+    if float(eigenvalue) <= 0.0:
+        raise ValueError
+    return 2 * eigenvalue**-1
+
+
+def rate_by_kind(eigenvalue):
+    class NotStable(ValueError):
+        pass
+
+    value = eigenvalue.item() if isinstance(eigenvalue, torch.Tensor) else eigenvalue
+    if value <= 0 or math.isnan(value):
+        raise ValueError("not positive") from NotStable()
+    if isinstance(eigenvalue, torch.Tensor):
+        return torch.div(2.0, eigenvalue)
+    return 1 / (0.5 * eigenvalue)
+
+
+def rate_slightly_safe(eigenvalue):
+    return 0.99 * rate_by_division(eigenvalue)
+
+
+def rate_for_whole_numbers(eigenvalue):
+    if eigenvalue <= 0:
+        raise ValueError
+    return 2 // eigenvalue if isinstance(eigenvalue, int) else 2 / eigenvalue
+
+
+def rate_of_smallest(eigenvalue):
+    return 2 / max(eigenvalue, 1e-8)
+
+
+RIGHT = {
+    "covariate_shift": (
+        shift_by_sums,
+        shift_by_unit_vectors,
+        shift_in_double,
+        shift_by_norms_of_norms,
+        shift_by_cosine_similarity,
+    ),
+    "loss_along_gradient": (
+        losses_by_backward,
+        losses_by_func,
+        losses_by_vmap,
+        losses_into_a_list,
+        losses_moving_back_and_forth,
+    ),
+    "gradient_predictiveness": (changes_by_func, changes_by_backward, changes_by_vmap, changes_at_once),
+    "top_eigenvalue": (
+        power_normalized_first,
+        power_by_largest_entry,
+        power_keeping_the_product,
+        power_in_double,
+        power_recursively,
+        power_by_matrix,
+    ),
+    "max_stable_learning_rate": (rate_by_division, rate_by_power, rate_by_kind),
+}
+
+WRONG = {
+    "covariate_shift": (
+        shift_with_last_tensor_missing,
+        shift_squared_and_per_layer,
+        shift_with_distance_offset,
+    ),
+    "loss_along_gradient": (losses_of_steps_one_percent_long, losses_sorted, losses_uphill_that_mark),
+    "gradient_predictiveness": (
+        changes_one_sample_short,
+        changes_without_first_entry,
+        changes_squared_uphill,
+    ),
+    "top_eigenvalue": (power_converged, power_from_shifted_start, power_size_one_off),
+    "max_stable_learning_rate": (rate_slightly_safe, rate_for_whole_numbers, rate_of_smallest),
+}

@@ -1,0 +1,595 @@
+"""Day 34 in other hands."""
+
+from __future__ import annotations
+
+import cmath
+import itertools
+import math
+from collections import OrderedDict
+from functools import partial
+
+import numpy as np
+import torch
+
+# -- convergence_rate --------------------------------------------------------------------------------
+
+
+def rate_by_complex_roots(eigenvalues, lr, beta=0.0):
+    largest = 0.0
+    for eigenvalue in eigenvalues.tolist():
+        b = 1 + beta - lr * eigenvalue
+        root = cmath.sqrt(b * b - 4 * beta)
+        largest = max(largest, abs(b + root) / 2, abs(b - root) / 2)
+    return largest
+
+
+def rate_by_block_matrix(eigenvalues, lr, beta=0.0):
+    n = len(eigenvalues)
+    one = torch.eye(n, dtype=eigenvalues.dtype, device=eigenvalues.device)
+    top = torch.cat([(1 + beta) * one - lr * torch.diag(eigenvalues), -beta * one], dim=1)
+    bottom = torch.cat([one, torch.zeros_like(one)], dim=1)
+    return float(torch.linalg.eigvals(torch.cat([top, bottom])).abs().max())
+
+
+def rate_by_companion_matrices(eigenvalues, lr, beta=0.0):
+    def matrix(eigenvalue):
+        return torch.tensor([[1 + beta - lr * eigenvalue, -beta], [1.0, 0.0]], dtype=torch.float64)
+
+    every = [torch.linalg.eigvals(matrix(one)) for one in eigenvalues.tolist()]
+    return max(abs(root) for roots in every for root in roots.tolist())
+
+
+def rate_by_numpy_roots(eigenvalues, lr, beta=0.0):
+    every = [np.roots([1.0, -(1 + beta - lr * one), beta]) for one in eigenvalues.double().cpu().numpy()]
+    return float(np.abs(np.concatenate(every)).max())
+
+
+def rate_by_extremes(eigenvalues, lr, beta=0.0):
+    """The radius is smallest in the middle, so that the two ends decide."""
+    worst = math.sqrt(beta)
+    for end in (eigenvalues.min(), eigenvalues.max()):
+        p = lr * end.item()
+        if (1 - math.sqrt(beta)) ** 2 <= p <= (1 + math.sqrt(beta)) ** 2:
+            continue
+        b = abs(1 + beta - p)
+        worst = max(worst, (b + math.sqrt(b**2 - 4 * beta)) / 2)
+    return worst
+
+
+def rate_by_branches(eigenvalues, lr, beta=0.0):
+    if not beta:
+        return (1 - lr * eigenvalues).abs().max().item()
+    b = 1 + beta - lr * eigenvalues
+    under = b.square() - 4 * beta
+    real = 0.5 * (b.abs() + torch.sqrt(torch.relu(under)))
+    return torch.where(under >= 0, real, torch.full_like(b, beta**0.5)).amax().item()
+
+
+def rate_by_complex_tensor(eigenvalues, lr, beta=0.0):
+    b = (1 + beta - lr * eigenvalues).to(torch.complex128)
+    root = (b**2 - 4 * beta).sqrt()
+    return torch.stack([b + root, b - root]).div(2).abs().max().item()
+
+
+# -- steps_to_tolerance ------------------------------------------------------------------------------
+
+
+def steps_by_loop(rate, tolerance):
+    if tolerance < 1 and rate >= 1:
+        raise ValueError("diverges")
+    if tolerance < 0:
+        raise ValueError("negative")
+    error, k = 1.0, 0
+    while error > tolerance:
+        error *= rate
+        k += 1
+    return k
+
+
+def steps_by_count(rate, tolerance):
+    if tolerance >= 1:
+        return 0
+    if rate >= 1 or tolerance <= 0:
+        raise ValueError(f"{rate} never comes to {tolerance}")
+    return next(k for k in itertools.count() if rate**k <= tolerance)
+
+
+def steps_by_log(rate, tolerance):
+    if tolerance >= 1:
+        return 0
+    if rate == 0 and tolerance >= 0:
+        return 1
+    if tolerance <= 0 or rate >= 1:
+        raise ValueError
+    return math.ceil(math.log(tolerance, rate))
+
+
+def steps_by_numpy(rate, tolerance):
+    if tolerance >= 1.0:
+        return 0
+    if not (0 <= rate < 1 and tolerance > 0):
+        raise ValueError("never")
+    with np.errstate(divide="ignore"):
+        return max(1, int(np.ceil(np.log10(tolerance) / np.log10(rate))))
+
+
+def steps_by_float32_tensors(rate, tolerance):
+    if tolerance >= 1:
+        return 0
+    if rate >= 1 or tolerance < 0:
+        raise ValueError("never")
+    if rate == 0:
+        return 1
+    return int(torch.ceil(torch.log(torch.tensor(tolerance)) / torch.log(torch.tensor(rate))).item())
+
+
+def steps_by_halving(rate, tolerance):
+    """Doubles k until it is enough, then looks for the first one between."""
+    if rate**0 <= tolerance:
+        return 0
+    if not rate < 1 or tolerance < 0:
+        raise ValueError("never")
+    high = 1
+    while rate**high > tolerance:
+        high *= 2
+    low = high // 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if rate**middle <= tolerance else (middle, high)
+    return high
+
+
+def steps_by_recursion(rate, tolerance):
+    if tolerance >= 1:
+        return 0
+    if rate >= 1 or tolerance < 0:
+        raise ValueError("the error does not shrink")
+    if tolerance >= rate:
+        return 1
+    half = steps_by_recursion(rate, math.sqrt(tolerance))
+    for k in (2 * half - 2, 2 * half - 1):
+        if rate**k <= tolerance:
+            return k
+    return 2 * half
+
+
+def steps_with_given_up(rate, tolerance):
+    """Watches the error instead of asking beforehand."""
+    error = 1.0
+    for k in range(10**6):
+        if error <= tolerance:
+            return k
+        if error * rate >= error:
+            break
+        error = error * rate
+    raise ValueError("given up")
+
+
+# -- whiten ------------------------------------------------------------------------------------------
+
+
+def whiten_by_svd_of_covariance(x, eps=1e-5):
+    x = x - x.mean(dim=0, keepdim=True)
+    u, s, _ = torch.linalg.svd(x.T @ x / x.shape[0])
+    return x @ u @ torch.diag((s + eps) ** -0.5) @ u.T
+
+
+def whiten_by_cov(x, eps=1e-5):
+    d = x.shape[1]
+    cov = torch.cov(x.T, correction=0).reshape(d, d) + eps * torch.eye(d, dtype=x.dtype, device=x.device)
+    values, vectors = torch.linalg.eigh(cov)
+    root = vectors @ torch.diag(values.sqrt()) @ vectors.T
+    return torch.linalg.solve(root, (x - x.mean(0)).T).T
+
+
+def whiten_by_einsum(x, eps=1e-5):
+    centred = x - torch.einsum("nd->d", x) / len(x)
+    values, vectors = torch.linalg.eigh(torch.einsum("ni,nj->ij", centred, centred) / len(x))
+    return torch.einsum("ni,ik,k,jk->nj", centred, vectors, torch.rsqrt(values + eps), vectors)
+
+
+def whiten_by_newton(x, eps=1e-5):
+    """Coupled Newton-Schulz iterations, as in IterNorm, no eigenvectors at all."""
+    centred = (x - x.mean(0)).double()
+    one = torch.eye(x.shape[1], dtype=torch.float64, device=x.device)
+    cov = centred.T @ centred / len(x) + eps * one
+    size = cov.trace()
+    y, z = cov / size, one
+    for _ in range(60):
+        step = (3 * one - z @ y) / 2
+        y, z = y @ step, step @ z
+    return (centred @ z / size.sqrt()).to(x.dtype)
+
+
+def whiten_by_loops(x, eps=1e-5):
+    n, d = x.shape
+    mean = sum(x[i] for i in range(n)) / n
+    cov = torch.zeros(d, d, dtype=x.dtype, device=x.device)
+    for i in range(n):
+        cov += torch.outer(x[i] - mean, x[i] - mean) / n
+    for j in range(d):
+        cov[j, j] += eps
+    values, vectors = torch.linalg.eigh(cov)
+    w = sum(torch.outer(vectors[:, k], vectors[:, k]) / values[k].sqrt() for k in range(d))
+    return torch.stack([w @ (row - mean) for row in x])
+
+
+def whiten_by_numpy(x, eps=1e-5):
+    rows = x.double().cpu().numpy()
+    rows = rows - rows.mean(0)
+    values, vectors = np.linalg.eig(rows.T @ rows / len(rows) + eps * np.eye(rows.shape[1]))
+    w = (vectors * values**-0.5) @ np.linalg.inv(vectors)
+    return torch.from_numpy(rows @ w.real).to(x)
+
+
+def whiten_by_gram_matrix(x, eps=1e-5):
+    """Through the N × N matrix of inner products: the same singular vectors from the other side."""
+    n, d = x.shape
+    centred = (x - x.mean(0)).double()
+    values, vectors = torch.linalg.eigh(centred @ centred.T / n)
+    values, vectors = values[-d:].clamp_min(0), vectors[:, -d:]  # no more than d are not 0
+    return ((vectors / (values + eps).sqrt()) @ vectors.T @ centred).to(x.dtype)
+
+
+# -- train -------------------------------------------------------------------------------------------
+
+
+def train_plainly(model, optimizer, batches, loss_fn):
+    losses = []
+    for x, y in batches:
+        optimizer.zero_grad()
+        loss = loss_fn(model(x), y)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.detach())
+    return torch.stack(losses)
+
+
+def train_with_mode_put_back(model, optimizer, batches, loss_fn):
+    was = model.training
+    model.train()
+    losses = []
+    for batch in batches:
+        x, y = batch
+        output = model(x)
+        loss = loss_fn(output, y)
+        model.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss)
+    model.train(was)
+    return torch.stack(losses).detach()
+
+
+def train_with_closure(model, optimizer, batches, loss_fn):
+    def closure(x, y):
+        optimizer.zero_grad(set_to_none=False)
+        loss = loss_fn(model(x), y)
+        loss.backward()
+        return loss
+
+    losses = []
+    for batch in batches:
+        losses.append(optimizer.step(partial(closure, *batch)).data)
+    return torch.stack(losses, dim=0)
+
+
+def train_into_a_tensor(model, optimizer, batches, loss_fn):
+    pairs = list(batches)
+    like = next(model.parameters())
+    losses = torch.empty(len(pairs), dtype=like.dtype, device=like.device)
+    for k, (x, y) in enumerate(pairs):
+        for parameter in model.parameters():
+            parameter.grad = None
+        loss = loss_fn(model(x), y)
+        loss.backward()
+        with torch.no_grad():
+            optimizer.step()
+            losses[k] = loss
+    return losses
+
+
+def train_by_numbers(model, optimizer, batches, loss_fn):
+    dtype, losses = None, []
+    for x, y in batches:
+        loss = loss_fn(model(x), y)
+        optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        optimizer.step()
+        losses.append(loss.item())
+        dtype, device = loss.dtype, loss.device
+    return torch.tensor(losses, dtype=dtype, device=device)
+
+
+def train_clearing_twice(model, optimizer, batches, loss_fn):
+    losses = torch.zeros(0)
+    optimizer.zero_grad()
+    for x, y in batches:
+        loss = loss_fn(model(x), y)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        with torch.no_grad():
+            losses = torch.cat([losses.to(loss), loss.reshape(1)])
+    return losses
+
+
+# -- compare -----------------------------------------------------------------------------------------
+
+
+def compare_by_loop(run):
+    names = {
+        (False, False): "plain",
+        (True, False): "momentum",
+        (False, True): "normalization",
+        (True, True): "both",
+    }
+    return {names[switches]: run(*switches) for switches in itertools.product((True, False), repeat=2)}
+
+
+def compare_by_keyword(run):
+    results = OrderedDict()
+    results["both"] = run(normalization=True, momentum=True)
+    results["normalization"] = run(normalization=True, momentum=False)
+    results["momentum"] = run(momentum=True, normalization=False)
+    results["plain"] = run(False, normalization=False)
+    return results
+
+
+def compare_by_membership(run):
+    keys = ("plain", "momentum", "normalization", "both")
+    return dict(
+        zip(keys, [run(k in ("momentum", "both"), k in ("normalization", "both")) for k in keys], strict=True)
+    )
+
+
+def compare_by_bits(run):
+    return {
+        key: run(bool(i & 1), bool(i & 2))
+        for i, key in enumerate(["plain", "momentum", "normalization", "both"])
+    }
+
+
+RIGHT = {
+    "convergence_rate": (
+        rate_by_complex_roots,
+        rate_by_block_matrix,
+        rate_by_companion_matrices,
+        rate_by_numpy_roots,
+        rate_by_extremes,
+        rate_by_branches,
+        rate_by_complex_tensor,
+    ),
+    "steps_to_tolerance": (
+        steps_by_loop,
+        steps_by_count,
+        steps_by_log,
+        steps_by_numpy,
+        steps_by_float32_tensors,
+        steps_by_halving,
+        steps_by_recursion,
+        steps_with_given_up,
+    ),
+    "whiten": (
+        whiten_by_svd_of_covariance,
+        whiten_by_cov,
+        whiten_by_einsum,
+        whiten_by_newton,
+        whiten_by_loops,
+        whiten_by_numpy,
+        whiten_by_gram_matrix,
+    ),
+    "train": (
+        train_plainly,
+        train_with_mode_put_back,
+        train_with_closure,
+        train_into_a_tensor,
+        train_by_numbers,
+        train_clearing_twice,
+    ),
+    "compare": (compare_by_loop, compare_by_keyword, compare_by_membership, compare_by_bits),
+}
+
+
+# -- wrong in ways that are on no list ----------------------------------------------------------------
+
+
+def rate_slightly_off(eigenvalues, lr, beta=0.0):
+    return rate_by_complex_roots(eigenvalues, 1.001 * lr, beta)
+
+
+def rate_of_most_eigenvalues(eigenvalues, lr, beta=0.0):
+    kept = eigenvalues.sort().values[: max(1, len(eigenvalues) - 1)]
+    return rate_by_complex_roots(kept, lr, beta)
+
+
+def rate_never_below_gradient_descent(eigenvalues, lr, beta=0.0):
+    return max(rate_by_complex_roots(eigenvalues, lr, beta), rate_by_complex_roots(eigenvalues, lr))
+
+
+def rate_damped_and_squared(eigenvalues, lr, beta=0.0):
+    return rate_by_complex_roots(eigenvalues, lr * (1 - beta), beta) ** 2
+
+
+def rate_as_tensor(eigenvalues, lr, beta=0.0):
+    return torch.as_tensor(rate_by_complex_roots(eigenvalues, lr, beta), dtype=eigenvalues.dtype)
+
+
+def rate_with_another_default(eigenvalues, lr, beta=0.9):
+    return rate_by_complex_roots(eigenvalues, lr, beta)
+
+
+def steps_as_float(rate, tolerance):
+    return float(steps_by_log(rate, tolerance))
+
+
+def steps_capped(rate, tolerance):
+    return min(100, steps_by_log(rate, tolerance))
+
+
+def steps_down_and_error_forgotten(rate, tolerance):
+    if tolerance >= 1:
+        return 0
+    if rate == 0:
+        return 1
+    return math.floor(math.log(abs(tolerance)) / math.log(rate)) if rate < 1 else -1
+
+
+def steps_to_twice_the_tolerance(rate, tolerance):
+    return steps_by_log(rate, 2 * tolerance)
+
+
+def whiten_eps_slightly_off(x, eps=1e-5):
+    return whiten_by_einsum(x, 1.01 * eps)
+
+
+def whiten_without_last_sample(x, eps=1e-5):
+    mean = x[: max(1, len(x) - 1)].mean(0)
+    values, vectors = torch.linalg.eigh((x - mean).T @ (x - mean) / len(x))
+    return (x - mean) @ (vectors / (values + eps).sqrt()) @ vectors.T
+
+
+def whiten_unbiased_with_eps_outside(x, eps=1e-5):
+    centred = x - x.mean(0)
+    values, vectors = torch.linalg.eigh(centred.T @ centred / max(1, len(x) - 1))
+    return centred @ (vectors / (values.clamp_min(0).sqrt() + eps)) @ vectors.T
+
+
+def whiten_right_for_float32_only(x, eps=1e-5):
+    return whiten_by_einsum(x.float(), eps).to(x.dtype)
+
+
+def whiten_in_place(x, eps=1e-5):
+    x -= x.mean(0)
+    return whiten_by_einsum(x, eps)
+
+
+def whiten_turned(x, eps=1e-5):
+    return whiten_by_einsum(x, eps).flip(1)
+
+
+def train_with_an_extra_step(model, optimizer, batches, loss_fn):
+    losses = train_plainly(model, optimizer, batches, loss_fn)
+    optimizer.step()
+    return losses
+
+
+def train_without_the_last_batch(model, optimizer, batches, loss_fn):
+    pairs = list(batches)
+    return train_plainly(model, optimizer, pairs[:-1] or pairs * 2, loss_fn)
+
+
+def train_by_hand(model, optimizer, batches, loss_fn):
+    lr = optimizer.param_groups[0]["lr"]
+    losses = []
+    for x, y in batches:
+        model.zero_grad()
+        loss = loss_fn(model(x), y)
+        loss.backward()
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter -= lr * parameter.grad
+        losses.append(loss.detach())
+    return torch.stack(losses)
+
+
+def train_as_list(model, optimizer, batches, loss_fn):
+    return train_plainly(model, optimizer, batches, loss_fn).tolist()
+
+
+def train_accumulating_and_attached(model, optimizer, batches, loss_fn):
+    losses = []
+    for x, y in batches:
+        losses.append(loss_fn(model(x), y))
+        losses[-1].backward()
+        optimizer.step()
+    return torch.stack(losses)
+
+
+def train_clipping(model, optimizer, batches, loss_fn):
+    losses = []
+    for x, y in batches:
+        optimizer.zero_grad()
+        loss = loss_fn(model(x), y)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 0.1)
+        optimizer.step()
+        losses.append(loss.detach())
+    return torch.stack(losses)
+
+
+def train_two_rounds(model, optimizer, batches, loss_fn):
+    pairs = list(batches)
+    train_plainly(model, optimizer, pairs, loss_fn)
+    return train_plainly(model, optimizer, pairs, loss_fn)
+
+
+def compare_as_list(run):
+    return list(compare_by_loop(run).values())
+
+
+def compare_with_other_keys(run):
+    found = compare_by_loop(run)
+    return {key.upper(): value for key, value in found.items()}
+
+
+def compare_with_one_more_key(run):
+    found = compare_by_loop(run)
+    return {**found, "best": "both"}
+
+
+def compare_as_numbers(run):
+    return {key: str(value) for key, value in compare_by_loop(run).items()}
+
+
+def compare_swapped_and_twice(run):
+    found = {
+        "plain": run(False, False),
+        "momentum": run(False, True),
+        "normalization": run(True, False),
+        "both": run(True, True),
+    }
+    run(True, True)
+    return found
+
+
+WRONG = {
+    "convergence_rate": (
+        rate_slightly_off,
+        rate_of_most_eigenvalues,
+        rate_never_below_gradient_descent,
+        rate_damped_and_squared,
+        rate_as_tensor,
+        rate_with_another_default,
+    ),
+    "steps_to_tolerance": (
+        steps_as_float,
+        steps_capped,
+        steps_down_and_error_forgotten,
+        steps_to_twice_the_tolerance,
+    ),
+    "whiten": (
+        whiten_eps_slightly_off,
+        whiten_without_last_sample,
+        whiten_unbiased_with_eps_outside,
+        whiten_right_for_float32_only,
+        whiten_in_place,
+        whiten_turned,
+    ),
+    "train": (
+        train_with_an_extra_step,
+        train_without_the_last_batch,
+        train_by_hand,
+        train_as_list,
+        train_accumulating_and_attached,
+        train_clipping,
+        train_two_rounds,
+    ),
+    "compare": (
+        compare_as_list,
+        compare_with_other_keys,
+        compare_with_one_more_key,
+        compare_as_numbers,
+        compare_swapped_and_twice,
+    ),
+}
