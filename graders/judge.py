@@ -130,15 +130,18 @@ class Trial:
         return ((name, finding) for name, finding in self.wrong() if name not in self.exercise.context)
 
     def alike(self, variant: Any, rounding: bool, names: set[str]) -> dict[str, tuple[bool, bool]]:
-        """For each of these observations, of a mistake's variant: is it wrong itself, and is the candidate
-        like it?"""
+        """For each observation of a mistake's variant: is it wrong itself, and is the candidate like it?
+
+        Likeness is looked at for `names` only.
+        """
         sight = observe(self.exercise, variant, self.case if rounding else self.wide)
         result = {}
-        for name in names & self.expected.keys():
-            expected = self.expected[name]
+        for name, expected in self.expected.items():
             value = sight.values.get(name, sight.raised)
             its = compare(value, expected if rounding else _in_float64(expected))
-            if rounding:
+            if name not in names:
+                like = False
+            elif rounding:
                 like = its.equal == self.findings[name].equal
             elif isinstance(value, Raised):
                 like = value == self.seen(name)
@@ -257,24 +260,27 @@ def diagnose(exercise: Exercise, answer: Answer, tried: Sequence[Trial]) -> Diag
     """Look for the known mistakes that do what the candidate does.
 
     A single mistake that explains every wrong observation is preferred; else the ones that explain
-    some of them are all named.
+    some of them are all named. Of several, the one that makes fewest other observations wrong counts most,
+    and then the one that is like the candidate in most cases.
     """
     failing = {name for trial in tried for name, _ in trial.decided()}
     order = _most_telling_first(tried)
-    partial: dict[str, tuple[float, Mistake]] = {}
-    best: tuple[float, Mistake] | None = None
+    partial: dict[str, tuple[tuple[int, float], Mistake]] = {}
+    best: tuple[tuple[int, float], Mistake] | None = None
     for one in answer.mistakes:
         for variant in one.variants:
-            likeness = _likeness(list(tried) if one.rounding else order, variant, one.rounding, failing)
+            looked_at = list(tried) if one.rounding else order
+            likeness, strays = _likeness(looked_at, variant, one.rounding, failing)
             explained = {name for name, share in likeness.items() if share >= LIKENESS}
             if failing <= explained:
-                total = sum(likeness[name] for name in failing)
-                if best is None or total > best[0]:
-                    best = (total, one)
+                rank = (-strays, sum(likeness[name] for name in failing))
+                if best is None or rank > best[0]:
+                    best = (rank, one)
             else:
                 for name in explained & failing:
-                    if name not in partial or likeness[name] > partial[name][0]:
-                        partial[name] = (likeness[name], one)
+                    rank = (-strays, likeness[name])
+                    if name not in partial or rank > partial[name][0]:
+                        partial[name] = (rank, one)
     if best:
         return Diagnosis((best[1],))
     found: dict[str, Mistake] = {}
@@ -306,8 +312,12 @@ def _most_telling_first(tried: Sequence[Trial]) -> list[Trial]:
     return [tried[position] for position in first + sorted(rest, key=lambda position: not wrong[position])]
 
 
-def _likeness(order: Sequence[Trial], variant: Any, rounding: bool, failing: set[str]) -> dict[str, float]:
+def _likeness(
+    order: Sequence[Trial], variant: Any, rounding: bool, failing: set[str]
+) -> tuple[dict[str, float], int]:
     """For each observation: in which share of the cases that matter the candidate is like the variant.
+
+    And the number of observations that the variant has wrong and the candidate right throughout.
 
     Cases matter where the candidate is wrong or the variant is. A variant that is unlike the candidate
     in the first cases of `order`, the most telling ones, is given up, as is one that can no longer reach
@@ -315,8 +325,13 @@ def _likeness(order: Sequence[Trial], variant: Any, rounding: bool, failing: set
     """
     hits = dict.fromkeys(failing, 0)
     misses = dict.fromkeys(failing, 0)
+    strays: set[str] = set()
     for looks, trial in enumerate(order, 1):
         for name, (wrong_itself, like) in trial.alike(variant, rounding, failing).items():
+            if name not in failing:
+                if wrong_itself and name not in trial.exercise.context:
+                    strays.add(name)
+                continue
             wrong = not trial.findings[name].equal
             if wrong and like and wrong_itself:
                 hits[name] += 1
@@ -327,7 +342,8 @@ def _likeness(order: Sequence[Trial], variant: Any, rounding: bool, failing: set
         left = len(order) - looks
         if all(hits[name] + left < LIKENESS * (hits[name] + left + misses[name]) for name in failing):
             break
-    return {name: hits[name] / (hits[name] + misses[name]) if hits[name] else 0.0 for name in failing}
+    shares = {name: hits[name] / (hits[name] + misses[name]) if hits[name] else 0.0 for name in failing}
+    return shares, len(strays)
 
 
 def _rows(tried: Sequence[Trial]) -> tuple[Row, ...]:

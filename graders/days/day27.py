@@ -393,7 +393,8 @@ def count_cases(draw: Draw) -> Iterator[Case]:
 
 
 def probe_count(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any]]:
-    model = COUNTED[inputs["model"]](*inputs["sizes"]).to(inputs["like"])
+    with paused():
+        model = COUNTED[inputs["model"]](*inputs["sizes"]).to(inputs["like"])
     if inputs["model"] == "a buffer in two places":
         share(model)
     before = flags(model)
@@ -477,7 +478,8 @@ def freeze_cases(draw: Draw) -> Iterator[Case]:
 def probe_freeze(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any]]:
     """Trains the model that was given for two steps, then in train mode anew for one more."""
     first, second = inputs["batches"]
-    model = filled(FROZEN[inputs["model"]][0](first.shape[1]), inputs["seed"], first)
+    with paused():
+        model = filled(FROZEN[inputs["model"]][0](first.shape[1]), inputs["seed"], first)
     result = candidate(model)
     train = Training(model, inputs["lr"], inputs["weight_decay"])
     yield "y in the first step", train.step(first)

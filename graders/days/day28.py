@@ -286,7 +286,7 @@ class EveryOther(nn.Module):
 
 
 class Residual(nn.Module):
-    """A network with parts inside parts, one of them applied to the output of another twice removed."""
+    """A network with parts inside parts, and dropout between them."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -24,12 +24,12 @@ def merge_cases(draw: Draw) -> Iterator[Case]:
         }
 
     yield Case(f"{k} shards of {d} features", {"counts": whole(draw, k), **shards()})
-    yield Case("counts in floating point", {"counts": whole(draw, k, floating=True), **shards()})
+    yield Case("the same with other counts", {"counts": whole(draw, k), **shards()})
 
     counts = whole(draw, k)
     counts[draw.integer(0, k - 1)] = draw.integer(200, 300)
     yield Case("one shard much larger than the others", {"counts": counts, **shards()})
-    yield Case("a single shard", {"counts": whole(draw, 1, floating=True), **shards(1)})
+    yield Case("a single shard", {"counts": whole(draw, 1), **shards(1)})
 
     counts, inputs = whole(draw, k), shards()
     counts[1], inputs["variances"][1] = 1, 0.0
@@ -39,23 +39,23 @@ def merge_cases(draw: Draw) -> Iterator[Case]:
     inputs["variances"] = torch.zeros_like(inputs["variances"])
     yield Case("every shard is one sample", {"counts": draw.tensor(counts), **inputs})
 
-    counts = whole(draw, k, floating=True)
+    counts = whole(draw, k)
     yield Case("means at an offset of 10,000", {"counts": counts, **shards(mean=1e4)})
 
     inputs = {name: value.t() for name, value in shards(d, k).items()}
     yield Case(
         "a memory layout that is not contiguous",
-        {"counts": whole(draw, k, floating=True), **inputs},
+        {"counts": whole(draw, k), **inputs},
     )
     yield Case("40 shards", {"counts": whole(draw, 40), **shards(40, 2)})
 
 
-def whole(draw: Draw, count: int, floating: bool = False) -> torch.Tensor:
-    """(count,) whole numbers from 2 to 40, very unequal; int64, or in the draw's dtype if `floating`."""
+def whole(draw: Draw, count: int) -> torch.Tensor:
+    """(count,) whole numbers from 2 to 40, very unequal, in the draw's dtype."""
     values = torch.randint(2, 41, (count,), generator=draw.generator)
     if count > 1:
         values[0], values[-1] = draw.integer(2, 6), draw.integer(25, 40)
-    return draw.tensor(values.double()) if floating else values.to(draw.device)
+    return draw.tensor(values.double())
 
 
 def ghost_cases(draw: Draw) -> Iterator[Case]:

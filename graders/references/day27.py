@@ -683,6 +683,12 @@ LAYER_MISTAKES = (
     ),
     # Parameters, buffers, state_dict.
     mistake(
+        "not_saved",
+        """The running statistics are buffers that state_dict leaves out (persistent=False), so a loaded layer
+        starts its statistics afresh.""",
+        changed(kept=lambda self, name, value: self.register_buffer(name, value, persistent=False)),
+    ),
+    mistake(
         "plain_tensors",
         """The running statistics are plain attributes. The values are right on the CPU, but state_dict does
         not hold them, and .to(device) leaves them behind. State that is saved and moved but not trained is a
@@ -700,12 +706,6 @@ LAYER_MISTAKES = (
         changed(
             kept=lambda self, name, value: setattr(self, name, nn.Parameter(value)), store=stored_in_place
         ),
-    ),
-    mistake(
-        "not_saved",
-        """The running statistics are buffers that state_dict leaves out (persistent=False), so a loaded layer
-        starts its statistics afresh.""",
-        changed(kept=lambda self, name, value: self.register_buffer(name, value, persistent=False)),
     ),
     mistake(
         "counter_missing",

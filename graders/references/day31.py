@@ -151,10 +151,9 @@ SHIFT_MISTAKES = (
     ),
     mistake(
         "angle_for_cosine",
-        "This is the angle, or the sign of the dot product. Asked for is the cosine of the angle.",
+        "This is the angle between the two gradients. Asked for is its cosine.",
         partial(shift, cos=lambda a, b: cosine(a, b).clamp(-1, 1).acos()),
         partial(shift, cos=lambda a, b: torch.rad2deg(cosine(a, b).clamp(-1, 1).acos())),
-        partial(shift, cos=lambda a, b: cosine(a, b).sign()),
     ),
     mistake(
         "cosine_not_normalized",

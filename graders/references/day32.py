@@ -264,10 +264,8 @@ MERGE_MISTAKES = (
     ),
     mistake(
         "single_precision",
-        """In float64 half of the digits are missing: something passes through float32. In torch an integer
-        tensor divided by an integer is float32, and so is what float() gives. Bring the counts to the dtype
-        of the means before you divide.""",
-        partial(single_precision_weights, weights=lambda counts: counts / counts.sum()),
+        """In float64 half of the digits are missing: something passes through float32, as what float() gives
+        does. Compute in the dtype of the means.""",
         partial(single_precision_weights, weights=lambda counts: counts.float() / counts.sum().float()),
         lambda counts, means, variances: tuple(
             result.to(means.dtype) for result in merge(counts, means.float(), variances.float())
