@@ -60,11 +60,10 @@ def test_definition_passes(name: str, seed: int) -> None:
 
 @pytest.mark.parametrize("name,key,variant", MISTAKES)
 def test_mistake_is_rejected_and_named(name: str, key: str, variant: object) -> None:
-    for seed in SEEDS:
-        verdict = graders.evaluate(name, variant, seed=seed)
-        assert not verdict.passed
-        assert verdict.points < verdict.max_points
-        assert verdict.mistake == key, f"seed {seed}: {verdict}"
+    verdict = graders.evaluate(name, variant, seed=0)  # many seeds: benchmarks/judging.py
+    assert not verdict.passed
+    assert verdict.points < verdict.max_points
+    assert verdict.mistake == key, str(verdict)
 
 
 @pytest.mark.parametrize("name,candidate", alternatives.right(), ids=alternatives.label)
