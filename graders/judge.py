@@ -6,9 +6,9 @@ anywhere.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cache, cached_property, partial
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -30,7 +30,9 @@ FORM_SHARE = 0.75
 LIKENESS = 0.7
 #: After so many cases without any likeness a mistake is not looked at further, if they have shown every
 #: observation that is wrong.
-FIRST_LOOKS = 3
+FIRST_LOOKS = 2
+#: A value that is further out than so many times what one sample of the noise allows is no close call.
+GROSS = 100.0
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,9 @@ class Trial:
     case: Case
     setting: Setting
     sight: Sight
-    measure: Callable[[], dict[str, torch.Tensor]]
+    noise: tolerance.Noise
+    #: How many samples of the noise it took to settle what is right.
+    samples: int = field(default=0, init=False)
 
     @cached_property
     def wide(self) -> Case:
@@ -79,10 +83,14 @@ class Trial:
         """The observations of the reference in float64."""
         return dict(observe(self.exercise, self.answer.reference, self.wide).values)
 
-    @cached_property
+    @property
     def expected(self) -> dict[str, Expected]:
         """What each observation should be, and how far off it may be."""
-        return self._expected(self.exact, self.measure())
+        return self._settled[0]
+
+    def expected_after(self, samples: int) -> dict[str, Expected]:
+        """The same, with the noise measured over so many samples."""
+        return self._expected(self.exact, self.noise.after(samples))
 
     def _expected(self, exact: dict[str, Any], noise: dict[str, torch.Tensor]) -> dict[str, Expected]:
         size = tolerance.size_of(self.case)
@@ -102,16 +110,25 @@ class Trial:
             expected[name] = Expected(value, within, self.setting.dtype, device)
         return expected
 
-    @cached_property
+    @property
     def findings(self) -> dict[str, Finding]:
-        """Every expected observation compared with what the candidate did.
+        """Every expected observation compared with what the candidate did."""
+        return self._settled[1]
 
-        The noise is measured only where something is out without it.
+    @cached_property
+    def _settled(self) -> tuple[dict[str, Expected], dict[str, Finding]]:
+        """What is expected and what was found.
+
+        The noise is measured only where something is out without it, and thoroughly only where that
+        makes a difference.
         """
-        strict = {name: compare(self.seen(name), one) for name, one in self._expected(self.exact, {}).items()}
-        if all(finding.equal for finding in strict.values()):
-            return strict
-        return {name: compare(self.seen(name), one) for name, one in self.expected.items()}
+        for samples in (0, 1, tolerance.SAMPLES):
+            expected = self.expected_after(samples)
+            found = {name: compare(self.seen(name), one) for name, one in expected.items()}
+            if all(one.equal or (samples and _gross(one)) for one in found.values()):
+                break
+        self.samples = samples
+        return expected, found
 
     def seen(self, name: str) -> Any:
         """The candidate's observation, or the exception that kept it from being made."""
@@ -129,6 +146,15 @@ class Trial:
         """Wrong observations that count, leaving out those that only give context."""
         return ((name, finding) for name, finding in self.wrong() if name not in self.exercise.context)
 
+    def resembles(self, variant: Any, rounding: bool) -> bool:
+        """Whether a mistake's variant does as the candidate does in what the candidate first has wrong."""
+        name = next(name for name, _ in self.decided())
+        sight = observe(self.exercise, variant, self.case if rounding else self.wide, until=name)
+        value = sight.values.get(name, sight.raised)
+        if rounding:
+            return not compare(value, self.expected[name]).equal
+        return self._like(name, value)
+
     def alike(self, variant: Any, rounding: bool, names: set[str]) -> dict[str, tuple[bool, bool]]:
         """For each observation of a mistake's variant: is it wrong itself, and is the candidate like it?
 
@@ -143,22 +169,33 @@ class Trial:
                 like = False
             elif rounding:
                 like = its.equal == self.findings[name].equal
-            elif isinstance(value, Raised):
-                like = value == self.seen(name)
             else:
-                like = compare(self.seen(name), self._scaled(name, value)).equal
+                like = self._like(name, value)
             result[name] = (not its.equal, like)
         return result
 
+    def _like(self, name: str, value: Any) -> bool:
+        """Whether the candidate's observation is `value`."""
+        if isinstance(value, Raised):
+            return value == self.seen(name)
+        return compare(self.seen(name), self._scaled(name, value)).equal
+
     def _scaled(self, name: str, value: Any) -> Expected:
         """`value` as the expected one, with the noise scaled up where the mistake blows values up."""
-        one = self._expected({name: value}, self.measure())[name]
+        one = self._expected({name: value}, self.noise.after(self.samples))[name]
         exact = self.expected[name].value
         if one.tolerance is None or not tolerance.is_real(exact):
             return one
         size = tolerance.as_tensor(exact).abs().max().clamp_min(1e-300) if _count(exact) else 1.0
         own = tolerance.as_tensor(value).nan_to_num(posinf=0, neginf=0).abs().max() if _count(value) else 1.0
         return Expected(one.value, one.tolerance * max(1.0, float(own / size)), one.dtype, one.device)
+
+
+def _gross(finding: Finding) -> bool:
+    """Whether a finding stays what it is, however thoroughly the noise is measured."""
+    if finding.kind == "values" and finding.excess is not None:
+        return bool(finding.excess.amax() > GROSS)
+    return finding.kind in ("raised", "dtype", "nan") or not isinstance(finding.want, float | torch.Tensor)
 
 
 def _count(value: Any) -> int:
@@ -177,15 +214,9 @@ def trials(
 ) -> list[Trial]:
     """Bind what was seen to the judge's side. `wide_cases`: the cases of one setting, in float64."""
 
-    @cache
-    def measured(position: int) -> dict[str, torch.Tensor]:
-        case = wide_cases[position]
-        exact = observe(exercise, answer.definition, case).values
-        return tolerance.noise(exercise, answer.definition, case, dict(exact))
-
-    count = len(wide_cases)
+    noises = [tolerance.Noise(exercise, answer.definition, case) for case in wide_cases]
     return [
-        Trial(exercise, answer, case, setting, sight, partial(measured, position % count))
+        Trial(exercise, answer, case, setting, sight, noises[position % len(noises)])
         for position, (setting, case, sight) in enumerate(seen)
     ]
 
@@ -266,14 +297,21 @@ def diagnose(exercise: Exercise, answer: Answer, tried: Sequence[Trial]) -> Diag
     failing = {name for trial in tried for name, _ in trial.decided()}
     order = _most_telling_first(tried)
     partial: dict[str, tuple[tuple[int, float], Mistake]] = {}
-    best: tuple[tuple[int, float], Mistake] | None = None
-    for one in answer.mistakes:
-        for variant in one.variants:
+    looking = [(one, variant) for one in answer.mistakes for variant in one.variants]
+    for at_once in (True, False):  # first those that look like it at once; the others if none explains all
+        best: tuple[tuple[int, float], Mistake] | None = None
+        left = []
+        for one, variant in looking:
+            if at_once and not order[0].resembles(variant, one.rounding):
+                left.append((one, variant))
+                continue
             looked_at = list(tried) if one.rounding else order
             likeness, strays = _likeness(looked_at, variant, one.rounding, failing)
             explained = {name for name, share in likeness.items() if share >= LIKENESS}
             if failing <= explained:
                 rank = (-strays, sum(likeness[name] for name in failing))
+                if rank == (0, len(failing)):  # nothing can be more like it
+                    return Diagnosis((one,))
                 if best is None or rank > best[0]:
                     best = (rank, one)
             else:
@@ -281,8 +319,9 @@ def diagnose(exercise: Exercise, answer: Answer, tried: Sequence[Trial]) -> Diag
                     rank = (-strays, likeness[name])
                     if name not in partial or rank > partial[name][0]:
                         partial[name] = (rank, one)
-    if best:
-        return Diagnosis((best[1],))
+        if best:
+            return Diagnosis((best[1],))
+        looking = left
     found: dict[str, Mistake] = {}
     for trial in tried:
         for name, _ in trial.decided():

@@ -60,8 +60,8 @@ class Sight:
     printed: str = ""
 
 
-def observe(exercise: Exercise, candidate: Candidate, case: Case) -> Sight:
-    """Run the exercise's probe on `candidate` in this case.
+def observe(exercise: Exercise, candidate: Candidate, case: Case, until: str | None = None) -> Sight:
+    """Run the exercise's probe on `candidate` in this case; no further than the observation `until`.
 
     Never raises for what the candidate does; KeyboardInterrupt passes. What the candidate writes to
     stdout is kept, up to a limit; warnings and stderr are dropped, because one line on stderr costs
@@ -84,7 +84,10 @@ def observe(exercise: Exercise, candidate: Candidate, case: Case) -> Sight:
         try:
             for name, value in exercise.probe(candidate, inputs):
                 values[name] = _observation(value)
-            values[ARGUMENTS] = ", ".join(_changed(case.inputs, inputs)) or None
+                if name == until:
+                    break
+            else:
+                values[ARGUMENTS] = ", ".join(_changed(case.inputs, inputs)) or None
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # SystemExit too: a student's exit() ends the probe, not us

@@ -14,7 +14,9 @@ the largest input; rounding errors of different sign grow with sqrt(n), not with
 
 from __future__ import annotations
 
+import functools
 import math
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -57,17 +59,39 @@ class _Perturbed(DispatchMode):
         return value * factor if alias is None else value.mul_(factor)
 
 
-def noise(exercise: Exercise, definition: Candidate, case: Case, exact: dict[str, Any]) -> dict[str, Any]:
-    """For each floating-point observation: how much it moves for each unit of relative rounding.
+class Noise:
+    """How much each floating-point observation of a case moves for each unit of relative rounding.
 
-    case: its inputs in float64. exact: the undisturbed observations. The largest movement over the
-    samples and along the first axis is taken, so that one lucky draw does not make an element strict.
+    case: its inputs in float64. Samples are taken as they are asked for: one tells a gross error from
+    rounding, a close call needs SAMPLES.
     """
-    moves: dict[str, torch.Tensor] = {}
-    for sample in range(SAMPLES):
-        with _Perturbed(sample):
-            seen = observe(exercise, definition, case).values
-        for name, value in exact.items():
+
+    def __init__(self, exercise: Exercise, definition: Candidate, case: Case) -> None:
+        self.exercise, self.definition, self.case = exercise, definition, case
+        self._moves: list[dict[str, torch.Tensor]] = []
+
+    def after(self, samples: int) -> dict[str, torch.Tensor]:
+        """The largest movement of each observation over so many samples.
+
+        Also the largest along the first axis, so that one lucky draw does not make an element strict.
+        """
+        while len(self._moves) < samples:
+            self._moves.append(self._sampled(len(self._moves)))
+        names = {name for moves in self._moves for name in moves}
+        return {
+            name: functools.reduce(torch.maximum, [moves[name] for moves in self._moves if name in moves])
+            for name in names
+        }
+
+    @cached_property
+    def _undisturbed(self) -> dict[str, Any]:
+        return dict(observe(self.exercise, self.definition, self.case).values)
+
+    def _sampled(self, seed: int) -> dict[str, torch.Tensor]:
+        with _Perturbed(seed):
+            seen = observe(self.exercise, self.definition, self.case).values
+        moves = {}
+        for name, value in self._undisturbed.items():
             other = seen.get(name)
             if not is_real(value) or not is_real(other):
                 continue
@@ -77,8 +101,8 @@ def noise(exercise: Exercise, definition: Candidate, case: Case, exact: dict[str
             move = (other - value).abs() / PERTURBATION
             if move.dim() > 1:
                 move = move.amax(0, keepdim=True).expand_as(value)
-            moves[name] = torch.maximum(moves[name], move) if name in moves else move
-    return moves
+            moves[name] = move
+        return moves
 
 
 def allowed(

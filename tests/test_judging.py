@@ -11,11 +11,11 @@ import pytest
 import torch
 
 import graders
-from graders import catalogue
+from graders import catalogue, tolerance
 from graders.compare import compare
 from graders.exercise import Case
 from graders.judge import Setting, cases, settings, trials
-from graders.observe import observe, widened
+from graders.observe import observe, tensors, widened
 from tests import alternatives
 
 EXERCISES = list(catalogue.exercises())
@@ -40,7 +40,7 @@ def test_reference_and_definition_agree(name: str) -> None:
     for trial in trials(exercise, answer, seen, wide):
         assert trial.sight.raised is None
         definition = observe(exercise, answer.definition, trial.wide)
-        for observation, expected in trial.expected.items():
+        for observation, expected in trial.expected_after(tolerance.SAMPLES).items():
             if expected.tolerance is None or not isinstance(expected.value, torch.Tensor):
                 continue
             exact = type(expected)(expected.value, expected.tolerance, torch.float64, expected.device)
@@ -154,6 +154,40 @@ def test_importing_the_judge_brings_no_jupyter_package() -> None:
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
     assert result.stderr == ""
+
+
+#: The layers that networks run in half precision; what is measured about training is not.
+HALF = (
+    *("standardize", "batch_norm_forward", "batch_norm_inference", "channel_statistics", "batch_norm_2d"),
+    *("conv_bn_relu", "fold_batch_norm", "layer_norm", "instance_norm", "group_norm"),
+    *("adaptive_instance_norm", "dropout", "ghost_batch_norm", "rms_norm", "weight_standardization"),
+)
+
+
+def fits_half(case: Case) -> bool:
+    """Whether squares of the inputs are numbers in float16, which ends at 65504."""
+    return all(
+        float(tensor.float().abs().max()) < 128 for _, tensor in tensors(case.inputs) if tensor.numel()
+    )
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+@pytest.mark.parametrize("name", HALF)
+def test_right_implementations_pass_in_half_precision(name: str, device: str) -> None:
+    """The one rule for tolerances holds there too: half's own eps is all that changes."""
+    exercise, answer, setting = (
+        catalogue.find(name),
+        catalogue.answer_of(name),
+        Setting(torch.float16, device),
+    )
+    for candidate in (answer.definition, *(one for found, one in alternatives.right() if found == name)):
+        for seed in SEEDS:
+            chosen = [case for case in cases(exercise, seed, setting) if fits_half(case)]
+            assert len(chosen) >= 2
+            seen = [(setting, case, observe(exercise, candidate, case)) for case in chosen]
+            wide = [Case(case.name, widened(case.inputs)) for case in chosen]
+            for trial in trials(exercise, answer, seen, wide):
+                assert not trial.is_wrong, (candidate, trial.case.name, list(trial.decided()))
 
 
 @pytest.mark.gpu
