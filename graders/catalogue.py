@@ -8,25 +8,12 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import pkgutil
-from functools import cache
 
-import graders.days
 from graders.answer import Answer
+from graders.days import days, exercises
 from graders.exercise import Exercise, UnknownExercise
 
-
-@cache
-def days() -> dict[str, tuple[Exercise, ...]]:
-    """The exercises of every day, by the day's name ("day26"), in the order of the days."""
-    names = sorted(module.name for module in pkgutil.iter_modules(graders.days.__path__))
-    return {name: importlib.import_module(f"graders.days.{name}").EXERCISES for name in names}
-
-
-@cache
-def exercises() -> dict[str, Exercise]:
-    """All exercises by name."""
-    return {exercise.name: exercise for day in days().values() for exercise in day}
+__all__ = ["answer_of", "day_of", "days", "exercises", "find"]
 
 
 def find(name: str) -> Exercise:

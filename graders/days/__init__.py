@@ -1,1 +1,22 @@
-"""The student's side: the exercises of each day, their cases and probes. No answers here."""
+"""The exercises on the student's side of the wall: a day is a module, and what stands in it is in the table."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from functools import cache
+
+from graders.exercise import Exercise
+
+
+@cache
+def days() -> dict[str, tuple[Exercise, ...]]:
+    """The exercises of every day, by the day's name ("day26"), in the order of the days."""
+    names = sorted(module.name for module in pkgutil.iter_modules(__path__))
+    return {name: importlib.import_module(f"{__name__}.{name}").EXERCISES for name in names}
+
+
+@cache
+def exercises() -> dict[str, Exercise]:
+    """All exercises by name."""
+    return {exercise.name: exercise for day in days().values() for exercise in day}

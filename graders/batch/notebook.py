@@ -1,0 +1,375 @@
+"""Executes one notebook in a sandbox session and decides what its cells are worth.
+
+A cell that nbgrader grades and whose locked text is `check(…)` goes to the judge: the candidates are looked
+at in the sandbox, compared out here, and the output is written out here. Any other cell that carries points
+runs under nbgrader's rules (an exception is no points, a number is that many, anything else all of them),
+with what follows from what was really seen: text on stderr costs nothing, and a number or an end that the
+student's own code made up is worth nothing or is flagged for a person.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from IPython.core.inputtransformer2 import TransformerManager
+
+from graders import catalogue
+from graders.exercise import Exercise
+from graders.judge import cases, judge, settings
+from graders.sandbox import poison
+from graders.sandbox.box import Session, Stopped, TimedOut
+from graders.verdict import MIME, Verdict
+
+#: Fields of outputs that are kept, by kind; whatever else a submission sends is dropped.
+_FIELDS = {
+    "stream": {"name": str, "text": str},
+    "display_data": {"data": dict, "metadata": dict},
+    "execute_result": {"data": dict, "metadata": dict},
+    "error": {"ename": str, "evalue": str, "traceback": list},
+}
+#: What an honest notebook has no need of; its use is shown to a person, and costs nothing by itself.
+_SUSPICIOUS = {
+    "ctypes": "reads and writes memory past Python",
+    "gc": "looks for objects that it was not given",
+    "_getframe": "looks into the frames of the grader",
+    "settrace": "follows the grader's code",
+    "setprofile": "follows the grader's code",
+    "__subclasses__": "looks for classes that it was not given",
+    "__code__": "changes the code of functions",
+    "_dispatch_library": "changes PyTorch's operators",
+    "_refs": "uses PyTorch's own Python versions of operators",
+    "_decomp": "uses PyTorch's own Python versions of operators",
+}
+
+
+@dataclass
+class Graded:
+    """What came of one notebook.
+
+    flags: sentences for a person, never for the student. graded: how many cells carried points.
+    stopped: why the notebook could not run to its end, if it could not. cpu: seconds used in the sandbox.
+    """
+
+    flags: list[str] = field(default_factory=list)
+    suspects: set[str] = field(default_factory=set)
+    graded: int = 0
+    stopped: str | None = None
+    cpu: float = 0.0
+
+
+def execute(notebook: dict[str, Any], session: Session, devices: Sequence[str] = ("cpu",)) -> Graded:
+    """Run the code cells of a notebook (as nbformat's JSON) in order; their outputs are written into it."""
+    done = Graded()
+    count = 0
+    students_names = _defined_by_the_student(notebook["cells"])
+    for cell in notebook["cells"]:
+        if cell["cell_type"] != "code":
+            continue
+        source = _text(cell["source"])
+        cell["outputs"], cell["execution_count"] = [], None
+        form = _form(cell)
+        graded = bool(form.get("grade")) and not form.get("solution")
+        if not source.strip() and not graded:
+            continue
+        count += 1
+        cell["execution_count"] = count
+        if not _is_locked(form):
+            _look_for_suspects(source, done)
+        if done.stopped:
+            cell["outputs"] = [_error("Stopped", done.stopped)]
+            continue
+        try:
+            if graded:
+                done.graded += 1
+                exercise = bound_exercise(source)
+                if exercise:
+                    cell["outputs"] = _checked(exercise, session, devices, count, form, done)
+                else:
+                    cell["outputs"] = _tested(source, session, count, form, students_names, done)
+            else:
+                outputs, _ = session.run(source)
+                cell["outputs"] = list(_clean(outputs, count))
+        except TimedOut as late:
+            cell["outputs"] = [_error("CellTimeoutError", str(late))]
+        except Stopped as end:
+            done.stopped = str(end)
+            cell["outputs"] = [_error("Stopped", done.stopped)]
+    done.cpu = session.cpu
+    return done
+
+
+def bound_exercise(source: str) -> Exercise | None:
+    """The exercise that a locked check cell names: `check(f)` or `check(f, g)`, and nothing else."""
+    try:
+        body = ast.parse(source).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+    if len(body) != 1 or not isinstance(body[0], ast.Expr) or not isinstance(body[0].value, ast.Call):
+        return None
+    call = body[0].value
+    if not isinstance(call.func, ast.Name) or call.func.id != "check" or call.keywords:
+        return None
+    names = [one.id for one in call.args if isinstance(one, ast.Name)]
+    exercise = catalogue.exercises().get(names[-1]) if names else None
+    return exercise if exercise and tuple(names) == exercise.candidates and len(names) == len(call.args) else None
+
+
+def _checked(
+    exercise: Exercise,
+    session: Session,
+    devices: Sequence[str],
+    count: int,
+    form: Mapping[str, Any],
+    done: Graded,
+) -> list[dict[str, Any]]:
+    """The outputs of a check cell: the judge's verdict, in points of the cell."""
+    seed = secrets.randbits(32)
+    asked = [
+        (setting, case)
+        for device in devices
+        for setting in settings(device)
+        for case in cases(exercise, seed, setting)
+    ]
+    answer, sights, surveyed = session.look(
+        exercise, [case for _, case in asked], [setting.device for setting, _ in asked]
+    )
+    if "missing" in answer:
+        name = str(answer["missing"])[:80]
+        return [_error("NameError", f"name '{name}' is not defined")]
+    if "not_callable" in answer:
+        text = f"{exercise.name} takes functions or classes, and this is {str(answer['not_callable'])[:200]}."
+        verdict = Verdict(exercise.name, 0, exercise.points, "type", text)
+    elif surveyed is None:
+        kind, text = _named_error(answer)
+        return [_error(kind, text)]
+    else:
+        seen = [(setting, case, sight) for (setting, case), sight in zip(asked, sights, strict=True)]
+        verdict = judge(exercise, catalogue.answer_of(exercise.name), seen, surveyed, seed)
+        refused = [sight for sight in sights if sight.raised and poison.REFUSAL_TEXT in sight.raised.text]
+        if refused and verdict.outcome != "library":
+            done.flags.append(f"{exercise.name}: a library operator that it bars was called out of sight.")
+            done.suspects.add(str(form.get("grade_id")))
+    points = _in_points_of(form, verdict)
+    data = verdict._repr_mimebundle_()
+    data["text/plain"] = f"{points:g}"
+    return [{"output_type": "execute_result", "execution_count": count, "data": data, "metadata": {}}]
+
+
+def _in_points_of(form: Mapping[str, Any], verdict: Verdict) -> float:
+    """The verdict's points on the scale of the cell, where an instructor gave it others."""
+    worth = float(form.get("points", verdict.max_points))
+    if not verdict.max_points or worth == verdict.max_points:
+        return float(verdict.points)
+    return worth * verdict.points / verdict.max_points
+
+
+def _tested(
+    source: str,
+    session: Session,
+    count: int,
+    form: Mapping[str, Any],
+    students_names: set[str],
+    done: Graded,
+) -> list[dict[str, Any]]:
+    """The outputs of an ordinary cell that carries points, such that nbgrader's rules give what it is worth."""
+    body, last = _split(source)
+    outputs, answer = session.run_graded(source, body, last)
+    kept = list(_clean(outputs, count))
+    where = str(form.get("grade_id"))
+    for output in kept:
+        if output["output_type"] == "stream":
+            output["name"] = "stdout"  # what a student's code says on stderr is no failure of the test
+    if answer.get("changed"):
+        names = ", ".join(str(name)[:60] for name in answer["changed"][:5])
+        done.flags.append(f"{where}: what tests rely on had been changed ({names}); it was put back.")
+        done.suspects.add(where)
+    errors = [output for output in kept if output["output_type"] == "error"]
+    others = [_as_display(output) for output in kept if output["output_type"] != "error"]
+    if answer.get("status") != "ok":
+        return [*(errors[-1:] or [_error(*_named_error(answer))]), *others]
+    others += [_as_text(output) for output in errors]  # shown by the student's code; the test went on
+    value = answer.get("number")
+    results = [output for output in kept if output["output_type"] == "execute_result"]
+    forged = None
+    if isinstance(value, str) and _number(value) is not None:
+        points = _number(value)
+        worth = float(form.get("points", 0))
+        if not math.isfinite(points) or points < 0 or points > worth:
+            forged = f"the number {value} is no number of points between 0 and {worth:g}"
+        else:
+            used = sorted(students_names & _names(last))
+            if used:
+                done.flags.append(
+                    f"{where}: its points are the value of an expression with {', '.join(used)}, which the "
+                    "student defined."
+                )
+                done.suspects.add(where)
+            others.append(
+                {"output_type": "execute_result", "execution_count": count, "data": {"text/plain": value}, "metadata": {}}
+            )
+    elif answer.get("own_type") and results and _number(_plain(results[-1])) is not None:
+        forged = "its result is an object of the student's own making that looks like a number"
+    elif results and _number(_plain(results[-1])) is not None:
+        points, worth = _number(_plain(results[-1])), float(form.get("points", 0))
+        if not math.isfinite(points) or not 0 <= points <= worth:
+            forged = f"the number {points:g} is no number of points between 0 and {worth:g}"
+        else:
+            others.append(results[-1])
+    if forged:
+        done.flags.append(f"{where}: {forged}; it counts as 0.")
+        done.suspects.add(where)
+        return [_error("Refused", "The value of this cell is no number of points."), *others]
+    return others
+
+
+def _defined_by_the_student(cells: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Names that cells which are not locked define or assign at their top level."""
+    found: set[str] = set()
+    for cell in cells:
+        if cell["cell_type"] == "code" and not _is_locked(_form(cell)):
+            for node in _walk(_text(cell["source"])):
+                if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
+                    found.add(node.name)
+                elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                    found.add(node.id)
+    for cell in cells:  # what a locked cell defines itself is the instructor's
+        if cell["cell_type"] == "code" and _is_locked(_form(cell)):
+            for node in _walk(_text(cell["source"])):
+                if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                    found.discard(node.id)
+    return found
+
+
+def _look_for_suspects(source: str, done: Graded) -> None:
+    """Flag names in a student's cell that only tampering needs."""
+    found = set()
+    for node in _walk(source):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            for alias in node.names:
+                found |= {*alias.name.split("."), *(getattr(node, "module", None) or "").split(".")}
+        elif isinstance(node, ast.Attribute):
+            found.add(node.attr)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and len(node.value) < 80:
+            found |= set(node.value.replace("/", ".").split("."))
+    for name in sorted(found & _SUSPICIOUS.keys()):
+        sentence = f"A cell uses `{name}`, which {_SUSPICIOUS[name]}."
+        if sentence not in done.flags:
+            done.flags.append(sentence)
+
+
+def _walk(source: str) -> Iterator[ast.AST]:
+    try:
+        yield from ast.walk(ast.parse(_plain_python(source)))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return
+
+
+def _names(source: str) -> set[str]:
+    return {node.id for node in _walk(source) if isinstance(node, ast.Name)}
+
+
+def _plain_python(source: str) -> str:
+    """A cell's text with its magics written as calls."""
+    try:
+        return TransformerManager().transform_cell(source)
+    except (SyntaxError, ValueError, RecursionError):
+        return source
+
+
+def _split(source: str) -> tuple[str, str]:
+    """A cell as its statements, and the expression at its end whose value it shows, lines kept."""
+    source = _plain_python(source)
+    try:
+        body = ast.parse(source).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return source, ""
+    if not body or not isinstance(body[-1], ast.Expr) or source.rstrip().endswith(";"):
+        return source, ""
+    last = body[-1]
+    lines = source.encode().splitlines(keepends=True)
+    before = b"".join(lines[: last.lineno - 1]) + lines[last.lineno - 1][: last.col_offset]
+    expression = ast.get_source_segment(source, last.value) or ""
+    return before.decode().rstrip().rstrip(";"), f"({expression}\n)"
+
+
+def _clean(outputs: Sequence[Any], count: int) -> Iterator[dict[str, Any]]:
+    """The outputs that a submission sent, as nbformat wants them; what is none of them is dropped."""
+    kept: list[dict[str, Any]] = []
+    for output in outputs:
+        if not isinstance(output, dict):
+            continue
+        kind = output.get("output_type")
+        if kind == "clear":
+            kept.clear()
+            continue
+        fields = _FIELDS.get(kind) if isinstance(kind, str) else None
+        if fields is None or not all(isinstance(output.get(name), form) for name, form in fields.items()):
+            continue
+        one: dict[str, Any] = {"output_type": kind, **{name: output[name] for name in fields}}
+        if kind == "stream":
+            one["name"] = "stderr" if one["name"] == "stderr" else "stdout"
+        if kind == "error":
+            one["traceback"] = [str(line) for line in one["traceback"]]
+        if "data" in one:
+            one["data"] = {
+                name: value if isinstance(value, str) or name.endswith("json") else str(value)
+                for name, value in one["data"].items()
+                if name != MIME  # only the judge gives verdicts
+            }
+        if kind == "execute_result":
+            one["execution_count"] = count
+        kept.append(one)
+    yield from kept
+
+
+def _as_display(output: dict[str, Any]) -> dict[str, Any]:
+    """An output that nbgrader does not take for the result of the cell."""
+    if output["output_type"] != "execute_result":
+        return output
+    return {"output_type": "display_data", "data": output["data"], "metadata": output["metadata"]}
+
+
+def _as_text(output: dict[str, Any]) -> dict[str, Any]:
+    return {"output_type": "stream", "name": "stdout", "text": f"{output['ename']}: {output['evalue']}\n"}
+
+
+def _error(kind: str, text: str) -> dict[str, Any]:
+    return {"output_type": "error", "ename": kind, "evalue": text, "traceback": [f"{kind}: {text}"]}
+
+
+def _named_error(answer: Mapping[str, Any]) -> tuple[str, str]:
+    error = answer.get("error")
+    if isinstance(error, list) and len(error) == 2 and all(isinstance(one, str) for one in error):
+        return error[0][:100], error[1][:2000]
+    return "Error", "The cell did not come to its end."
+
+
+def _plain(output: Mapping[str, Any]) -> str:
+    return str(output["data"].get("text/plain", ""))
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _text(source: Any) -> str:
+    return source if isinstance(source, str) else "".join(source)
+
+
+def _form(cell: Mapping[str, Any]) -> Mapping[str, Any]:
+    form = cell.get("metadata", {}).get("nbgrader", {})
+    return form if isinstance(form, Mapping) else {}
+
+
+def _is_locked(form: Mapping[str, Any]) -> bool:
+    if form.get("solution"):
+        return False
+    return bool(form.get("grade") or form.get("locked"))

@@ -1,0 +1,452 @@
+"""The trusted side of the jail: starts it, has it fork for a submission, talks to the fork, and ends it.
+
+A `Box` is one jail with its warm process. A `Session` is one submission's fork in it; there is one at a
+time. Every answer has a deadline, and whoever misses it is killed from out here.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import json
+import os
+import queue
+import secrets
+import select
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from graders.exercise import Case, Exercise
+from graders.observe import Sight, Survey
+from graders.sandbox import jail, protocol
+from graders.sandbox.jail import Cgroup, Limits, NoSandbox
+
+#: Seconds in which the warm process has to be ready, and in which it has to answer about a fork.
+STARTUP = 120.0
+ANSWER = 20.0
+#: Seconds that a cell has to give in after an interrupt, before it is killed.
+GRACE = 2.0
+
+
+class Stopped(Exception):
+    """A submission's process is no more. The text says why, as a sentence for the student."""
+
+
+class Unusable(Exception):
+    """The box itself failed; the submission may be tried again in another one."""
+
+
+class TimedOut(Exception):
+    """A cell took too long and was interrupted; the process is still there."""
+
+
+class _Launcher:
+    """One thread that lives as long as this process and starts every jail.
+
+    `--die-with-parent` ends a jail with the *thread* that started it, so a thread of a pool is no parent.
+    """
+
+    def __init__(self) -> None:
+        self._asked: queue.Queue[tuple[Callable[[], Any], queue.Queue]] = queue.Queue()
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+
+    def call(self, action: Callable[[], Any]) -> Any:
+        with self._lock:
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._run, daemon=True, name="jail launcher")
+                self._thread.start()
+        answer: queue.Queue = queue.Queue()
+        self._asked.put((action, answer))
+        result, error = answer.get()
+        if error:
+            raise error
+        return result
+
+    def _run(self) -> None:
+        while True:
+            action, answer = self._asked.get()
+            try:
+                answer.put((action(), None))
+            except BaseException as error:
+                answer.put((None, error))
+
+
+_launcher = _Launcher()
+
+
+class Box:
+    """A jail with a warm process in it.
+
+    sandbox: "bwrap" or "none". gpu: whether the jail may use CUDA. Raises NoSandbox where there is no
+    sandbox to be had. Use it as a context, or `close` it.
+    """
+
+    def __init__(self, sandbox: str = "bwrap", *, gpu: bool = False, limits: Limits | None = None) -> None:
+        self.sandbox, self.gpu, self.limits = sandbox, gpu, limits or Limits()
+        self.process: subprocess.Popen | None = None
+        self.first: int | None = None  # the first process in the jail, as this side counts
+        self.folder: Path | None = None
+        self.cgroup: Cgroup | None = None
+        self._filter = jail.student_filter().hex() if sandbox == "bwrap" else ""
+        self._reader = b""
+        atexit.register(self.close)
+
+    def __enter__(self) -> Box:
+        self.start()
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self.close()
+
+    # Starting and ending
+
+    def start(self) -> None:
+        """Start the jail; returns at once. The first session waits until it is ready."""
+        self.control, theirs = socket.socketpair()
+        with theirs:
+            if self.sandbox == "none":
+                _launcher.call(lambda: self._start_without_jail(theirs))
+            else:
+                _launcher.call(lambda: self._start_in_jail(theirs))
+        self._ready = False
+
+    def _start_in_jail(self, theirs: socket.socket) -> None:
+        with tempfile.TemporaryFile() as filters:
+            filters.write(jail.jail_filter())
+            filters.flush()
+            filters.seek(0)
+            told, tell = os.pipe()
+            wait, go = os.pipe()
+            program = ["-P", "-B", "-c", _START, jail.MOUNT, str(theirs.fileno()), *self._writable()]
+            try:
+                self.process = subprocess.Popen(
+                    jail.command(
+                        program=program, info=tell, block=wait, filters=filters.fileno(), gpu=self.gpu,
+                        limits=self.limits,
+                    ),
+                    env={},
+                    pass_fds=(theirs.fileno(), tell, wait, filters.fileno()),
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.PIPE,
+                    start_new_session=True,
+                )
+                os.close(tell)
+                tell = -1
+                self.first = _child_of(told, self.process)
+                self.cgroup = Cgroup(f"{os.getpid()}-{secrets.token_hex(4)}", self.limits)
+                self.cgroup.take(self.first)
+                os.write(go, b"!")
+            finally:
+                for handle in (told, tell, wait, go):
+                    if handle >= 0:
+                        os.close(handle)
+
+    def _start_without_jail(self, theirs: socket.socket) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="graders-"))
+        jail.students_side(self.folder / "side")
+        (self.folder / "work").mkdir()
+        side = str(self.folder / "side")
+        environment = {**jail.environment(), "PATH": os.environ.get("PATH", ""), "GRADERS_NO_JAIL": "1"}
+        for name in ("HOME", "TMPDIR", "MPLCONFIGDIR", "IPYTHONDIR"):
+            environment[name] = str(self.folder / "work")
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", "-B", "-c", _START, side, str(theirs.fileno()), *self._writable()],
+            env=environment,
+            pass_fds=(theirs.fileno(),),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+
+    def _writable(self) -> list[str]:
+        return [self._work] if self.folder else list(jail.WRITABLE)
+
+    @property
+    def _work(self) -> str:
+        return str(self.folder / "work") if self.folder else jail.WORK
+
+    def close(self) -> None:
+        """End everything in the box and wait until it is gone."""
+        process, self.process = self.process, None
+        if process is None:
+            return
+        atexit.unregister(self.close)
+        if self.first:  # with the first process of a PID namespace all of it ends
+            _kill(self.first)
+        with contextlib.suppress(OSError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.kill()
+        process.wait()
+        if process.stderr:
+            process.stderr.close()
+        self.control.close()
+        if self.cgroup:
+            self.cgroup.remove()
+        if self.folder:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    # One submission
+
+    @contextmanager
+    def session(self, files: Mapping[str, bytes]) -> Iterator[Session]:
+        """A fork for one submission. files: its data by relative path; they are there, read-only.
+
+        Raises Unusable where the box cannot serve; the box is then closed.
+        """
+        self._wait_until_ready()
+        ours, theirs = socket.socketpair()
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        limits = self.limits
+        request = {
+            "work": self._work,
+            "files": [[name, len(data)] for name, data in files.items()],
+            "filter": self._filter,
+            "gpu": self.gpu,
+            "count_processes": self.sandbox == "bwrap",
+            "limits": {name: getattr(limits, name) for name in ("memory", "files", "output", "notebook", "threads")},
+        }
+        with tempfile.TemporaryFile() as bundle, theirs:
+            for data in files.values():
+                bundle.write(data)
+            bundle.flush()
+            bundle.seek(0)
+            with self._failing():
+                handles = [theirs.fileno(), bundle.fileno()]
+                socket.send_fds(self.control, [json.dumps(request).encode()], handles)
+        session = None
+        try:
+            with self._failing():
+                session = Session(ours, limits, gpu=self.gpu)
+            yield session
+        finally:
+            ours.close()
+            if session:
+                session.kill()
+            self._collect()
+
+    def _collect(self) -> None:
+        """Wait for the end of the fork; a box that is not clean afterwards is closed."""
+        try:
+            answer = self._heard(time.monotonic() + ANSWER)
+        except Unusable:
+            self.close()
+            return
+        if answer.get("clean") is not True:
+            self.close()
+
+    def _wait_until_ready(self) -> None:
+        if self.process is None:
+            self.start()
+        if not self._ready:
+            answer = self._heard(time.monotonic() + STARTUP)
+            if answer.get("threads") != 1:
+                self.close()
+                raise Unusable(f"the warm process has {answer.get('threads')} threads")
+            self._ready = True
+
+    def _heard(self, deadline: float) -> dict[str, Any]:
+        """The next line from the warm process."""
+        while b"\n" not in self._reader:
+            left = deadline - time.monotonic()
+            self.control.settimeout(max(left, 0.001))
+            try:
+                part = self.control.recv(1 << 16)
+            except OSError:
+                part = b""
+            if not part:
+                said = self._last_words()
+                self.close()
+                raise Unusable(said)
+            self._reader += part
+        line, self._reader = self._reader.split(b"\n", 1)
+        return json.loads(line)
+
+    def _last_words(self) -> str:
+        process = self.process
+        if process is None or process.stderr is None:
+            return "the sandbox ended"
+        if process.poll() is None and not select.select([process.stderr], [], [], 0.5)[0]:
+            return "the sandbox did not answer in time"
+        os.set_blocking(process.stderr.fileno(), False)
+        words = (process.stderr.read() or b"").decode(errors="replace").strip()
+        return f"the sandbox ended: {words[-500:]}" if words else "the sandbox ended"
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, Stopped) as error:
+            self.close()
+            raise Unusable(str(error)) from None
+
+
+class Session:
+    """The fork that runs one submission: cells go in, outputs and sights come out.
+
+    flags: what a person should look at. cpu: CPU seconds that the fork had used at its last answer.
+    """
+
+    def __init__(self, channel: socket.socket, limits: Limits, *, gpu: bool = False) -> None:
+        self.channel, self.limits = channel, limits
+        self.device = "cuda" if gpu else "cpu"
+        self.cpu = 0.0
+        self.pidfd = _greeted(channel)
+        self._end = time.monotonic() + limits.notebook
+        self._count = 0
+        self._gone: str | None = None
+
+    def run(self, source: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+        """Run a cell of the student's; returns its outputs and the answer. Raises Stopped or TimedOut."""
+        outputs, answer, _ = self._ask({"cell": source})
+        return outputs, answer
+
+    def run_graded(self, source: str, body: str, last: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+        """Run a cell that carries points: statements, then an expression whose value is its result."""
+        outputs, answer, _ = self._ask({"source": source, "body": body, "last": last})
+        return outputs, answer
+
+    def look(
+        self, exercise: Exercise, cases: Sequence[Case], devices: Sequence[str]
+    ) -> tuple[dict[str, Any], list[Sight], Survey | None]:
+        """Have the candidates of an exercise looked at in these cases.
+
+        Returns the answer and, where there was a candidate, what was seen. Raises Stopped or TimedOut.
+        """
+        tree, payload = protocol.pack([(case.name, dict(case.inputs)) for case in cases])
+        request = {"check": exercise.name, "cases": tree, "device": self.device}
+        _, answer, back = self._ask(request, payload)
+        if "sights" not in answer:
+            return answer, [], None
+        try:
+            return answer, *protocol.unpack_sights(answer["sights"], back, list(devices))
+        except protocol.Broken as error:
+            self.kill()
+            raise Stopped(f"What was seen of the candidate cannot be read: {error}.") from None
+
+    def kill(self) -> None:
+        """End the process, now."""
+        if self.pidfd is not None:
+            with contextlib.suppress(OSError):
+                signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+            os.close(self.pidfd)
+            self.pidfd = None
+
+    def _ask(
+        self, request: Mapping[str, Any], payload: bytes = b""
+    ) -> tuple[list[dict[str, Any]], dict[str, Any], bytes]:
+        if self._gone:
+            raise Stopped(self._gone)
+        self._count += 1
+        now = time.monotonic()
+        deadline = min(now + self.limits.cell, self._end)
+        number = secrets.token_hex(8)
+        outputs: list[dict[str, Any]] = []
+        interrupted = False
+        received = 0
+        try:
+            self.channel.settimeout(max(deadline - now, 0.001))
+            protocol.send(self.channel, {**request, "request": number}, payload)
+            while True:
+                try:
+                    header, back = protocol.receive(self.channel, deadline)
+                except protocol.Late:
+                    if interrupted or time.monotonic() >= self._end or self.pidfd is None:
+                        raise
+                    interrupted = True
+                    signal.pidfd_send_signal(self.pidfd, signal.SIGINT)
+                    deadline = time.monotonic() + GRACE
+                    continue
+                if "output" in header:
+                    received += len(json.dumps(header["output"]))
+                    if received > 3 * self.limits.output:
+                        raise protocol.Broken("more output than can be kept")
+                    outputs.append(header["output"])
+                    continue
+                if header.get("request") != number:
+                    raise protocol.Broken("an answer to no question")
+                if isinstance(header.get("cpu"), float):
+                    self.cpu = header["cpu"]
+                if interrupted:
+                    raise TimedOut(self._too_long())
+                return outputs, header, back
+        except protocol.Late:
+            self._gone = self._too_long()
+        except (protocol.Broken, OSError) as error:
+            self._gone = _how_it_ended(self, error)
+        self.kill()
+        raise Stopped(self._gone)
+
+    def _too_long(self) -> str:
+        if time.monotonic() >= self._end:
+            return f"The notebook took longer than the {self.limits.notebook:g} seconds it has."
+        return f"The cell took longer than the {self.limits.cell:g} seconds it has."
+
+
+def _how_it_ended(session: Session, error: Exception) -> str:
+    if str(error) in ("the connection was closed", "") or isinstance(error, OSError):
+        return (
+            "The process that runs the notebook ended here: it was told to, it crashed, or it used more "
+            "memory than it may."
+        )
+    return f"The process that runs the notebook was stopped: it sent {error}."
+
+
+_START = (
+    "import sys; sys.path.insert(0, sys.argv[1]); from graders.sandbox.zygote import main;"
+    "main(int(sys.argv[2]), sys.argv[3:])"
+)
+
+
+def _child_of(told: int, process: subprocess.Popen) -> int:
+    """The first process in the jail, from bwrap's report. Raises NoSandbox with what bwrap said instead."""
+    text = b""
+    while part := os.read(told, 1 << 12):
+        text += part
+        if text.rstrip().endswith(b"}"):
+            break
+    try:
+        return int(json.loads(text)["child-pid"])
+    except (ValueError, KeyError):
+        process.kill()
+        _, said = process.communicate()
+        reason = said.decode(errors="replace").strip()
+        raise NoSandbox(
+            f"bubblewrap cannot make a sandbox here ({reason or 'it gives no reason'}). Does this system "
+            "allow unprivileged user namespaces? (`--sandbox none` grades without a wall; use it only for "
+            "code you trust.)"
+        ) from None
+
+
+def _greeted(channel: socket.socket) -> int:
+    """A handle of the fork's process, from its first message, which the kernel signs. Raises Stopped."""
+    channel.settimeout(ANSWER)
+    try:
+        data, extra, _, _ = channel.recvmsg(1, socket.CMSG_SPACE(struct.calcsize("3i")))
+    except OSError as error:
+        raise Stopped(f"the fork did not come up: {error}") from None
+    for level, kind, value in extra:
+        if data == b"!" and (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS):
+            pid = struct.unpack("3i", value[: struct.calcsize("3i")])[0]
+            if pid:
+                channel.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 0)
+                return os.pidfd_open(pid)
+    raise Stopped("the fork did not come up")
+
+
+def _kill(pid: int) -> None:
+    with contextlib.suppress(OSError):
+        os.kill(pid, signal.SIGKILL)

@@ -1,0 +1,274 @@
+"""The jail: a bubblewrap sandbox, its seccomp filters and its limits, as a command to start.
+
+Inside there is the system and Python, read-only; three small tmpfs; no network; no other process; and of
+this package only what the student's side needs: neither references nor the judge.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib.util
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parent.parent
+#: Where the student's side of this package stands in the jail, and where the notebook runs.
+MOUNT = "/grader"
+WORK = "/submission"
+SCRATCH = "/scratch"
+#: The folders that can be written to; each is emptied after every submission.
+WRITABLE = (WORK, SCRATCH, "/dev/shm")
+INSTALL = (
+    "Grading needs bubblewrap, which is not installed: on Debian and Ubuntu `sudo apt install bubblewrap`, "
+    "on Fedora `sudo dnf install bubblewrap`. (`--sandbox none` grades without a wall; use it only for "
+    "code you trust.)"
+)
+#: What of this package is seen inside, as (file here, file there).
+STUDENTS_SIDE = (
+    ("sandbox/inside.py", "__init__.py"),
+    *((name, name) for name in ("exercise.py", "observe.py", "probes.py", "cases.py", "recorder.py", "days")),
+    *(
+        (f"sandbox/{name}", f"sandbox/{name}")
+        for name in ("__init__.py", "protocol.py", "zygote.py", "runner.py", "poison.py")
+    ),
+)
+_MEGABYTE = 1 << 20
+
+
+class NoSandbox(Exception):
+    """The sandbox cannot be had here; the text says what to do."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one submission may use.
+
+    memory: bytes of address space above what the warm process has. files: bytes in each of the tmpfs.
+    output: bytes that one cell may write. cell, notebook: seconds of wall time.
+    """
+
+    memory: int = 2048 * _MEGABYTE
+    files: int = 128 * _MEGABYTE
+    output: int = 2 * _MEGABYTE
+    cell: float = 60.0
+    notebook: float = 600.0
+    threads: int = 64
+
+
+def bubblewrap() -> str:
+    """The path of bwrap. Raises NoSandbox with the sentence that says how to install it."""
+    found = shutil.which("bwrap")
+    if not found:
+        raise NoSandbox(INSTALL)
+    return found
+
+
+def command(*, program: list[str], info: int, block: int, filters: int, gpu: bool, limits: Limits) -> list[str]:
+    """The bwrap command line that runs `program` (arguments for Python) in the jail.
+
+    info, block, filters: file descriptors for bwrap's report, for the permission to go on, and with the
+    seccomp program.
+    """
+    arguments = [bubblewrap(), "--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent"]
+    arguments += ["--uid", "65534", "--gid", "65534", "--hostname", "sandbox", "--cap-drop", "ALL", "--clearenv"]
+    for name, value in environment().items():
+        arguments += ["--setenv", name, value]
+    seen = [str(path) for path in _system()]
+    for path in seen:
+        arguments += ["--ro-bind", path, path]
+    for path in _masked(seen):
+        arguments += ["--tmpfs", path]
+    if not any(path.startswith("/tmp/") for path in seen):  # Python itself may be installed there
+        arguments += ["--symlink", SCRATCH, "/tmp"]
+    arguments += ["--proc", "/proc", "--dev", "/dev"]
+    for path in WRITABLE:
+        arguments += ["--perms", "0700", "--size", str(limits.files), "--tmpfs", path]
+    arguments += ["--ro-bind-try", "/sys/devices/system/cpu", "/sys/devices/system/cpu"]
+    if gpu:
+        for path in _gpu_devices():
+            arguments += ["--dev-bind", path, path]
+    for here, there in STUDENTS_SIDE:
+        arguments += ["--ro-bind", str(PACKAGE / here), f"{MOUNT}/graders/{there}"]
+    for path in ("/dev", "/"):
+        arguments += ["--remount-ro", path]
+    arguments += ["--chdir", WORK, "--info-fd", str(info), "--block-fd", str(block), "--seccomp", str(filters)]
+    return [*arguments, "--", sys.executable, *program]
+
+
+def environment() -> dict[str, str]:
+    """The whole environment of the jail: nothing of the instructor's."""
+    one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    return one | {
+        "PATH": "/usr/bin:/bin",
+        "HOME": WORK,
+        "TMPDIR": SCRATCH,
+        "USER": "student",
+        "LANG": "C.UTF-8",
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+        "MPLCONFIGDIR": f"{SCRATCH}/.matplotlib",
+        "IPYTHONDIR": f"{SCRATCH}/.ipython",
+        "NBGRADER_EXECUTION": "autograde",
+    }
+
+
+def _system() -> Iterator[Path]:
+    """The folders and files that Python and its packages need."""
+    seen: list[Path] = []
+    torch = importlib.util.find_spec("torch")
+    places = [sys.prefix, sys.base_prefix, Path(sys.executable).resolve().parent.parent]
+    if torch and torch.origin:
+        places.append(Path(torch.origin).resolve().parent.parent)
+    places += ["/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache", "/etc/alternatives", "/etc/fonts"]
+    for place in map(Path, places):
+        if place.exists() and not any(place == one or one in place.parents for one in seen):
+            seen.append(place)
+            yield place
+
+
+def _masked(seen: list[str]) -> Iterator[str]:
+    """Folders that must not be seen though a folder around them is: this package, and the course."""
+    for folder in {PACKAGE, Path.cwd().resolve()}:
+        if any(folder.is_relative_to(path) for path in seen):
+            yield str(folder)
+
+
+def _gpu_devices() -> list[str]:
+    return sorted(str(path) for path in Path("/dev").glob("nvidia*"))
+
+
+def students_side(folder: Path) -> None:
+    """Lay out the student's side of the package in a folder, for a run without a jail."""
+    for here, there in STUDENTS_SIDE:
+        target = folder / "graders" / there
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.symlink_to(PACKAGE / here)
+
+
+#: No process in the jail may do these. Most need a capability that nobody has there anyway.
+_NEVER = (
+    *("mount", "umount2", "pivot_root", "fsopen", "fsmount", "fsconfig", "fspick", "move_mount", "open_tree"),
+    *("mount_setattr", "chroot", "unshare", "setns", "ptrace", "process_vm_readv", "process_vm_writev"),
+    *("process_madvise", "kcmp", "pidfd_getfd", "bpf", "perf_event_open", "userfaultfd", "io_uring_setup"),
+    *("io_uring_enter", "io_uring_register", "keyctl", "add_key", "request_key", "kexec_load"),
+    *("kexec_file_load", "init_module", "finit_module", "delete_module", "reboot", "swapon", "swapoff"),
+    *("acct", "quotactl", "syslog", "settimeofday", "clock_settime", "clock_adjtime", "adjtimex"),
+    *("sethostname", "setdomainname", "iopl", "ioperm", "personality", "name_to_handle_at"),
+    *("open_by_handle_at", "lookup_dcookie", "vhangup", "nfsservctl", "fanotify_init", "seccomp"),
+)
+#: A student's process neither makes processes nor signals any, nor leaves anything in the kernel.
+_NOT_THE_STUDENT = (
+    *("fork", "vfork", "execve", "execveat", "kill", "tkill", "tgkill", "rt_sigqueueinfo"),
+    *("rt_tgsigqueueinfo", "pidfd_send_signal", "pidfd_open", "setsid", "setpgid", "socket", "connect"),
+    *("bind", "listen", "shmget", "shmat", "shmctl", "msgget", "msgsnd", "msgctl", "semget", "semop"),
+    *("semctl", "mq_open", "setpriority", "sched_setaffinity", "sched_setscheduler"),
+    *("sched_setparam", "sched_setattr", "ioprio_set", "mlock", "mlock2", "mlockall", "inotify_init1"),
+)
+_CLONE_THREAD = 0x10000
+_CLONE_NEW = (0x20000, 0x2000000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000)
+
+
+def jail_filter() -> bytes:
+    """The seccomp program of the jail. clone3 is unknown there: its flags lie in memory, out of sight."""
+    return _program(_NEVER, _CLONE_NEW, 0)
+
+
+def student_filter() -> bytes:
+    """The seccomp program that a forked student's process puts on itself on top."""
+    return _program(("seccomp", *_NOT_THE_STUDENT), (), _CLONE_THREAD)
+
+
+def _program(refused: tuple[str, ...], refused_flags: tuple[int, ...], needed_flag: int) -> bytes:
+    try:
+        import pyseccomp
+    except (ImportError, RuntimeError, OSError):
+        raise NoSandbox(
+            "Grading needs libseccomp, which is not installed: on Debian and Ubuntu "
+            "`sudo apt install libseccomp2`, then `pip install pyseccomp`."
+        ) from None
+    rules = pyseccomp.SyscallFilter(pyseccomp.ALLOW)
+    for name in refused:
+        number = pyseccomp.resolve_syscall(pyseccomp.Arch.NATIVE, name)
+        if number >= 0:  # an old library does not know a new call, nor does a new machine an old one
+            rules.add_rule(pyseccomp.ERRNO(errno.EPERM), number)
+    for flag in refused_flags:
+        rules.add_rule(pyseccomp.ERRNO(errno.EPERM), "clone", pyseccomp.Arg(0, pyseccomp.MASKED_EQ, flag, flag))
+    if needed_flag:
+        rules.add_rule(pyseccomp.ERRNO(errno.EPERM), "prlimit64", pyseccomp.Arg(0, pyseccomp.NE, 0))
+        rules.add_rule(pyseccomp.ERRNO(errno.EPERM), "clone", pyseccomp.Arg(0, pyseccomp.MASKED_EQ, needed_flag, 0))
+    rules.add_rule(pyseccomp.ERRNO(errno.ENOSYS), "clone3")
+    with tempfile.TemporaryFile() as file:
+        rules.export_bpf(file)
+        file.seek(0)
+        return file.read()
+
+
+class Cgroup:
+    """A control group for one box, where this process may make one; else it holds nothing."""
+
+    def __init__(self, name: str, limits: Limits) -> None:
+        self.folders: list[Path] = []
+        self.holds: list[str] = []
+        memory = str(limits.memory + 1024 * _MEGABYTE)  # the warm process itself, and its files
+        wanted = {
+            "memory": (("memory.max", "memory.limit_in_bytes"), memory),
+            "pids": (("pids.max", "pids.max"), str(limits.threads)),
+        }
+        for controller, (files, value) in wanted.items():
+            parent = _cgroup_of(controller)
+            if parent is None:
+                continue
+            folder = parent / f"graders-{name}"
+            try:
+                folder.mkdir(exist_ok=True)
+                if folder not in self.folders:
+                    self.folders.append(folder)
+                next(folder / file for file in files if (folder / file).exists()).write_text(value)
+            except (OSError, StopIteration):
+                continue
+            self.holds.append(controller)
+
+    def take(self, pid: int) -> None:
+        """Put a process into the group; its children follow."""
+        for folder in self.folders:
+            try:
+                (folder / "cgroup.procs").write_text(str(pid))
+            except OSError:
+                self.holds.clear()
+
+    def remove(self) -> None:
+        for folder in self.folders:
+            try:
+                folder.rmdir()
+            except OSError:
+                continue
+
+
+def _cgroup_of(controller: str) -> Path | None:
+    """The folder of our own group in which groups for this controller can be made, if there is one."""
+    try:
+        lines = Path("/proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        _, names, path = line.split(":", 2)
+        if controller in names.split(","):
+            place = Path("/sys/fs/cgroup", controller)
+            own = place / path.lstrip("/")
+            place = own if own.is_dir() else place
+        elif not names and Path("/sys/fs/cgroup/cgroup.controllers").exists():
+            place = Path("/sys/fs/cgroup", path.lstrip("/"))
+            try:
+                if controller not in (place / "cgroup.subtree_control").read_text().split():
+                    continue
+            except OSError:
+                continue
+        else:
+            continue
+        if place.is_dir() and os.access(place, os.W_OK):
+            return place
+    return None

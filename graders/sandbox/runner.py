@@ -1,0 +1,355 @@
+"""Runs the cells of one submission in a forked process, and looks at candidates when the judge asks.
+
+A student's code shares this process and may change anything in it. So nothing that is said from here is
+believed for its own sake: an answer to a check must hold values that the judge finds right, and what an
+ordinary cell's end is worth is decided outside. What must not be changed all the same (the library's
+operators stay stopped up during a check, an exception of a graded cell is an exception) stands in the body
+of `serve`, whose frame is running before the first cell does, and uses what it took hold of before.
+"""
+
+from __future__ import annotations
+
+import base64
+import builtins
+import io
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+import types
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import torch
+from IPython.core.displayhook import DisplayHook
+from IPython.core.displaypub import DisplayPublisher
+from IPython.core.interactiveshell import InteractiveShell
+from traitlets.config import Config
+
+from graders.days import exercises
+from graders.exercise import Case
+from graders.observe import describe, observe, survey
+from graders.sandbox import poison, protocol
+
+_ENOUGH = "\n… The output was cut here: it is longer than what is kept.\n"
+#: Modules whose functions tests rely on; they are as they were again when a graded cell runs.
+_RESTORED = (
+    *("builtins", "math", "operator", "unittest.case", "numpy", "numpy.testing", "numpy.linalg"),
+    *("numpy.testing._private.utils", "torch", "torch.testing", "torch.testing._comparison"),
+)
+
+
+class Sink:
+    """Takes the outputs of a cell, joins neighbouring text, and sends what fits into the limit."""
+
+    def __init__(self) -> None:
+        self.send: Callable[[dict[str, Any]], None] = lambda output: None
+        self.left = 0
+        self._stream: tuple[str, list[str]] | None = None
+
+    def write(self, name: str, text: str) -> None:
+        if self._stream and self._stream[0] != name:
+            self.flush()
+        if self.left <= 0:
+            return
+        text = text[: self.left]
+        self.left -= len(text)
+        if not self.left:
+            text += _ENOUGH
+        if self._stream:
+            self._stream[1].append(text)
+        else:
+            self._stream = name, [text]
+
+    def flush(self) -> None:
+        if self._stream:
+            name, parts = self._stream
+            self._stream = None
+            self.send({"output_type": "stream", "name": name, "text": "".join(parts)})
+
+    def emit(self, output: dict[str, Any]) -> None:
+        self.flush()
+        size = sum(len(str(value)) for value in (output.get("data") or output).values())
+        if size > self.left:
+            self.left = 0
+            output = {"output_type": "stream", "name": "stdout", "text": _ENOUGH}
+        else:
+            self.left -= size
+        self.send(output)
+
+
+class Stream(io.TextIOBase):
+    """sys.stdout and sys.stderr of a cell."""
+
+    def __init__(self, name: str, sink: Sink) -> None:
+        self.name, self.sink = name, sink
+
+    encoding = "utf-8"
+
+    def write(self, text: str) -> int:
+        self.sink.write(self.name, str(text))
+        return len(text)
+
+    def flush(self) -> None:
+        return None
+
+    def isatty(self) -> bool:
+        return False
+
+    def writable(self) -> bool:
+        return True
+
+
+def _bundle(data: dict[str, Any]) -> dict[str, Any]:
+    """A MIME bundle as JSON: bytes in base64, what is no JSON as text."""
+    kept = {}
+    for kind, value in data.items():
+        if isinstance(value, bytes):
+            value = base64.b64encode(value).decode()
+        kept[str(kind)] = value if isinstance(value, str | dict | list) else str(value)
+    return kept
+
+
+class Publisher(DisplayPublisher):
+    """display(…) and figures."""
+
+    sink: Sink
+
+    def publish(self, data: Any, metadata: Any = None, **details: Any) -> None:
+        self.sink.emit({"output_type": "display_data", "data": _bundle(data), "metadata": metadata or {}})
+
+    def clear_output(self, wait: bool = False) -> None:
+        self.sink.flush()
+        self.sink.send({"output_type": "clear"})
+
+
+class Hook(DisplayHook):
+    """The value of a cell's last line."""
+
+    sink: Sink
+
+    def write_output_prompt(self) -> None:
+        return None
+
+    def write_format_data(self, format_dict: Any, md_dict: Any = None) -> None:
+        self.sink.emit(
+            {"output_type": "execute_result", "data": _bundle(format_dict), "metadata": md_dict or {}}
+        )
+
+    def finish_displayhook(self) -> None:
+        return None
+
+
+class Shell(InteractiveShell):
+    """IPython's shell, whose outputs go to a sink."""
+
+    sink: Sink
+
+    def _showtraceback(self, etype: Any, evalue: Any, stb: list[str]) -> None:
+        self.sink.emit(
+            {
+                "output_type": "error",
+                "ename": str(getattr(etype, "__name__", etype)),
+                "evalue": str(evalue),
+                "traceback": [str(line) for line in stb],
+            }
+        )
+
+    def system(self, cmd: str) -> None:
+        print("A notebook that is graded starts no other programs.")
+
+    def enable_gui(self, gui: Any = None) -> None:
+        """There is no event loop to join."""
+
+    system_piped = system_raw = system
+    getoutput = system
+
+
+def make_shell() -> Shell:
+    """The shell that every fork starts from."""
+    config = Config()
+    config.HistoryManager.enabled = False
+    config.InteractiveShell.cache_size = 0
+    config.InteractiveShell.autocall = 0
+    shell = Shell.instance(config=config, display_pub_class=Publisher, displayhook_class=Hook)
+    sink = Sink()
+    for one in (shell, shell.display_pub, shell.displayhook):
+        object.__setattr__(one, "sink", sink)
+    return shell
+
+
+def warm_up(shell: Shell) -> None:
+    """Do once what is slow the first time, so that no fork has to."""
+    import matplotlib.pyplot as plt
+
+    _answers_of_the_library()
+    shell.enable_matplotlib("inline")
+    figure, axes = plt.subplots()
+    axes.plot([0, 1])
+    axes.set_title("$x$")
+    figure.savefig(io.BytesIO(), format="png")
+    plt.close("all")
+    shell.run_cell("import torch\ntorch.zeros(2).sum()", store_history=False)
+    shell.run_cell("1 / 0", store_history=False)
+    shell.reset(new_session=True)
+    shell.execution_count = 1
+    x = torch.zeros(2, requires_grad=True)
+    torch.autograd.grad((x * x).sum(), x)
+    torch.zeros(1, device="meta") + 1
+    torch.optim.SGD([x], lr=0.1)
+
+
+@cache
+def _answers_of_the_library() -> dict[frozenset[str], tuple[list[str], list[Any]]]:
+    """For every set of operators that an exercise bars: where they can be reached."""
+    return {
+        barred: (poison.operators(barred), poison.functions(barred))
+        for barred in {one.barred for one in exercises().values()}
+    }
+
+
+def _no_input(prompt: object = "") -> str:
+    raise EOFError("A notebook that is graded has nobody to ask: input() cannot be used in it.")
+
+
+def _no_exit(*code: object) -> None:
+    raise RuntimeError("exit() cannot be used in a notebook; the cell stops here.")
+
+
+def serve(channel: socket.socket, shell: Shell, output_limit: int) -> None:
+    """Answer requests until the channel is closed: run a cell, or look at a candidate."""
+    sink = shell.sink
+    names = shell.user_ns
+    builtins.input = _no_input
+    names["exit"] = names["quit"] = builtins.exit = builtins.quit = _no_exit
+    sys.stdout, sys.stderr = Stream("stdout", sink), Stream("stderr", sink)
+    send, receive, pack_sights, unpack = (
+        protocol.send,
+        protocol.receive,
+        protocol.pack_sights,
+        protocol.unpack,
+    )
+    table, refusal, keys = exercises(), poison.REFUSAL, poison.KEYS
+    stopped_up = dict(_answers_of_the_library())
+    dispatcher, set_code = torch._C._dispatch_library, types.FunctionType.__code__.__set__
+    run, evaluate, compiled, pristine = exec, eval, compile, []
+    for name in _RESTORED:
+        module = sys.modules.get(name)
+        if module is not None:
+            pristine.append((name, vars(module), dict(vars(module))))
+    number_text = {int: int.__repr__, float: float.__repr__, bool: bool.__repr__}
+    on_interrupt, ignored, set_handler = signal.default_int_handler, signal.SIG_IGN, signal.signal
+    interrupt = signal.SIGINT
+    get_type, module_of, clock = type, sys.modules, time.process_time
+    text_type, dict_get = str, dict.get
+
+    set_handler(interrupt, ignored)
+    one_at_a_time = threading.Lock()
+
+    def send_output(output: dict[str, Any]) -> None:
+        with one_at_a_time:
+            send(channel, {"output": output})
+
+    sink.send = send_output
+    while True:
+        try:
+            request, payload = receive(channel)
+        except protocol.Broken:
+            os._exit(0)
+        sink.left = output_limit
+        reply: dict[str, Any] = {"request": request["request"], "status": "ok"}
+        back = b""
+        if "cell" in request:
+            # An answer, or a cell of the student's own.
+            set_handler(interrupt, on_interrupt)
+            try:
+                result = shell.run_cell(request["cell"], store_history=True)
+                if not result.success:
+                    reply["status"] = "error"
+            except BaseException as error:
+                reply["status"] = "error"
+                reply["error"] = [get_type(error).__name__, text_type(error)]
+            set_handler(interrupt, ignored)
+        elif "body" in request:
+            # A cell that carries points: what tests rely on is put back, and its end is seen right here.
+            changed = []
+            for name, current, before in pristine:
+                for key, value in before.items():
+                    if dict_get(current, key, pristine) is not value and key not in (
+                        "input", "exit", "quit", "_", "__warningregistry__",
+                    ):
+                        current[key] = value
+                        changed.append(f"{name}.{key}")
+            reply["changed"] = changed[:20]
+            set_handler(interrupt, on_interrupt)
+            try:
+                file = shell.compile.cache(request["source"], shell.execution_count)
+                shell.execution_count += 1
+                run(compiled(request["body"], file, "exec", 0, True), names)
+                if request["last"]:
+                    value = evaluate(compiled(request["last"], file, "eval", 0, True), names)
+                    kind = get_type(value)
+                    if kind in number_text:
+                        reply["number"] = number_text[kind](value)
+                    elif value is not None:
+                        shell.displayhook(value)
+                        home = module_of.get(kind.__module__)
+                        own = kind.__module__ == "__main__" or vars(home or types).get(kind.__name__) is not kind
+                        reply["own_type"] = bool(own)
+                shell.events.trigger("post_execute")
+            except BaseException as error:
+                reply["status"] = "error"
+                reply["error"] = [get_type(error).__name__, text_type(error)]
+                try:
+                    shell.showtraceback((get_type(error), error, error.__traceback__), tb_offset=1)
+                except BaseException:
+                    pass
+            set_handler(interrupt, ignored)
+        elif "check" in request:
+            exercise = table[request["check"]]
+            candidate: Any = []
+            for name in exercise.candidates:
+                if name not in names:
+                    reply["missing"] = name
+                    break
+                if not callable(names[name]):
+                    reply["not_callable"] = describe(names[name])
+                    break
+                candidate.append(names[name])
+            else:
+                candidate = candidate[0] if len(candidate) == 1 else tuple(candidate)
+                operators, functions = stopped_up[exercise.barred]
+                held = []
+                set_handler(interrupt, on_interrupt)
+                try:
+                    for key in keys:
+                        held.append(dispatcher("IMPL", "aten", key, "", 0))
+                        for name in operators:
+                            held[-1].impl(name, key, refusal, False)
+                    for function, _, refused in functions:
+                        set_code(function, refused)
+                    tree = unpack(request["cases"], payload, request["device"])
+                    cases = [Case(name, inputs) for name, inputs in tree]
+                    threads = torch.get_num_threads()
+                    torch.set_num_threads(1)
+                    sights = [observe(exercise, candidate, case) for case in cases]
+                    surveyed = survey(exercise, candidate, cases[0])
+                    torch.set_num_threads(threads)
+                    reply["sights"], back = pack_sights(sights, surveyed)
+                except BaseException as error:
+                    reply["status"] = "error"
+                    reply["error"] = [get_type(error).__name__, text_type(error)]
+                for function, code, _ in functions:
+                    set_code(function, code)
+                held.clear()
+                set_handler(interrupt, ignored)
+            shell.execution_count += 1
+        sink.flush()
+        reply["cpu"] = clock()
+        try:
+            send(channel, reply, back)
+        except protocol.Broken:
+            os._exit(0)
