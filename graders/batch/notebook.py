@@ -16,8 +16,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from IPython.core.inputtransformer2 import TransformerManager
-
 from graders import catalogue
 from graders.exercise import Exercise
 from graders.judge import cases, judge, settings
@@ -275,6 +273,11 @@ def _names(source: str) -> set[str]:
 
 def _plain_python(source: str) -> str:
     """A cell's text with its magics written as calls."""
+    try:
+        ast.parse(source)
+        return source
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        from IPython.core.inputtransformer2 import TransformerManager  # it brings all of IPython
     try:
         return TransformerManager().transform_cell(source)
     except (SyntaxError, ValueError, RecursionError):

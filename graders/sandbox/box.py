@@ -101,7 +101,8 @@ class Box:
         self.cgroup: Cgroup | None = None
         self._filter = jail.student_filter().hex() if sandbox == "bwrap" else ""
         self._reader = b""
-        atexit.register(self.close)
+        self._ready = False
+        self.failed = False  # whether the warm process was gone after the last session
 
     def __enter__(self) -> Box:
         self.start()
@@ -120,7 +121,8 @@ class Box:
                 _launcher.call(lambda: self._start_without_jail(theirs))
             else:
                 _launcher.call(lambda: self._start_in_jail(theirs))
-        self._ready = False
+        self._ready, self._reader = False, b""
+        atexit.register(self.close)
 
     def _start_in_jail(self, theirs: socket.socket) -> None:
         with tempfile.TemporaryFile() as filters:
@@ -207,6 +209,7 @@ class Box:
 
         Raises Unusable where the box cannot serve; the box is then closed.
         """
+        self.failed = False
         self._wait_until_ready()
         ours, theirs = socket.socketpair()
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
@@ -243,6 +246,7 @@ class Box:
         try:
             answer = self._heard(time.monotonic() + ANSWER)
         except Unusable:
+            self.failed = True
             self.close()
             return
         if answer.get("clean") is not True:

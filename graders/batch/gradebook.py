@@ -1,0 +1,423 @@
+"""nbgrader's side of a batch: what was submitted, what was released, and the one who writes it all down.
+
+Everything that `nbgrader autograde` records is recorded, by nbgrader's own tables and rules: students,
+submissions, timestamps, scores, comments, late penalties, source files, permissions. One submission is one
+transaction; its folder in `autograded/` appears by a rename after that. Killed in between, the submission
+has no folder yet and is graded again by the next run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import glob
+import logging
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy.exc
+from nbformat.notebooknode import from_dict
+from nbformat.v4 import nbjson
+from nbgrader import utils
+from nbgrader.api import Gradebook, MissingEntry, SubmittedNotebook
+from nbgrader.apps.baseapp import NbGrader
+from nbgrader.converters import Autograde
+from nbgrader.coursedir import CourseDirectory
+from nbgrader.preprocessors import (
+    AssignLatePenalties,
+    CheckCellMetadata,
+    ClearOutput,
+    DeduplicateIds,
+    Execute,
+    OverwriteCells,
+    OverwriteKernelspec,
+    SaveAutoGrades,
+)
+from traitlets.utils.importstring import import_item
+
+from graders.batch import submission
+from graders.batch.submission import Release, ReleasedCell, Unreadable
+
+LANGUAGE = {
+    "codemirror_mode": {"name": "ipython", "version": 3},
+    "file_extension": ".py",
+    "mimetype": "text/x-python",
+    "name": "python",
+    "nbconvert_exporter": "python",
+    "pygments_lexer": "ipython3",
+}
+#: Where a submission's folder is made before it is moved into place.
+_BUILDING = ".graders-"
+
+
+class CannotRecord(Exception):
+    """The gradebook or the disk refuses; the text says what to do. Nothing of the submission is recorded."""
+
+
+class CannotStart(Exception):
+    """The course is not in order; the text says what to do."""
+
+
+@dataclass
+class Submission:
+    """One student's submission, read and restored. notes: what was odd about it, for the instructor."""
+
+    student: str
+    notebooks: dict[str, dict[str, Any]]
+    files: dict[str, bytes]
+    notes: list[str] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
+
+
+class Course:
+    """A course folder with its configuration and gradebook, for one assignment.
+
+    Raises CannotStart where the assignment was not released or the gradebook cannot be used.
+    """
+
+    def __init__(self, root: Path, assignment: str, *, force: bool = False) -> None:
+        self.assignment, self.force = assignment, force
+        app = NbGrader()
+        app.log_level = logging.ERROR
+        with contextlib.chdir(root):
+            app.load_config_file()
+        app.config.CourseDirectory.setdefault("root", str(root))
+        self.directory = CourseDirectory(parent=app, assignment_id=assignment)
+        self.converter = Autograde(coursedir=self.directory, parent=app)
+        self.root = Path(self.directory.root)
+        try:
+            self.gradebook = Gradebook(self.directory.db_url, self.directory.course_id)
+            self.session = self.gradebook.db()
+            # nbgrader commits wherever it writes; here a submission is one transaction.
+            self.gradebook.db.commit = self.session.flush  # type: ignore[method-assign]
+            self.release = self._released()
+        except sqlalchemy.exc.SQLAlchemyError as error:
+            raise CannotStart(_about(error)) from None
+        self._sources = self._source_files()
+        self._steps = self._other_steps()
+
+    def close(self) -> None:
+        with contextlib.suppress(sqlalchemy.exc.SQLAlchemyError):
+            self.session.rollback()
+        self.gradebook.close()
+
+    def _released(self) -> dict[str, Release]:
+        try:
+            found = self.gradebook.find_assignment(self.assignment)
+        except MissingEntry:
+            found = None
+        if found is None or not found.notebooks:
+            raise CannotStart(
+                f"The gradebook knows no assignment {self.assignment!r}: run "
+                f"`nbgrader generate_assignment {self.assignment}` first, or check its name."
+            )
+        released = {notebook.name: _release_of(notebook) for notebook in found.notebooks}
+        self.session.rollback()
+        self.session.expunge_all()
+        return released
+
+    def _path(self, step: str, student: str) -> Path:
+        path = self.directory.format_path(step, student, self.assignment)
+        return Path(path) if os.path.isabs(path) else self.root / path
+
+    def _source_files(self) -> list[tuple[Path, str]]:
+        """The files beside the released notebooks, which stand in for what a student may have changed."""
+        folder = self._path(self.directory.source_directory, ".")
+        excluded = {
+            str(folder / name) for name in self.converter.exclude_overwriting.get(self.assignment, [])
+        }
+        ignored = [*self.directory.ignore, "*.ipynb"]
+        files = [path for path in utils.find_all_files(str(folder), ignored) if path not in excluded]
+        return [(Path(path), os.path.relpath(path, folder)) for path in files]
+
+    def _other_steps(self) -> tuple[list[Any], list[Any]]:
+        """Preprocessors that the configuration adds to nbgrader's own, before and after the execution."""
+        ours_before = (ClearOutput, DeduplicateIds, OverwriteKernelspec, OverwriteCells, CheckCellMetadata)
+        ours_after = (Execute, SaveAutoGrades, AssignLatePenalties, CheckCellMetadata)
+        steps = []
+        for listed, ours in (
+            (self.converter.sanitize_preprocessors, ours_before),
+            (self.converter.autograde_preprocessors, ours_after),
+        ):
+            kinds = [import_item(one) if isinstance(one, str) else one for one in listed]
+            steps.append(
+                [
+                    kind(parent=self.converter)
+                    for kind in kinds
+                    if kind not in ours and not getattr(kind, "part_of_graders", False)
+                ]
+            )
+        return steps[0], steps[1]
+
+    # What is there to grade
+
+    def students(self, wanted: list[str]) -> Iterator[tuple[str, str]]:
+        """Students with a submission, and for each "grade" or "skip" by nbgrader's rule.
+
+        What was graded is graded again where it was handed in anew, or with `force`.
+        """
+        excluded = set(filter(None, self.directory.student_id_exclude.split(",")))
+        pattern = str(self._path(self.directory.submitted_directory, "*"))
+        before, after = self.directory.format_path(
+            self.directory.submitted_directory, "*", self.assignment
+        ).split("*", 1)
+        for folder in sorted(glob.glob(pattern)):
+            relative = os.path.relpath(folder, self.root) if not os.path.isabs(before) else folder
+            student = relative[len(before) : len(relative) - len(after) or None]
+            if student in excluded or (wanted and student not in wanted) or not os.path.isdir(folder):
+                continue
+            yield student, "grade" if self._is_due(student) else "skip"
+
+    def _is_due(self, student: str) -> bool:
+        target = self._path(self.directory.autograded_directory, student)
+        if self.force or not target.exists():
+            return True
+        with contextlib.suppress(Exception):  # an unreadable timestamp is no timestamp
+            new = self._timestamp(student)
+            old = self.directory.get_existing_timestamp(str(target))
+            return new is not None and old is not None and new > old
+        return False
+
+    def _timestamp(self, student: str) -> datetime | None:
+        path = self._path(self.directory.submitted_directory, student) / "timestamp.txt"
+        if not path.is_file() or path.is_symlink():
+            return None
+        text = path.read_text(errors="replace").strip()
+        return utils.parse_utc(text) if text else None
+
+    def read(self, student: str) -> Submission:
+        """A student's submission, with everything put back that was released."""
+        folder = self._path(self.directory.submitted_directory, student)
+        found = Submission(student, {}, {})
+        try:
+            self._timestamp(student)
+        except (ValueError, OverflowError):
+            found.notes.append("timestamp.txt holds no time; the submission counts as handed in without one.")
+        if folder.is_symlink():
+            found.unreadable.append("The submission is a symbolic link; links are not followed.")
+            return found
+        found.files = submission.data_files(
+            folder, found.notes, lambda path: utils.is_ignored(path, self.directory.ignore)
+        )
+        for path, name in self._sources:
+            found.files[name] = path.read_bytes()
+        for name, release in self.release.items():
+            path = folder / f"{name}.ipynb"
+            if not os.path.lexists(path):
+                found.notes.append(f"There is no {path.name}; it counts as 0.")
+                continue
+            try:
+                restored = submission.restore(submission.read(path), release)
+            except Unreadable as problem:
+                found.unreadable.append(str(problem))
+                continue
+            found.notes += restored.notes
+            found.notebooks[name] = restored.notebook
+        for path in sorted(folder.glob("*.ipynb")):
+            if path.stem not in self.release:
+                found.notes.append(f"{path.name} was not released and is left out.")
+        if self._steps[0]:
+            for name, notebook in found.notebooks.items():
+                found.notebooks[name] = self._through(self._steps[0], notebook, student, name)
+        return found
+
+    def _through(self, steps: list[Any], notebook: dict[str, Any], student: str, name: str) -> dict[str, Any]:
+        node, resources = from_dict(notebook), self._resources(student, name)
+        for step in steps:
+            node, resources = step(node, resources)
+        return node
+
+    def _resources(self, student: str, name: str) -> dict[str, Any]:
+        return {
+            "unique_key": name,
+            "output_files_dir": f"{name}_files",
+            "metadata": {"path": str(self._path(self.directory.autograded_directory, student))},
+            "nbgrader": {
+                "student": student,
+                "assignment": self.assignment,
+                "notebook": name,
+                "db_url": self.directory.db_url,
+            },
+        }
+
+    # Writing it down
+
+    def record(self, found: Submission, answers: Mapping[str, Mapping[str, Any]]) -> tuple[float, float]:
+        """Write one submission down, as one transaction; returns its points and what could be had.
+
+        answers: by notebook, what the worker said of it. Raises CannotRecord.
+        """
+        target = self._path(self.directory.autograded_directory, found.student)
+        building = None
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            building = Path(tempfile.mkdtemp(prefix=_BUILDING, dir=target.parent))
+            building.chmod(0o755)
+            points, most = self._entered(found, answers, building)
+            self.session.commit()
+            self._moved_into_place(building, target)
+        except (OSError, sqlalchemy.exc.SQLAlchemyError) as error:
+            with contextlib.suppress(sqlalchemy.exc.SQLAlchemyError):
+                self.session.rollback()
+            raise CannotRecord(_about(error)) from None
+        finally:
+            self.session.expunge_all()
+            if building:
+                _remove(building)
+        return points, most
+
+    def _entered(
+        self, found: Submission, answers: Mapping[str, Mapping[str, Any]], building: Path
+    ) -> tuple[float, float]:
+        """Enter everything into the open transaction and build the folder; returns points and maximum."""
+        book, student = self.gradebook, found.student
+        if self.converter.create_student:
+            book.update_or_create_student(student)
+        else:
+            try:
+                book.find_student(student)
+            except MissingEntry:
+                raise CannotRecord(
+                    f"The gradebook knows no student {student!r}, and create_student is off."
+                ) from None
+        details = {}
+        with contextlib.suppress(ValueError, OverflowError):
+            if timestamp := self._timestamp(student):
+                details["timestamp"] = timestamp
+        handed_in = book.update_or_create_submission(self.assignment, student, **details)
+        for name, content in found.files.items():
+            _write(building / name, content)
+        points = most = 0.0
+        for notebook in handed_in.notebooks:
+            if notebook.name in answers:
+                self._enter_notebook(found, notebook, answers[notebook.name], building)
+            elif not any(f"{notebook.name}.ipynb" in text for text in found.unreadable):
+                for grade in notebook.grades:  # it was not handed in
+                    grade.auto_score, grade.needs_manual_grade = 0, False
+            points += sum(grade.auto_score or 0.0 for grade in notebook.grades)
+            most += sum(grade.cell.max_score for grade in notebook.grades)
+        self._enter_penalties(handed_in, answers)
+        return points, most
+
+    def _enter_notebook(
+        self, found: Submission, entry: SubmittedNotebook, answer: Mapping[str, Any], building: Path
+    ) -> None:
+        node = from_dict(answer["notebook"])
+        node.metadata.setdefault("language_info", from_dict(LANGUAGE))
+        resources = self._resources(found.student, entry.name)
+        for step in self._steps[1]:
+            node, resources = step(node, resources)
+        suspects = set(answer.get("suspects", ()))
+        grades = {grade.cell.name: grade for grade in entry.grades}
+        comments = {comment.cell.name: comment for comment in entry.comments}
+        for cell in node.cells:
+            name = cell.metadata.get("nbgrader", {}).get("grade_id")
+            if utils.is_grade(cell):
+                grade = grades[name]
+                grade.auto_score, _ = utils.determine_grade(cell)
+                grade.needs_manual_grade = (
+                    grade.manual_score is not None or grade.auto_score is None or name in suspects
+                )
+            if utils.is_solution(cell) or utils.is_task(cell):
+                same = cell.metadata.nbgrader.get("checksum") == utils.compute_checksum(cell)
+                comments[name].auto_comment = "No response." if same and not utils.is_task(cell) else None
+        text = nbjson.writes(node)
+        _write(building / f"{entry.name}.ipynb", (text if text.endswith("\n") else text + "\n").encode())
+
+    def _enter_penalties(self, handed_in: Any, answers: Mapping[str, Any]) -> None:
+        late = handed_in.total_seconds_late
+        for notebook in handed_in.notebooks:
+            if notebook.name not in answers:
+                continue
+            notebook.late_submission_penalty = None
+            if late > 0:
+                self.session.flush()
+                self.session.refresh(notebook)
+                step = AssignLatePenalties(parent=self.converter)
+                step.init_plugin()
+                penalty = step.plugin_inst.late_submission_penalty(
+                    handed_in.student.id, notebook.score, late
+                )
+                if penalty is not None:
+                    notebook.late_submission_penalty = step._check_late_penalty(notebook, penalty)
+
+    def _moved_into_place(self, building: Path, target: Path) -> None:
+        """Give the folder its permissions and its name; what was there before goes at the same time."""
+        permissions = int(str(self.converter.permissions), 8)
+        for place, _, names in os.walk(building):
+            for name in names:
+                os.chmod(os.path.join(place, name), permissions)
+            if self.directory.groupshared:
+                os.chmod(place, os.stat(place).st_mode | 0o2770)
+        old = None
+        if target.exists():
+            old = building.with_name(building.name + "-old")
+            target.rename(old)
+        building.rename(target)
+        if old:
+            _remove(old)
+
+    def clean_up(self) -> None:
+        """Remove what a run that was killed left half-built."""
+        parent = self._path(self.directory.autograded_directory, "*").parent
+        for folder in glob.glob(str(parent / f"{_BUILDING}*")):
+            _remove(Path(folder))
+
+
+def _release_of(notebook: Any) -> Release:
+    import json
+
+    points = {cell.name: cell.max_score for cell in (*notebook.grade_cells, *notebook.task_cells)}
+    graded = {cell.name for cell in notebook.grade_cells}
+    solutions = {cell.name for cell in notebook.solution_cells}
+    tasks = {cell.name for cell in notebook.task_cells}
+    cells = {
+        cell.name: ReleasedCell(
+            name=cell.name,
+            kind=cell.cell_type,
+            locked=cell.locked,
+            source=cell.source,
+            checksum=cell.checksum,
+            grade=cell.name in graded,
+            solution=cell.name in solutions,
+            task=cell.name in tasks,
+            points=points.get(cell.name),
+        )
+        for cell in notebook.source_cells
+    }
+    return Release(cells, json.loads(notebook.kernelspec) if notebook.kernelspec else None)
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder of ours, read-only files in it included; nothing happens where there is none."""
+    for place, names, _ in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                os.chmod(os.path.join(place, name), stat.S_IRWXU)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _about(error: Exception) -> str:
+    """A sentence on what the disk or the database refused, and what to do."""
+    if isinstance(error, OSError):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return "The disk is full. Make room and run the same command again; it goes on where it stopped."
+        return f"A file cannot be written ({error.strerror or error}). Mend that and run the command again."
+    text = str(getattr(error, "orig", None) or error).splitlines()[0]
+    if "locked" in text or "busy" in text:
+        return "The gradebook is locked by another program. Close it and run the same command again."
+    if "full" in text:
+        return "The disk is full. Make room and run the same command again; it goes on where it stopped."
+    return f"The gradebook cannot be used ({text}). `nbgrader db upgrade` helps where nbgrader is newer than it."

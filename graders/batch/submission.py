@@ -1,0 +1,255 @@
+"""Reads what a student handed in, whatever it is, and puts back what nbgrader's release says it must be.
+
+Nothing is assumed of a submission. What can be read is graded, with a note of what was odd; what cannot be
+read ends in one sentence, `Unreadable`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+#: Larger notebooks are not read, nor are larger data files handed to the sandbox, in bytes.
+NOTEBOOK_LIMIT = 128 << 20
+FILES_LIMIT = 64 << 20
+#: The schema of nbgrader's cell metadata that is written.
+SCHEMA = 3
+_CELL_KINDS = ("code", "markdown", "raw")
+_NOTHING = object()
+
+
+class Unreadable(Exception):
+    """A notebook that cannot be read; the text is a sentence that says why."""
+
+
+@dataclass(frozen=True)
+class ReleasedCell:
+    """A cell as the gradebook knows it from the release. points: None where it carries none."""
+
+    name: str
+    kind: str
+    locked: bool
+    source: str
+    checksum: str
+    grade: bool
+    solution: bool
+    task: bool
+    points: float | None
+
+
+@dataclass(frozen=True)
+class Release:
+    """A notebook as it was released: its cells by name, and its kernel."""
+
+    cells: Mapping[str, ReleasedCell]
+    kernel: dict[str, Any] | None = None
+
+
+@dataclass
+class Restored:
+    """A submitted notebook, ready to be run, and notes on what was odd about it."""
+
+    notebook: dict[str, Any]
+    notes: list[str] = field(default_factory=list)
+
+
+def read(path: Path) -> Restored:
+    """The notebook in a file as nbformat 4 data. Raises Unreadable."""
+    notes: list[str] = []
+    text = _text_of(path, notes)
+    try:
+        data = json.loads(text)
+    except RecursionError:
+        raise Unreadable(f"{path.name} is nested too deeply to be a notebook.") from None
+    except ValueError as error:
+        what = "is empty" if not text.strip() else f"is no valid JSON ({error})"
+        raise Unreadable(f"{path.name} {what}; it may have been cut off or edited by hand.") from None
+    if not isinstance(data, dict):
+        raise Unreadable(f"{path.name} is JSON, but no notebook.")
+    if "cells" not in data and "worksheets" in data:
+        data = _upgraded(data, path, notes)
+    cells = data.get("cells")
+    if not isinstance(cells, list):
+        raise Unreadable(f"{path.name} is no notebook: it has no list of cells.")
+    kept = [cell for cell in map(_whole, cells) if cell is not None]
+    if len(kept) < len(cells):
+        notes.append(f"{len(cells) - len(kept)} cells that are no cells were left out.")
+    metadata = data.get("metadata")
+    notebook = {
+        "cells": kept,
+        "metadata": metadata if isinstance(metadata, dict) else {},
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    }
+    _number(notebook["cells"])
+    return Restored(notebook, notes)
+
+
+def _text_of(path: Path, notes: list[str]) -> str:
+    try:
+        # Neither a link nor a pipe is followed or waited for.
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        if path.is_symlink():
+            raise Unreadable(f"{path.name} is a symbolic link; links are not followed.") from None
+        raise Unreadable(f"{path.name} cannot be read: {error.strerror}.") from None
+    with os.fdopen(handle, "rb") as file:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            raise Unreadable(f"{path.name} is no regular file.")
+        if status.st_size > NOTEBOOK_LIMIT:
+            size, limit = status.st_size >> 20, NOTEBOOK_LIMIT >> 20
+            raise Unreadable(f"{path.name} has {size} MB; up to {limit} MB are read.")
+        data = file.read(NOTEBOOK_LIMIT + 1)
+    for mark, encoding in ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16")):
+        if data.startswith(mark):
+            notes.append(f"The file is in {encoding.upper()} with a byte order mark.")
+            break
+    else:
+        encoding = "utf-8"
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError:
+        notes.append("The file is not in UTF-8; it was read as Latin-1.")
+        return data.decode("latin-1")
+
+
+def _upgraded(data: dict[str, Any], path: Path, notes: list[str]) -> dict[str, Any]:
+    """A notebook of the old format, in the new one."""
+    import nbformat
+
+    try:
+        notes.append("The notebook is in an old format and was converted.")
+        return nbformat.convert(nbformat.from_dict(data), 4)
+    except Exception as error:  # a converter of malformed data fails in any way
+        raise Unreadable(
+            f"{path.name} is in an old notebook format and cannot be converted ({type(error).__name__})."
+        ) from None
+
+
+def _whole(cell: Any) -> dict[str, Any] | None:
+    """A cell with the fields that it must have and no others; None where it is none."""
+    if not isinstance(cell, Mapping) or cell.get("cell_type") not in _CELL_KINDS:
+        return None
+    source = cell.get("source", "")
+    if isinstance(source, list):
+        source = "".join(line for line in source if isinstance(line, str))
+    if not isinstance(source, str):
+        return None
+    source = source.encode("utf-8", "replace").decode("utf-8")  # lone surrogates cannot be written
+    metadata = cell.get("metadata")
+    kept: dict[str, Any] = {
+        "cell_type": cell["cell_type"],
+        "metadata": dict(metadata) if isinstance(metadata, Mapping) else {},
+        "source": source,
+    }
+    if isinstance(cell.get("id"), str):
+        kept["id"] = cell["id"]
+    if kept["cell_type"] == "code":
+        kept |= {"outputs": [], "execution_count": None}
+    elif isinstance(cell.get("attachments"), Mapping):
+        kept["attachments"] = dict(cell["attachments"])
+    return kept
+
+
+def _number(cells: list[dict[str, Any]]) -> None:
+    """Give every cell an id of its own; ids that are fine stay."""
+    seen: set[str] = set()
+    for position, cell in enumerate(cells):
+        name = cell.get("id", "")
+        fine = 1 <= len(name) <= 64 and name.replace("-", "").replace("_", "").isalnum() and name.isascii()
+        if not fine or name in seen:
+            name = f"cell-{position}"
+            while name in seen:
+                name += "x"
+        seen.add(name)
+        cell["id"] = name
+
+
+def restore(submitted: Restored, release: Release) -> Restored:
+    """Make the released cells what the gradebook says they are: their points, their kind, locked text.
+
+    A cell that is there several times counts once, the last time. Cells that claim to be released and are
+    not lose the claim. What is changed is noted where it was not in order.
+    """
+    notebook, notes = submitted.notebook, submitted.notes
+    seen: set[str] = set()
+    for cell in reversed(notebook["cells"]):
+        form = cell["metadata"].pop("nbgrader", _NOTHING)
+        if form is _NOTHING:
+            continue
+        name = form.get("grade_id") if isinstance(form, Mapping) else None
+        if not isinstance(name, str) or name not in release.cells:
+            if isinstance(form, Mapping) and (form.get("grade") or form.get("solution") or form.get("locked")):
+                notes.append(f"A cell calls itself {str(name)[:60]!r}, which was not released.")
+            continue
+        if name in seen:
+            notes.append(f"The cell {name} is there more than once; the last one counts.")
+            continue
+        seen.add(name)
+        one = release.cells[name]
+        _put_back(cell, form, one, notes)
+    missing = [name for name, one in release.cells.items() if one.points is not None and name not in seen]
+    if missing:
+        notes.append(f"Cells that carry points are missing: {', '.join(missing[:10])}.")
+    if release.kernel:
+        notebook["metadata"]["kernelspec"] = release.kernel
+    return submitted
+
+
+def _put_back(cell: dict[str, Any], form: Mapping[str, Any], one: ReleasedCell, notes: list[str]) -> None:
+    if cell["cell_type"] != one.kind:
+        notes.append(f"The cell {one.name} had been made a {cell['cell_type']} cell.")
+        cell["cell_type"] = one.kind
+        for name in ("outputs", "execution_count", "attachments"):
+            cell.pop(name, None)
+        if one.kind == "code":
+            cell |= {"outputs": [], "execution_count": None}
+    if one.points is not None and form.get("points") != one.points:
+        notes.append(f"The points of the cell {one.name} had been changed.")
+    if one.locked and cell["source"] != one.source:
+        notes.append(f"The text of the locked cell {one.name} had been changed; it was put back.")
+        cell["source"] = one.source
+    restored: dict[str, Any] = {
+        "cell_type": one.kind,
+        "checksum": one.checksum,
+        "grade": one.grade,
+        "grade_id": one.name,
+        "locked": one.locked,
+        "schema_version": SCHEMA,
+        "solution": one.solution,
+        "task": one.task,
+    }
+    if one.points is not None:
+        restored["points"] = one.points
+    cell["metadata"]["nbgrader"] = restored
+
+
+def data_files(folder: Path, notes: list[str], ignored: Any = lambda path: False) -> dict[str, bytes]:
+    """The files beside the notebooks by relative path; links and what is too large are left out and noted."""
+    found: dict[str, bytes] = {}
+    total = 0
+    for place, folders, names in os.walk(folder, followlinks=False):
+        for name in list(folders):
+            if Path(place, name).is_symlink():
+                notes.append(f"The folder {name} is a symbolic link; it was left out.")
+                folders.remove(name)
+        for name in sorted(names):
+            path = Path(place, name)
+            if ignored(str(path)) or name.endswith(".ipynb"):
+                continue
+            status = path.lstat()
+            if not stat.S_ISREG(status.st_mode):
+                notes.append(f"{name} is no regular file; it was left out.")
+                continue
+            total += status.st_size
+            if total > FILES_LIMIT:
+                notes.append(f"Files of more than {FILES_LIMIT >> 20} MB in all are not handed on: from {name} on.")
+                return found
+            found[path.relative_to(folder).as_posix()] = path.read_bytes()
+    return found

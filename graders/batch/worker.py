@@ -1,0 +1,143 @@
+"""What a worker does: grade one submission, given as bytes, in a box of its own, and answer in bytes.
+
+It runs in any `concurrent.futures.Executor`: a pool of processes on this machine, or Dask's elsewhere. A
+process keeps its boxes from one submission to the next; threads of one process have a box each.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import multiprocessing
+import multiprocessing.connection
+import multiprocessing.util
+import os
+import queue
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from graders.sandbox.box import Box, Unusable
+from graders.sandbox.jail import Limits
+
+#: How often a submission is tried again when the box it was in failed.
+RETRIES = 1
+
+
+@dataclass(frozen=True)
+class Options:
+    """How submissions are run. sandbox: "bwrap" or "none". device: "cpu" or "cuda"."""
+
+    sandbox: str = "bwrap"
+    device: str = "cpu"
+    limits: Limits = field(default_factory=Limits)
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        return ("cpu",) if self.device == "cpu" else ("cpu", self.device)
+
+
+_free: queue.LifoQueue[tuple[Options, Box]] = queue.LifoQueue()
+_lock = threading.Lock()
+
+
+@contextmanager
+def a_box(options: Options) -> Iterator[Box]:
+    """A box of this process that nobody else uses now; it is kept for the next submission."""
+    box = None
+    with _lock, contextlib.suppress(queue.Empty):
+        kept, box = _free.get_nowait()
+        if kept != options:
+            box.close()
+            box = None
+    box = box or _opened(options)
+    try:
+        yield box
+    finally:
+        _free.put((options, box))
+
+
+def _opened(options: Options) -> Box:
+    return Box(options.sandbox, gpu=options.device != "cpu", limits=options.limits)
+
+
+def close_boxes() -> None:
+    """End all boxes of this process."""
+    with contextlib.suppress(queue.Empty):
+        while True:
+            _free.get_nowait()[1].close()
+
+
+def start(options: Options, *, watch_parent: bool = True) -> None:
+    """Begin to warm up a box, before the judge is imported. Called once in each process of a pool."""
+    multiprocessing.util.Finalize(None, close_boxes, exitpriority=100)
+    if watch_parent and (parent := multiprocessing.parent_process()):
+        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+    box = _opened(options)
+    box.start()
+    _free.put((options, box))
+    import graders.batch.notebook  # noqa: F401  (the judge, while the box warms up)
+
+
+def _end_with(parent: int) -> None:
+    """End this process when its parent is gone, however that ended."""
+    multiprocessing.connection.wait([parent])
+    close_boxes()
+    os._exit(1)
+
+
+def pack_job(notebooks: Mapping[str, Any], files: Mapping[str, bytes], options: Options) -> bytes:
+    """A submission as bytes: its notebooks by name, its data files by path, and how it is to be run."""
+    data = {name: base64.b64encode(content).decode() for name, content in files.items()}
+    return json.dumps({"notebooks": notebooks, "files": data, "options": asdict(options)}).encode()
+
+
+def grade(job: bytes) -> bytes:
+    """Grade a submission. Returns, for each notebook by name, what `graders.batch.notebook.Graded` holds.
+
+    Raises Unusable where the sandbox failed repeatedly, and NoSandbox where there is none.
+    """
+    return json.dumps(graded_here(job)).encode()
+
+
+def graded_here(job: bytes) -> dict[str, Any]:
+    """The same, as data."""
+    started = time.process_time()
+    data = json.loads(job)
+    options = Options(**{**data["options"], "limits": Limits(**data["options"]["limits"])})
+    files = {name: base64.b64decode(content) for name, content in data["files"].items()}
+    answer: dict[str, Any] = {"notebooks": {}}
+    for name, notebook in data["notebooks"].items():
+        answer["notebooks"][name] = _graded(notebook, files, options)
+    answer["cpu"] = time.process_time() - started
+    return answer
+
+
+def _graded(notebook: dict[str, Any], files: Mapping[str, bytes], options: Options) -> dict[str, Any]:
+    from graders.batch.notebook import execute
+
+    for left in reversed(range(RETRIES + 1)):
+        with a_box(options) as box:
+            try:
+                with box.session(files) as session:
+                    done = execute(notebook, session, options.devices)
+            except Unusable:
+                if not left:
+                    raise
+                continue
+            if box.failed and done.stopped and left:
+                continue  # the warm process went first, and took the submission with it
+            holds = box.cgroup.holds if box.cgroup else []
+        return {
+            "notebook": notebook,
+            "flags": done.flags,
+            "suspects": sorted(done.suspects),
+            "stopped": done.stopped,
+            "cpu": done.cpu,
+            "cgroup": holds,
+        }
+    raise AssertionError("unreachable")

@@ -1,0 +1,166 @@
+"""The command line: `graders autograde ASSIGNMENT`."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import asdict
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    add_completion=True, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None
+)
+
+
+class Sandbox(str, Enum):
+    auto = "auto"
+    bwrap = "bwrap"
+    none = "none"
+
+
+class Device(str, Enum):
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+@app.callback()
+def main() -> None:
+    """Grade submissions of a course that uses nbgrader, each in a sandbox, many at a time."""
+
+
+@app.command()
+def autograde(
+    assignment: Annotated[str, typer.Argument(help="The assignment, such as day26.")],
+    student: Annotated[list[str] | None, typer.Option(help="Grade this student only; may be repeated.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; as many as there are cores.")] = None,
+    sandbox: Annotated[Sandbox, typer.Option(help="none: without a wall, for code you trust.")] = Sandbox.auto,
+    device: Annotated[Device, typer.Option(help="cuda: checks run on the GPU as well.")] = Device.cpu,
+    scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler to use its workers.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Grade again what was graded.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+    cell_timeout: Annotated[float, typer.Option(help="Seconds of wall time for a cell.")] = 60.0,
+    notebook_timeout: Annotated[float, typer.Option(help="Seconds of wall time for a notebook.")] = 600.0,
+    memory: Annotated[int, typer.Option(help="Megabytes of memory for a submission.")] = 2048,
+) -> None:
+    """Grade the submissions of an assignment, in the folder of the course.
+
+    Reads submitted/, writes autograded/ and the gradebook as `nbgrader autograde` does. Killed at any
+    moment, the same command goes on where it stopped. Exit status: 0 everything is graded, 1 something
+    could not be, 2 the run could not start.
+    """
+    from graders.batch import run as batch
+    from graders.batch.worker import Options
+    from graders.sandbox import jail
+
+    limits = jail.Limits(memory=memory << 20, cell=cell_timeout, notebook=notebook_timeout)
+    kind = "none" if sandbox is Sandbox.none else "bwrap"
+    options = Options(kind, device.value, limits)
+    pool: batch.Pool | batch.Given
+    course = None
+    try:
+        if kind == "none":
+            typer.echo(
+                "Warning: without a sandbox, submissions can read and change whatever you can.", err=True
+            )
+        elif not scheduler:
+            jail.bubblewrap()
+        if scheduler:
+            pool = _connected(scheduler)
+        else:
+            pool = batch.Pool(workers or os.cpu_count() or 1, options)
+            pool.warm_up()
+        from graders.batch.gradebook import CannotStart, Course
+
+        try:
+            course = Course(Path.cwd(), assignment, force=force)
+        except CannotStart as problem:
+            raise _Refused(str(problem)) from None
+        report = _with_bar(course, pool, options, student or [], quiet=as_json)
+    except (jail.NoSandbox, _Refused) as problem:
+        typer.echo(str(problem), err=True)
+        raise typer.Exit(2) from None
+    except KeyboardInterrupt:
+        typer.echo("Interrupted. Run the same command again; it goes on where it stopped.", err=True)
+        os._exit(130)
+    finally:
+        if course:
+            course.close()
+        if isinstance(locals().get("pool"), batch.Pool):
+            pool.close()
+    if as_json:
+        shown = {**asdict(report), "limits": list(batch.in_force(report, options))}
+        typer.echo(json.dumps(shown, indent=1, ensure_ascii=False))
+    else:
+        _print_summary(report, list(batch.in_force(report, options)))
+    if report.stopped:
+        typer.echo(report.stopped, err=True)
+    raise typer.Exit(1 if report.stopped or report.count("failed") else 0)
+
+
+class _Refused(Exception):
+    """The run cannot start; the text says why."""
+
+
+def _connected(address: str) -> object:
+    """Dask's workers as an executor."""
+    from graders.batch.run import Given
+
+    try:
+        from distributed import Client
+    except ImportError:
+        raise _Refused("--scheduler needs Dask: pip install 'normalization-and-momentum[cluster]'.") from None
+    try:
+        client = Client(address, timeout=10)
+    except (OSError, ValueError) as error:
+        raise _Refused(f"There is no Dask scheduler at {address} ({error}).") from None
+    threads = sum(client.nthreads().values())
+    if not threads:
+        raise _Refused(f"The scheduler at {address} has no workers yet; start some with `dask worker {address}`.")
+    return Given(client.get_executor(pure=False, retries=2), threads)
+
+
+def _with_bar(course, pool, options, students, *, quiet):
+    from tqdm import tqdm
+
+    from graders.batch import run as batch
+
+    total = sum(1 for _ in course.students(students))
+    with tqdm(total=total, unit="submission", disable=quiet, file=sys.stderr) as bar:
+        return batch.run(course, pool, options, students, progress=lambda result: bar.update())
+
+
+def _print_summary(report, limits) -> None:
+    """One line for each submission that was looked at, then what it came to."""
+    rows = sorted(report.results, key=lambda result: result.student)
+    graded = [result for result in rows if result.outcome == "graded"]
+    width = max((len(result.student) for result in rows), default=7)
+    if graded:
+        typer.echo(f"{'student':<{width}}  {'points':>12}  flags")
+    for result in graded:
+        points = f"{result.points:g} of {result.most:g}"
+        typer.echo(f"{result.student:<{width}}  {points:>12}  {len(result.flags) or ''}".rstrip())
+        for text in result.flags:
+            typer.echo(f"{'':<{width}}  flag: {text}")
+        for text in result.notes:
+            typer.echo(f"{'':<{width}}  note: {text}")
+    for result in rows:
+        if result.outcome == "failed":
+            typer.echo(f"{result.student:<{width}}  not graded: {result.reason}")
+    counts = [f"{report.count('graded')} graded"]
+    if report.count("skipped"):
+        counts.append(f"{report.count('skipped')} graded before and not handed in anew (--force grades them)")
+    if report.count("failed"):
+        counts.append(f"{report.count('failed')} could not be graded")
+    typer.echo(f"{report.assignment}: {', '.join(counts)}; {report.seconds:.1f} s.")
+    typer.echo("Limits in force: " + "; ".join(limits) + ".")
+    if not rows:
+        typer.echo(f"There are no submissions of {report.assignment} in this course.")
+
+
+if __name__ == "__main__":
+    app()
