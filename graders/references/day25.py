@@ -15,7 +15,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from graders.answer import Answer, mistake
-from graders.references.normalizing import normalize, statistics_mistakes
+from graders.references.normalizing import (
+    feature_mistakes,
+    lone_mistake,
+    normalize,
+    statistics_mistakes,
+)
 
 EPS = 1e-5
 
@@ -46,26 +51,8 @@ def by_range(x: Tensor, eps: float = EPS, *, start: Callable[[Tensor], Tensor], 
 
 STANDARDIZE_MISTAKES = (
     *statistics_mistakes(with_knobs, "N", "one row alone gives NaN"),
-    mistake(
-        "one_statistic_for_all",
-        """One mean and one variance are taken over the whole array. Each feature has its own: the
-        averages run over the batch, axis 0, and there are D of them. Your columns do not have mean 0.""",
-        with_knobs(over=(0, 1)),
-    ),
-    mistake(
-        "rows_normalized",
-        """Each row is standardized by its own mean and variance, so the rows have mean 0 and the columns
-        do not. A feature is a column: average over the samples.""",
-        with_knobs(over=1),
-    ),
-    mistake(
-        "library_deviation_plus_eps",
-        """The values are divided by torch.std plus eps, and two things are off at once: torch.std divides by
-        N − 1 unless told otherwise, and eps belongs under the root, added to the variance.""",
-        with_knobs(
-            variance=lambda x, axes: x.var(axes, keepdim=True), deviation=lambda var, eps: var.sqrt() + eps
-        ),
-    ),
+    *feature_mistakes(with_knobs),
+    lone_mistake(with_knobs, "A single sample"),
     mistake(
         "not_scaled",
         """The mean is subtracted and nothing is divided, so every feature keeps its old standard

@@ -14,7 +14,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from graders.answer import Answer, mistake
-from graders.references.normalizing import affine_mistakes, normalize, statistics_mistakes
+from graders.references.normalizing import (
+    affine_mistakes,
+    feature_mistakes,
+    lone_mistake,
+    normalize,
+    statistics_mistakes,
+)
 
 EPS = 1e-5
 
@@ -54,18 +60,11 @@ def with_knobs(default_eps: float = EPS, **knobs: Any) -> Callable:
 
 FORWARD_MISTAKES = (
     *statistics_mistakes(with_knobs, "N", "one row alone gives NaN"),
-    mistake(
-        "one_statistic_for_all",
-        """One mean and one variance are taken over the whole array. Each feature has its own: the
-        averages run over the batch, axis 0, and there are D of them. Your columns do not have mean 0.""",
-        with_knobs(over=(0, 1)),
-    ),
-    mistake(
-        "rows_normalized",
-        """Each row is normalized by its own mean and variance: that is layer normalization. Batch
-        normalization averages over the batch, so the columns get mean 0, and every sample depends on
-        the others in its batch.""",
-        with_knobs(over=1),
+    *feature_mistakes(with_knobs),
+    lone_mistake(
+        with_knobs,
+        "A single sample",
+        lambda x, gamma, beta, eps=EPS: (x, None) if len(x) == 1 else forward(x, gamma, beta, eps),
     ),
     *affine_mistakes(with_knobs),
 )
@@ -165,8 +164,8 @@ GRADIENT_MISTAKES: tuple[tuple[str, str, tuple[dict[str, Callable], ...]], ...] 
     ),
     (
         "variance_path_doubled",
-        """The path through the variance counts twice: the derivative of a square brings a 2, and the
-        derivative of the root a 1/2. One of the two is lost.""",
+        """The path through the variance counts twice, or half: the derivative of the square brings a 2,
+        that of the root a 1/2. One of the two is lost.""",
         (
             {"dx": partial(input_gradient, through_variance=2.0)},
             {"dx": partial(input_gradient, through_variance=0.5)},
@@ -238,8 +237,8 @@ GRADIENT_MISTAKES: tuple[tuple[str, str, tuple[dict[str, Callable], ...]], ...] 
     ),
     (
         "division_forgotten_in_backward",
-        """The division by the standard deviation is missing in dx: x_hat is x − mean divided by it, so
-        its derivative is too.""",
+        """dx is not divided by the standard deviation (or is multiplied by it): x_hat is x − mean divided
+        by it, so its derivative is divided by it too.""",
         (
             {"dx": partial(input_gradient, deviation=lambda cache: torch.ones_like(cache[3]))},
             {"dx": partial(input_gradient, deviation=lambda cache: 1 / cache[3])},
@@ -263,9 +262,21 @@ GRADIENT_MISTAKES: tuple[tuple[str, str, tuple[dict[str, Callable], ...]], ...] 
         ({"dx": partial(input_gradient, factor=lambda dx_hat: 1 / dx_hat.shape[0])},),
     ),
     (
+        "x_for_x_hat",
+        """dx and dgamma are computed with x, or with x − mean, where x_hat belongs. Is the cache taken apart
+        in another order than it was put together? Both gradients need the normalized values.""",
+        tuple(
+            {
+                "dx": lambda dy, cache, taken=taken: input_gradient(dy, (cache[0], taken(cache), *cache[2:])),
+                "dgamma": lambda dy, cache, taken=taken: (dy * taken(cache)).sum(0),
+            }
+            for taken in (lambda cache: cache[0], lambda cache: cache[0] - cache[0].mean(0))
+        ),
+    ),
+    (
         "dgamma_from_x",
-        """dgamma is summed with x (or y) where x_hat belongs: gamma multiplies the normalized values, so
-        its gradient collects dy times x_hat.""",
+        """dgamma is summed with x, or with x − mean, where x_hat belongs: gamma multiplies the normalized
+        values, so its gradient collects dy times x_hat.""",
         (
             {"dgamma": lambda dy, cache: (dy * cache[0]).sum(0)},
             {"dgamma": lambda dy, cache: (dy * (cache[0] - cache[0].mean(0))).sum(0)},
@@ -312,6 +323,38 @@ GRADIENT_MISTAKES: tuple[tuple[str, str, tuple[dict[str, Callable], ...]], ...] 
 )
 
 
+def into_two(values: tuple) -> None:
+    _, _ = values
+
+
+def into_three(values: tuple) -> None:
+    _, _, _ = values
+
+
+def into_four(values: tuple) -> None:
+    _, _, _, _ = values
+
+
+def into_five(values: tuple) -> None:
+    _, _, _, _, _ = values
+
+
+#: Ways to take a tuple apart that stop, each with a number of values at which it does.
+MISMATCHES = (
+    *((into_two, 3), (into_three, 4), (into_four, 5), (into_five, 6)),
+    *((into_three, 2), (into_four, 3), (into_five, 4), (into_five, 3)),
+)
+
+
+def with_other_layout(take_apart: Callable[[tuple], None], held: int) -> tuple[Callable, Callable]:
+    """A forward pass that caches `held` values, and a backward pass that expects another number."""
+
+    def batch_norm_backward(dy: Tensor, cache: tuple) -> None:
+        take_apart((None,) * held)
+
+    return forward, batch_norm_backward
+
+
 def swapped(dy: Tensor, cache: tuple) -> tuple[Tensor, Tensor, Tensor]:
     dx, dgamma, dbeta = backward(dy, cache)
     return dx, dbeta, dgamma
@@ -326,6 +369,12 @@ BACKWARD_MISTAKES = (
         "dgamma_and_dbeta_swapped",
         "dgamma and dbeta are returned in each other's place; the order is dx, dgamma, dbeta.",
         (forward, swapped),
+    ),
+    mistake(
+        "cache_layout",
+        """backward takes the cache apart into another number of values than forward has put in, so it stops
+        at once. The two functions have to agree on what the cache holds, and in which order.""",
+        *(with_other_layout(*one) for one in MISMATCHES),
     ),
 )
 
@@ -487,6 +536,12 @@ IDENTITY_MISTAKES = (
         partial(identity, gamma=lambda x, eps: biased(x).sqrt()),
     ),
     mistake(
+        "eps_subtracted",
+        """eps is subtracted from the variance. Batch norm adds it, and gamma has to give back what was
+        divided out; yours is NaN where the variance is smaller than eps.""",
+        partial(identity, gamma=lambda x, eps: (biased(x) - eps).sqrt()),
+    ),
+    mistake(
         "eps_outside_root",
         "gamma is std + eps; batch norm divides by the root of (var + eps), with eps inside.",
         partial(identity, gamma=lambda x, eps: biased(x).sqrt() + eps),
@@ -512,6 +567,35 @@ IDENTITY_MISTAKES = (
         partial(identity, gamma=lambda x, eps: (x.var(0) + eps).sqrt()),
     ),
     mistake(
+        "unbiased_and_eps_outside",
+        """gamma is torch.std plus eps, and two things are off at once: torch.std divides by N − 1 unless told
+        otherwise, where batch norm divides by N, and eps belongs under the root, added to the variance.""",
+        partial(identity, gamma=lambda x, eps: x.std(0) + eps),
+    ),
+    mistake(
+        "one_statistic_for_all",
+        """gamma and beta are taken from the whole array. Batch norm has a mean and a variance for each
+        feature, over axis 0, so there are D gammas and D betas to undo them.""",
+        *(
+            partial(
+                identity,
+                gamma=lambda x, eps, shape=shape: (x.var(correction=0) + eps).sqrt().expand(shape(x)),
+                beta=lambda x, eps, shape=shape: x.mean().expand(shape(x)),
+            )
+            for shape in (lambda x: x.shape[1:], lambda x: ())
+        ),
+    ),
+    mistake(
+        "statistics_of_rows",
+        """gamma and beta are taken from the rows, so there are N of each. Batch norm has one mean and one
+        variance for every feature: average over the batch, axis 0, and there are D.""",
+        partial(
+            identity,
+            gamma=lambda x, eps: (x.var(1, correction=0) + eps).sqrt(),
+            beta=lambda x, eps: x.mean(1),
+        ),
+    ),
+    mistake(
         "variance_for_deviation",
         """gamma is the variance. Normalizing divides by its root, and a gamma that gives x back
         multiplies by the same.""",
@@ -531,7 +615,8 @@ IDENTITY_MISTAKES = (
     ),
     mistake(
         "negative_shift",
-        """beta is minus the mean. Normalizing has subtracted the mean already; beta adds it again.""",
+        """beta has a minus sign. Normalizing has subtracted the mean already; beta adds it again, in the
+        units of x.""",
         partial(identity, beta=lambda x, eps: -x.mean(0)),
         partial(identity, beta=lambda x, eps: -x.mean(0) / (biased(x) + eps).sqrt()),
     ),
@@ -569,22 +654,26 @@ def function_class(
     forward_pass: Callable = forward,
     slots: int = 1,
     order: tuple[int, ...] = (0, 1, 2),
+    taken_apart: Callable[[], Any] = lambda: None,
+    saved: Callable[..., tuple] = lambda x, x_hat, gamma, std, eps: (x, x_hat, gamma, std),
     **knobs: Callable,
 ) -> type[torch.autograd.Function]:
     """A `torch.autograd.Function` made of the definition's two passes.
 
-    slots: how many None stand behind the gradients, one for eps if right.
+    slots: how many None stand behind the gradients, one for eps if right. taken_apart: done first in
+    backward. saved: what goes into save_for_backward.
     """
 
     class BatchNormFunction(torch.autograd.Function):
         @staticmethod
         def forward(ctx: Any, x: Tensor, gamma: Tensor, beta: Tensor, eps: float) -> Tensor:
             y, (x, x_hat, gamma, std, ctx.eps) = forward_pass(x, gamma, beta, eps)
-            ctx.save_for_backward(x, x_hat, gamma, std)
+            ctx.save_for_backward(*saved(x, x_hat, gamma, std, eps))
             return y
 
         @staticmethod
         def backward(ctx: Any, dy: Tensor) -> tuple:
+            taken_apart()
             gradients = backward(dy, (*ctx.saved_tensors, ctx.eps), **knobs)
             return (*(gradients[i] for i in order), *(None,) * slots)
 
@@ -608,6 +697,22 @@ FUNCTION_MISTAKES = (
         """backward returns one value for every argument of forward, eps included. eps has no gradient,
         so its place holds None; without it autograd stops.""",
         function_class(slots=0),
+    ),
+    mistake(
+        "values_unpacked",
+        """forward is right, and backward stops: it takes a tuple apart into another number of values than it
+        holds. ctx.saved_tensors holds what forward has saved, and ctx.needs_input_grad one entry for every
+        argument of forward, eps included.""",
+        *(function_class(taken_apart=lambda one=one: one[0]((None,) * one[1])) for one in MISMATCHES),
+    ),
+    mistake(
+        "eps_saved_as_tensor",
+        """save_for_backward is handed eps, and takes tensors only. A plain number is kept as an attribute of
+        ctx.""",
+        *(
+            function_class(saved=lambda *values, count=count: (*values[:count], values[-1]))
+            for count in range(1, 5)
+        ),
     ),
 )
 

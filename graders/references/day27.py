@@ -20,6 +20,7 @@ from graders.references.normalizing import (
     affine_mistakes,
     centred_squares,
     difference_of_squares,
+    feature_mistakes,
     normalize,
     statistics_mistakes,
 )
@@ -183,6 +184,18 @@ UPDATE_MISTAKES = (
         ),
     ),
     mistake(
+        "rows_averaged",
+        """The averages run within the rows, so there are N of them, and they do not fit to the D running
+        statistics. Each feature has its own: average over the batch, axis 0.""",
+        partial(update, mean=lambda x: x.mean(1), variance=lambda x: x.var(1)),
+        partial(
+            update,
+            mean=lambda x: x.mean(1),
+            variance=lambda x: x.var(1),
+            mixed=lambda old, new, momentum: momentum * new + (1 - momentum) * old,
+        ),
+    ),
+    mistake(
         "variance_by_cancellation",
         """The variance is computed as E[x²] − E[x]². On paper that is the same; at an offset of 10,000 both
         terms are near 10⁸, float32 keeps seven digits, and the difference is noise. Centre first, then
@@ -294,8 +307,9 @@ INFERENCE_MISTAKES = (
     mistake(
         "divided_by_variance",
         """The centred values are divided by the running variance rather than by its root. What is stored is
-        a variance; the divisor is the root of (running_var + eps).""",
+        a variance and no standard deviation; the divisor is the root of (running_var + eps).""",
         inference_with(deviation=lambda var, eps: var + eps),
+        inference_with(deviation=lambda var, eps: (var.square() + eps).sqrt()),
         inference_with(deviation=lambda var, eps: var),
     ),
     mistake(
@@ -474,6 +488,27 @@ def stored_in_place(self: nn.Module, mean: Tensor, var: Tensor) -> None:
         self.running_var.copy_(var)
 
 
+def forgetting(name: str) -> Callable[..., None]:
+    """An `__init__` that leaves an argument where it was, in a local variable."""
+
+    def __init__(self: BatchNorm1d, num_features: int, **options: Any) -> None:
+        BatchNorm1d.__init__(self, num_features, **options)
+        delattr(self, name)
+
+    return __init__
+
+
+def with_leading_axis(*names: str) -> Callable[[BatchNorm1d, int], None]:
+    """A `create` that gives these tensors the shape (1, D)."""
+
+    def create(self: BatchNorm1d, size: int) -> None:
+        BatchNorm1d.create(self, size)
+        for name in names:
+            getattr(self, name).data = getattr(self, name).data[None]
+
+    return create
+
+
 def count_apart(self: nn.Module) -> None:
     self.__dict__["batches"] = self.__dict__.get("batches", 0) + 1
 
@@ -534,6 +569,7 @@ LAYER_MISTAKES = (
         """In eval mode the values are divided by the running variance rather than by the root of it with
         eps. What is stored is a variance.""",
         changed(eval_knobs={"deviation": lambda var, eps: var + eps}),
+        changed(eval_knobs={"deviation": lambda var, eps: (var.square() + eps).sqrt()}),
         changed(eval_knobs={"deviation": lambda var, eps: var}),
     ),
     mistake(
@@ -550,18 +586,7 @@ LAYER_MISTAKES = (
         changed(uses_batch=lambda self: False),
     ),
     *statistics_mistakes(layer_with, "N", "one row alone gives NaN"),
-    mistake(
-        "one_statistic_for_all",
-        """One mean and one variance are taken over the whole batch. Each feature has its own: the averages
-        run over axis 0.""",
-        changed(over=(0, 1)),
-    ),
-    mistake(
-        "rows_normalized",
-        """Each row is normalized by its own mean and variance: that is layer normalization. Here the averages
-        run over the batch, axis 0.""",
-        changed(over=1),
-    ),
+    *feature_mistakes(layer_with),
     mistake(
         "affine_not_trained",
         """gamma and beta get no gradient. They are what this layer learns: parameters, used as they are,
@@ -677,11 +702,26 @@ LAYER_MISTAKES = (
     mistake(
         "graph_kept",
         """The running statistics carry a graph: they are computed from x with gradients on, so every batch
-        hangs on to the one before it, memory grows, and a later backward fails. They are a record, not a
+        hangs on to the one before it, memory grows, and a later backward may fail. They are a record, not a
         path for gradients: detach what goes into them.""",
         changed(watched=lambda self, x: x),
     ),
     # Parameters, buffers, state_dict.
+    mistake(
+        "argument_not_stored",
+        """The layer reads an attribute that it never stored, so its first call fails. What __init__ is given
+        is gone when it returns: what forward needs later, eps and momentum, is kept on self.""",
+        changed(__init__=forgetting("momentum")),
+        changed(__init__=forgetting("eps")),
+    ),
+    mistake(
+        "extra_axis",
+        """Parameters or buffers have the shape (1, D). Broadcasting makes the outputs right all the same, but
+        neither layer loads the state_dict of the other: gamma, beta and the running statistics are (D,).""",
+        changed(create=with_leading_axis("weight", "bias", "running_mean", "running_var")),
+        changed(create=with_leading_axis("weight", "bias")),
+        changed(create=with_leading_axis("running_mean", "running_var")),
+    ),
     mistake(
         "not_saved",
         """The running statistics are buffers that state_dict leaves out (persistent=False), so a loaded layer
@@ -748,8 +788,8 @@ LAYER_MISTAKES = (
         "statistics_constant",
         """The mean and the variance of the batch are detached, so only the direct path from x to y is left
         for the gradient. In training they depend on every sample, and the gradient flows through them: its
-        columns sum to 0 where gamma and beta are all that follows. Only what goes into the running statistics
-        is detached.""",
+        columns sum to 0, because adding a constant to a feature changes nothing, and yours do not. Only what
+        goes into the running statistics is detached.""",
         changed(
             mean=lambda x, axes: x.detach().mean(axes, keepdim=True),
             variance=lambda x, axes: centred_squares(x.detach(), axes),
@@ -758,13 +798,14 @@ LAYER_MISTAKES = (
     mistake(
         "variance_constant",
         """The variance of the batch is detached, so its path is missing in the gradient of x. In training
-        the gradient flows through the mean and through the variance.""",
+        the gradient flows through the mean and through the variance, and so its columns are at right angles
+        to x_hat (up to eps).""",
         changed(variance=lambda x, axes: centred_squares(x.detach(), axes)),
     ),
     mistake(
         "mean_constant",
         """The mean of the batch is detached, so its path is missing in the gradient of x. In training the
-        gradient flows through the mean and through the variance.""",
+        gradient flows through the mean and through the variance, and so its columns sum to 0.""",
         changed(mean=lambda x, axes: x.detach().mean(axes, keepdim=True)),
     ),
 )
@@ -1135,6 +1176,13 @@ FREEZE_MISTAKES = (
         zero, and momentum goes on by itself, so they still move. What has no gradient is left alone by an
         optimizer.""",
         partial(freeze, parameters=zero_gradients),
+    ),
+    mistake(
+        "no_grad_for_eval",
+        """The batch-norm layers run without gradients, and still normalize with the batch and follow it.
+        no_grad stops gradients and nothing else: which statistics are used, and whether they move, is decided
+        by the mode of the layer. What stands before the layers no longer learns either.""",
+        partial(freeze, mode=nothing, parameters=nothing, lasting=cut),
     ),
     mistake(
         "gradient_cut",

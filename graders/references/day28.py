@@ -21,6 +21,7 @@ from graders.references.normalizing import (
     affine_mistakes,
     centred_squares,
     difference_of_squares,
+    lone_mistake,
     normalize,
     statistics_mistakes,
 )
@@ -139,7 +140,7 @@ STATISTICS_MISTAKES = (
     ),
     mistake(
         "bessel_with_batch_size",
-        """The variance is off by a factor made of N alone, such as (N − 1)/N. The sample behind each
+        """The variance is corrected by a factor made of N alone, such as (N − 1)/N. The sample behind each
         channel is N · H · W values; and the biased variance needs no correction, only the division by that
         number.""",
         partial(statistics, var=lambda x: x.var(AXES) * (x.shape[0] - 1) / x.shape[0]),
@@ -321,7 +322,7 @@ NORM_MISTAKES = (
     ),
     mistake(
         "bessel_with_batch_size",
-        """The variance is off by a factor made of N alone, such as (N − 1)/N. The sample behind each
+        """The variance is corrected by a factor made of N alone, such as (N − 1)/N. The sample behind each
         channel is N · H · W values; and the biased variance needs no correction, only the division by that
         number.""",
         with_knobs(variance=lambda x, axes: x.var(axes, keepdim=True) * (len(x) - 1) / len(x)),
@@ -332,6 +333,23 @@ NORM_MISTAKES = (
         """The variances of the samples are averaged. That leaves out how far the means of the samples lie
         apart, so it is too small. The variance of a channel is about the one mean of the whole channel.""",
         with_knobs(variance=lambda x, axes: centred_squares(x, (2, 3)).mean(0, keepdim=True)),
+    ),
+    lone_mistake(
+        with_knobs,
+        "A single value in each channel",
+        lambda x, gamma, beta, eps=EPS: x if count(x) == 1 else norm(x, gamma, beta, eps),
+    ),
+    mistake(
+        "single_sample_set_apart",
+        """A batch of one sample is treated as a special case. Each channel of it still has H · W values, with
+        a mean and a variance over them; only where H · W is 1 too is there nothing to normalize by.""",
+        lambda x, gamma, beta, eps=EPS: (
+            0 * x + channelwise(beta) if len(x) == 1 else norm(x, gamma, beta, eps)
+        ),
+        lambda x, gamma, beta, eps=EPS: x if len(x) == 1 else norm(x, gamma, beta, eps),
+        lambda x, gamma, beta, eps=EPS: (
+            channelwise(gamma) * x + channelwise(beta) if len(x) == 1 else norm(x, gamma, beta, eps)
+        ),
     ),
     *affine_mistakes(with_knobs),
 )
@@ -592,6 +610,12 @@ FOLDING_MISTAKES = (
         """eps is added to the standard deviation, outside the root. It belongs to the variance, inside, as
         in the layer that is folded.""",
         partial(folding, divisor=lambda var, eps: var.sqrt() + eps),
+    ),
+    mistake(
+        "eps_subtracted",
+        """eps is subtracted from the running variance. Batch norm adds it; yours gives NaN, or far too large
+        a kernel, where a variance is near eps.""",
+        partial(folding, divisor=lambda var, eps: (var - eps).sqrt()),
     ),
     mistake(
         "eps_fixed",

@@ -457,16 +457,6 @@ def norm_mistakes(
     """
     return (
         *statistics_mistakes(make, values, "a mean over a single value gives NaN"),
-        mistake(
-            "unbiased_and_eps_outside",
-            f"""Two steps differ at once, as in a widely read annotated Transformer: the standard deviation
-            divides by {values} − 1, and eps is added to it outside the root. The norm divides by the root
-            of (var + eps), with the biased variance.""",
-            make(
-                variance=lambda x, axes: x.var(axes, keepdim=True),
-                deviation=lambda var, eps: var.sqrt() + eps,
-            ),
-        ),
         *affine_mistakes(make),
         mistake(
             "affine_first",
@@ -508,8 +498,8 @@ LAYER_MISTAKES = (
     ),
     mistake(
         "batch_statistics",
-        """This is batch normalization: one mean for each channel, over the samples. Layer normalization
-        averages within a sample, over its C, H and W.""",
+        """The averages run over the samples, as in batch normalization. Layer normalization averages within
+        a sample, over its C, H and W, and what comes out for it does not depend on the others.""",
         layer_with(over=(0, 2, 3)),
         layer_with(over=0),
     ),
@@ -587,10 +577,11 @@ INSTANCE_MISTAKES = (
     *norm_mistakes(instance_with, instance, "H·W", per_channel),
     mistake(
         "batch_statistics",
-        """This is batch normalization: the mean of a channel runs over all samples. Instance normalization
-        takes every sample by itself, so there are N·C means, and a sample's result does not depend on the
+        """The averages run over the samples, as in batch normalization. Instance normalization takes every
+        sample by itself, so there are N·C means, over H and W, and a sample's result does not depend on the
         others.""",
         instance_with(over=(0, 2, 3)),
+        instance_with(over=0),
     ),
     mistake(
         "layer_statistics",
@@ -616,7 +607,6 @@ INSTANCE_MISTAKES = (
         """One mean and one variance are taken over the whole array. Each sample and each channel has its own:
         N·C of them.""",
         instance_with(over=(0, 1, 2, 3)),
-        instance_with(over=0),
     ),
     mistake(
         "reshape_mixes_channels",
@@ -805,8 +795,8 @@ ADAPTIVE_MISTAKES = (
     mistake(
         "unbiased_in_both",
         """Both variances are divided by H·W − 1, as in a widely copied implementation. The biased ones are
-        asked for, divided by H·W. The two slips cancel where content and style are of one size, and only
-        there.""",
+        asked for, divided by H·W. The two slips all but cancel where content and style are of one size, and
+        only there.""",
         in_both(variance=lambda x, axes: x.var(axes, keepdim=True)),
     ),
     mistake(

@@ -42,9 +42,8 @@ PENALTY_MISTAKES = (
     mistake(
         "biases_included",
         """The penalty counts the biases, the gammas and the betas too. Decay is meant for the weights with
-        two
-        or more dimensions: shrinking a bias does not make a function simpler, and shrinking gamma and beta
-        pulls the outputs of a normalization layer to 0.""",
+        two or more dimensions: shrinking a bias does not make a function simpler, and shrinking gamma and
+        beta pulls the outputs of a normalization layer to 0.""",
         partial(penalty, counted=lambda name, w: True),
     ),
     mistake(
@@ -57,8 +56,7 @@ PENALTY_MISTAKES = (
     mistake(
         "only_matrices",
         """Only tensors with exactly two dimensions are counted. The weight of a convolution has three or
-        four,
-        and is a weight all the same.""",
+        four, and is a weight all the same.""",
         partial(penalty, counted=lambda name, w: w.dim() == 2),
     ),
     mistake(
@@ -71,8 +69,7 @@ PENALTY_MISTAKES = (
     mistake(
         "half",
         """The penalty is half of what is asked for, or twice. Many texts put a 1/2 before the sum, so that
-        the
-        gradient is strength · w; here there is none, and the gradient is 2 · strength · w.""",
+        the gradient is strength · w; here there is none, and the gradient is 2 · strength · w.""",
         partial(penalty, scaled=lambda total, strength: strength * total / 2),
         partial(penalty, scaled=lambda total, strength: 2 * strength * total),
     ),
@@ -95,7 +92,7 @@ PENALTY_MISTAKES = (
     ),
     mistake(
         "strength_ignored",
-        "The result does not change with the strength: it multiplies the sum, once.",
+        "The strength is not used, or enters squared. It multiplies the sum, once.",
         partial(penalty, scaled=lambda total, strength: total),
         partial(penalty, scaled=lambda total, strength: strength**2 * total),
     ),
@@ -108,8 +105,7 @@ PENALTY_MISTAKES = (
     mistake(
         "detached",
         """The number is right, but it is cut off from the weights: no gradient flows back, and the penalty
-        would
-        never shrink anything. .data, .detach(), .item() and no_grad all cut it.""",
+        would never shrink anything. .data, .detach(), .item() and no_grad all cut it.""",
         partial(penalty, seen=lambda w: w.detach()),
     ),
 )
@@ -147,23 +143,20 @@ GROUP_MISTAKES = (
     mistake(
         "gamma_decays",
         """The gammas of the normalization layers are in the group that decays. They are called weight as
-        well,
-        but have one dimension; pulling them to 0 pulls the outputs of the layer to 0.""",
+        well, but have one dimension; pulling them to 0 pulls the outputs of the layer to 0.""",
         partial(groups, decays=lambda name, w: name.endswith("weight")),
         partial(groups, decays=lambda name, w: "bias" not in name),
     ),
     mistake(
         "everything_decays",
         """All parameters are in the group that decays. Biases, gammas and betas, with one dimension, belong
-        in
-        the second one.""",
+        in the second one.""",
         partial(groups, decays=lambda name, w: True),
     ),
     mistake(
         "only_matrices",
-        """Only tensors with exactly two dimensions decay. The weight of a convolution has three or four,
-        and is
-        a weight all the same.""",
+        """Only tensors with exactly two dimensions decay. The weight of a convolution has three or four, and
+        is a weight all the same.""",
         partial(groups, decays=lambda name, w: w.dim() == 2),
     ),
     mistake(
@@ -174,15 +167,13 @@ GROUP_MISTAKES = (
     mistake(
         "decays_swapped",
         """The weight decays have changed places: the weights with two or more dimensions decay, the others
-        have
-        0.""",
+        have 0.""",
         partial(groups, values=lambda decay: (0.0, decay)),
     ),
     mistake(
         "both_decay",
-        """The second group decays as well. It is there to be left alone: its weight decay is 0, and it has
-        to say
-        so, or the optimizer's own default is used.""",
+        """The second group decays as well. It is there to be left alone: its weight decay is 0, and it has to
+        say so, or the optimizer's own default is used.""",
         partial(groups, values=lambda decay: (decay, decay)),
         partial(groups, values=lambda decay: (decay, None)),
     ),
@@ -197,15 +188,13 @@ GROUP_MISTAKES = (
     mistake(
         "frozen_included",
         """A frozen parameter is in a group. Only what trains belongs there: whatever has requires_grad =
-        False was
-        taken out of training on purpose.""",
+        False was taken out of training on purpose.""",
         partial(groups, trains=lambda w: True),
     ),
     mistake(
         "others_lost",
         """Some parameters are in neither group and would never be trained. Everything that does not decay
-        goes
-        into the second one: biases, gammas and betas.""",
+        goes into the second one: biases, gammas and betas.""",
         partial(groups, left=lambda name: name.endswith("bias")),
         partial(groups, left=lambda name: name.endswith("weight")),
         partial(groups, left=lambda name: False),
@@ -251,17 +240,15 @@ def plain(x: Tensor, keep: Tensor, p: float) -> Tensor:
 DROPOUT_MISTAKES = (
     mistake(
         "not_scaled",
-        """What is kept is not scaled up. With a share p dropped the outputs are smaller on average by 1 −
-        p, and
-        the next layer would meet another scale at test time; inverted dropout makes up for it while it
-        trains.""",
+        """What is kept is not scaled up. With a share p dropped the outputs are smaller by the factor 1 − p
+        on average, and the next layer would meet another scale at test time; inverted dropout makes up for it
+        while it trains.""",
         partial(dropped, scale=lambda y, p, keep: y),
     ),
     mistake(
         "scaled_by_p",
-        """What is kept is divided by p. p is the probability of dropping; a share of 1 − p is kept, and
-        that is
-        what the scale makes up for.""",
+        """What is kept is divided by p. p is the probability of dropping; a share of 1 − p is kept, and that
+        is what the scale makes up for.""",
         partial(dropped, scale=lambda y, p, keep: y / p if p else y),
     ),
     mistake(
@@ -273,8 +260,7 @@ DROPOUT_MISTAKES = (
     mistake(
         "scaled_in_evaluation",
         """This is the older form of dropout: nothing is scaled in training, and everything by 1 − p at test
-        time.
-        Inverted dropout scales in training, so that the network is left alone afterwards.""",
+        time. Inverted dropout scales in training, so that the network is left alone afterwards.""",
         partial(dropped, scale=lambda y, p, keep: y, evaluated=lambda x, keep, p: x * (1 - p)),
     ),
     mistake(
@@ -298,8 +284,7 @@ DROPOUT_MISTAKES = (
     mistake(
         "share_of_the_mask",
         """The scale is taken from this mask, from how many values happened to be kept. The scale that keeps
-        the
-        average right over all masks is 1/(1 − p), the same at every step.""",
+        the average right over all masks is 1/(1 − p), the same at every step.""",
         partial(dropped, scale=lambda y, p, keep: y / keep.mean()),
     ),
     mistake(
@@ -355,8 +340,7 @@ NOISE_MISTAKES = (
     mistake(
         "unbiased",
         """The standard deviation divides by the number of batches less one. Asked for is the biased one,
-        divided
-        by the number of batches; with a single batch that is 0, and yours is NaN.""",
+        divided by the number of batches; with a single batch that is 0, and yours is NaN.""",
         partial(noise, spread=lambda means: means.std(0)),
     ),
     mistake(
@@ -367,8 +351,7 @@ NOISE_MISTAKES = (
     mistake(
         "spread_within_batches",
         """This is how much the samples vary inside the batches. Asked for is how much the means of the
-        batches
-        vary from one to the next.""",
+        batches vary from one to the next.""",
         partial(
             noise,
             statistic=lambda batch: batch.std(0, correction=0),
@@ -378,9 +361,8 @@ NOISE_MISTAKES = (
     ),
     mistake(
         "theory",
-        """This is σ/√B from the textbook, what the spread would be on average for independent samples.
-        Asked for
-        is the spread that these batches really have.""",
+        """This is σ/√B from the textbook, what the spread would be on average for independent samples. Asked
+        for is the spread that these batches really have.""",
         partial(noise, result=lambda std, x, size: x.std(0, correction=0) / size**0.5),
         partial(noise, result=lambda std, x, size: x.std(0) / size**0.5),
     ),
@@ -437,15 +419,14 @@ RATE_MISTAKES = (
     mistake(
         "norm_not_squared",
         """The learning rate is divided by the norm once. It counts twice: the gradient of a scale-invariant
-        loss
-        shrinks as 1/‖w‖, and a step of the same length turns a longer weight by less, again as 1/‖w‖.""",
+        loss shrinks as 1/‖w‖, and a step of the same length turns a longer weight by less, again as
+        1/‖w‖.""",
         partial(rate, size=lambda w: (w * w).sum().sqrt()),
     ),
     mistake(
         "multiplied",
-        """The learning rate is multiplied by the squared norm. A longer weight is turned by less, so the
-        step it
-        feels is smaller.""",
+        """The learning rate is multiplied by the squared norm. A longer weight is turned by less, so the step
+        it feels is smaller.""",
         partial(rate, combine=lambda lr, size: lr * size),
         partial(rate, combine=lambda lr, size: size / lr),
     ),
@@ -456,9 +437,8 @@ RATE_MISTAKES = (
     ),
     mistake(
         "spectral_norm",
-        """The largest singular value stands for the norm. Scaling acts on all entries, and the norm meant
-        is the
-        root of the sum of all squares.""",
+        """A matrix norm stands for the norm, such as the largest singular value. Scaling acts on all entries,
+        and the norm meant is the root of the sum of all squares.""",
         partial(rate, size=lambda w: torch.linalg.svdvals(w.reshape(len(w), -1)).amax().square()),
         partial(rate, size=lambda w: torch.linalg.matrix_norm(w.reshape(len(w), -1), 1).square()),
     ),

@@ -176,7 +176,7 @@ SHIFT_MISTAKES = (
     mistake(
         "cosine_without_sign",
         """The cosine has lost its sign, by an absolute value or a square. It is negative where the gradient
-        has turned by more than a right angle, and then the step makes the loss worse.""",
+        has turned by more than a right angle, and then a step along the old one leads uphill.""",
         partial(shift, cos=lambda a, b: cosine(a, b).abs()),
         partial(shift, cos=lambda a, b: cosine(a, b).square()),
     ),

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from graders.answer import Answer, Mistake, mistake
-from graders.references.normalizing import affine_mistakes, normalize, statistics_mistakes
+from graders.answer import Answer, mistake
+from graders.references.normalizing import affine_mistakes, lone_mistake, normalize, statistics_mistakes
 
 EPS = 1e-5
 RMS_EPS = 1e-6
@@ -124,7 +124,6 @@ MERGE_MISTAKES = (
         does not count at all.""",
         partial(merge, weights=plain, between=none),
         partial(merge, weights_of_variance=plain, between=none),
-        partial(merge, weights=plain, between=lambda w, means, m: means.var(0) if len(means) > 1 else 0.0),
     ),
     mistake(
         "distance_from_plain_mean",
@@ -140,6 +139,7 @@ MERGE_MISTAKES = (
         partial(merge, weights=plain),
         partial(merge, weights=plain, weights_of_variance=lambda n: n / n.sum()),
         partial(merge, weights_of_variance=plain),
+        partial(merge, weights=plain, between=lambda w, means, m: means.var(0) if len(means) > 1 else 0.0),
     ),
     mistake(
         "between_unweighted",
@@ -285,22 +285,6 @@ MERGE_MISTAKES = (
 )
 
 
-# -- what ghost batch norm and weight standardization share ------------------------------------------
-
-
-def unbiased_and_eps_outside(make: Callable[..., Callable], count: str, more: str = "") -> Mistake:
-    """`x.std() + eps`, with eps as given or as the default's number."""
-    unbiased = {"variance": lambda x, axes: x.var(axes, keepdim=True)}
-    return mistake(
-        "unbiased_and_eps_outside",
-        f"""The divisor is std() + eps, with two slips in it. std divides by {count} − 1 unless told
-        otherwise, and it is the biased variance that normalizes, divided by {count}. And eps belongs under
-        the root, added to the variance. {more}""",
-        make(**unbiased, deviation=lambda var, eps: var.sqrt() + eps),
-        make(**unbiased, deviation=lambda var, eps: var.sqrt() + EPS),
-    )
-
-
 # -- ghost batch norm --------------------------------------------------------------------------------
 
 
@@ -325,15 +309,14 @@ def ghost(
     eps: float = EPS,
     *,
     pieces: Callable[[Tensor, int], Any] = lambda x, size: x.split(size),
-    hat: Callable[..., Tensor] = lambda ghost, eps, **knobs: normalize(ghost, 0, eps, **knobs)[0],
     affine: Callable[[Tensor, Tensor, Tensor], Tensor] = lambda x_hat, gamma, beta: gamma * x_hat + beta,
     **knobs: Any,
 ) -> Tensor:
     """Cut, normalize every piece, join, scale and shift; a knob for each step, and those of `normalize`.
 
-    pieces: how the batch is cut. hat: how a piece is normalized.
+    pieces: how the batch is cut.
     """
-    x_hat = torch.cat([hat(piece, eps, **knobs) for piece in pieces(x, virtual_batch_size)])
+    x_hat = torch.cat([normalize(piece, 0, eps, **knobs)[0] for piece in pieces(x, virtual_batch_size)])
     return affine(x_hat, gamma, beta)
 
 
@@ -427,10 +410,6 @@ def shared(choose: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]) -> Callabl
     return ghost_batch_norm
 
 
-def lone_sample_kept(ghost: Tensor, eps: float, **knobs: Any) -> Tensor:
-    return ghost if len(ghost) == 1 else normalize(ghost, 0, eps, **knobs)[0]
-
-
 def lone_sample_raw(
     x: Tensor, virtual_batch_size: int, gamma: Tensor, beta: Tensor, eps: float = EPS
 ) -> Tensor:
@@ -444,9 +423,11 @@ def lone_sample_raw(
 
 GHOST_MISTAKES = (
     *statistics_mistakes(
-        ghost_with, "n", "a virtual batch of one sample gives NaN. Here n is the size of the virtual batch"
+        ghost_with,
+        "n",
+        "a virtual batch of one sample gives NaN",
+        note="(Here n is the size of the virtual batch.)",
     ),
-    unbiased_and_eps_outside(ghost_with, "n", "(Here n is the size of the virtual batch.)"),
     mistake(
         "whole_batch_statistics",
         """One mean and one variance of the whole batch normalize everything, as in ordinary batch
@@ -533,13 +514,7 @@ GHOST_MISTAKES = (
         interleaved(lambda x, size: -(-len(x) // size), back=False),
         interleaved(lambda x, size: max(1, len(x) // size)),
     ),
-    mistake(
-        "lone_sample_passed_through",
-        """A virtual batch of one sample comes back as it went in. Its mean is the sample itself, so x − mean
-        is 0, and what is left is beta: the formula gives that by itself, without a special case.""",
-        ghost_with(hat=lone_sample_kept),
-        lone_sample_raw,
-    ),
+    lone_mistake(ghost_with, "A virtual batch of one sample", lone_sample_raw),
     mistake(
         "one_statistic_for_all",
         """Each virtual batch has one mean and one variance for all its features together. Each feature has
@@ -729,8 +704,8 @@ RMS_MISTAKES = (
     ),
     mistake(
         "eps_as_floor",
-        """eps is a lower limit of the mean square or of its root. It is added to the mean square, also where
-        that is large; a limit changes nothing there and too much where values are small.""",
+        """eps is a lower limit of the mean square or of its root. It is added to the mean square, whether
+        that is large or small; a limit changes nothing until the mean square falls below it.""",
         rms_with(divisor=lambda square, eps: square.clamp_min(eps).sqrt()),
         rms_with(divisor=lambda square, eps: square.sqrt().clamp_min(eps)),
     ),
@@ -788,11 +763,6 @@ def standardized_with(default_eps: float = EPS, axes: tuple[int, ...] = (1, 2, 3
 
 STANDARDIZATION_MISTAKES = (
     *statistics_mistakes(standardized_with, "I·kH·kW", "a filter of one weight gives NaN"),
-    unbiased_and_eps_outside(
-        standardized_with,
-        "I·kH·kW",
-        "(A widely copied implementation has both, and a fixed number for eps.)",
-    ),
     mistake(
         "per_kernel",
         """Each kernel of kH × kW is standardized by itself, one for every pair of output and input channel.

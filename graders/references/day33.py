@@ -281,8 +281,8 @@ def step_mistakes(right: Callable[..., Pair], ahead: bool) -> tuple[Mistake, ...
         ),
         mistake(
             "beta_on_gradient",
-            """The weights have changed places: beta belongs to the old velocity, and the new gradient
-            enters whole.""",
+            """beta stands in the wrong place. It belongs to the old velocity, and the new gradient enters
+            whole.""",
             partial(right, accumulate=lambda v, g, beta: (1 - beta) * v + beta * g),
             partial(right, accumulate=lambda v, g, beta: v + beta * g),
             partial(right, accumulate=lambda v, g, beta: (1 - beta) * v + g),

@@ -199,8 +199,8 @@ RATE_MISTAKES = (
     ),
     mistake(
         "one_root_only",
-        """Only the root with the plus sign is looked at. Where lr · λ is larger than 1 + beta the other one,
-        with the minus sign, is further from 0.""",
+        """Only one of the two roots is looked at. The one with the plus sign is the further from 0 while lr ·
+        λ is below 1 + beta; beyond that it is the one with the minus sign.""",
         partial(rate, radius=root_size(lambda trace, root: (trace + root).abs() / 2)),
         partial(rate, radius=root_size(lambda trace, root: (trace - root).abs() / 2)),
     ),

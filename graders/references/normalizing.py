@@ -23,13 +23,16 @@ def normalize(
     deviation: Callable[[Tensor, float], Tensor] = lambda var, eps: (var + eps).sqrt(),
     eps_used: Callable[[float], float] = lambda eps: eps,
     over: Axes | None = None,
+    lone: Callable[[Tensor], Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """(x_hat, divisor) with one mean and one biased variance over `axes`; a knob for each step.
 
-    over: other axes than the right ones.
+    over: other axes than the right ones. lone: what becomes of x where each value is alone in its mean.
     """
     axes = axes if over is None else over
     divisor = deviation(variance(x, axes), eps_used(eps))
+    if lone and divisor.numel() == x.numel():
+        return lone(x), divisor
     return (x - mean(x, axes)) / divisor, divisor
 
 
@@ -39,12 +42,13 @@ def centred_squares(x: Tensor, axes: Axes) -> Tensor:
 
 
 def statistics_mistakes(
-    make: Callable[..., Candidate], count: str, alone: str, default_eps: float = 1e-5
+    make: Callable[..., Candidate], count: str, alone: str, default_eps: float = 1e-5, note: str = ""
 ) -> tuple[Mistake, ...]:
     """The mistakes in eps and in the statistics, for a norm that `make` builds with these knobs turned.
 
     make: called with knobs of `normalize`, or with `default_eps`. count: the letters for how many values
     share a mean ("N", "C·H·W"). alone: what dividing by one less does where there is only one value.
+    note: what the letters of `count` mean, where that has to be said.
     """
     share = count if count.isalnum() else f"({count})"
     others = [value for value in (1e-8, 1e-6, 1e-5, 1e-3) if value != default_eps]
@@ -85,7 +89,7 @@ def statistics_mistakes(
         mistake(
             "eps_squared",
             """What is added under the root is a power of eps. It is eps itself that is added to the
-            variance, so that a variance of eps is divided by the root of 2 eps.""",
+            variance, so that values with a variance of eps are divided by the root of 2 eps.""",
             make(eps_used=lambda eps: eps**2),
             make(eps_used=lambda eps: eps**0.5),
         ),
@@ -99,8 +103,24 @@ def statistics_mistakes(
             "unbiased_variance",
             f"""The variance is divided by {count} − 1. Normalizing takes the biased variance, divided by
             {count}: it describes these values and estimates nothing. Yours come out too small by the factor
-            √(({count} − 1)/{share}), and {alone}. (torch.var divides by one less unless told otherwise.)""",
+            √(({count} − 1)/{share}), and {alone}. (torch.var divides by one less unless told otherwise.)
+            {note}""",
             make(variance=lambda x, axes: x.var(axes, keepdim=True)),
+        ),
+        mistake(
+            "unbiased_and_eps_outside",
+            f"""The divisor is torch.std plus eps, as in several widely copied implementations, and two
+            things are off at once. torch.std divides by {count} − 1 unless told otherwise, and it is the
+            biased variance that normalizes, divided by {count}; and eps belongs under the root, added to
+            the variance. {note}""",
+            make(
+                variance=lambda x, axes: x.var(axes, keepdim=True),
+                deviation=lambda var, eps: var.sqrt() + eps,
+            ),
+            make(
+                variance=lambda x, axes: x.var(axes, keepdim=True),
+                deviation=lambda var, eps: var.sqrt() + default_eps,
+            ),
         ),
         mistake(
             "divided_by_variance",
@@ -135,6 +155,38 @@ def statistics_mistakes(
 def difference_of_squares(x: Tensor, axes: Axes) -> Tensor:
     """The variance as E[x²] − E[x]², which loses its digits at an offset."""
     return x.square().mean(axes, keepdim=True) - x.mean(axes, keepdim=True).square()
+
+
+def feature_mistakes(make: Callable[..., Candidate]) -> tuple[Mistake, ...]:
+    """The mistakes in the axes, for a norm of (N, D) that has one mean for each feature."""
+    return (
+        mistake(
+            "one_statistic_for_all",
+            """One mean and one variance are taken over the whole array. Each feature has its own: the
+            averages run over the batch, axis 0, and there are D of them. Your columns do not have mean
+            0.""",
+            make(over=(0, 1)),
+        ),
+        mistake(
+            "rows_normalized",
+            """Each row is normalized by its own mean and variance, so the rows have mean 0 and the columns
+            do not: that is layer normalization. A feature is a column. Its average runs over the batch, so
+            that every sample depends on the others.""",
+            make(over=1),
+        ),
+    )
+
+
+def lone_mistake(make: Callable[..., Candidate], lone: str, *more: Candidate) -> Mistake:
+    """A special case where the formula needs none. lone: what is alone. more: other ways to make it."""
+    return mistake(
+        "lone_sample_passed_through",
+        f"""{lone} comes back without being normalized. Its mean is the value itself, so x_hat is 0 whatever
+        x is (and y is beta, where there is one): the formula gives that by itself, without a special
+        case.""",
+        make(lone=lambda x: x),
+        *more,
+    )
 
 
 def affine_mistakes(make: Callable[..., Candidate]) -> tuple[Mistake, ...]:
