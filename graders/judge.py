@@ -72,6 +72,7 @@ class Trial:
     noise: tolerance.Noise
     #: How many samples of the noise it took to settle what is right.
     samples: int = field(default=0, init=False)
+    _after: dict[int, dict[str, Expected]] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
     def wide(self) -> Case:
@@ -90,7 +91,9 @@ class Trial:
 
     def expected_after(self, samples: int) -> dict[str, Expected]:
         """The same, with the noise measured over so many samples."""
-        return self._expected(self.exact, self.noise.after(samples))
+        if samples not in self._after:
+            self._after[samples] = self._expected(self.exact, self.noise.after(samples))
+        return self._after[samples]
 
     def _expected(self, exact: dict[str, Any], noise: dict[str, torch.Tensor]) -> dict[str, Expected]:
         size = tolerance.size_of(self.case)
@@ -162,17 +165,26 @@ class Trial:
         """
         sight = observe(self.exercise, variant, self.case if rounding else self.wide)
         result = {}
-        for name, expected in self.expected.items():
+        for name in self.exact:
             value = sight.values.get(name, sight.raised)
-            its = compare(value, expected if rounding else _in_float64(expected))
+            its = self._wrong_itself(name, value, rounding)
             if name not in names:
                 like = False
             elif rounding:
-                like = its.equal == self.findings[name].equal
+                like = its is not self.findings[name].equal
             else:
                 like = self._like(name, value)
-            result[name] = (not its.equal, like)
+            result[name] = (its, like)
         return result
+
+    def _wrong_itself(self, name: str, value: Any, rounding: bool) -> bool:
+        """Whether a mistake's variant is wrong here, the noise measured as far as that makes a difference."""
+        for samples in range(self.samples, tolerance.SAMPLES + 1):
+            expected = self.expected_after(samples)[name]
+            its = compare(value, expected if rounding else _in_float64(expected))
+            if its.equal or (samples and _gross(its)):
+                break
+        return not its.equal
 
     def _like(self, name: str, value: Any) -> bool:
         """Whether the candidate's observation is `value`."""
