@@ -289,7 +289,8 @@ def _text(value: Any) -> str:
         return _text(value.item()) if value.numel() == 1 else describe(value)
     if isinstance(value, Raised):
         return value.type
-    return f"{value:.5g}" if isinstance(value, float) else repr(value)
+    # A dropped negative number is -0.0, which reads like a slip: adding 0 takes the sign away.
+    return f"{value + 0.0:.5g}" if isinstance(value, float) else repr(value)
 
 
 def _dtype(value: Any) -> str:
