@@ -12,6 +12,7 @@ _STYLE = """
   font-family: var(--jp-ui-font-family, system-ui, sans-serif); font-size: 14px;
   color: var(--jp-ui-font-color1, #212121); border: 1px solid var(--jp-border-color2, #c8c8c8);
   border-left: 5px solid var(--bad); border-radius: 3px; padding: 0.7rem 1rem; }
+[data-jp-theme-light="false"] .graders-verdict { --good: #56b4e9; --bad: #f0793a; }
 .graders-verdict.passed { border-left-color: var(--good); }
 .graders-verdict h4 { margin: 0; font-size: 15px; font-weight: 600; }
 .graders-verdict h4 span { float: right; font-weight: 400; }
@@ -42,6 +43,8 @@ def as_html(verdict: Verdict) -> str:
     body.append(f'<p class="diagnosis">{_marked(verdict.message)}</p>')
     body += [f"<p>{_marked(note)}</p>" for note in verdict.notes]
     if verdict.evidence:
+        if not _is_told(verdict):
+            body.append(f"<p>{_marked(_evidence_sentence(verdict.evidence))}</p>")
         body.append(_evidence_html(verdict.evidence))
     if len(verdict.scores) > 1 and not verdict.passed:
         rows = "".join(
@@ -93,14 +96,13 @@ def _mark_html(right: bool | None) -> str:
 
 
 def _evidence_html(evidence: Evidence) -> str:
-    text = f"<p>{_marked(_evidence_sentence(evidence))}</p>"
     if not evidence.want_grid:
-        return text
+        return ""
     cut = '<span class="small"> (a part of it)</span>' if evidence.cut else ""
     yours = _grid_html(evidence.got_grid, evidence.wrong)
     right = _grid_html(evidence.want_grid, [])
     return (
-        f'{text}<div class="grids"><div><span class="small">yours</span>{yours}</div>'
+        f'<div class="grids"><div><span class="small">yours</span>{yours}</div>'
         f'<div><span class="small">expected</span>{cut}{right}</div></div>'
     )
 
@@ -116,6 +118,20 @@ def _grid_html(grid: list[list[str]], wrong: list[list[bool]]) -> str:
     return f'<table class="grid">{rows}</table>'
 
 
+def _is_told(verdict: Verdict) -> bool:
+    """Whether the diagnosis or a note already says what the evidence shows."""
+    shown = verdict.evidence
+    if shown is None:
+        return False
+    pieces = (
+        f"«{shown.case}»",
+        shown.where,
+        shown.got.removeprefix("shape "),
+        shown.want.removeprefix("shape "),
+    )
+    return any(all(piece in text for piece in pieces) for text in (verdict.message, *verdict.notes))
+
+
 def _evidence_sentence(evidence: Evidence) -> str:
     return (
         f"In the case «{evidence.case}» ({evidence.column}), {evidence.where} is {evidence.got}; "
@@ -127,7 +143,7 @@ def as_text(verdict: Verdict) -> str:
     """The report as plain text, 88 columns wide."""
     lines = [f"{verdict.exercise}: {number(verdict.points)} of {verdict.max_points} points"]
     paragraphs = [verdict.message, *verdict.notes]
-    if verdict.evidence:
+    if verdict.evidence and not _is_told(verdict):
         paragraphs.append(_evidence_sentence(verdict.evidence))
     for paragraph in paragraphs:
         lines += ["", *textwrap.wrap(paragraph, 88)]

@@ -78,7 +78,8 @@ def difference(
             )
         return "type", f"The values are right, but it returns {finding.got}."
     trial, name, finding = _telling(values)
-    return finding.kind, _sentence(trial, name, finding, values)
+    only_case = len({trial.case.name for trial in tried if trial.is_wrong}) == 1
+    return finding.kind, _sentence(trial, name, finding, values, only_case)
 
 
 def _telling(values: Sequence[tuple[Trial, str, Finding]]) -> tuple[Trial, str, Finding]:
@@ -114,7 +115,13 @@ def _trimmed(text: str, limit: int = 300) -> str:
     return text if text.endswith((".", "!", "?", "…")) else text + "."
 
 
-def _sentence(trial: Trial, name: str, finding: Finding, values: Sequence[tuple[Trial, str, Finding]]) -> str:
+def _sentence(
+    trial: Trial,
+    name: str,
+    finding: Finding,
+    values: Sequence[tuple[Trial, str, Finding]],
+    only_case: bool,
+) -> str:
     got, want, case = finding.got, finding.want, trial.case.name
     if isinstance(got, Raised):
         return f"{name} is missing where it should be {describe(want)}: {_trimmed(got.text)}"
@@ -127,7 +134,7 @@ def _sentence(trial: Trial, name: str, finding: Finding, values: Sequence[tuple[
         shapes = f"{tuple(got.shape)} where it should be {tuple(want.shape)}"
         if all(one.right for _, other, one in values if other == name):
             return f"{name} holds the right values in another shape: {shapes}."
-        return f"{name} has the shape {shapes}, in the case «{case}»."
+        return f"In the case «{case}», {name} has the shape {shapes}."
     if finding.kind == "dtype":
         return (
             f"{name} has dtype {_dtype(got)} for inputs of {_dtype_name(trial.setting.dtype)}; "
@@ -136,16 +143,13 @@ def _sentence(trial: Trial, name: str, finding: Finding, values: Sequence[tuple[
     if finding.kind == "device":
         return f"{name} is on {got.device} while the inputs are on {trial.setting.device}."
     got_text, want_text = _pair(_pick(got, finding.index), _pick(want, finding.index))
-    where = f"{_at(name, finding.index)} is {got_text}"
+    place = f"In the case «{case}», {_at(name, finding.index)} is {got_text} and should be {want_text}."
     if finding.kind == "nan":
-        return f"{where} in the case «{case}», where it should be {want_text}."
+        return place
     if all(one[0].setting.dtype != torch.float64 for one in values):
-        return (
-            f"Right in float64, but in float32 digits are lost in the case «{case}»: {where}, and should "
-            f"be {want_text}."
-        )
-    only = " It is the only case that differs." if len({one[0].case.name for one in values}) == 1 else ""
-    return f"{where} and should be {want_text}, in the case «{case}».{only}{_pattern(trial, name, finding)}"
+        return f"Right in float64, but in float32 digits are lost. {place}"
+    only = " It is the only case that differs." if only_case else ""
+    return f"{place}{only}{_pattern(trial, name, finding)}"
 
 
 def _pattern(trial: Trial, name: str, finding: Finding) -> str:
@@ -175,12 +179,15 @@ def evidence(wrong: Sequence[tuple[Trial, str, Finding]]) -> Evidence | None:
     ]
     if not shown:
         return None
+    # Two arrays side by side show more than a word: an exception, a flag.
+    arrays = [one for one in shown if _is_array(one[2].got) and _is_array(one[2].want)]
+    shown = arrays or shown
     sizes = [_distance(finding) for _, _, finding in shown]
     trial, name, finding = next(
         one for one, size in zip(shown, sizes, strict=True) if size >= 0.3 * max(sizes)
     )
     got, want = finding.got, finding.want
-    if not isinstance(want, torch.Tensor) or not isinstance(got, torch.Tensor):
+    if not arrays:
         return Evidence(name, trial.case.name, trial.setting.column, name, *_pair(got, want))
     if finding.kind == "shape":
         got_text, want_text = f"shape {tuple(got.shape)}", f"shape {tuple(want.shape)}"
@@ -208,6 +215,10 @@ def evidence(wrong: Sequence[tuple[Trial, str, Finding]]) -> Evidence | None:
         _visibly(wrong_cells, got_grid, want_grid),
         want.numel() > GRID * GRID or (want.dim() and max(want.shape) > GRID),
     )
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, torch.Tensor)
 
 
 def _visibly(wrong: list[list[bool]], got: list[list[str]], want: list[list[str]]) -> list[list[bool]]:
@@ -255,7 +266,11 @@ def _pick(value: Any, index: tuple[int, ...] | None) -> Any:
 
 
 def _at(name: str, index: tuple[int, ...] | None) -> str:
-    return f"{name}[{', '.join(map(str, index))}]" if index else name
+    """A name and a place in it, as code where the name is code."""
+    if not index:
+        return name
+    place = f"[{', '.join(map(str, index))}]"
+    return f"{name}{place}" if name.isidentifier() else f"{name} at {place}"
 
 
 def _pair(got: Any, want: Any) -> tuple[str, str]:
@@ -274,7 +289,8 @@ def _text(value: Any) -> str:
         return _text(value.item()) if value.numel() == 1 else describe(value)
     if isinstance(value, Raised):
         return value.type
-    return f"{value:.5g}" if isinstance(value, float) else repr(value)
+    # A dropped negative number is -0.0, which reads like a slip: adding 0 takes the sign away.
+    return f"{value + 0.0:.5g}" if isinstance(value, float) else repr(value)
 
 
 def _dtype(value: Any) -> str:

@@ -322,6 +322,29 @@ def test_text_report_has_the_cases_and_both_values() -> None:
     assert max(map(len, text.splitlines())) <= 100
 
 
+def test_a_place_is_told_once() -> None:
+    unknown = str(judged(lambda v, g: 2 * v, "weight_norm"))
+    assert unknown.count("In the case «") == 1 and "is the only case" not in unknown
+
+    def no_diagnosis(hvp, v, iterations):
+        return v.norm()
+
+    assert str(judged(no_diagnosis, "top_eigenvalue")).count("In the case «") == 1
+
+
+def test_arrays_are_shown_rather_than_an_exception() -> None:
+    def candidate(x, num_groups, gamma, beta, eps=1e-5):
+        n, c, h, w = x.shape
+        groups = x.reshape(n, c // num_groups, num_groups, h, w)
+        centred = groups - groups.mean((1, 3, 4), keepdim=True)
+        x_hat = centred / (centred.square().mean((1, 3, 4), keepdim=True) + eps).sqrt()
+        return x_hat.reshape(x.shape) * gamma[:, None, None] + beta[:, None, None]
+
+    for seed in range(5):
+        verdict = graders.evaluate("group_norm", candidate, seed=seed)
+        assert verdict.evidence and verdict.evidence.observation == "y", str(verdict)
+
+
 def test_nothing_reaches_stderr_or_stdout(capfd: pytest.CaptureFixture[str]) -> None:
     import sys
 

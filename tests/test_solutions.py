@@ -87,3 +87,10 @@ def test_released_notebook_holds_no_solution(day: str) -> None:
         assert "BEGIN SOLUTION" not in cell["source"]
     stubs = [cell for cell in released if cell["metadata"].get("nbgrader", {}).get("solution")]
     assert all("raise NotImplementedError()" in cell["source"] for cell in stubs)
+
+
+@pytest.mark.parametrize("day", DAYS)
+def test_released_code_fits_the_page(day: str) -> None:
+    """Where a line is wider, JupyterLab in a window of 1280 pixels cuts it off."""
+    code = [cell["source"] for cell in cells(day, "exercises") if cell["cell_type"] == "code"]
+    assert [line for source in code for line in source.split("\n") if len(line) > 100] == []
