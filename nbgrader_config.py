@@ -10,5 +10,19 @@ c.CourseDirectory.release_directory = "exercises"
 # nbgrader's last two steps compute and check, are of what is written.
 c.GenerateAssignment.preprocessors.insert(-2, "graders.notebooks.NormalForm")
 
-# Importing torch on a busy machine alone can take longer than nbgrader's 30 seconds.
+# Students' code runs in the sandbox, whoever starts the grading: `nbgrader autograde`, the Formgrader's button
+# or `graders autograde`. The rest of the list is nbgrader's own.
+c.Autograde.sanitize_preprocessors.insert(0, "graders.batch.seam.OneOfEach")
+c.Autograde.autograde_preprocessors = [
+    "graders.batch.seam.Sandboxed",
+    "nbgrader.preprocessors.IgnorePattern",
+    "nbconvert.preprocessors.ClearMetadataPreprocessor",
+    "nbgrader.preprocessors.LimitOutput",
+    "nbgrader.preprocessors.SaveAutoGrades",
+    "nbgrader.preprocessors.AssignLatePenalties",
+    "nbgrader.preprocessors.CheckCellMetadata",
+]
+
+# `nbgrader validate` still runs notebooks in a kernel of its own. Importing torch on a busy machine alone
+# can take longer than nbgrader's 30 seconds.
 c.Execute.timeout = 120

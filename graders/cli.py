@@ -36,11 +36,17 @@ def main() -> None:
 @app.command()
 def autograde(
     assignment: Annotated[str, typer.Argument(help="The assignment, such as day26.")],
-    student: Annotated[list[str] | None, typer.Option(help="Grade this student only; may be repeated.")] = None,
+    student: Annotated[
+        list[str] | None, typer.Option(help="Grade this student only; may be repeated.")
+    ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; as many as there are cores.")] = None,
-    sandbox: Annotated[Sandbox, typer.Option(help="none: without a wall, for code you trust.")] = Sandbox.auto,
+    sandbox: Annotated[
+        Sandbox, typer.Option(help="none: without a wall, for code you trust.")
+    ] = Sandbox.auto,
     device: Annotated[Device, typer.Option(help="cuda: checks run on the GPU as well.")] = Device.cpu,
-    scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler to use its workers.")] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="Address of a Dask scheduler to use its workers.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Grade again what was graded.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
     cell_timeout: Annotated[float, typer.Option(help="Seconds of wall time for a cell.")] = 60.0,
@@ -74,6 +80,9 @@ def autograde(
         else:
             pool = batch.Pool(workers or os.cpu_count() or 1, options)
             pool.warm_up()
+        # nbformat's validator brings a parser of addresses that takes a second to import and that no notebook
+        # needs; without it that one format goes unchecked.
+        sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
         from graders.batch.gradebook import CannotStart, Course
 
         try:
@@ -120,7 +129,9 @@ def _connected(address: str) -> object:
         raise _Refused(f"There is no Dask scheduler at {address} ({error}).") from None
     threads = sum(client.nthreads().values())
     if not threads:
-        raise _Refused(f"The scheduler at {address} has no workers yet; start some with `dask worker {address}`.")
+        raise _Refused(
+            f"The scheduler at {address} has no workers yet; start some with `dask worker {address}`."
+        )
     return Given(client.get_executor(pure=False, retries=2), threads)
 
 

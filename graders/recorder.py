@@ -92,6 +92,8 @@ class _DispatcherView(DispatchMode):
             return result
         name = func._schema.name.split("::")[-1].lstrip("_")
         self.recorder.operators.add(name)
+        if torch._C._current_graph_task_id() != -1:  # run by autograd's engine, however that was started
+            self.recorder.operators.add("autograd.backward")
         if (
             self.recorder.made_on_cpu is None
             and isinstance(result, torch.Tensor)

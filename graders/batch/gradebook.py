@@ -291,7 +291,8 @@ class Course:
         with contextlib.suppress(ValueError, OverflowError):
             if timestamp := self._timestamp(student):
                 details["timestamp"] = timestamp
-        handed_in = book.update_or_create_submission(self.assignment, student, **details)
+        with self.session.no_autoflush:  # it is built piece by piece
+            handed_in = book.update_or_create_submission(self.assignment, student, **details)
         for name, content in found.files.items():
             _write(building / name, content)
         points = most = 0.0
@@ -342,9 +343,7 @@ class Course:
                 self.session.refresh(notebook)
                 step = AssignLatePenalties(parent=self.converter)
                 step.init_plugin()
-                penalty = step.plugin_inst.late_submission_penalty(
-                    handed_in.student.id, notebook.score, late
-                )
+                penalty = step.plugin_inst.late_submission_penalty(handed_in.student.id, notebook.score, late)
                 if penalty is not None:
                     notebook.late_submission_penalty = step._check_late_penalty(notebook, penalty)
 
@@ -420,4 +419,6 @@ def _about(error: Exception) -> str:
         return "The gradebook is locked by another program. Close it and run the same command again."
     if "full" in text:
         return "The disk is full. Make room and run the same command again; it goes on where it stopped."
-    return f"The gradebook cannot be used ({text}). `nbgrader db upgrade` helps where nbgrader is newer than it."
+    return (
+        f"The gradebook cannot be used ({text}). `nbgrader db upgrade` helps where nbgrader is newer than it."
+    )

@@ -114,7 +114,11 @@ def bound_exercise(source: str) -> Exercise | None:
         return None
     names = [one.id for one in call.args if isinstance(one, ast.Name)]
     exercise = catalogue.exercises().get(names[-1]) if names else None
-    return exercise if exercise and tuple(names) == exercise.candidates and len(names) == len(call.args) else None
+    return (
+        exercise
+        if exercise and tuple(names) == exercise.candidates and len(names) == len(call.args)
+        else None
+    )
 
 
 def _checked(
@@ -208,7 +212,12 @@ def _tested(
                 )
                 done.suspects.add(where)
             others.append(
-                {"output_type": "execute_result", "execution_count": count, "data": {"text/plain": value}, "metadata": {}}
+                {
+                    "output_type": "execute_result",
+                    "execution_count": count,
+                    "data": {"text/plain": value},
+                    "metadata": {},
+                }
             )
     elif answer.get("own_type") and results and _number(_plain(results[-1])) is not None:
         forged = "its result is an object of the student's own making that looks like a number"

@@ -185,7 +185,9 @@ def restore(submitted: Restored, release: Release) -> Restored:
             continue
         name = form.get("grade_id") if isinstance(form, Mapping) else None
         if not isinstance(name, str) or name not in release.cells:
-            if isinstance(form, Mapping) and (form.get("grade") or form.get("solution") or form.get("locked")):
+            if isinstance(form, Mapping) and (
+                form.get("grade") or form.get("solution") or form.get("locked")
+            ):
                 notes.append(f"A cell calls itself {str(name)[:60]!r}, which was not released.")
             continue
         if name in seen:
@@ -249,7 +251,9 @@ def data_files(folder: Path, notes: list[str], ignored: Any = lambda path: False
                 continue
             total += status.st_size
             if total > FILES_LIMIT:
-                notes.append(f"Files of more than {FILES_LIMIT >> 20} MB in all are not handed on: from {name} on.")
+                notes.append(
+                    f"Files of more than {FILES_LIMIT >> 20} MB in all are not handed on: from {name} on."
+                )
                 return found
             found[path.relative_to(folder).as_posix()] = path.read_bytes()
     return found

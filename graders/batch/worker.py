@@ -19,10 +19,12 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from graders.sandbox.box import Box, Unusable
 from graders.sandbox.jail import Limits
+
+if TYPE_CHECKING:  # it imports torch, which the process that hands out the work can do without
+    from graders.sandbox.box import Box
 
 #: How often a submission is tried again when the box it was in failed.
 RETRIES = 1
@@ -62,6 +64,8 @@ def a_box(options: Options) -> Iterator[Box]:
 
 
 def _opened(options: Options) -> Box:
+    from graders.sandbox.box import Box
+
     return Box(options.sandbox, gpu=options.device != "cpu", limits=options.limits)
 
 
@@ -118,8 +122,12 @@ def graded_here(job: bytes) -> dict[str, Any]:
 
 
 def _graded(notebook: dict[str, Any], files: Mapping[str, bytes], options: Options) -> dict[str, Any]:
-    from graders.batch.notebook import execute
+    import torch
 
+    from graders.batch.notebook import execute
+    from graders.sandbox.box import Unusable
+
+    torch.set_num_threads(1)  # the inputs are small, and the other workers have the other cores
     for left in reversed(range(RETRIES + 1)):
         with a_box(options) as box:
             try:

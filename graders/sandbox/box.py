@@ -135,7 +135,11 @@ class Box:
             try:
                 self.process = subprocess.Popen(
                     jail.command(
-                        program=program, info=tell, block=wait, filters=filters.fileno(), gpu=self.gpu,
+                        program=program,
+                        info=tell,
+                        block=wait,
+                        filters=filters.fileno(),
+                        gpu=self.gpu,
                         limits=self.limits,
                     ),
                     env={},
@@ -187,15 +191,19 @@ class Box:
         if process is None:
             return
         atexit.unregister(self.close)
-        if self.first:  # with the first process of a PID namespace all of it ends
+        self.control.close()  # the warm process ends by itself at this, unless something holds it
+        if not self.failed:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(GRACE)
+        if self.first and process.poll() is None:  # with the first process of a PID namespace all of it ends
             _kill(self.first)
         with contextlib.suppress(OSError):
             os.killpg(process.pid, signal.SIGKILL)
-        process.kill()
+        if process.poll() is None:
+            process.kill()
         process.wait()
         if process.stderr:
             process.stderr.close()
-        self.control.close()
         if self.cgroup:
             self.cgroup.remove()
         if self.folder:
@@ -220,7 +228,9 @@ class Box:
             "filter": self._filter,
             "gpu": self.gpu,
             "count_processes": self.sandbox == "bwrap",
-            "limits": {name: getattr(limits, name) for name in ("memory", "files", "output", "notebook", "threads")},
+            "limits": {
+                name: getattr(limits, name) for name in ("memory", "files", "output", "notebook", "threads")
+            },
         }
         with tempfile.TemporaryFile() as bundle, theirs:
             for data in files.values():

@@ -6,6 +6,7 @@ this package only what the student's side needs: neither references nor the judg
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import importlib.util
 import os
@@ -68,14 +69,26 @@ def bubblewrap() -> str:
     return found
 
 
-def command(*, program: list[str], info: int, block: int, filters: int, gpu: bool, limits: Limits) -> list[str]:
+def command(
+    *, program: list[str], info: int, block: int, filters: int, gpu: bool, limits: Limits
+) -> list[str]:
     """The bwrap command line that runs `program` (arguments for Python) in the jail.
 
     info, block, filters: file descriptors for bwrap's report, for the permission to go on, and with the
     seccomp program.
     """
     arguments = [bubblewrap(), "--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent"]
-    arguments += ["--uid", "65534", "--gid", "65534", "--hostname", "sandbox", "--cap-drop", "ALL", "--clearenv"]
+    arguments += [
+        "--uid",
+        "65534",
+        "--gid",
+        "65534",
+        "--hostname",
+        "sandbox",
+        "--cap-drop",
+        "ALL",
+        "--clearenv",
+    ]
     for name, value in environment().items():
         arguments += ["--setenv", name, value]
     seen = [str(path) for path in _system()]
@@ -96,7 +109,16 @@ def command(*, program: list[str], info: int, block: int, filters: int, gpu: boo
         arguments += ["--ro-bind", str(PACKAGE / here), f"{MOUNT}/graders/{there}"]
     for path in ("/dev", "/"):
         arguments += ["--remount-ro", path]
-    arguments += ["--chdir", WORK, "--info-fd", str(info), "--block-fd", str(block), "--seccomp", str(filters)]
+    arguments += [
+        "--chdir",
+        WORK,
+        "--info-fd",
+        str(info),
+        "--block-fd",
+        str(block),
+        "--seccomp",
+        str(filters),
+    ]
     return [*arguments, "--", sys.executable, *program]
 
 
@@ -196,10 +218,14 @@ def _program(refused: tuple[str, ...], refused_flags: tuple[int, ...], needed_fl
         if number >= 0:  # an old library does not know a new call, nor does a new machine an old one
             rules.add_rule(pyseccomp.ERRNO(errno.EPERM), number)
     for flag in refused_flags:
-        rules.add_rule(pyseccomp.ERRNO(errno.EPERM), "clone", pyseccomp.Arg(0, pyseccomp.MASKED_EQ, flag, flag))
+        rules.add_rule(
+            pyseccomp.ERRNO(errno.EPERM), "clone", pyseccomp.Arg(0, pyseccomp.MASKED_EQ, flag, flag)
+        )
     if needed_flag:
         rules.add_rule(pyseccomp.ERRNO(errno.EPERM), "prlimit64", pyseccomp.Arg(0, pyseccomp.NE, 0))
-        rules.add_rule(pyseccomp.ERRNO(errno.EPERM), "clone", pyseccomp.Arg(0, pyseccomp.MASKED_EQ, needed_flag, 0))
+        rules.add_rule(
+            pyseccomp.ERRNO(errno.EPERM), "clone", pyseccomp.Arg(0, pyseccomp.MASKED_EQ, needed_flag, 0)
+        )
     rules.add_rule(pyseccomp.ERRNO(errno.ENOSYS), "clone3")
     with tempfile.TemporaryFile() as file:
         rules.export_bpf(file)
@@ -223,6 +249,7 @@ class Cgroup:
             if parent is None:
                 continue
             folder = parent / f"graders-{name}"
+            _sweep(parent)
             try:
                 folder.mkdir(exist_ok=True)
                 if folder not in self.folders:
@@ -242,10 +269,16 @@ class Cgroup:
 
     def remove(self) -> None:
         for folder in self.folders:
-            try:
+            with contextlib.suppress(OSError):
                 folder.rmdir()
-            except OSError:
-                continue
+
+
+def _sweep(parent: Path) -> None:
+    """Remove the groups of processes that were killed before they could do it; the name begins with the pid."""
+    for folder in parent.glob("graders-*-*"):
+        if not Path("/proc", folder.name.split("-")[1]).exists():
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
 
 def _cgroup_of(controller: str) -> Path | None:

@@ -181,9 +181,7 @@ def pack_sights(sights: list[Sight], surveyed: Survey) -> tuple[Any, bytes]:
     return pack([seen, sorted(surveyed.operators)[:5000], surveyed.wrong_device])
 
 
-def unpack_sights(
-    tree: Any, payload: bytes, devices: list[str]
-) -> tuple[list[Sight], Survey]:
+def unpack_sights(tree: Any, payload: bytes, devices: list[str]) -> tuple[list[Sight], Survey]:
     """What `pack_sights` packed, one sight for each of `devices`. Raises Broken where it is anything else."""
     if len(payload) > PAYLOAD_LIMIT or not isinstance(tree, list) or len(tree) != 3:
         raise Broken("no sights")

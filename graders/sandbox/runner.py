@@ -279,7 +279,11 @@ def serve(channel: socket.socket, shell: Shell, output_limit: int) -> None:
             for name, current, before in pristine:
                 for key, value in before.items():
                     if dict_get(current, key, pristine) is not value and key not in (
-                        "input", "exit", "quit", "_", "__warningregistry__",
+                        "input",
+                        "exit",
+                        "quit",
+                        "_",
+                        "__warningregistry__",
                     ):
                         current[key] = value
                         changed.append(f"{name}.{key}")
@@ -297,7 +301,10 @@ def serve(channel: socket.socket, shell: Shell, output_limit: int) -> None:
                     elif value is not None:
                         shell.displayhook(value)
                         home = module_of.get(kind.__module__)
-                        own = kind.__module__ == "__main__" or vars(home or types).get(kind.__name__) is not kind
+                        own = (
+                            kind.__module__ == "__main__"
+                            or vars(home or types).get(kind.__name__) is not kind
+                        )
                         reply["own_type"] = bool(own)
                 shell.events.trigger("post_execute")
             except BaseException as error:
