@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import shutil
-import subprocess
-import sys
 from html import unescape
 from pathlib import Path
 
@@ -15,6 +11,7 @@ import pytest
 
 from graders import catalogue
 from graders.verdict import MIME
+from tests.courses import answered, make_course, nbgrader, solution_code
 
 ROOT = Path(__file__).resolve().parent.parent
 DAY = "day26"
@@ -86,57 +83,13 @@ class BatchNormFunction(torch.autograd.Function):
 }
 
 
-def nbgrader(course: Path, *arguments: str) -> str:
-    """Run a command of nbgrader in the course folder as an instructor would; returns what it says."""
-    environment = {
-        **os.environ,
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        **{f"JUPYTER_{kind}_DIR": str(course / ".jupyter" / kind) for kind in ("CONFIG", "DATA", "RUNTIME")},
-    }
-    result = subprocess.run(
-        [sys.executable, "-m", "nbgrader", *arguments],
-        cwd=course,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
-    return result.stdout + result.stderr
-
-
-def answers(notebook: dict, code: dict[str, str]) -> dict:
-    """The notebook with these answer cells filled in."""
-    for cell in notebook["cells"]:
-        form = cell["metadata"].get("nbgrader", {})
-        if form.get("solution") and form["grade_id"] in code:
-            cell["source"] = code[form["grade_id"]].strip()
-    return notebook
-
-
 @pytest.fixture(scope="module")
 def course(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A course folder in which everything was released, handed in, graded, fed back and exported."""
-    folder = tmp_path_factory.mktemp("course")
-    shutil.copy(ROOT / "nbgrader_config.py", folder)
-    shutil.copytree(ROOT / "solutions" / DAY, folder / "solutions" / DAY)
-    nbgrader(folder, "generate_assignment", DAY)
-    released = (folder / "exercises" / DAY / f"{DAY}.ipynb").read_text(encoding="utf-8")
-    solution = json.loads((ROOT / "solutions" / DAY / f"{DAY}.ipynb").read_text(encoding="utf-8"))
-    right = {
-        cell["metadata"]["nbgrader"]["grade_id"]: "".join(cell["source"])
-        for cell in solution["cells"]
-        if cell["metadata"].get("nbgrader", {}).get("solution")
-    }
-    students = {
-        "right": right,
-        "untouched": {},
-        "mistaken": {name: code for name, (code, _, _) in MISTAKEN.items()},
-    }
-    for student, code in students.items():
-        target = folder / "submitted" / student / DAY / f"{DAY}.ipynb"
-        target.parent.mkdir(parents=True)
-        target.write_text(json.dumps(answers(json.loads(released), code)), encoding="utf-8")
+    folder = make_course(tmp_path_factory.mktemp("course") / "course", [DAY])
+    answered(folder, "right", DAY, solution_code(DAY))
+    answered(folder, "untouched", DAY, {})
+    answered(folder, "mistaken", DAY, {name: code for name, (code, _, _) in MISTAKEN.items()})
     nbgrader(folder, "autograde", DAY)
     nbgrader(folder, "generate_feedback", DAY)
     nbgrader(folder, "export")

@@ -1,0 +1,256 @@
+"""Is batch grading equal to nbgrader's, and how much faster? Prints a table of what is reached against the aims.
+
+    python benchmarks/grading.py [--small 40] [--large 400] [--stock 12] [--huge 0] [--days day26 day29 day33]
+
+Submissions of day 26 are graded by `graders autograde` and by stock `nbgrader autograde`, side by side in one
+run, and by the floor: the same cells and checks in one warm process, without a wall. CPU time is that of the
+whole process tree. `--huge 4000` also shows that cost and memory do not grow with the class.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from graders import catalogue
+from tests.courses import answered, make_course, nbgrader_command, solution_code
+
+WORKERS = 2
+KINDS = ("right", "wrong", "partial", "untouched", "raising")
+
+
+def submissions(day: str) -> dict[str, dict[str, str]]:
+    """Answer cells of one honest student of each kind."""
+    right = solution_code(day)
+    raising = {
+        name: code + "\n\nraise ValueError('a slip outside of the functions')" for name, code in right.items()
+    }
+    wrong = {name: _wrong(name, code) for name, code in right.items()}
+    partial = {name: code for position, (name, code) in enumerate(right.items()) if position % 2}
+    return dict(zip(KINDS, (right, wrong, partial, {}, raising), strict=True))
+
+
+def _wrong(name: str, code: str) -> str:
+    """The solution with its result changed: every function returns it twice as large, or in a list."""
+    return (
+        code
+        + f"\n\n{name} = graded = (lambda right: lambda *given: [right(*given)])({name})\n{name}.__name__ = {name!r}"
+    )
+
+
+@dataclass
+class Run:
+    """One command's cost. first: seconds until the first submission was graded. peak: bytes of the parent."""
+
+    wall: float
+    cpu: float
+    first: float
+    peak: int
+
+
+def timed(command: list[str], course: Path, day: str, environment: dict[str, str] | None = None) -> Run:
+    """Run a command in a course folder and measure it with everything that it starts."""
+    shutil.rmtree(course / "autograded", ignore_errors=True)
+    seen: dict[str, Any] = {"first": None, "peak": 0}
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    started = time.perf_counter()
+    process = subprocess.Popen(
+        command, cwd=course, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+
+    def watch() -> None:
+        while process.poll() is None:
+            if seen["first"] is None and any((course / "autograded").glob(f"[!.]*/{day}/{day}.ipynb")):
+                seen["first"] = time.perf_counter() - started
+            try:
+                status = Path(f"/proc/{process.pid}/status").read_text()
+                seen["peak"] = max(seen["peak"], int(status.split("VmHWM:")[1].split()[0]) * 1024)
+            except (OSError, IndexError):
+                pass
+            time.sleep(0.02)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    said = process.communicate()[0].decode()
+    wall = time.perf_counter() - started
+    watcher.join()
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)} ended with {process.returncode}:\n{said[-3000:]}")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Run(wall, cpu, seen["first"] or wall, seen["peak"])
+
+
+def floor(course: Path, day: str, count: int) -> float:
+    """CPU seconds per submission of the same cells and checks in one warm process."""
+    command = [sys.executable, __file__, "--floor", str(course), day, str(count)]
+    return float(
+        subprocess.run(command, cwd=course, check=True, capture_output=True, text=True).stdout.split()[-1]
+    )
+
+
+def run_floor(course: Path, day: str, count: int) -> float:
+    """The floor itself, in this process: IPython's shell, graders.check, no wall."""
+    from graders.batch.notebook import bound_exercise
+    from graders.sandbox import runner
+
+    shell = runner.make_shell()
+    runner.warm_up(shell)
+    runner.torch.set_num_threads(1)
+    kept: list[Any] = []
+    shell.sink.send = kept.append
+    paths = sorted((course / "submitted").glob(f"*/{day}/{day}.ipynb"))[:count]
+
+    def one(path: Path) -> None:
+        shell.reset(new_session=True)
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+            if cell["cell_type"] != "code":
+                continue
+            source = "".join(cell["source"])
+            shell.sink.left = 1 << 21
+            shell.run_cell(source)
+            if bound_exercise(source) and not kept:
+                raise SystemExit("a check gave nothing")
+            shell.sink.flush()
+            kept.clear()
+
+    for path in paths[: len(KINDS)]:
+        one(path)
+    started = time.process_time()
+    for path in paths:
+        one(path)
+    return (time.process_time() - started) / len(paths)
+
+
+def gradebook(course: Path) -> list[tuple]:
+    """What a gradebook holds of grades, flags for manual grading and comments, in an order of its own."""
+    with sqlite3.connect(course / "gradebook.db") as book:
+        grades = book.execute(
+            "select s.student_id, a.name, c.name, g.auto_score, g.manual_score, g.extra_credit, "
+            "g.needs_manual_grade from grade g join base_cell c on g.cell_id = c.id "
+            "join submitted_notebook n on g.notebook_id = n.id "
+            "join submitted_assignment s on n.assignment_id = s.id join assignment a on s.assignment_id = a.id"
+        ).fetchall()
+        comments = book.execute(
+            "select s.student_id, a.name, c.name, k.auto_comment, k.manual_comment from comment k "
+            "join base_cell c on k.cell_id = c.id join submitted_notebook n on k.notebook_id = n.id "
+            "join submitted_assignment s on n.assignment_id = s.id join assignment a on s.assignment_id = a.id"
+        ).fetchall()
+    return sorted(grades, key=repr) + sorted(comments, key=repr)
+
+
+def ours(day: str) -> list[str]:
+    return [sys.executable, "-m", "graders.cli", "autograde", day, "--workers", str(WORKERS)]
+
+
+def environment() -> dict[str, str]:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return {**os.environ, "PYTHONPATH": str(ROOT), "PATH": path}
+
+
+def equality(folder: Path, days: list[str]) -> tuple[int, list[str]]:
+    """Grade the kinds of honest submissions of some days both ways; (entries compared, differences)."""
+    course = make_course(folder / "equal", days)
+    for day in days:
+        for kind, code in submissions(day).items():
+            answered(course, kind, day, code)
+    books = []
+    for stock in (True, False):
+        copy = folder / f"equal-{'stock' if stock else 'graders'}"
+        shutil.copytree(course, copy)
+        for day in days:
+            command = nbgrader_command("autograde", day, stock=True) if stock else ours(day)
+            timed(command, copy, day, environment())
+        books.append(gradebook(copy))
+    differences = [f"{one} {other}" for one, other in zip(*books, strict=True) if one != other]
+    return len(books[0]), differences
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--small", type=int, default=40)
+    parser.add_argument("--large", type=int, default=400)
+    parser.add_argument("--huge", type=int, default=0)
+    parser.add_argument("--stock", type=int, default=12)
+    parser.add_argument("--days", nargs="*", default=["day26", "day29", "day33"])
+    parser.add_argument("--floor", nargs=3, metavar=("COURSE", "DAY", "COUNT"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.floor:
+        print(run_floor(Path(options.floor[0]), options.floor[1], int(options.floor[2])))
+        return 0
+    day = "day26"
+    table: list[tuple[str, str, str]] = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        compared, differences = equality(folder, options.days)
+        table.append(
+            (
+                f"entries that differ from stock, {', '.join(options.days)}",
+                f"{len(differences)} of {compared}",
+                "none",
+            )
+        )
+
+        kinds = list(submissions(day).values())
+        runs: dict[int, Run] = {}
+        for count in sorted({options.stock, options.small, options.large, *filter(None, [options.huge])}):
+            course = make_course(folder / str(count), [day])
+            for number in range(count):
+                answered(course, f"student{number:05}", day, kinds[number % len(kinds)])
+            if count == options.stock:
+                stock = timed(nbgrader_command("autograde", day, stock=True), course, day, environment())
+                (course / "gradebook.db").unlink()
+            else:
+                runs[count] = timed(ours(day), course, day, environment())
+        small, large = runs[options.small], runs[options.large]
+        least = floor(folder / str(options.small), day, options.small)
+        each = (large.cpu - small.cpu) / (options.large - options.small)
+        table.append(("CPU per submission, the floor", f"{least * 1e3:.0f} ms", ""))
+        table.append(("CPU per submission over the floor", f"{each / least:.2f} x", "<= 1.4 x"))
+        per_stock = stock.wall / options.stock
+        table.append((f"stock, wall per submission ({options.stock})", f"{per_stock:.2f} s", ""))
+        for count in (options.small, options.large):
+            faster = per_stock / (runs[count].wall / count)
+            aim = ">= 25 x" if count == options.small else ""
+            table.append((f"faster than stock, {count} submissions, start included", f"{faster:.0f} x", aim))
+        table.append(("start to first submission graded", f"{small.first:.1f} s", "< 6 s"))
+        if options.huge:
+            huge = runs[options.huge]
+            later = (huge.cpu - large.cpu) / (options.huge - options.large)
+            table.append(
+                (
+                    f"cost of one more at {options.huge} against {options.large}",
+                    f"{later / each:.2f} x",
+                    "0.9 to 1.1 x",
+                )
+            )
+            table.append((f"wall per submission at {options.huge}", f"{huge.wall / options.huge:.3f} s", ""))
+        peaks = ", ".join(f"{run.peak >> 20} MB at {count}" for count, run in runs.items())
+        table.append(("memory of the parent, peak", peaks, "flat"))
+
+    width = max(len(row[0]) for row in table)
+    print(f"{os.cpu_count()} cores, {WORKERS} workers, {len(catalogue.days()[day])} checks a submission")
+    for what, reached, asked in table:
+        print(f"{what:<{width}}  {reached:>20}  {asked}".rstrip())
+    for difference in differences[:20]:
+        print("differs:", difference)
+    return 1 if differences else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

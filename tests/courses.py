@@ -1,0 +1,91 @@
+"""Course folders for tests and benchmarks: released by nbgrader, with submissions of made-up students."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def nbgrader_command(*arguments: str, stock: bool = False) -> list[str]:
+    """A command of nbgrader; `stock`: in its own configuration, without the sandbox."""
+    if not stock:
+        return [sys.executable, "-m", "nbgrader", *arguments]
+    return [sys.executable, "-c", _STOCK, *arguments]
+
+
+_STOCK = """
+import sys
+from nbgrader.apps import nbgraderapp
+from nbgrader.converters import Autograde
+
+for name in ("sanitize_preprocessors", "autograde_preprocessors"):
+    getattr(Autograde, name).tag(config=False)  # the course's configuration does not reach them
+nbgraderapp.main()
+"""
+
+
+def nbgrader(course: Path, *arguments: str) -> str:
+    """Run a command of nbgrader in the course folder as an instructor would; returns what it says."""
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        **{f"JUPYTER_{kind}_DIR": str(course / ".jupyter" / kind) for kind in ("CONFIG", "DATA", "RUNTIME")},
+    }
+    result = subprocess.run(
+        nbgrader_command(*arguments),
+        cwd=course,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout + result.stderr
+
+
+def make_course(folder: Path, days: Iterable[str]) -> Path:
+    """A course folder in which these days are released, and nothing is handed in yet."""
+    folder.mkdir(parents=True)
+    shutil.copy(ROOT / "nbgrader_config.py", folder)
+    for day in days:
+        shutil.copytree(ROOT / "solutions" / day, folder / "solutions" / day)
+        nbgrader(folder, "generate_assignment", day)
+    return folder
+
+
+def release_of(course: Path, day: str) -> dict[str, Any]:
+    """The notebook that students get."""
+    return json.loads((course / "exercises" / day / f"{day}.ipynb").read_text(encoding="utf-8"))
+
+
+@cache
+def solution_code(day: str) -> dict[str, str]:
+    """The text of every answer cell of the reference solution, by its name."""
+    notebook = json.loads((ROOT / "solutions" / day / f"{day}.ipynb").read_text(encoding="utf-8"))
+    return {
+        cell["metadata"]["nbgrader"]["grade_id"]: "".join(cell["source"])
+        for cell in notebook["cells"]
+        if cell["metadata"].get("nbgrader", {}).get("solution")
+    }
+
+
+def answered(course: Path, student: str, day: str, code: Mapping[str, str]) -> Path:
+    """Hand in the released notebook with these answer cells; returns its path."""
+    notebook = release_of(course, day)
+    for cell in notebook["cells"]:
+        form = cell["metadata"].get("nbgrader", {})
+        if form.get("solution") and form["grade_id"] in code:
+            cell["source"] = code[form["grade_id"]].strip()
+    path = course / "submitted" / student / day / f"{day}.ipynb"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(notebook), encoding="utf-8")
+    return path
