@@ -1,8 +1,4 @@
-"""What the lectures compute: plain functions of tensors, no drawing and no widgets.
-
-Every function is deterministic in its arguments. Results are small frozen dataclasses, so that a
-figure, a table and a test read the same names.
-"""
+"""Day 26: the five steps, their graph backwards, and the claim of scale invariance."""
 
 from __future__ import annotations
 

@@ -1,19 +1,32 @@
-"""The lectures' modules: what they compute, what the text says in numbers, what can be moved."""
+"""Day 26: what the lecture computes, says in numbers, and lets a student move."""
 
-import base64
-import itertools
 import math
-import struct
 
-import ipywidgets
 import pytest
 import torch
 import torch.nn.functional as F
 
-from course import experiments, explorers, figures
+from course.experiments import day26 as experiments
+from course.explorers import day26 as explorers
+from course.figures import day26 as figures
+from tests.lectures.common import Moves, check_picture
 
 EPS = 1e-5
 SHAPES = ((2, 1), (4, 3), (7, 5))
+
+#: What test_explorers.py moves.
+EXPLORERS = {
+    "five steps": Moves(
+        explorers.five_steps_explorer,
+        {"step": range(6), "gamma": (0, 4), "beta": (-2, 7), "eps": (1e-8, 10)},
+        # gamma, beta and eps show from the step on that uses them.
+        frames=4 + 2 + 8,
+    ),
+    "moved sample": Moves(
+        explorers.moved_sample_explorer,
+        {"value": (-10, 3, 20), "num_samples": (4, 8, 16, 32)},
+    ),
+}
 
 
 def batch(seed: int, shape: tuple[int, int], offset: float = 0.0, scale: float = 1.0):
@@ -235,22 +248,14 @@ def test_the_factor_of_question_2():
 # What is drawn
 
 
-def png_size(png: bytes) -> tuple[int, int]:
-    assert png.startswith(b"\x89PNG\r\n")
-    return struct.unpack(">II", png[16:24])
-
-
-def test_pictures_have_twice_the_pixels_of_their_css_size(lecture):
+def test_pictures(lecture):
     scales = torch.tensor([0.1, 1.0], dtype=torch.float64)
     invariance = experiments.scale_invariance(scales, range(2))
     for picture in (
         figures.draw_backward_graph(experiments.backward_graph(*lecture)),
         figures.draw_scale_invariance(invariance, invariance, EPS),
     ):
-        data, metadata = picture._repr_mimebundle_()
-        size = (metadata["image/png"]["width"], metadata["image/png"]["height"])
-        assert png_size(base64.b64decode(data["image/png"])) == (2 * size[0], 2 * size[1])
-        assert data["text/plain"] == repr(picture)
+        check_picture(picture)
 
 
 def test_the_graph_shows_its_values_and_gradients(lecture):
@@ -265,93 +270,7 @@ def test_the_graph_shows_its_values_and_gradients(lecture):
             assert name in shown
 
 
-# What is moved
-
-EXPLORERS = {
-    "five steps": (
-        explorers.five_steps_explorer,
-        {"step": range(6), "gamma": (0, 4), "beta": (-2, 7), "eps": (1e-8, 10)},
-    ),
-    "moved sample": (
-        explorers.moved_sample_explorer,
-        {"value": (-10, 3, 20), "num_samples": (4, 8, 16, 32)},
-    ),
-}
-
-
-@pytest.fixture(params=EXPLORERS.values(), ids=EXPLORERS.keys())
-def explorer_and_grid(request):
-    make, grid = request.param
-    return make(), grid
-
-
-def test_explorer_over_its_grid(explorer_and_grid):
-    explorer, grid = explorer_and_grid
-    assert grid.keys() == explorer.controls.keys()
-    width, height = int(explorer.image.width), int(explorer.image.height)
-    frames = set()
-    for values in itertools.product(*grid.values()):
-        for name, value in zip(grid, values, strict=True):
-            explorer.controls[name].value = value
-            assert explorer.controls[name].value == pytest.approx(value)
-        assert bytes(explorer.image.value) == explorer.frame
-        assert png_size(explorer.frame) == (2 * width, 2 * height)
-        assert explorer.error_line.value == ""
-        frames.add(explorer.frame)
-    if "step" in grid:
-        # gamma, beta and eps show from the step on that uses them.
-        assert len(frames) == 4 + 2 + 8
-    else:
-        assert len(frames) == math.prod(map(len, grid.values()))
-
-
-def test_every_slider_changes_the_picture_and_reset_restores_it(explorer_and_grid):
-    explorer, grid = explorer_and_grid
-    start, goal = explorer.settings, explorer.goal_line.value
-    for name, values in grid.items():
-        frames = set()
-        for value in values:
-            explorer.controls[name].value = value
-            frames.add(explorer.frame)
-        assert len(frames) == len(values)
-        explorer.reset_button.click()
-        assert explorer.settings == start
-        assert explorer.frame == bytes(explorer.image.value) == explorer.first_frame
-        assert explorer.goal_line.value == goal
-    # The sliders are connected again.
-    for name, values in grid.items():
-        explorer.controls[name].value = values[0]
-    assert explorer.frame != explorer.first_frame
-
-
-def test_explorer_shows_widgets_and_a_plain_picture_of_one_size(explorer_and_grid):
-    explorer, grid = explorer_and_grid
-    for name, values in grid.items():
-        explorer.controls[name].value = values[0]
-    data, metadata = explorer._repr_mimebundle_()
-    view = data["application/vnd.jupyter.widget-view+json"]
-    assert view["model_id"] == explorer.view.model_id
-    assert base64.b64decode(data["image/png"]) == explorer.first_frame
-    size = metadata["image/png"]
-    assert (str(size["width"]), str(size["height"])) == (
-        explorer.image.width,
-        explorer.image.height,
-    )
-    assert data["text/plain"] == repr(explorer)
-    assert all(control.description in repr(explorer) for control in explorer.controls.values())
-
-
-def test_updates_make_no_artists(explorer_and_grid):
-    explorer, grid = explorer_and_grid
-    figure = explorer.drawing.figure
-
-    def artists():
-        return [set(figure.get_children()), *(set(axes.get_children()) for axes in figure.axes)]
-
-    before = artists()
-    for name, values in grid.items():
-        explorer.controls[name].value = values[-1]
-    assert artists() == before
+# What is moved: goals
 
 
 def test_the_goal_of_the_five_steps_is_within_reach():
@@ -373,23 +292,3 @@ def test_the_goal_of_the_moved_sample_needs_a_larger_batch():
         assert "not yet" in explorer.goal_line.value
     explorer.controls["num_samples"].value = 16
     assert "reached" in explorer.goal_line.value
-
-
-def test_an_error_is_shown_and_raised():
-    def compute(value):
-        if value > 1:
-            raise ArithmeticError("too <large>")
-        return experiments.move_sample(torch.zeros(3, 1), 0, value)
-
-    explorer = explorers.Explorer(
-        title="t",
-        look_for="l",
-        controls={"value": ipywidgets.FloatSlider(value=0, min=0, max=2, description="value")},
-        compute=compute,
-        drawing=figures.MovedSampleDrawing(),
-    )
-    with pytest.raises(ArithmeticError):
-        explorer.controls["value"].value = 2
-    assert "ArithmeticError: too &lt;large&gt;" in explorer.error_line.value
-    explorer.controls["value"].value = 1
-    assert explorer.error_line.value == ""

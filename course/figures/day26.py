@@ -1,120 +1,31 @@
-"""What the lectures draw: matplotlib figures from tensors, no computing of the subject matter.
-
-Figures are made without pyplot, so that none is kept alive or shown twice. A figure that moves is
-a drawing: it makes its artists once, and `update` only sets their data. A figure that stands still
-is wrapped in a `Picture`, which a notebook shows at its CSS size with twice the pixels.
-"""
+"""Day 26: the five steps, a moved sample, the backward graph, the claim of scale invariance."""
 
 from __future__ import annotations
 
-import base64
-import io
 import math
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 import matplotlib
 import torch
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
-from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.ticker import MultipleLocator
-from PIL import Image
 
-from course.experiments import BackwardGraph, FiveSteps, MovedSample, Node, ScaleInvariance
-
-# Okabe & Ito's colours, safe for colour blindness (https://jfly.uni-koeln.de/color/).
-BLACK = "#000000"
-ORANGE = "#E69F00"
-SKY = "#56B4E9"
-GREEN = "#009E73"
-BLUE = "#0072B2"
-VERMILLION = "#D55E00"
-PURPLE = "#CC79A7"
-GREY = "#767676"  # not theirs; for what stands behind
-
-STYLE = {
-    "font.size": 10,
-    "axes.titlesize": 10,
-    "axes.titlelocation": "left",
-    "axes.labelsize": 10,
-    "xtick.labelsize": 9,
-    "ytick.labelsize": 9,
-    "legend.fontsize": 9,
-    "legend.frameon": False,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.unicode_minus": True,
-    "figure.facecolor": "white",
-}
-
-CSS_DPI = 96  # CSS pixels in an inch
-PIXEL_RATIO = 2  # device pixels in a CSS pixel; 2 is sharp on every screen
-WIDTH = 780  # CSS pixels; fits JupyterLab's column at a window of 1280
-
-
-class Drawing(Protocol):
-    """A figure that lives and is updated."""
-
-    figure: Figure
-
-    def update(self, state: Any) -> None:
-        """Set the data of the artists; make none."""
-
-
-def new_figure(height: int, width: int = WIDTH) -> Figure:
-    """An empty figure of `width` x `height` CSS pixels."""
-    size = (width / CSS_DPI, height / CSS_DPI)
-    figure = Figure(figsize=size, dpi=CSS_DPI * PIXEL_RATIO)
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def css_size(figure: Figure) -> tuple[int, int]:
-    """Width and height of a figure in CSS pixels."""
-    width, height = figure.get_size_inches() * CSS_DPI
-    return round(width), round(height)
-
-
-def render_png(figure: Figure) -> bytes:
-    """The figure as PNG, compressed quickly rather than well: a slider waits for it."""
-    figure.canvas.draw()
-    buffer = io.BytesIO()
-    pixels = Image.frombuffer("RGBA", figure.canvas.get_width_height(), figure.canvas.buffer_rgba())
-    # A figure's background is opaque, and three channels are encoded faster than four.
-    pixels.convert("RGB").save(buffer, format="png", compress_level=1)
-    return buffer.getvalue()
-
-
-def mime_bundle(figure: Figure, png: bytes, text: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Data and metadata with which Jupyter shows `png` at the figure's CSS size; `text` is what
-    stands in for it where there are no pictures."""
-    width, height = css_size(figure)
-    metadata = {"image/png": {"width": width, "height": height}}
-    return {"image/png": base64.b64encode(png).decode("ascii"), "text/plain": text}, metadata
-
-
-class Picture:
-    """A figure that stands still, shown once at its CSS size.
-
-    Args:
-        figure: made by `new_figure`.
-        text: what the picture shows, in words.
-    """
-
-    def __init__(self, figure: Figure, text: str) -> None:
-        self.figure = figure
-        self.text = text
-
-    def __repr__(self) -> str:
-        return f"Picture: {self.text}"
-
-    def _repr_mimebundle_(
-        self, include: object = None, exclude: object = None
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
-        return mime_bundle(self.figure, render_png(self.figure), repr(self))
+from course.experiments.day26 import BackwardGraph, FiveSteps, MovedSample, Node, ScaleInvariance
+from course.figures.shared import (
+    BLACK,
+    BLUE,
+    GREY,
+    ORANGE,
+    SKY,
+    STYLE,
+    VERMILLION,
+    WIDTH,
+    Picture,
+    decimals,
+    new_figure,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,7 +63,7 @@ class FiveStepsDrawing:
     def _takeaway(frame: StepFrame) -> str:
         batch = frame.batch
         mean, var, x_hat_std, y_mean, y_std = (
-            " and ".join(map(_decimals, pair.tolist()))
+            " and ".join(map(decimals, pair.tolist()))
             for pair in (batch.mean, batch.var, batch.x_hat_std, batch.y_mean, batch.y_std)
         )
         num_samples, num_features = batch.x.shape
@@ -265,7 +176,7 @@ class MovedSampleDrawing:
         mean, std = after.mean.item(), after.var.sqrt().item()
         self.mean.set_data([mean, mean], [-0.5, 0.5])
         self.spread.set_data([mean - std, mean + std], [0, 0])
-        self.statistics.set_text(f"mean {_decimals(mean)}, variance {_decimals(after.var.item())}")
+        self.statistics.set_text(f"mean {decimals(mean)}, variance {decimals(after.var.item())}")
         self.inputs.set_offsets(_on_line(after.x[others]))
         self.dragged_input.set_offsets(_on_line(after.x[[index]]))
 
@@ -276,7 +187,7 @@ class MovedSampleDrawing:
         self.outputs.set_offsets(ends[others])
         self.dragged_output.set_offsets(ends[[index]])
         self.dragged_text.set_position((state.output, -0.8))
-        self.dragged_text.set_text(_decimals(state.output))
+        self.dragged_text.set_text(decimals(state.output))
 
 
 def draw_backward_graph(graph: BackwardGraph, feature: int = 0) -> Picture:
@@ -352,7 +263,7 @@ def draw_backward_graph(graph: BackwardGraph, feature: int = 0) -> Picture:
 def _draw_node(ax: Axes, name: str, node: Node, feature: int, centre: tuple[float, float]) -> None:
     """A box with a name, a column of values and a column of gradients."""
     values, grads = (
-        [_decimals(number) for number in tensor[..., feature].reshape(-1).tolist()]
+        [decimals(number) for number in tensor[..., feature].reshape(-1).tolist()]
         for tensor in (node.value, node.grad)
     )
     x, y = centre
@@ -466,11 +377,6 @@ def draw_scale_invariance(with_eps: ScaleInvariance, without_eps: ScaleInvarianc
         "the ratios of outputs and of gradients against the scale of the weights: 1 at every scale "
         "without eps, falling to 0 at small scales with eps.",
     )
-
-
-def _decimals(number: float) -> str:
-    """Two decimals, a true minus sign, and none before a zero."""
-    return f"{round(number, 2) + 0.0:.2f}".replace("-", "−")
 
 
 def _on_line(values: torch.Tensor, height: float = 0.0):

@@ -1,0 +1,6 @@
+"""What the lectures compute: plain functions of tensors, no drawing and no widgets.
+
+A module a day, and `digits` for the data that several days train on. Every function is
+deterministic in its arguments. Results are small frozen dataclasses, so that a figure, a table and
+a test read the same names.
+"""

@@ -1,0 +1,41 @@
+"""The data that several days train on: scikit-learn's digits, split by a seed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from sklearn.datasets import load_digits
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Digits:
+    """Images as rows of 64 pixels in [0, 1], and the digits that they show.
+
+    `train_x` is (N, 64) and `train_y` (N,), int64; `test_x` and `test_y` alike. For a convolution,
+    `train_x.view(-1, 1, 8, 8)`.
+    """
+
+    train_x: Tensor
+    train_y: Tensor
+    test_x: Tensor
+    test_y: Tensor
+
+
+def split_digits(seed: int, num_train: int = 1297, dtype: torch.dtype = torch.float32) -> Digits:
+    """The 1797 digits, shuffled by `seed`; the first `num_train` are for training.
+
+    Raises:
+        ValueError: nothing would be left for one of the two parts.
+
+    Source: scikit-learn's `load_digits`, 8 x 8 images of handwritten digits.
+    """
+    data = load_digits()
+    images = torch.from_numpy(data.data).to(dtype) / 16
+    labels = torch.from_numpy(data.target).long()
+    if not 0 < num_train < len(images):
+        raise ValueError(f"num_train must be between 1 and {len(images) - 1}, not {num_train}")
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
+    images, labels = images[order], labels[order]
+    return Digits(images[:num_train], labels[:num_train], images[num_train:], labels[num_train:])
