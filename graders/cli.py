@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from dataclasses import asdict
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -17,13 +17,13 @@ app = typer.Typer(
 )
 
 
-class Sandbox(str, Enum):
+class Sandbox(StrEnum):
     auto = "auto"
     bwrap = "bwrap"
     none = "none"
 
 
-class Device(str, Enum):
+class Device(StrEnum):
     cpu = "cpu"
     cuda = "cuda"
 

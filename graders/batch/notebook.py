@@ -14,12 +14,14 @@ import math
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from graders import catalogue
 from graders.exercise import Exercise
-from graders.judge import cases, judge, settings
-from graders.sandbox import poison
+from graders.judge import judge
+from graders.question import Paper, settings
+from graders.sandbox import poison, protocol
 from graders.sandbox.box import Session, Stopped, TimedOut
 from graders.verdict import MIME, Verdict
 
@@ -130,16 +132,9 @@ def _checked(
     done: Graded,
 ) -> list[dict[str, Any]]:
     """The outputs of a check cell: the judge's verdict, in points of the cell."""
-    seed = secrets.randbits(32)
-    asked = [
-        (setting, case)
-        for device in devices
-        for setting in settings(device)
-        for case in cases(exercise, seed, setting)
-    ]
-    answer, sights, surveyed = session.look(
-        exercise, [case for _, case in asked], [setting.device for setting, _ in asked]
-    )
+    paper, packed = _paper(exercise.name, tuple(devices))
+    asked_on = [question.setting.device for question in paper.questions]
+    answer, sights, surveyed = session.look(exercise, packed, asked_on)
     if "missing" in answer:
         name = str(answer["missing"])[:80]
         return [_error("NameError", f"name '{name}' is not defined")]
@@ -150,8 +145,7 @@ def _checked(
         kind, text = _named_error(answer)
         return [_error(kind, text)]
     else:
-        seen = [(setting, case, sight) for (setting, case), sight in zip(asked, sights, strict=True)]
-        verdict = judge(exercise, catalogue.answer_of(exercise.name), seen, surveyed, seed)
+        verdict = judge(paper, sights, surveyed)
         refused = [sight for sight in sights if sight.raised and poison.REFUSAL_TEXT in sight.raised.text]
         if refused and verdict.outcome != "library":
             done.flags.append(f"{exercise.name}: a library operator that it bars was called out of sight.")
@@ -160,6 +154,20 @@ def _checked(
     data = verdict._repr_mimebundle_()
     data["text/plain"] = f"{points:g}"
     return [{"output_type": "execute_result", "execution_count": count, "data": data, "metadata": {}}]
+
+
+@lru_cache(maxsize=64)
+def _paper(name: str, devices: tuple[str, ...]) -> tuple[Paper, tuple[Any, bytes]]:
+    """The questions that all submissions in this process are asked, and their cases ready to be sent.
+
+    Their seed is drawn here, so that nobody can know them, and the same for everybody, so that what the
+    reference and the known mistakes do with them is worked out once.
+    """
+    asked = [setting for device in devices for setting in settings(device)]
+    seed = secrets.randbits(32)
+    paper = Paper(catalogue.find(name), catalogue.answer_of(name), asked, seed, keep=True)
+    cases = [(question.case.name, dict(question.case.inputs)) for question in paper.questions]
+    return paper, protocol.pack(cases)
 
 
 def _in_points_of(form: Mapping[str, Any], verdict: Verdict) -> float:

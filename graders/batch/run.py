@@ -1,9 +1,11 @@
-"""The batch: hands submissions to workers, takes what they found, and has it recorded, one after the other."""
+"""The batch: hands submissions to workers, takes what they found, and has it recorded, one by one."""
 
 from __future__ import annotations
 
 import json
 import multiprocessing
+import os
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -59,20 +61,28 @@ class Pool:
 
     def __init__(self, workers: int, options: Options) -> None:
         self.workers, self.options = workers, options
+        for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+            os.environ[name] = "1"  # a worker for each core; and a process with threads cannot be forked
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(["graders.batch.preload"])  # the judge is imported once
         self.executor: Executor = self._made()
 
     def _made(self) -> Executor:
         return ProcessPoolExecutor(
             self.workers,
-            mp_context=multiprocessing.get_context("spawn"),
+            mp_context=self._context,
             initializer=worker.start,
             initargs=(self.options,),
         )
 
     def warm_up(self) -> None:
-        """Start every process now; they get ready while the course is read."""
-        for _ in range(self.workers):
-            self.executor.submit(time.sleep, 0.2)
+        """Begin to start every process; returns at once, so that the course is read meanwhile."""
+
+        def submit() -> None:
+            for _ in range(self.workers):
+                self.executor.submit(time.sleep, 0.2)
+
+        threading.Thread(target=submit, daemon=True).start()
 
     def renew(self) -> None:
         self.executor.shutdown(wait=False, cancel_futures=True)
@@ -184,7 +194,8 @@ def _sentence(error: Exception) -> str:
 def in_force(report: Report, options: Options) -> Iterator[str]:
     """Which limits held, in sentences for the summary."""
     limits = options.limits
-    yield f"{limits.cell:g} s a cell, {limits.notebook:g} s a notebook, {limits.output >> 20} MB of output a cell"
+    yield f"{limits.cell:g} s a cell, {limits.notebook:g} s a notebook"
+    yield f"{limits.output >> 20} MB of output a cell"
     yield f"{limits.files >> 20} MB of files, {limits.memory >> 20} MB of memory by address space"
     if options.sandbox == "none":
         yield "no sandbox: neither files nor network nor processes were kept from the submissions"

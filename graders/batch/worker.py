@@ -77,14 +77,13 @@ def close_boxes() -> None:
 
 
 def start(options: Options, *, watch_parent: bool = True) -> None:
-    """Begin to warm up a box, before the judge is imported. Called once in each process of a pool."""
+    """Begin to warm up a box. Called once in each process of a pool."""
     multiprocessing.util.Finalize(None, close_boxes, exitpriority=100)
     if watch_parent and (parent := multiprocessing.parent_process()):
         threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
     box = _opened(options)
     box.start()
     _free.put((options, box))
-    import graders.batch.notebook  # noqa: F401  (the judge, while the box warms up)
 
 
 def _end_with(parent: int) -> None:

@@ -27,7 +27,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from graders.exercise import Case, Exercise
+from graders.exercise import Exercise
 from graders.observe import Sight, Survey
 from graders.sandbox import jail, protocol
 from graders.sandbox.jail import Cgroup, Limits, NoSandbox
@@ -334,13 +334,14 @@ class Session:
         return outputs, answer
 
     def look(
-        self, exercise: Exercise, cases: Sequence[Case], devices: Sequence[str]
+        self, exercise: Exercise, packed: tuple[Any, bytes], devices: Sequence[str]
     ) -> tuple[dict[str, Any], list[Sight], Survey | None]:
-        """Have the candidates of an exercise looked at in these cases.
+        """Have the candidates of an exercise looked at in the cases that `packed` holds.
 
+        packed: a list of (name, inputs) as `protocol.pack` gives it. devices: of each case.
         Returns the answer and, where there was a candidate, what was seen. Raises Stopped or TimedOut.
         """
-        tree, payload = protocol.pack([(case.name, dict(case.inputs)) for case in cases])
+        tree, payload = packed
         request = {"check": exercise.name, "cases": tree, "device": self.device}
         _, answer, back = self._ask(request, payload)
         if "sights" not in answer:
