@@ -75,13 +75,16 @@ def command(*, program: list[str], info: int, block: int, filters: int, gpu: boo
     seccomp program.
     """
     arguments = [bubblewrap(), "--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent"]
+    # bwrap's own process in the jail could be opened and changed by a student's; the warm one cannot.
+    arguments += ["--as-pid-1"]
     arguments += ["--uid", "65534", "--gid", "65534", "--hostname", "sandbox", "--cap-drop", "ALL", "--clearenv"]
     for name, value in environment().items():
         arguments += ["--setenv", name, value]
     seen = [str(path) for path in _system()]
     for path in seen:
         arguments += ["--ro-bind", path, path]
-    for path in _masked(seen):
+    masked = list(_masked(seen))
+    for path in masked:
         arguments += ["--tmpfs", path]
     if not any(path.startswith("/tmp/") for path in seen):  # Python itself may be installed there
         arguments += ["--symlink", SCRATCH, "/tmp"]
@@ -94,7 +97,7 @@ def command(*, program: list[str], info: int, block: int, filters: int, gpu: boo
             arguments += ["--dev-bind", path, path]
     for here, there in STUDENTS_SIDE:
         arguments += ["--ro-bind", str(PACKAGE / here), f"{MOUNT}/graders/{there}"]
-    for path in ("/dev", "/"):
+    for path in ("/dev", *masked, "/"):
         arguments += ["--remount-ro", path]
     arguments += ["--chdir", WORK, "--info-fd", str(info), "--block-fd", str(block), "--seccomp", str(filters)]
     return [*arguments, "--", sys.executable, *program]
