@@ -40,7 +40,7 @@ def operators(barred: Iterable[str]) -> list[str]:
 
 
 def functions(barred: Iterable[str]) -> list[tuple[FunctionType, CodeType, CodeType]]:
-    """The library's Python functions that compute what is barred: each with its code, and what replaces it."""
+    """The library's Python functions that compute what is barred, each with its code and a replacement."""
     barred = set(barred)
     found: dict[int, FunctionType] = {}
     for function in _python_answers(barred):
