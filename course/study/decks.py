@@ -45,7 +45,8 @@ def flashcards(day: str) -> Page:
     live = (
         '<div class="flip-container" tabindex="0"></div>\n'
         '<p class="study-bar"><button type="button" class="next">Next ></button>'
-        '<span class="study-count"></span><span class="study-hint">Click the card to turn it over.</span></p>\n'
+        '<span class="study-count"></span>'
+        '<span class="study-hint">Click the card to turn it over.</span></p>\n'
         '<span class="study-hidden" aria-live="polite"></span>'
     )
     return page("cards", static, plain, live=live, script=script, style=style)
@@ -63,7 +64,9 @@ def quiz(day: str) -> Page:
     """
     questions = load(day).quiz
     package = files("jupyterquiz")
-    scripts = sorted((file for file in package.joinpath("js").iterdir() if file.name.endswith(".js")), key=str)
+    scripts = sorted(
+        (file for file in package.joinpath("js").iterdir() if file.name.endswith(".js")), key=str
+    )
     script = "".join(file.read_text(encoding="utf-8") for file in scripts) + asset("quiz.js").replace(
         "QUESTIONS", json.dumps([_question(question) for question in questions], ensure_ascii=False)
     )
