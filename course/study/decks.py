@@ -72,7 +72,7 @@ def quiz(day: str) -> Page:
     )
     style = package.joinpath("styles.css").read_text(encoding="utf-8") + asset("quiz.css")
     static = "\n".join(
-        f"<p><strong>{number}.</strong> {to_inline_html(question.question)}</p>\n"
+        f"<p><strong>{number}.</strong> {_asked(question)}</p>\n"
         + "".join(
             f"<details><summary>{to_inline_html(choice.text)}</summary>"
             f"<p><strong>{'Right.' if choice.right else 'Not right.'}</strong> "
@@ -91,9 +91,8 @@ def quiz(day: str) -> Page:
 
 def _question(question: Question) -> dict[str, Any]:
     """A question as jupyterquiz takes it."""
-    more = " <em>More than one answer is right.</em>" if question.many else ""
     return {
-        "question": to_inline_html(question.question) + more,
+        "question": _asked(question),
         "type": "many_choice" if question.many else "multiple_choice",
         "answers": [
             {
@@ -104,3 +103,8 @@ def _question(question: Question) -> dict[str, Any]:
             for choice in question.answers
         ],
     }
+
+
+def _asked(question: Question) -> str:
+    more = " <em>More than one answer is right.</em>" if question.many else ""
+    return to_inline_html(question.question) + more
