@@ -120,7 +120,23 @@ def batch(tmp_path_factory: pytest.TempPathFactory) -> Batch:
     """Everything handed in and graded: first what must run into a limit, then the rest."""
     if why := _can_jail():
         pytest.skip(why)
-    folder = tmp_path_factory.mktemp("course")
+    made, slow = hand_in_everything(tmp_path_factory.mktemp("course"))
+    before = _snapshot(made.folder)
+    only_slow = [argument for student in slow for argument in ("--student", student)]
+    for day, arguments in (
+        (DAY, ["--cell-timeout", "3", *only_slow]),
+        (DAY, ["--cell-timeout", "30"]),
+        (plain.PLAIN_DAY, ["--cell-timeout", "30"]),
+    ):
+        results, said, _ = grade(made.folder, day, *arguments)
+        made.results |= {(day, one["student"]): one for one in results if one["outcome"] != "skipped"}
+        made.said += said
+    assert _snapshot(made.folder) == before, "what was handed in or released was changed"
+    return made
+
+
+def hand_in_everything(folder: Path) -> tuple[Batch, list[str]]:
+    """A course with every cheat and its honest neighbours handed in, and who must run into a limit."""
     config = (ROOT / "nbgrader_config.py").read_text(encoding="utf-8")
     (folder / "nbgrader_config.py").write_text(f"{config}\n# {_CONFIG}\n", encoding="utf-8")
     shutil.copytree(ROOT / "solutions" / DAY, folder / "solutions" / DAY)
@@ -150,18 +166,7 @@ def batch(tmp_path_factory: pytest.TempPathFactory) -> Batch:
                 made.students[day, cheat.name] = student
                 _hand_in(folder, day, student, cheat, released)
                 slow += [student] if cheat.slow else []
-    before = _snapshot(folder)
-    only_slow = [argument for student in slow for argument in ("--student", student)]
-    for day, arguments in (
-        (DAY, ["--cell-timeout", "3", *only_slow]),
-        (DAY, ["--cell-timeout", "30"]),
-        (plain.PLAIN_DAY, ["--cell-timeout", "30"]),
-    ):
-        results, said, _ = grade(folder, day, *arguments)
-        made.results |= {(day, one["student"]): one for one in results if one["outcome"] != "skipped"}
-        made.said += said
-    assert _snapshot(folder) == before, "what was handed in or released was changed"
-    return made
+    return made, slow
 
 
 def _hand_in(folder: Path, day: str, student: str, cheat: Cheat, released: str) -> None:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from graders import catalogue
+from graders.batch.submission import is_shallow
 from graders.exercise import Exercise
 from graders.judge import cases, judge, settings
 from graders.sandbox import poison
@@ -312,6 +313,8 @@ def _clean(outputs: Sequence[Any], count: int) -> Iterator[dict[str, Any]]:
             continue
         fields = _FIELDS.get(kind) if isinstance(kind, str) else None
         if fields is None or not all(isinstance(output.get(name), form) for name, form in fields.items()):
+            continue
+        if not is_shallow(output):
             continue
         one: dict[str, Any] = {"output_type": kind, **{name: output[name] for name in fields}}
         if kind == "stream":
