@@ -10,6 +10,7 @@ student's own code made up is worth nothing or is flagged for a person.
 from __future__ import annotations
 
 import ast
+import builtins
 import math
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
@@ -41,6 +42,15 @@ _SUSPICIOUS = {
     "__subclasses__": "looks for classes that it was not given",
     "__code__": "changes the code of functions",
     "_dispatch_library": "changes PyTorch's operators",
+    "f_back": "looks into the frames of the grader",
+    "tb_frame": "looks into the frames of the grader",
+    "gi_frame": "looks into the frames of the grader",
+    "currentframe": "looks into the frames of the grader",
+    "walk_stack": "looks into the frames of the grader",
+    "_current_frames": "looks into the frames of the grader",
+    "__eq__": "makes objects that an assert may find equal to anything",
+    "get_kernel": "reaches below PyTorch's operators",
+    "_execution_engine": "uses PyTorch's engine of differentiation itself",
     "_refs": "uses PyTorch's own Python versions of operators",
     "_decomp": "uses PyTorch's own Python versions of operators",
 }
@@ -65,7 +75,7 @@ def execute(notebook: dict[str, Any], session: Session, devices: Sequence[str] =
     """Run the code cells of a notebook (as nbformat's JSON) in order; their outputs are written into it."""
     done = Graded()
     count = 0
-    students_names = _defined_by_the_student(notebook["cells"])
+    students_names = _defined_by_the_student(notebook["cells"]) | _set_from_within(notebook["cells"])
     for cell in notebook["cells"]:
         if cell["cell_type"] != "code":
             continue
@@ -91,7 +101,7 @@ def execute(notebook: dict[str, Any], session: Session, devices: Sequence[str] =
                 else:
                     cell["outputs"] = _tested(source, session, count, form, students_names, done)
             else:
-                outputs, _ = session.run(source)
+                outputs, _ = session.run(source, locked=_is_locked(form))
                 cell["outputs"] = list(_clean(outputs, count))
         except TimedOut as late:
             cell["outputs"] = [_error("CellTimeoutError", str(late))]
@@ -187,6 +197,10 @@ def _tested(
         names = ", ".join(str(name)[:60] for name in answer["changed"][:5])
         done.flags.append(f"{where}: what tests rely on had been changed ({names}); it was put back.")
         done.suspects.add(where)
+    shadowed = sorted(students_names & _names(source) & set(dir(builtins)))
+    if shadowed:
+        done.flags.append(f"{where}: it uses {', '.join(shadowed)}, which the student defined anew.")
+        done.suspects.add(where)
     errors = [output for output in kept if output["output_type"] == "error"]
     others = [_as_display(output) for output in kept if output["output_type"] != "error"]
     if answer.get("status") != "ok":
@@ -244,6 +258,19 @@ def _defined_by_the_student(cells: Sequence[Mapping[str, Any]]) -> set[str]:
     return found
 
 
+def _set_from_within(cells: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Names that a student's function can set among the notebook's: by `global`, or written as text."""
+    found: set[str] = set()
+    for cell in cells:
+        if cell["cell_type"] == "code" and not _is_locked(_form(cell)):
+            for node in _walk(_text(cell["source"])):
+                if isinstance(node, ast.Global):
+                    found |= set(node.names)
+                elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.isidentifier():
+                    found.add(node.value)
+    return found
+
+
 def _look_for_suspects(source: str, done: Graded) -> None:
     """Flag names in a student's cell that only tampering needs."""
     found = set()
@@ -253,6 +280,8 @@ def _look_for_suspects(source: str, done: Graded) -> None:
                 found |= {*alias.name.split("."), *(getattr(node, "module", None) or "").split(".")}
         elif isinstance(node, ast.Attribute):
             found.add(node.attr)
+        elif isinstance(node, ast.FunctionDef):
+            found.add(node.name)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and len(node.value) < 80:
             found |= set(node.value.replace("/", ".").split("."))
     for name in sorted(found & _SUSPICIOUS.keys()):
