@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from graders.verdict import MIME
 from tests import cheats
 from tests.cheats import plain
 from tests.cheats.table import DAY, FULL, MARK, PARTIAL, ROOT, Cheat, handed_in, mistaken, right
@@ -125,8 +126,8 @@ def batch(tmp_path_factory: pytest.TempPathFactory) -> Batch:
     only_slow = [argument for student in slow for argument in ("--student", student)]
     for day, arguments in (
         (DAY, ["--cell-timeout", "3", *only_slow]),
-        (DAY, ["--cell-timeout", "30"]),
-        (plain.PLAIN_DAY, ["--cell-timeout", "30"]),
+        (DAY, ["--cell-timeout", "60"]),
+        (plain.PLAIN_DAY, ["--cell-timeout", "60"]),
     ):
         results, said, _ = grade(made.folder, day, *arguments)
         made.results |= {(day, one["student"]): one for one in results if one["outcome"] != "skipped"}
@@ -247,6 +248,19 @@ def test_batch_ended_well(batch: Batch) -> None:
         for text in (*result["flags"], *result["notes"], *filter(None, [result["reason"]])):
             assert re.fullmatch(r"[^\n]+\.", text), text
             assert "Traceback" not in text
+
+
+def test_reports_are_the_judges_own(batch: Batch) -> None:
+    """Neither markup from a student's code nor a verdict that it made up gets into the result of a check."""
+    for name in ("markup in what is printed and raised", "bundle displayed from within the candidate"):
+        path = batch.folder / "autograded" / batch.students[DAY, name] / DAY / f"{DAY}.ipynb"
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+            verdicts = [output for output in cell.get("outputs", []) if MIME in output.get("data", {})]
+            if cell["metadata"].get("nbgrader", {}).get("grade"):
+                assert len(cell["outputs"]) == 1
+                assert "<script>alert" not in "".join(cell["outputs"][0].get("data", {}).get("text/html", ""))
+            else:
+                assert not verdicts
 
 
 def test_gradebook_says_the_same(batch: Batch) -> None:
