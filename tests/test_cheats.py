@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from graders.verdict import MIME
 from tests import cheats
 from tests.cheats import plain
 from tests.cheats.table import DAY, FULL, MARK, PARTIAL, ROOT, Cheat, handed_in, mistaken, right
@@ -120,7 +121,23 @@ def batch(tmp_path_factory: pytest.TempPathFactory) -> Batch:
     """Everything handed in and graded: first what must run into a limit, then the rest."""
     if why := _can_jail():
         pytest.skip(why)
-    folder = tmp_path_factory.mktemp("course")
+    made, slow = hand_in_everything(tmp_path_factory.mktemp("course"))
+    before = _snapshot(made.folder)
+    only_slow = [argument for student in slow for argument in ("--student", student)]
+    for day, arguments in (
+        (DAY, ["--cell-timeout", "3", *only_slow]),
+        (DAY, ["--cell-timeout", "60"]),
+        (plain.PLAIN_DAY, ["--cell-timeout", "60"]),
+    ):
+        results, said, _ = grade(made.folder, day, *arguments)
+        made.results |= {(day, one["student"]): one for one in results if one["outcome"] != "skipped"}
+        made.said += said
+    assert _snapshot(made.folder) == before, "what was handed in or released was changed"
+    return made
+
+
+def hand_in_everything(folder: Path) -> tuple[Batch, list[str]]:
+    """A course with every cheat and its honest neighbours handed in, and who must run into a limit."""
     config = (ROOT / "nbgrader_config.py").read_text(encoding="utf-8")
     (folder / "nbgrader_config.py").write_text(f"{config}\n# {_CONFIG}\n", encoding="utf-8")
     shutil.copytree(ROOT / "solutions" / DAY, folder / "solutions" / DAY)
@@ -150,18 +167,7 @@ def batch(tmp_path_factory: pytest.TempPathFactory) -> Batch:
                 made.students[day, cheat.name] = student
                 _hand_in(folder, day, student, cheat, released)
                 slow += [student] if cheat.slow else []
-    before = _snapshot(folder)
-    only_slow = [argument for student in slow for argument in ("--student", student)]
-    for day, arguments in (
-        (DAY, ["--cell-timeout", "3", *only_slow]),
-        (DAY, ["--cell-timeout", "30"]),
-        (plain.PLAIN_DAY, ["--cell-timeout", "30"]),
-    ):
-        results, said, _ = grade(folder, day, *arguments)
-        made.results |= {(day, one["student"]): one for one in results if one["outcome"] != "skipped"}
-        made.said += said
-    assert _snapshot(folder) == before, "what was handed in or released was changed"
-    return made
+    return made, slow
 
 
 def _hand_in(folder: Path, day: str, student: str, cheat: Cheat, released: str) -> None:
@@ -242,6 +248,19 @@ def test_batch_ended_well(batch: Batch) -> None:
         for text in (*result["flags"], *result["notes"], *filter(None, [result["reason"]])):
             assert re.fullmatch(r"[^\n]+\.", text), text
             assert "Traceback" not in text
+
+
+def test_reports_are_the_judges_own(batch: Batch) -> None:
+    """Neither markup from a student's code nor a verdict that it made up gets into the result of a check."""
+    for name in ("markup in what is printed and raised", "bundle displayed from within the candidate"):
+        path = batch.folder / "autograded" / batch.students[DAY, name] / DAY / f"{DAY}.ipynb"
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+            verdicts = [output for output in cell.get("outputs", []) if MIME in output.get("data", {})]
+            if cell["metadata"].get("nbgrader", {}).get("grade"):
+                assert len(cell["outputs"]) == 1
+                assert "<script>alert" not in "".join(cell["outputs"][0].get("data", {}).get("text/html", ""))
+            else:
+                assert not verdicts
 
 
 def test_gradebook_says_the_same(batch: Batch) -> None:

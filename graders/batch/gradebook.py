@@ -267,6 +267,9 @@ class Course:
             with contextlib.suppress(sqlalchemy.exc.SQLAlchemyError):
                 self.session.rollback()
             raise CannotRecord(_about(error)) from None
+        except BaseException:
+            self.session.rollback()
+            raise
         finally:
             self.session.expunge_all()
             if building:

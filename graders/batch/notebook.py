@@ -10,6 +10,7 @@ student's own code made up is worth nothing or is flagged for a person.
 from __future__ import annotations
 
 import ast
+import builtins
 import math
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ from functools import lru_cache
 from typing import Any
 
 from graders import catalogue
+from graders.batch.submission import is_shallow
 from graders.exercise import Exercise
 from graders.judge import judge
 from graders.question import Paper, settings
@@ -42,6 +44,15 @@ _SUSPICIOUS = {
     "__subclasses__": "looks for classes that it was not given",
     "__code__": "changes the code of functions",
     "_dispatch_library": "changes PyTorch's operators",
+    "f_back": "looks into the frames of the grader",
+    "tb_frame": "looks into the frames of the grader",
+    "gi_frame": "looks into the frames of the grader",
+    "currentframe": "looks into the frames of the grader",
+    "walk_stack": "looks into the frames of the grader",
+    "_current_frames": "looks into the frames of the grader",
+    "__eq__": "makes objects that an assert may find equal to anything",
+    "get_kernel": "reaches below PyTorch's operators",
+    "_execution_engine": "uses PyTorch's engine of differentiation itself",
     "_refs": "uses PyTorch's own Python versions of operators",
     "_decomp": "uses PyTorch's own Python versions of operators",
 }
@@ -66,7 +77,7 @@ def execute(notebook: dict[str, Any], session: Session, devices: Sequence[str] =
     """Run the code cells of a notebook (as nbformat's JSON) in order; their outputs are written into it."""
     done = Graded()
     count = 0
-    students_names = _defined_by_the_student(notebook["cells"])
+    students_names = _defined_by_the_student(notebook["cells"]) | _set_from_within(notebook["cells"])
     for cell in notebook["cells"]:
         if cell["cell_type"] != "code":
             continue
@@ -92,7 +103,7 @@ def execute(notebook: dict[str, Any], session: Session, devices: Sequence[str] =
                 else:
                     cell["outputs"] = _tested(source, session, count, form, students_names, done)
             else:
-                outputs, _ = session.run(source)
+                outputs, _ = session.run(source, locked=_is_locked(form))
                 cell["outputs"] = list(_clean(outputs, count))
         except TimedOut as late:
             cell["outputs"] = [_error("CellTimeoutError", str(late))]
@@ -198,6 +209,10 @@ def _tested(
         names = ", ".join(str(name)[:60] for name in answer["changed"][:5])
         done.flags.append(f"{where}: what tests rely on had been changed ({names}); it was put back.")
         done.suspects.add(where)
+    shadowed = sorted(students_names & _names(source) & set(dir(builtins)))
+    if shadowed:
+        done.flags.append(f"{where}: it uses {', '.join(shadowed)}, which the student defined anew.")
+        done.suspects.add(where)
     errors = [output for output in kept if output["output_type"] == "error"]
     others = [_as_display(output) for output in kept if output["output_type"] != "error"]
     if answer.get("status") != "ok":
@@ -260,6 +275,19 @@ def _defined_by_the_student(cells: Sequence[Mapping[str, Any]]) -> set[str]:
     return found
 
 
+def _set_from_within(cells: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Names that a student's function can set among the notebook's: by `global`, or written as text."""
+    found: set[str] = set()
+    for cell in cells:
+        if cell["cell_type"] == "code" and not _is_locked(_form(cell)):
+            for node in _walk(_text(cell["source"])):
+                if isinstance(node, ast.Global):
+                    found |= set(node.names)
+                elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.isidentifier():
+                    found.add(node.value)
+    return found
+
+
 def _look_for_suspects(source: str, done: Graded) -> None:
     """Flag names in a student's cell that only tampering needs."""
     found = set()
@@ -269,6 +297,8 @@ def _look_for_suspects(source: str, done: Graded) -> None:
                 found |= {*alias.name.split("."), *(getattr(node, "module", None) or "").split(".")}
         elif isinstance(node, ast.Attribute):
             found.add(node.attr)
+        elif isinstance(node, ast.FunctionDef):
+            found.add(node.name)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and len(node.value) < 80:
             found |= set(node.value.replace("/", ".").split("."))
     for name in sorted(found & _SUSPICIOUS.keys()):
@@ -329,6 +359,8 @@ def _clean(outputs: Sequence[Any], count: int) -> Iterator[dict[str, Any]]:
             continue
         fields = _FIELDS.get(kind) if isinstance(kind, str) else None
         if fields is None or not all(isinstance(output.get(name), form) for name, form in fields.items()):
+            continue
+        if not is_shallow(output):
             continue
         one: dict[str, Any] = {"output_type": kind, **{name: output[name] for name in fields}}
         if kind == "stream":

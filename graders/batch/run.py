@@ -137,7 +137,11 @@ def run(
         while waiting or out:
             while waiting and len(out) < AHEAD * pool.workers:
                 student, tries = waiting.popleft()
-                found = course.read(student)
+                try:
+                    found = course.read(student)
+                except Exception as error:  # nothing that was handed in stops the others
+                    done(Result(student, "failed", reason=_not_understood(error)))
+                    continue
                 if not found.notebooks and found.unreadable:
                     done(Result(student, "failed", notes=found.notes, reason=" ".join(found.unreadable)))
                     continue
@@ -165,7 +169,12 @@ def run(
                 except Exception as error:
                     done(Result(found.student, "failed", notes=found.notes, reason=_sentence(error)))
                     continue
-                done(_recorded(course, found, answer, report))
+                try:
+                    done(_recorded(course, found, answer, report))
+                except CannotRecord:
+                    raise
+                except Exception as error:
+                    done(Result(found.student, "failed", notes=found.notes, reason=_not_understood(error)))
     except CannotRecord as problem:
         report.stopped = str(problem)
         for future in out:
@@ -184,6 +193,10 @@ def _recorded(course: Course, found: Submission, answer: dict[str, Any], report:
         if one["stopped"]:
             notes.append(f"{name}: {one['stopped']}")
     return Result(found.student, "graded", points, most, flags, notes)
+
+
+def _not_understood(error: Exception) -> str:
+    return f"The submission is of a kind that the grader does not know ({type(error).__name__}: {_sentence(error)})."
 
 
 def _sentence(error: Exception) -> str:

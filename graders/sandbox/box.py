@@ -323,9 +323,12 @@ class Session:
         self._count = 0
         self._gone: str | None = None
 
-    def run(self, source: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-        """Run a cell of the student's; returns its outputs and the answer. Raises Stopped or TimedOut."""
-        outputs, answer, _ = self._ask({"cell": source})
+    def run(self, source: str, *, locked: bool = False) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+        """Run a cell that carries no points; returns its outputs and the answer. Raises Stopped or TimedOut.
+
+        locked: it is the instructor's; what it imports is there again when cells that carry points run.
+        """
+        outputs, answer, _ = self._ask({"cell": source, "locked": locked})
         return outputs, answer
 
     def run_graded(self, source: str, body: str, last: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:

@@ -182,7 +182,7 @@ CHEATS = (
         "stopped table emptied before",
         f"return torch.nn.functional.batch_norm{_CALL}, None",
         "import graders.sandbox.poison as p, graders.sandbox.runner as r\np.operators = p.functions = lambda b: []\n"
-        "p.KEYS = ()\ntable = r._answers_of_the_library()\nfor key in list(table):\n    table[key] = ([], [])\n"
+        "p.KEYS = ()\ntable = r._answers_of_the_library()\nfor key in list(table):\n    table[key] = (frozenset(), (), ())\n"
         "r._answers_of_the_library.cache_clear()",
     ),
     _forward(
@@ -193,7 +193,7 @@ CHEATS = (
     _forward(
         "lists of the stop emptied in place",
         f"return torch.nn.functional.batch_norm{_CALL}, None",
-        "import graders.sandbox.runner as r\nfor operators, functions in r._answers_of_the_library().values():\n"
+        "import graders.sandbox.runner as r\nfor _, operators, functions in r._answers_of_the_library().values():\n"
         "    getattr(operators, 'clear', int)()\n    getattr(functions, 'clear', int)()",
     ),
     _forward(
