@@ -10,8 +10,8 @@ c.CourseDirectory.release_directory = "exercises"
 # nbgrader's last two steps compute and check, are of what is written.
 c.GenerateAssignment.preprocessors.insert(-2, "graders.notebooks.NormalForm")
 
-# Students' code runs in the sandbox, whoever starts the grading: `nbgrader autograde`, the Formgrader's button
-# or `graders autograde`. The rest of the list is nbgrader's own.
+# Students' code runs in the sandbox, whoever starts the grading: `nbgrader autograde`, the Formgrader's
+# button or `graders autograde`. The rest of the list is nbgrader's own.
 c.Autograde.sanitize_preprocessors.insert(0, "graders.batch.seam.OneOfEach")
 c.Autograde.autograde_preprocessors = [
     "graders.batch.seam.Sandboxed",

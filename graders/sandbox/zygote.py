@@ -67,7 +67,7 @@ def _warm(writable: list[str]) -> Any:
     import torch
     import torch._dynamo
     import torch.nn.utils.parametrizations
-    import torch.optim  # noqa: F401
+    import torch.optim
 
     import graders  # noqa: F401
     from graders.sandbox import runner
