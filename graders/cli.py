@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
+import signal
 import sys
 from dataclasses import asdict
 from enum import StrEnum
@@ -57,7 +59,7 @@ def autograde(
 
     Reads submitted/, writes autograded/ and the gradebook as `nbgrader autograde` does. Killed at any
     moment, the same command goes on where it stopped. Exit status: 0 everything is graded, 1 something
-    could not be, 2 the run could not start.
+    could not be, 2 the run could not start, 130 it was interrupted.
     """
     from graders.batch import run as batch
     from graders.batch.worker import Options
@@ -66,8 +68,8 @@ def autograde(
     limits = jail.Limits(memory=memory << 20, cell=cell_timeout, notebook=notebook_timeout)
     kind = "none" if sandbox is Sandbox.none else "bwrap"
     options = Options(kind, device.value, limits)
-    pool: batch.Pool | batch.Given
-    course = None
+    pool: batch.Pool | batch.Given | None = None
+    course = report = None
     try:
         if kind == "none":
             typer.echo(
@@ -78,7 +80,7 @@ def autograde(
         if scheduler:
             pool = _connected(scheduler)
         else:
-            pool = batch.Pool(workers or os.cpu_count() or 1, options)
+            pool = batch.Pool(workers or len(os.sched_getaffinity(0)), options)
             pool.warm_up()
         # nbformat's validator brings a parser of addresses that takes a second to import and that no notebook
         # needs; without it that one format goes unchecked.
@@ -94,13 +96,16 @@ def autograde(
         typer.echo(str(problem), err=True)
         raise typer.Exit(2) from None
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         typer.echo("Interrupted. Run the same command again; it goes on where it stopped.", err=True)
-        os._exit(130)
+        raise typer.Exit(130) from None
     finally:
         if course:
             course.close()
-        if isinstance(locals().get("pool"), batch.Pool):
+        if pool and report and not report.stopped:
             pool.close()
+        elif pool:
+            pool.kill()
     if as_json:
         shown = {**asdict(report), "limits": list(batch.in_force(report, options))}
         typer.echo(json.dumps(shown, indent=1, ensure_ascii=False))
@@ -123,16 +128,18 @@ def _connected(address: str) -> object:
         from distributed import Client
     except ImportError:
         raise _Refused("--scheduler needs Dask: pip install 'normalization-and-momentum[cluster]'.") from None
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what goes wrong is said in one sentence
     try:
-        client = Client(address, timeout=10)
-    except (OSError, ValueError) as error:
-        raise _Refused(f"There is no Dask scheduler at {address} ({error}).") from None
+        client = Client(address, timeout=5, set_as_default=False)
+    except (OSError, ValueError):
+        raise _Refused(f"There is no Dask scheduler at {address}.") from None
     threads = sum(client.nthreads().values())
     if not threads:
+        client.close()
         raise _Refused(
             f"The scheduler at {address} has no workers yet; start some with `dask worker {address}`."
         )
-    return Given(client.get_executor(pure=False, retries=2), threads)
+    return Given(client.get_executor(pure=False, retries=2), threads, client.close)
 
 
 def _with_bar(course, pool, options, students, *, quiet):

@@ -2,26 +2,28 @@
 
 Everything that `nbgrader autograde` records is recorded, by nbgrader's own tables and rules: students,
 submissions, timestamps, scores, comments, late penalties, source files, permissions. One submission is one
-transaction; its folder in `autograded/` appears by a rename after that. Killed in between, the submission
-has no folder yet and is graded again by the next run.
+transaction; its folder in `autograded/` appears by a rename after that, and an older one goes before it.
+Killed in between, the submission has no folder and is graded again by the next run.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import glob
 import logging
 import os
+import secrets
 import shutil
 import stat
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy
 import sqlalchemy.exc
 from nbformat.notebooknode import from_dict
 from nbformat.v4 import nbjson
@@ -57,8 +59,16 @@ LANGUAGE = {
 _BUILDING = ".graders-"
 
 
+#: What a file name or a folder of a single submission can make the disk refuse.
+_ITS_OWN_FAULT = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EINVAL, errno.EILSEQ)
+
+
 class CannotRecord(Exception):
     """The gradebook or the disk refuses; the text says what to do. Nothing of the submission is recorded."""
+
+
+class NotRecorded(Exception):
+    """This one submission cannot be recorded; the text says why. Nothing of it is recorded."""
 
 
 class CannotStart(Exception):
@@ -92,14 +102,20 @@ class Course:
         self.directory = CourseDirectory(parent=app, assignment_id=assignment)
         self.converter = Autograde(coursedir=self.directory, parent=app)
         self.root = Path(self.directory.root)
+        self._lock = self._alone()
         try:
+            self._gradebook_is_there()
             self.gradebook = Gradebook(self.directory.db_url, self.directory.course_id)
             self.session = self.gradebook.db()
             # nbgrader commits wherever it writes; here a submission is one transaction.
-            self.gradebook.db.commit = self.session.flush  # type: ignore[method-assign]
+            self.gradebook.db.commit = lambda: None  # type: ignore[method-assign]
             self.release = self._released()
-        except sqlalchemy.exc.SQLAlchemyError as error:
+        except (sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
+            os.close(self._lock)
             raise CannotStart(_about(error)) from None
+        except CannotStart:
+            os.close(self._lock)
+            raise
         self._sources = self._source_files()
         self._steps = self._other_steps()
 
@@ -107,6 +123,35 @@ class Course:
         with contextlib.suppress(sqlalchemy.exc.SQLAlchemyError):
             self.session.rollback()
         self.gradebook.close()
+        os.close(self._lock)
+
+    def _alone(self) -> int:
+        """A lock on the course folder, which is gone with this process in any case. Raises CannotStart."""
+        handle = os.open(self.root, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(handle)
+            raise CannotStart(
+                "Another `graders autograde` is at work in this course; wait until it has ended."
+            ) from None
+        except OSError:  # some network file systems have no locks
+            pass
+        return handle
+
+    def _gradebook_is_there(self) -> None:
+        """Raises CannotStart where nbgrader would make a new gradebook, as it does in any folder."""
+        url = sqlalchemy.engine.make_url(self.directory.db_url)
+        there = url.get_backend_name() != "sqlite" or not url.database or Path(url.database).exists()
+        if there:
+            engine = sqlalchemy.create_engine(url)
+            there = bool(sqlalchemy.inspect(engine).get_table_names())
+            engine.dispose()
+        if not there:
+            raise CannotStart(
+                f"There is no gradebook at {url.render_as_string()}: run this in the folder of the course, "
+                f"after `nbgrader generate_assignment {self.assignment}`."
+            )
 
     def _released(self) -> dict[str, Release]:
         try:
@@ -252,28 +297,33 @@ class Course:
     def record(self, found: Submission, answers: Mapping[str, Mapping[str, Any]]) -> tuple[float, float]:
         """Write one submission down, as one transaction; returns its points and what could be had.
 
-        answers: by notebook, what the worker said of it. Raises CannotRecord.
+        answers: by notebook, what the worker said of it. Raises CannotRecord where no submission can be
+        recorded now, and NotRecorded where this one cannot.
         """
         target = self._path(self.directory.autograded_directory, found.student)
-        building = None
+        building = target.parent / f"{_BUILDING}{secrets.token_hex(4)}"
+        old = building.with_name(f"{building.name}-old")
+        committed = False
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            building = Path(tempfile.mkdtemp(prefix=_BUILDING, dir=target.parent))
-            building.chmod(0o755)
+            building.mkdir(parents=True)
             points, most = self._entered(found, answers, building)
+            self._give_permissions(building)
+            if target.exists():
+                target.rename(old)
             self.session.commit()
-            self._moved_into_place(building, target)
-        except (OSError, sqlalchemy.exc.SQLAlchemyError) as error:
-            with contextlib.suppress(sqlalchemy.exc.SQLAlchemyError):
-                self.session.rollback()
-            raise CannotRecord(_about(error)) from None
-        except BaseException:
-            self.session.rollback()
-            raise
+            committed = True
+            building.rename(target)
+        except Exception as error:
+            raise _refusal(error) from None
         finally:
+            if not committed:
+                with contextlib.suppress(sqlalchemy.exc.SQLAlchemyError):
+                    self.session.rollback()
+                if old.exists():
+                    old.rename(target)
             self.session.expunge_all()
-            if building:
-                _remove(building)
+            _remove(building)
+            _remove(old)
         return points, most
 
     def _entered(
@@ -287,15 +337,17 @@ class Course:
             try:
                 book.find_student(student)
             except MissingEntry:
-                raise CannotRecord(
+                raise NotRecorded(
                     f"The gradebook knows no student {student!r}, and create_student is off."
                 ) from None
+        self.session.flush()
         details = {}
         with contextlib.suppress(ValueError, OverflowError):
             if timestamp := self._timestamp(student):
                 details["timestamp"] = timestamp
         with self.session.no_autoflush:  # it is built piece by piece
             handed_in = book.update_or_create_submission(self.assignment, student, **details)
+        self.session.flush()
         for name, content in found.files.items():
             _write(building / name, content)
         points = most = 0.0
@@ -350,21 +402,17 @@ class Course:
                 if penalty is not None:
                     notebook.late_submission_penalty = step._check_late_penalty(notebook, penalty)
 
-    def _moved_into_place(self, building: Path, target: Path) -> None:
-        """Give the folder its permissions and its name; what was there before goes at the same time."""
+    def _give_permissions(self, building: Path) -> None:
+        """Give a submission's files and folders the permissions that nbgrader gives them."""
         permissions = int(str(self.converter.permissions), 8)
         for place, _, names in os.walk(building):
             for name in names:
                 os.chmod(os.path.join(place, name), permissions)
-            if self.directory.groupshared:
-                os.chmod(place, os.stat(place).st_mode | 0o2770)
-        old = None
-        if target.exists():
-            old = building.with_name(building.name + "-old")
-            target.rename(old)
-        building.rename(target)
-        if old:
-            _remove(old)
+        if self.directory.groupshared:
+            top = self._path(self.directory.autograded_directory, ".").parent
+            for place in (*(one for one, _, _ in os.walk(building)), building.parent, top):
+                with contextlib.suppress(PermissionError):  # somebody else's
+                    os.chmod(place, (os.stat(place).st_mode | 0o2770) & 0o2777)
 
     def clean_up(self) -> None:
         """Remove what a run that was killed left half-built."""
@@ -411,13 +459,26 @@ def _remove(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+def _refusal(error: Exception) -> CannotRecord | NotRecorded:
+    """Whether the gradebook and the disk refuse everything, or only this submission."""
+    if isinstance(error, CannotRecord | NotRecorded):
+        return error
+    if isinstance(error, OSError) and error.errno not in _ITS_OWN_FAULT:
+        return CannotRecord(_about(error))
+    its_own = (sqlalchemy.exc.DataError, sqlalchemy.exc.IntegrityError)
+    if isinstance(error, sqlalchemy.exc.SQLAlchemyError) and not isinstance(error, its_own):
+        return CannotRecord(_about(error))
+    text = " ".join(str(getattr(error, "orig", None) or error).split())[:300]
+    return NotRecorded(f"It cannot be recorded ({type(error).__name__}: {text}).")
+
+
 def _about(error: Exception) -> str:
     """A sentence on what the disk or the database refused, and what to do."""
     if isinstance(error, OSError):
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             return "The disk is full. Make room and run the same command again; it goes on where it stopped."
         return f"A file cannot be written ({error.strerror or error}). Mend that and run the command again."
-    text = str(getattr(error, "orig", None) or error).splitlines()[0]
+    text = " ".join(str(getattr(error, "orig", None) or error).split())[:300]
     if "locked" in text or "busy" in text:
         return "The gradebook is locked by another program. Close it and run the same command again."
     if "full" in text:

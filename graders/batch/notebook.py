@@ -197,7 +197,7 @@ def _tested(
     students_names: set[str],
     done: Graded,
 ) -> list[dict[str, Any]]:
-    """The outputs of an ordinary cell that carries points, such that nbgrader's rules give what it is worth."""
+    """The outputs of an ordinary cell that carries points: nbgrader's rules give them what it is worth."""
     body, last = _split(source)
     outputs, answer = session.run_graded(source, body, last)
     kept = list(_clean(outputs, count))
@@ -283,7 +283,11 @@ def _set_from_within(cells: Sequence[Mapping[str, Any]]) -> set[str]:
             for node in _walk(_text(cell["source"])):
                 if isinstance(node, ast.Global):
                     found |= set(node.names)
-                elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.isidentifier():
+                elif (
+                    isinstance(node, ast.Constant)
+                    and isinstance(node.value, str)
+                    and node.value.isidentifier()
+                ):
                     found.add(node.value)
     return found
 

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
+import contextlib
 import json
 import multiprocessing
 import os
+import signal
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from graders.batch import worker
 from graders.batch.worker import Options
+from graders.sandbox.jail import NoSandbox
 
 if TYPE_CHECKING:
     from graders.batch.gradebook import Course, Submission
 
-#: How often a submission is handed out again when its worker was lost.
+#: How often a submission is handed out again when its worker was lost; from the first time on, alone.
 RETRIES = 2
+#: Seconds that workers have to end in when they are told to.
+ENDING = 10.0
 #: Submissions that are out at once, for each worker.
 AHEAD = 2
 
@@ -44,7 +51,10 @@ class Result:
 
 @dataclass
 class Report:
-    """A whole run. limits: sentences on which limits were in force. stopped: why it ended early, if so."""
+    """A whole run.
+
+    limits: the control groups that were in force. stopped: why it ended early, if it did. seconds: wall time.
+    """
 
     assignment: str
     results: list[Result] = field(default_factory=list)
@@ -75,12 +85,21 @@ class Pool:
             initargs=(self.options,),
         )
 
+    def submit(self, function: Callable[..., Any], *arguments: Any) -> Future:
+        # A process that this starts inherits the mask: Ctrl+C must not meet it before it is ready for that.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        try:
+            return self.executor.submit(function, *arguments)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
     def warm_up(self) -> None:
         """Begin to start every process; returns at once, so that the course is read meanwhile."""
 
         def submit() -> None:
-            for _ in range(self.workers):
-                self.executor.submit(time.sleep, 0.2)
+            with contextlib.suppress(RuntimeError):  # the run is over before it has begun
+                for _ in range(self.workers):
+                    self.submit(time.sleep, 0.2)
 
         threading.Thread(target=submit, daemon=True).start()
 
@@ -89,17 +108,50 @@ class Pool:
         self.executor = self._made()
 
     def close(self) -> None:
+        """Wait for the end of the processes, which have nothing left to do."""
         self.executor.shutdown(wait=True, cancel_futures=True)
+
+    def kill(self) -> None:
+        """End the processes in the middle of what they do; their boxes end with them."""
+        processes = list((getattr(self.executor, "_processes", None) or {}).values())
+        for process in processes:
+            process.terminate()
+        end = time.monotonic() + ENDING
+        for process in processes:
+            process.join(max(end - time.monotonic(), 0.0))
+            process.kill()
+        self.close()
 
 
 class Given:
-    """An executor that somebody else made, such as Dask's; it looks after its workers itself."""
+    """An executor that somebody else made, such as Dask's; it looks after its workers itself.
 
-    def __init__(self, executor: Executor, workers: int) -> None:
-        self.executor, self.workers = executor, workers
+    close: what ends the connection to it.
+    """
+
+    def __init__(self, executor: Executor, workers: int, close: Callable[[], Any] = lambda: None) -> None:
+        self.executor, self.workers, self.close = executor, workers, close
+
+    def submit(self, function: Callable[..., Any], *arguments: Any) -> Future:
+        try:
+            return self.executor.submit(function, *arguments)
+        except Exception as error:
+            raise _Lost(_LOST) from error
 
     def renew(self) -> None:
-        """There is nothing to make anew."""
+        raise _Lost(_LOST)
+
+    def kill(self) -> None:
+        self.close()
+
+
+class _Lost(Exception):
+    """The workers cannot be reached any more."""
+
+
+_LOST = "The workers cannot be reached any more. Run the same command again; it goes on where it stopped."
+#: How an executor says that it will not do what it was given.
+_GONE = (BrokenExecutor, concurrent.futures.CancelledError, asyncio.CancelledError)
 
 
 def run(
@@ -131,72 +183,89 @@ def run(
     for student in students:
         if student not in known:
             done(Result(student, "failed", reason="There is no submission of this student."))
+            known.add(student)
 
     out: dict[Future, tuple[Submission, int]] = {}
     try:
         while waiting or out:
-            while waiting and len(out) < AHEAD * pool.workers:
+            while _may_go(waiting, out, AHEAD * pool.workers):
                 student, tries = waiting.popleft()
                 try:
                     found = course.read(student)
-                except Exception as error:  # nothing that was handed in stops the others
-                    done(Result(student, "failed", reason=_not_understood(error)))
+                    job = worker.pack_job(found.notebooks, found.files, options)
+                except Exception as error:
+                    done(Result(student, "failed", reason=f"It cannot be read: {_sentence(error)}"))
                     continue
                 if not found.notebooks and found.unreadable:
                     done(Result(student, "failed", notes=found.notes, reason=" ".join(found.unreadable)))
                     continue
-                job = worker.pack_job(found.notebooks, found.files, options)
                 try:
-                    out[pool.executor.submit(worker.grade, job)] = found, tries
-                except BrokenExecutor:
-                    waiting.appendleft((student, tries))
-                    pool.renew()
-            for future in wait(out, return_when=FIRST_COMPLETED).done if out else ():
+                    out[pool.submit(worker.grade, job)] = found, tries
+                except BrokenExecutor as error:
+                    out[_failed(error)] = found, tries
+                    break
+            lost = []
+            for future in concurrent.futures.wait(out, return_when=FIRST_COMPLETED).done if out else ():
                 found, tries = out.pop(future)
                 try:
                     answer = json.loads(future.result())
-                except BrokenExecutor:
-                    pool.renew()
-                    again = [(found, tries), *out.values()]
-                    out.clear()
-                    for one, before in again:
-                        if before < RETRIES:
-                            waiting.append((one.student, before + 1))
-                        else:
-                            reason = "The worker that graded it ended, again and again."
-                            done(Result(one.student, "failed", notes=one.notes, reason=reason))
-                    break
-                except Exception as error:
-                    done(Result(found.student, "failed", notes=found.notes, reason=_sentence(error)))
-                    continue
-                try:
-                    done(_recorded(course, found, answer, report))
-                except CannotRecord:
+                except _GONE:
+                    lost.append((found, tries))
+                except NoSandbox:
                     raise
                 except Exception as error:
-                    done(Result(found.student, "failed", notes=found.notes, reason=_not_understood(error)))
-    except CannotRecord as problem:
+                    done(Result(found.student, "failed", notes=found.notes, reason=_sentence(error)))
+                else:
+                    done(_recorded(course, found, answer, report))
+            if lost:
+                pool.renew()
+                for found, tries in (*lost, *out.values()):
+                    if tries < RETRIES:
+                        waiting.append((found.student, tries + 1))
+                    else:
+                        reason = "The worker that graded it ended, again and again."
+                        done(Result(found.student, "failed", notes=found.notes, reason=reason))
+                out.clear()
+    except (CannotRecord, _Lost) as problem:
         report.stopped = str(problem)
-        for future in out:
-            future.cancel()
+        with contextlib.suppress(Exception):
+            for future in out:
+                future.cancel()
     report.seconds = time.monotonic() - started
     return report
 
 
+def _may_go(waiting: deque[tuple[str, int]], out: dict[Future, tuple[Submission, int]], most: int) -> bool:
+    """Whether the next submission may be handed out.
+
+    One that was out when a worker was lost goes alone, so that the one that ends workers costs no other.
+    """
+    if not waiting or not out:
+        return bool(waiting)
+    return len(out) < most and not waiting[0][1] and not any(tries for _, tries in out.values())
+
+
+def _failed(error: Exception) -> Future:
+    future: Future = Future()
+    future.set_exception(error)
+    return future
+
+
 def _recorded(course: Course, found: Submission, answer: dict[str, Any], report: Report) -> Result:
+    from graders.batch.gradebook import NotRecorded
+
     notebooks = answer["notebooks"]
-    points, most = course.record(found, notebooks)
     flags = [flag for one in notebooks.values() for flag in one["flags"]]
     notes = list(found.notes) + found.unreadable
     for name, one in notebooks.items():
         report.limits.update(one["cgroup"])
         if one["stopped"]:
             notes.append(f"{name}: {one['stopped']}")
+    try:
+        points, most = course.record(found, notebooks)
+    except NotRecorded as problem:
+        return Result(found.student, "failed", None, None, flags, notes, str(problem))
     return Result(found.student, "graded", points, most, flags, notes)
-
-
-def _not_understood(error: Exception) -> str:
-    return f"The submission is of a kind that the grader does not know ({type(error).__name__}: {_sentence(error)})."
 
 
 def _sentence(error: Exception) -> str:

@@ -268,11 +268,9 @@ def data_files(folder: Path, notes: list[str], ignored: Any = lambda path: False
             if not stat.S_ISREG(status.st_mode):
                 notes.append(f"{name} is no regular file; it was left out.")
                 continue
+            if total + status.st_size > FILES_LIMIT:
+                notes.append(f"{name} was left out: its files may have {FILES_LIMIT >> 20} MB in all.")
+                continue
             total += status.st_size
-            if total > FILES_LIMIT:
-                notes.append(
-                    f"Files of more than {FILES_LIMIT >> 20} MB in all are not handed on: from {name} on."
-                )
-                return found
             found[path.relative_to(folder).as_posix()] = path.read_bytes()
     return found

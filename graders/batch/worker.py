@@ -14,6 +14,7 @@ import multiprocessing.connection
 import multiprocessing.util
 import os
 import queue
+import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -21,7 +22,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from graders.sandbox.jail import Limits
+from graders.sandbox.jail import Limits, NoSandbox
 
 if TYPE_CHECKING:  # it imports torch, which the process that hands out the work can do without
     from graders.sandbox.box import Box
@@ -44,6 +45,7 @@ class Options:
 
 
 _free: queue.LifoQueue[tuple[Options, Box]] = queue.LifoQueue()
+_used: set[Box] = set()
 _lock = threading.Lock()
 
 
@@ -57,9 +59,11 @@ def a_box(options: Options) -> Iterator[Box]:
             box.close()
             box = None
     box = box or _opened(options)
+    _used.add(box)
     try:
         yield box
     finally:
+        _used.discard(box)
         _free.put((options, box))
 
 
@@ -70,7 +74,7 @@ def _opened(options: Options) -> Box:
 
 
 def close_boxes() -> None:
-    """End all boxes of this process."""
+    """End all boxes of this process that are not in use."""
     with contextlib.suppress(queue.Empty):
         while True:
             _free.get_nowait()[1].close()
@@ -78,17 +82,29 @@ def close_boxes() -> None:
 
 def start(options: Options, *, watch_parent: bool = True) -> None:
     """Begin to warm up a box. Called once in each process of a pool."""
+    # Ctrl+C reaches all processes of a terminal; it is for the one that handed out the work to end this one.
+    signal.signal(signal.SIGINT, lambda number, frame: None)
+    signal.signal(signal.SIGTERM, lambda number, frame: _end())
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
     multiprocessing.util.Finalize(None, close_boxes, exitpriority=100)
     if watch_parent and (parent := multiprocessing.parent_process()):
         threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
-    box = _opened(options)
-    box.start()
-    _free.put((options, box))
+    with contextlib.suppress(NoSandbox):  # the first submission will meet it again, and can say so
+        box = _opened(options)
+        box.start()
+        _free.put((options, box))
 
 
 def _end_with(parent: int) -> None:
     """End this process when its parent is gone, however that ended."""
     multiprocessing.connection.wait([parent])
+    _end()
+
+
+def _end() -> None:
+    """End this process and all its boxes, now."""
+    for box in list(_used):
+        box.close()
     close_boxes()
     os._exit(1)
 
