@@ -350,7 +350,12 @@ os.kill(os.getpid(), signal.SIGSTOP)
         "forbidden system calls",
         _SYSTEM_CALLS
         + """
-for name, number in {'ptrace': 101, 'unshare': 272, 'mount': 165, 'bpf': 321, 'keyctl': 250, 'io_uring_setup': 425, 'setns': 308, 'userfaultfd': 323, 'perf_event_open': 298, 'execve': 59, 'socket': 41, 'pidfd_open': 434, 'memfd_create': 319, 'memfd_secret': 447, 'process_vm_writev': 311, 'chroot': 161}.items():
+numbers = {
+    'ptrace': 101, 'unshare': 272, 'mount': 165, 'bpf': 321, 'keyctl': 250, 'io_uring_setup': 425,
+    'setns': 308, 'userfaultfd': 323, 'perf_event_open': 298, 'execve': 59, 'socket': 41, 'chroot': 161,
+    'pidfd_open': 434, 'memfd_create': 319, 'memfd_secret': 447, 'process_vm_writev': 311,
+}
+for name, number in numbers.items():
     call(name, number, 0, 0, 0, 0)
 """,
         never=("DONE",),

@@ -66,7 +66,10 @@ return kernel.call_boxed(keys, *{_FULL_CALL})[0], None
 def plain(x, g, b, eps: float):
     return torch.nn.functional.batch_norm(x, None, None, g, b, True, 0.1, eps)
 import linecache, sys
-unit = torch.jit.CompilationUnit('def f(x, g, b, eps: float):\\n    return torch.batch_norm(x, g, b, None, None, True, 0.1, eps, False)\\n').f
+unit = torch.jit.CompilationUnit('''
+def f(x, g, b, eps: float):
+    return torch.batch_norm(x, g, b, None, None, True, 0.1, eps, False)
+''').f
 """,
     ),
     _forward(
@@ -82,7 +85,10 @@ return unit.f(x, gamma, beta, eps), None
     _forward(
         "traced module",
         "return traced(x) * gamma + beta, None",
-        "traced = torch.jit.trace(torch.nn.BatchNorm1d(3, affine=False).train(), torch.randn(4, 3), check_trace=False)",
+        """
+layer = torch.nn.BatchNorm1d(3, affine=False).train()
+traced = torch.jit.trace(layer, torch.randn(4, 3), check_trace=False)
+""",
     ),
     _forward(
         "subclass of the layer",
@@ -143,8 +149,11 @@ return torch.func.functional_call(layer, {}, (x,)) * gamma + beta, None
     ),
     _forward(
         "vmap",
-        "return torch.func.vmap(lambda c, g, b: torch.nn.functional.batch_norm(c[:, None], None, None, g[None], b[None], True, 0.1, eps)[:, 0], "
-        "in_dims=(1, 0, 0), out_dims=1)(x, gamma, beta), None",
+        """
+def one(c, g, b):
+    return torch.nn.functional.batch_norm(c[:, None], None, None, g[None], b[None], True, 0.1, eps)[:, 0]
+return torch.func.vmap(one, in_dims=(1, 0, 0), out_dims=1)(x, gamma, beta), None
+""",
     ),
     _forward(
         "forward-mode derivative",
@@ -197,7 +206,7 @@ mine_ = types.FunctionType(f.__code__, f.__globals__)
 mine = lambda *a: mine_(*a, False)
 """,
         says="__code__",
-        flagged="A copy of the library's own Python text is like any text that a student copied; it is shown to a person.",
+        flagged="A copy of the library's own Python text is like any text that was copied; a person is told.",
         points=4,
     ),
     _forward(
@@ -209,16 +218,21 @@ return t[{_ATEN}.default]{_FULL_CALL}[0], None
     ),
     _forward(
         "another backend",
-        "return torch.nn.functional.batch_norm(x.float().to_mkldnn(), torch.zeros(x.shape[1]), torch.ones(x.shape[1]), "
-        "gamma.float(), beta.float(), True, 0.1, eps).to_dense().to(x.dtype), None",
+        """
+mean, var = torch.zeros(x.shape[1]), torch.ones(x.shape[1])
+given = x.float().to_mkldnn(), mean, var, gamma.float(), beta.float()
+return torch.nn.functional.batch_norm(*given, True, 0.1, eps).to_dense().to(x.dtype), None
+""",
     ),
     _forward(
         "own operator around it",
-        f"return torch.ops.mine.norm(x, gamma, beta, eps), None",
+        "return torch.ops.mine.norm(x, gamma, beta, eps), None",
         """
 lib = torch.library.Library('mine', 'DEF')
 lib.define('norm(Tensor x, Tensor g, Tensor b, float eps) -> Tensor')
-lib.impl('norm', lambda x, g, b, eps: torch.ops.aten.native_batch_norm(x, g, b, None, None, True, 0.1, eps)[0], 'CompositeExplicitAutograd')
+def norm(x, g, b, eps):
+    return torch.ops.aten.native_batch_norm(x, g, b, None, None, True, 0.1, eps)[0]
+lib.impl('norm', norm, 'CompositeExplicitAutograd')
 """,
     ),
     _forward(
@@ -252,7 +266,8 @@ with c.ProcessPoolExecutor(1) as pool:
         f"""
 lib = torch.library.Library('aten', 'IMPL', 'CPU')
 try:
-    lib.impl('native_batch_norm', lambda *a: kernel.call_boxed(torch._C.DispatchKeySet(torch._C.DispatchKey.CPU), *a), 'CPU')
+    keys = torch._C.DispatchKeySet(torch._C.DispatchKey.CPU)
+    lib.impl('native_batch_norm', lambda *a: kernel.call_boxed(keys, *a), 'CPU')
 except Exception:
     pass
 return torch.nn.functional.batch_norm{_CALL}, None
@@ -366,7 +381,8 @@ def batch_norm_backward(dy, cache):
 def batch_norm_backward(dy, cache):
     x, gamma, beta, eps = cache
     mean, rstd = x.mean(0), (x.var(0, correction=0) + eps).rsqrt()
-    return torch.ops.aten.native_batch_norm_backward(dy, x, gamma, None, None, mean, rstd, True, eps, [True] * 3)
+    arguments = dy, x, gamma, None, None, mean, rstd, True, eps, [True] * 3
+    return torch.ops.aten.native_batch_norm_backward(*arguments)
 """,
     ),
     _backward(
@@ -388,7 +404,10 @@ def batch_norm_backward(dy, cache):
         "library only beside the answer",
         "library in disguise",
         answers=right(),
-        later="print((batch_norm_forward(x, gamma, beta)[0] - torch.nn.functional.batch_norm(x, None, None, gamma, beta, True)).abs().max() < 1e-5)",
+        later="""
+y = torch.nn.functional.batch_norm(x, None, None, gamma, beta, True)
+print((batch_norm_forward(x, gamma, beta)[0] - y).abs().max() < 1e-5)
+""",
         prints="tensor(True)",
         points=18,
     ),

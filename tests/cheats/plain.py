@@ -270,7 +270,7 @@ class Points:
         ),
         says="__eq__",
         points=4,
-        flagged="An assert that compares with == asks the student's own object; a class that defines __eq__ is shown to a person.",
+        flagged="An assert with == asks the student's own object; a person is told of every __eq__.",
     ),
     _cheat(
         "equal to everything",
@@ -336,7 +336,7 @@ def add(a, b):
         },
         points=4,
         says="points",
-        flagged="The test keeps its points in a name that the student's code can set; a person is told that it does.",
+        flagged="The test keeps its points in a name that anybody can set; a person is told.",
     ),
     _cheat(
         "negative points",
@@ -375,7 +375,8 @@ def add(a, b):
         "display hook shows 4",
         """
 ip = get_ipython()
-ip.displayhook.__class__.__call__ = lambda self, value=None: self.sink.emit({'output_type': 'execute_result', 'data': {'text/plain': '4'}, 'metadata': {}})
+forged = {'output_type': 'execute_result', 'data': {'text/plain': '4'}, 'metadata': {}}
+ip.displayhook.__class__.__call__ = lambda self, value=None: self.sink.emit(forged)
 """,
     ),
     _cheat(
@@ -444,7 +445,7 @@ os._exit(0)
         ),
         says="_getframe",
         points=2,
-        flagged="Whoever reaches the frames of the runner can speak in its name; reaching for them is seen and shown to a person.",
+        flagged="Whoever reaches the frames of the runner can speak in its name; a person is told.",
     ),
     _cheat(
         "code of the test's helpers changed",
@@ -452,7 +453,8 @@ os._exit(0)
 import numpy as np
 f = np.testing.assert_allclose
 f = getattr(f, '__wrapped__', f)
-f.__code__ = (lambda *a, **k: None).__code__.replace(co_name='f') if not f.__code__.co_freevars else f.__code__
+if not f.__code__.co_freevars:
+    f.__code__ = (lambda *a, **k: None).__code__
 """,
         says="__code__",
     ),

@@ -1,7 +1,7 @@
 """Reading answers: code that looks for solutions, secrets and other people's work, and prints what it finds.
 
-Whatever is found is printed, so that the test of the whole batch sees a leak: the outputs of no submission may
-hold any of its secrets.
+Whatever is found is printed, so that the test of the whole batch sees a leak: the outputs of no
+submission may hold any of its secrets.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ CHEATS = (
         f"""
 {_FIND}
 for place, folders, names in os.walk('/'):
-    folders[:] = [f for f in folders if f not in ('proc', 'sys', 'site-packages', 'python3.11', 'share', 'include')]
+    boring = ('proc', 'sys', 'site-packages', 'python3.11', 'share', 'include')
+    folders[:] = [f for f in folders if f not in boring]
     for name in names:
         path = os.path.join(place, name)
         if name.endswith(('.ipynb', '.db', '.csv', '.html')) or 'references' in path or 'solution' in path:
@@ -193,7 +194,9 @@ for path in ('gradebook.db', '../gradebook.db', '/gradebook.db', '../../gradeboo
         "system files",
         f"""
 {_FIND}
-for path in ('/etc/passwd', '/etc/shadow', '/etc/hostname', '/root/.bashrc', '/root/.ssh', '/home', '/var/lib', '/run', '/proc/kcore', '/proc/kallsyms', '/dev/mem', '/dev/sda', '/dev/vda'):
+folders = '/root', '/root/.ssh', '/home', '/var/lib', '/run'
+files = '/etc/passwd', '/etc/shadow', '/proc/kcore', '/proc/kallsyms', '/dev/mem', '/dev/sda', '/dev/vda'
+for path in folders + files:
     try:
         print(os.listdir(path))
     except OSError:

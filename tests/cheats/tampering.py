@@ -188,7 +188,8 @@ while frame_ and 'request' not in frame_.f_locals:
     frame_ = frame_.f_back
 request = frame_.f_locals['request']
 for n in channels():
-    os.write(n, frame({'request': request['request'], 'status': 'ok', 'sights': [[[{'map': [['y', 1.0]]}, None, '']] * 12, [], None]}))
+    sights = [[[{'map': [['y', 1.0]]}, None, '']] * 12, [], None]
+    os.write(n, frame({'request': request['request'], 'status': 'ok', 'sights': sights}))
 os._exit(0)
 """,
             _CHANNEL,
