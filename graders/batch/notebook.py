@@ -108,6 +108,7 @@ def execute(notebook: dict[str, Any], session: Session, devices: Sequence[str] =
         except Stopped as end:
             done.stopped = str(end)
             cell["outputs"] = [_error("Stopped", done.stopped)]
+        cell["outputs"] = _writable(cell["outputs"])
     done.cpu = session.cpu
     return done
 
@@ -382,6 +383,15 @@ def _named_error(answer: Mapping[str, Any]) -> tuple[str, str]:
     if isinstance(error, list) and len(error) == 2 and all(isinstance(one, str) for one in error):
         return error[0][:100], error[1][:2000]
     return "Error", "The cell did not come to its end."
+
+
+def _writable(value: Any) -> Any:
+    """JSON data whose text can be written as UTF-8: lone surrogates, which Python's strings may hold, cannot."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode("utf-8")
+    if isinstance(value, dict):
+        return {_writable(name): _writable(item) for name, item in value.items()}
+    return [_writable(item) for item in value] if isinstance(value, list) else value
 
 
 def _plain(output: Mapping[str, Any]) -> str:
