@@ -104,10 +104,10 @@ def execute(notebook: dict[str, Any], session: Session, devices: Sequence[str] =
                 outputs, _ = session.run(source, locked=_is_locked(form))
                 cell["outputs"] = list(_clean(outputs, count))
         except TimedOut as late:
-            cell["outputs"] = [_error("CellTimeoutError", str(late))]
+            cell["outputs"] = [*_until_then(late, count), _error("CellTimeoutError", str(late))]
         except Stopped as end:
             done.stopped = str(end)
-            cell["outputs"] = [_error("Stopped", done.stopped)]
+            cell["outputs"] = [*_until_then(end, count), _error("Stopped", done.stopped)]
         cell["outputs"] = _writable(cell["outputs"])
     done.cpu = session.cpu
     return done
@@ -368,6 +368,11 @@ def _as_display(output: dict[str, Any]) -> dict[str, Any]:
     if output["output_type"] != "execute_result":
         return output
     return {"output_type": "display_data", "data": output["data"], "metadata": output["metadata"]}
+
+
+def _until_then(end: Stopped | TimedOut, count: int) -> Iterator[dict[str, Any]]:
+    """What a cell had shown before it was ended."""
+    yield from map(_as_display, _clean(end.outputs, count))
 
 
 def _as_text(output: dict[str, Any]) -> dict[str, Any]:
