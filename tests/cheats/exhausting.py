@@ -143,11 +143,14 @@ while True:
     _cheat(
         "loop that ignores the interrupt",
         """
-while True:
-    try:
-        while True: pass
-    except BaseException:
-        pass
+import time
+def stay():
+    while True:
+        try:
+            time.sleep(1)
+        except BaseException:
+            stay()
+stay()
 """,
         answers=right(),
         slow=True,
