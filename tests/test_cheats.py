@@ -28,7 +28,8 @@ BETWEEN = 25
 #: Lists what can be written to, to see that nothing of the one before is there.
 _LOOK_AROUND = """
 import os
-print('LEFT:', sorted(name for place in ('/tmp', '/scratch', '/submission', '/dev/shm') for name in os.listdir(place)))
+places = '/tmp', '/scratch', '/submission', '/dev/shm'
+print('LEFT:', sorted(name for place in places for name in os.listdir(place)))
 """
 #: Secrets of the course; no output of a submission may hold one.
 _ENVIRONMENT = "secret-of-the-environment"
@@ -269,7 +270,8 @@ def test_gradebook_says_the_same(batch: Batch) -> None:
             "select assignment.name, submitted_assignment.student_id, sum(grade.auto_score) from grade "
             "join submitted_notebook on grade.notebook_id = submitted_notebook.id "
             "join submitted_assignment on submitted_notebook.assignment_id = submitted_assignment.id "
-            "join assignment on submitted_assignment.assignment_id = assignment.id group by submitted_assignment.id"
+            "join assignment on submitted_assignment.assignment_id = assignment.id "
+            "group by submitted_assignment.id"
         ).fetchall()
     recorded = {(day, student): score or 0 for day, student, score in rows}
     graded = {key: one["points"] for key, one in batch.results.items() if one["outcome"] == "graded"}

@@ -106,10 +106,11 @@ def execute(notebook: dict[str, Any], session: Session, devices: Sequence[str] =
                 outputs, _ = session.run(source, locked=_is_locked(form))
                 cell["outputs"] = list(_clean(outputs, count))
         except TimedOut as late:
-            cell["outputs"] = [_error("CellTimeoutError", str(late))]
+            cell["outputs"] = [*_until_then(late, count), _error("CellTimeoutError", str(late))]
         except Stopped as end:
             done.stopped = str(end)
-            cell["outputs"] = [_error("Stopped", done.stopped)]
+            cell["outputs"] = [*_until_then(end, count), _error("Stopped", done.stopped)]
+        cell["outputs"] = _writable(cell["outputs"])
     done.cpu = session.cpu
     return done
 
@@ -390,6 +391,11 @@ def _as_display(output: dict[str, Any]) -> dict[str, Any]:
     return {"output_type": "display_data", "data": output["data"], "metadata": output["metadata"]}
 
 
+def _until_then(end: Stopped | TimedOut, count: int) -> Iterator[dict[str, Any]]:
+    """What a cell had shown before it was ended."""
+    yield from map(_as_display, _clean(end.outputs, count))
+
+
 def _as_text(output: dict[str, Any]) -> dict[str, Any]:
     return {"output_type": "stream", "name": "stdout", "text": f"{output['ename']}: {output['evalue']}\n"}
 
@@ -403,6 +409,15 @@ def _named_error(answer: Mapping[str, Any]) -> tuple[str, str]:
     if isinstance(error, list) and len(error) == 2 and all(isinstance(one, str) for one in error):
         return error[0][:100], error[1][:2000]
     return "Error", "The cell did not come to its end."
+
+
+def _writable(value: Any) -> Any:
+    """JSON data whose text can be written as UTF-8: lone surrogates, which Python's strings may hold, cannot."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode("utf-8")
+    if isinstance(value, dict):
+        return {_writable(name): _writable(item) for name, item in value.items()}
+    return [_writable(item) for item in value] if isinstance(value, list) else value
 
 
 def _plain(output: Mapping[str, Any]) -> str:

@@ -117,10 +117,11 @@ def _text_of(path: Path, notes: list[str]) -> str:
         if path.is_symlink():
             raise Unreadable(f"{path.name} is a symbolic link; links are not followed.") from None
         raise Unreadable(f"{path.name} cannot be read: {error.strerror}.") from None
+    status = os.fstat(handle)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(handle)
+        raise Unreadable(f"{path.name} is no regular file.")
     with os.fdopen(handle, "rb") as file:
-        status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode):
-            raise Unreadable(f"{path.name} is no regular file.")
         if status.st_size > NOTEBOOK_LIMIT:
             size, limit = status.st_size >> 20, NOTEBOOK_LIMIT >> 20
             raise Unreadable(f"{path.name} has {size} MB; up to {limit} MB are read.")

@@ -39,7 +39,15 @@ ANSWER = 20.0
 GRACE = 2.0
 
 
-class Stopped(Exception):
+class _Ended(Exception):
+    """outputs: what the cell had written until then."""
+
+    def __init__(self, text: str, outputs: Sequence[dict[str, Any]] = ()) -> None:
+        super().__init__(text)
+        self.outputs = outputs
+
+
+class Stopped(_Ended):
     """A submission's process is no more. The text says why, as a sentence for the student."""
 
 
@@ -47,7 +55,7 @@ class Unusable(Exception):
     """The box itself failed; the submission may be tried again in another one."""
 
 
-class TimedOut(Exception):
+class TimedOut(_Ended):
     """A cell took too long and was interrupted; the process is still there."""
 
 
@@ -399,14 +407,14 @@ class Session:
                 if isinstance(header.get("cpu"), float):
                     self.cpu = header["cpu"]
                 if interrupted:
-                    raise TimedOut(self._too_long())
+                    raise TimedOut(self._too_long(), outputs)
                 return outputs, header, back
         except protocol.Late:
             self._gone = self._too_long()
         except (protocol.Broken, OSError) as error:
             self._gone = _how_it_ended(self, error)
         self.kill()
-        raise Stopped(self._gone)
+        raise Stopped(self._gone, outputs)
 
     def _too_long(self) -> str:
         if time.monotonic() >= self._end:

@@ -36,6 +36,8 @@ from graders.observe import describe, observe, survey
 from graders.sandbox import poison, protocol
 
 _ENOUGH = "\n… The output was cut here: it is longer than what is kept.\n"
+#: What an output costs of the limit beside its text, so that a million empty ones have an end too.
+_OVERHEAD = 200
 #: Modules whose functions tests rely on; they are as they were again when a graded cell runs.
 _RESTORED = (
     *("builtins", "math", "operator", "unittest.case", "numpy", "numpy.testing", "numpy.linalg"),
@@ -58,7 +60,7 @@ class Sink:
             return
         text = text[: self.left]
         self.left -= len(text)
-        if not self.left:
+        if self.left <= 0:
             text += _ENOUGH
         if self._stream:
             self._stream[1].append(text)
@@ -69,11 +71,16 @@ class Sink:
         if self._stream:
             name, parts = self._stream
             self._stream = None
+            if 0 < self.left <= _OVERHEAD:
+                parts.append(_ENOUGH)
+            self.left -= _OVERHEAD
             self.send({"output_type": "stream", "name": name, "text": "".join(parts)})
 
     def emit(self, output: dict[str, Any]) -> None:
         self.flush()
-        size = sum(len(str(value)) for value in (output.get("data") or output).values())
+        if self.left <= 0:
+            return
+        size = _OVERHEAD + sum(len(str(value)) for value in (output.get("data") or output).values())
         if size > self.left:
             self.left = 0
             output = {"output_type": "stream", "name": "stdout", "text": _ENOUGH}

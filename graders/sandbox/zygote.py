@@ -83,6 +83,7 @@ def _become_student(channel: int, bundle: int, request: dict[str, Any]) -> None:
     """Take on the limits of a student's process and lay out the submission's files."""
     _prctl(_PR_SET_PDEATHSIG, _SIGKILL)
     os.chdir(request["work"])
+    sys.path.insert(0, "")  # as in a Jupyter kernel: a submission's own modules can be imported
     with os.fdopen(bundle, "rb") as files:
         _lay_out(files, request["files"])
     nothing = os.open(os.devnull, os.O_RDWR)

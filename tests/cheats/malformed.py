@@ -157,7 +157,14 @@ def _data_links(folder: Path) -> None:
     os.mkfifo(folder / "pipe")
 
 
-_READ_ALL = "import glob\nfor path in glob.glob('**', recursive=True):\n    try:\n        print(path, open(path, 'rb').read())\n    except OSError as error:\n        print(error)"
+_READ_ALL = """
+import glob
+for path in glob.glob('**', recursive=True):
+    try:
+        print(path, open(path, 'rb').read())
+    except OSError as error:
+        print(error)
+"""
 
 CHEATS = (
     _refused("empty file", "is empty", raw=lambda content: b""),
@@ -229,7 +236,7 @@ CHEATS = (
     ),
     _cheat("points edited", edit=_points_edited, says="points"),
     _cheat("bonus cell", edit=_bonus, answers={}, points=0, says="bonus"),
-    _cheat("ids of checks swapped", edit=_ids_swapped),
+    _cheat("ids of checks swapped", edit=_ids_swapped, points=FULL - 2, says="put back"),
     _cheat("check cells edited", edit=_check_cells_edited, answers={}, points=0, says="put back"),
     _cheat("check cells made answers", edit=_locked_made_answers, answers={}, points=0),
     _cheat("check cells made text", edit=_kinds_changed, says="markdown"),

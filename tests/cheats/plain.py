@@ -36,12 +36,33 @@ def _hidden(code: str) -> str:
     return "\n".join([lines[0], "    ### BEGIN SOLUTION", *lines[1:], "    ### END SOLUTION"])
 
 
-ADD = "def add(a, b):\n    return a + b"
-MEAN = "def mean(values):\n    return sum(values) / len(values)"
+ADD = """
+def add(a, b):
+    return a + b
+"""
+MEAN = """
+def mean(values):
+    return sum(values) / len(values)
+"""
 RIGHT = {"add": ADD, "mean": MEAN}
 #: Right in one of the two functions.
-HALF = {"add": ADD, "mean": "def mean(values):\n    return sum(values)"}
-WRONG = {"add": "def add(a, b):\n    return 0", "mean": "def mean(values):\n    return -1"}
+HALF = {
+    "add": ADD,
+    "mean": """
+def mean(values):
+    return sum(values)
+""",
+}
+WRONG = {
+    "add": """
+def add(a, b):
+    return 0
+""",
+    "mean": """
+def mean(values):
+    return -1
+""",
+}
 FULL = 9
 HALF_POINTS = 4
 
@@ -49,25 +70,57 @@ HALF_POINTS = 4
 def source() -> Notebook:
     """The source notebook: two functions, tests of several kinds, an essay for a person to read."""
     cells = [
-        _cell(SETUP, "import math\nimport unittest\n\nimport numpy as np\nimport torch"),
+        _cell(
+            SETUP,
+            """
+import math
+import unittest
+
+import numpy as np
+import torch
+""",
+        ),
         _cell("add", _hidden(ADD), solution=True),
-        _cell("test_add", "assert add(1, 2) == 3\nassert add(-1, 1) == 0", points=2),
+        _cell(
+            "test_add",
+            """
+assert add(1, 2) == 3
+assert add(-1, 1) == 0
+""",
+            points=2,
+        ),
         _cell("mean", _hidden(MEAN), solution=True),
         _cell(
             "test_mean",
-            "np.testing.assert_allclose(mean([1.0, 2.0, 4.5]), 2.5)\nassert math.isclose(mean([3]), 3)",
+            """
+np.testing.assert_allclose(mean([1.0, 2.0, 4.5]), 2.5)
+assert math.isclose(mean([3]), 3)
+""",
             points=2,
         ),
         _cell(
             "test_types",
-            "class Test(unittest.TestCase):\n    def test(self):\n        self.assertAlmostEqual(mean([1, 2]), 1.5)\n"
-            "        self.assertIsInstance(mean([1, 2]), float)\n\nTest('test').debug()\n"
-            "assert torch.allclose(torch.tensor(mean([0.5, 1.5])), torch.tensor(1.0))",
+            """
+class Test(unittest.TestCase):
+    def test(self):
+        self.assertAlmostEqual(mean([1, 2]), 1.5)
+        self.assertIsInstance(mean([1, 2]), float)
+
+Test('test').debug()
+assert torch.allclose(torch.tensor(mean([0.5, 1.5])), torch.tensor(1.0))
+""",
             points=1,
         ),
         _cell(
             "test_parts",
-            "points = 0\nif add(2, 2) == 4:\n    points += 2\nif mean([2, 4]) == 3:\n    points += 2\npoints",
+            """
+points = 0
+if add(2, 2) == 4:
+    points += 2
+if mean([2, 4]) == 3:
+    points += 2
+points
+""",
             points=4,
         ),
         _cell("essay", "Your answer.", points=5, solution=True, kind="markdown"),
@@ -82,7 +135,14 @@ def _cheat(name: str, code: str = "", answers: dict[str, str] | None = None, **m
 
 def _add(body: str, before: str = "") -> dict[str, str]:
     lines = body.strip().replace("\n", "\n    ")
-    return {**WRONG, "add": f"{before}\ndef add(a, b):\n    {lines}"}
+    return {
+        **WRONG,
+        "add": f"""
+{before}
+def add(a, b):
+    {lines}
+""",
+    }
 
 
 def _tests_deleted(notebook: Notebook) -> None:
@@ -96,7 +156,11 @@ def _edited_into_the_test(notebook: Notebook) -> None:
     cell["source"] = "2"
 
 
-_ALWAYS = "class Any_:\n    def __eq__(self, other): return True\n    __hash__ = None"
+_ALWAYS = """
+class Any_:
+    def __eq__(self, other): return True
+    __hash__ = None
+"""
 _CHANNEL = """
 import os, sys, json, struct
 def forge(**fields):
@@ -117,47 +181,96 @@ CHEATS = (
     ),
     _cheat(
         "AssertionError renamed",
-        "import builtins\nbuiltins.AssertionError = AssertionError = type('E', (Exception,), {})",
+        """
+import builtins
+builtins.AssertionError = AssertionError = type('E', (Exception,), {})
+""",
     ),
     _cheat(
         "numpy's testing patched",
-        "import numpy as np\nnp.testing.assert_allclose = lambda *a, **k: None\nnp.allclose = lambda *a, **k: True",
+        """
+import numpy as np
+np.testing.assert_allclose = lambda *a, **k: None
+np.allclose = lambda *a, **k: True
+""",
         says="changed",
     ),
-    _cheat("math patched", "import math\nmath.isclose = lambda *a, **k: True", says="changed"),
     _cheat(
-        "unittest patched",
-        "import unittest\nfor n in dir(unittest.TestCase):\n    if n.startswith('assert'): setattr(unittest.TestCase, n, lambda *a, **k: None)\nunittest.TestCase.debug = lambda s: None",
+        "math patched",
+        """
+import math
+math.isclose = lambda *a, **k: True
+""",
+        says="changed",
     ),
     _cheat(
-        "torch patched", "torch.allclose = lambda *a, **k: True\ntorch.tensor = lambda v: 1.0", says="changed"
+        "unittest patched",
+        """
+import unittest
+for n in dir(unittest.TestCase):
+    if n.startswith('assert'): setattr(unittest.TestCase, n, lambda *a, **k: None)
+unittest.TestCase.debug = lambda s: None
+""",
+    ),
+    _cheat(
+        "torch patched",
+        """
+torch.allclose = lambda *a, **k: True
+torch.tensor = lambda v: 1.0
+""",
+        says="changed",
     ),
     _cheat(
         "modules shadowed by name",
-        "class np:\n    class testing:\n        assert_allclose = staticmethod(lambda *a, **k: None)\nclass math:\n    isclose = staticmethod(lambda *a: True)\n"
-        "class torch:\n    allclose = tensor = staticmethod(lambda *a: True)",
+        """
+class np:
+    class testing:
+        assert_allclose = staticmethod(lambda *a, **k: None)
+class math:
+    isclose = staticmethod(lambda *a: True)
+class torch:
+    allclose = tensor = staticmethod(lambda *a: True)
+""",
     ),
     _cheat(
         "modules replaced in sys.modules",
-        "import sys, types\nfor n in ('numpy', 'math', 'torch', 'unittest'):\n    sys.modules[n] = types.ModuleType(n)",
+        """
+import sys, types
+for n in ('numpy', 'math', 'torch', 'unittest'):
+    sys.modules[n] = types.ModuleType(n)
+""",
     ),
     _cheat(
         "exception hooks and display",
-        "ip = get_ipython()\nip.showtraceback = ip._showtraceback = lambda *a, **k: None\nip.showsyntaxerror = lambda *a, **k: None",
+        """
+ip = get_ipython()
+ip.showtraceback = ip._showtraceback = lambda *a, **k: None
+ip.showsyntaxerror = lambda *a, **k: None
+""",
     ),
     _cheat(
         "code run in another shell",
-        "ip = get_ipython()\nip.run_cell = ip.run_code = ip.run_ast_nodes = lambda *a, **k: None\nimport builtins\nbuiltins.exec = builtins.compile = lambda *a, **k: None",
+        """
+ip = get_ipython()
+ip.run_cell = ip.run_code = ip.run_ast_nodes = lambda *a, **k: None
+import builtins
+builtins.exec = builtins.compile = lambda *a, **k: None
+""",
     ),
     _cheat(
         "a number that is an object",
         answers=_add(
             "return Points()",
-            "class Points:\n    def __eq__(self, other):\n        return True\n    def __repr__(self): return '4'",
+            """
+class Points:
+    def __eq__(self, other):
+        return True
+    def __repr__(self): return '4'
+""",
         ),
         says="__eq__",
         points=4,
-        flagged="An assert that compares with == asks the student's own object; a class that defines __eq__ is shown to a person.",
+        flagged="An assert with == asks the student's own object; a person is told of every __eq__.",
     ),
     _cheat(
         "equal to everything",
@@ -171,14 +284,28 @@ CHEATS = (
         "import builtins",
         answers={
             **WRONG,
-            "add": "class N(int):\n    def __eq__(s, o): return True\ndef add(a, b):\n    global points\n    points = 1000\n    return 0",
+            "add": """
+class N(int):
+    def __eq__(s, o): return True
+def add(a, b):
+    global points
+    points = 1000
+    return 0
+""",
         },
     ),
     _cheat(
         "points object in the tests' own name",
         answers={
             **WRONG,
-            "add": "class P:\n    def __iadd__(self, o): return self\n    def __repr__(self): return '4'\ndef add(a, b):\n    globals()['points'] = P()\n    return 0",
+            "add": """
+class P:
+    def __iadd__(self, o): return self
+    def __repr__(self): return '4'
+def add(a, b):
+    globals()['points'] = P()
+    return 0
+""",
         },
         says="looks like a number",
     ),
@@ -186,37 +313,89 @@ CHEATS = (
         "integer that calls itself 4",
         answers={
             **WRONG,
-            "add": "class P(int):\n    def __repr__(self): return '4'\n    __str__ = __repr__\ndef add(a, b):\n    globals()['points'] = P(0)\n    return 0",
+            "add": """
+class P(int):
+    def __repr__(self): return '4'
+    __str__ = __repr__
+def add(a, b):
+    globals()['points'] = P(0)
+    return 0
+""",
         },
         says="looks like a number",
     ),
     _cheat(
         "points set from within",
-        answers={**WRONG, "add": "def add(a, b):\n    globals()['points'] = 4\n    return 0"},
+        answers={
+            **WRONG,
+            "add": """
+def add(a, b):
+    globals()['points'] = 4
+    return 0
+""",
+        },
         points=4,
         says="points",
-        flagged="The test keeps its points in a name that the student's code can set; a person is told that it does.",
+        flagged="The test keeps its points in a name that anybody can set; a person is told.",
     ),
     _cheat(
         "negative points",
-        answers={**WRONG, "add": "def add(a, b):\n    globals()['points'] = -100\n    return 0"},
+        answers={
+            **WRONG,
+            "add": """
+def add(a, b):
+    globals()['points'] = -100
+    return 0
+""",
+        },
     ),
     _cheat(
         "NaN points",
-        answers={**WRONG, "add": "def add(a, b):\n    globals()['points'] = float('nan')\n    return 0"},
+        answers={
+            **WRONG,
+            "add": """
+def add(a, b):
+    globals()['points'] = float('nan')
+    return 0
+""",
+        },
     ),
     _cheat(
         "infinite points",
-        answers={**WRONG, "add": "def add(a, b):\n    globals()['points'] = float('inf')\n    return 0"},
+        answers={
+            **WRONG,
+            "add": """
+def add(a, b):
+    globals()['points'] = float('inf')
+    return 0
+""",
+        },
     ),
     _cheat(
         "display hook shows 4",
-        "ip = get_ipython()\nip.displayhook.__class__.__call__ = lambda self, value=None: self.sink.emit({'output_type': 'execute_result', 'data': {'text/plain': '4'}, 'metadata': {}})",
+        """
+ip = get_ipython()
+forged = {'output_type': 'execute_result', 'data': {'text/plain': '4'}, 'metadata': {}}
+ip.displayhook.__class__.__call__ = lambda self, value=None: self.sink.emit(forged)
+""",
     ),
     _cheat(
-        "result forged from within", answers=_add("ip = get_ipython()\nip.displayhook(2)\nprint(2)\nreturn 0")
+        "result forged from within",
+        answers=_add("""
+ip = get_ipython()
+ip.displayhook(2)
+print(2)
+return 0
+"""),
     ),
-    _cheat("exit from within", answers=_add("import os\nos._exit(0)"), says="ended"),
+    _cheat(
+        "exit from within",
+        answers=_add("""
+import os
+os._exit(0)
+"""),
+        says="ended",
+    ),
     _cheat("sys.exit from within", answers=_add("raise SystemExit(0)")),
     _cheat("KeyboardInterrupt from within", answers=_add("raise KeyboardInterrupt")),
     _cheat("GeneratorExit from within", answers=_add("raise GeneratorExit")),
@@ -224,7 +403,12 @@ CHEATS = (
         "an exception whose type lies",
         answers=_add(
             "raise E",
-            "class Meta(type):\n    __name__ = property(lambda s: 1 / 0)\nclass E(BaseException, metaclass=Meta):\n    def __str__(self): raise SystemExit",
+            """
+class Meta(type):
+    __name__ = property(lambda s: 1 / 0)
+class E(BaseException, metaclass=Meta):
+    def __str__(self): raise SystemExit
+""",
         ),
     ),
     _cheat("tests deleted", edit=_tests_deleted, says="put back"),
@@ -232,26 +416,56 @@ CHEATS = (
     _cheat(
         "tracing jumps over the asserts",
         answers=_add(
-            "frame = sys._getframe().f_back\ndef trace(f, event, arg): return trace\nframe.f_trace = jump\nsys.settrace(trace)\nreturn 0",
-            "import sys\ndef jump(frame, event, arg):\n    try: frame.f_lineno = frame.f_lineno + 1\n    except Exception: pass\n    return jump",
+            """
+frame = sys._getframe().f_back
+def trace(f, event, arg): return trace
+frame.f_trace = jump
+sys.settrace(trace)
+return 0
+""",
+            """
+import sys
+def jump(frame, event, arg):
+    try: frame.f_lineno = frame.f_lineno + 1
+    except Exception: pass
+    return jump
+""",
         ),
         says="settrace",
     ),
     _cheat(
         "answer forged, then gone",
-        answers=_add("forge()\nimport os\nos._exit(0)", _CHANNEL),
+        answers=_add(
+            """
+forge()
+import os
+os._exit(0)
+""",
+            _CHANNEL,
+        ),
         says="_getframe",
         points=2,
-        flagged="Whoever reaches the frames of the runner can speak in its name; reaching for them is seen and shown to a person.",
+        flagged="Whoever reaches the frames of the runner can speak in its name; a person is told.",
     ),
     _cheat(
         "code of the test's helpers changed",
-        "import numpy as np\nf = np.testing.assert_allclose\nf = getattr(f, '__wrapped__', f)\nf.__code__ = (lambda *a, **k: None).__code__.replace(co_name='f') if not f.__code__.co_freevars else f.__code__",
+        """
+import numpy as np
+f = np.testing.assert_allclose
+f = getattr(f, '__wrapped__', f)
+if not f.__code__.co_freevars:
+    f.__code__ = (lambda *a, **k: None).__code__
+""",
         says="__code__",
     ),
     _cheat(
         "pytest-like asserts rewritten",
-        "import ast\nclass Drop(ast.NodeTransformer):\n    def visit_Assert(self, node): return ast.Pass()\nget_ipython().ast_transformers.append(Drop())",
+        """
+import ast
+class Drop(ast.NodeTransformer):
+    def visit_Assert(self, node): return ast.Pass()
+get_ipython().ast_transformers.append(Drop())
+""",
     ),
     _cheat(
         "test text cut by a transformer",
@@ -261,27 +475,48 @@ CHEATS = (
         "stderr and warnings cost nothing",
         "import sys, warnings",
         answers={
-            "add": "def add(a, b):\n    print('hm', file=sys.stderr); warnings.warn('w')\n    return a + b",
+            "add": """
+def add(a, b):
+    print('hm', file=sys.stderr); warnings.warn('w')
+    return a + b
+""",
             "mean": MEAN,
         },
         points=FULL,
     ),
     _cheat(
         "a long honest print in a test",
-        answers={"add": "def add(a, b):\n    print('x' * 5_000_000)\n    return a + b", "mean": MEAN},
+        answers={
+            "add": """
+def add(a, b):
+    print('x' * 5_000_000)
+    return a + b
+""",
+            "mean": MEAN,
+        },
         points=FULL,
     ),
     _cheat(
         "NumPy numbers as results",
         answers={
-            "add": "def add(a, b):\n    return np.int64(a) + b",
-            "mean": "def mean(values):\n    return float(np.mean(values))",
+            "add": """
+def add(a, b):
+    return np.int64(a) + b
+""",
+            "mean": """
+def mean(values):
+    return float(np.mean(values))
+""",
         },
         points=FULL,
     ),
     _cheat(
         "modules imported again",
-        "import numpy as np\nimport math, unittest, torch\nfrom math import *",
+        """
+import numpy as np
+import math, unittest, torch
+from math import *
+""",
         answers=RIGHT,
         points=FULL,
     ),

@@ -75,9 +75,8 @@ NOTHING = {"batch_norm_forward": "def batch_norm_forward(x, gamma, beta, eps=1e-
 def forward(body: str, before: str = "") -> dict[str, str]:
     """An answer for batch_norm_forward with this body, and code in front of it."""
     lines = body.strip().replace("\n", "\n    ")
-    return {
-        "batch_norm_forward": f"{before.strip()}\ndef batch_norm_forward(x, gamma, beta, eps=1e-5):\n    {lines}"
-    }
+    signature = "def batch_norm_forward(x, gamma, beta, eps=1e-5):"
+    return {"batch_norm_forward": f"{before.strip()}\n{signature}\n    {lines}"}
 
 
 def code_cell(source: str, **metadata: Any) -> dict[str, Any]:

@@ -24,91 +24,195 @@ _WROTE = (f"{MARK} wrote",)
 CHEATS = (
     _cheat(
         "into every folder",
-        f"{_WRITE}\nfor place, folders, names in os.walk('/'):\n"
-        "    if place.startswith(('/proc', '/submission', '/scratch', '/dev/shm')) or len(place.split('/')) > 6:\n        folders.clear()\n        continue\n"
-        f"    write(os.path.join(place, '{MARK}'))",
+        f"""
+{_WRITE}
+for place, folders, names in os.walk('/'):
+    if place.startswith(('/proc', '/submission', '/scratch', '/dev/shm')) or len(place.split('/')) > 6:
+        folders.clear()
+        continue
+    write(os.path.join(place, '{MARK}'))
+""",
         never=_WROTE,
     ),
     _cheat(
         "into the package and Python",
-        f"{_WRITE}\nimport graders, torch, sys, site\nfor module in (graders, torch, os):\n    write(module.__file__)\n"
-        f"write(sys.prefix + '/{MARK}')\nwrite(sys.executable)\nfor place in sys.path:\n    write(place + '/{MARK}.pth')",
+        f"""
+{_WRITE}
+import graders, torch, sys, site
+for module in (graders, torch, os):
+    write(module.__file__)
+write(sys.prefix + '/{MARK}')
+write(sys.executable)
+for place in sys.path:
+    write(place + '/{MARK}.pth')
+""",
         never=_WROTE,
     ),
     _cheat(
         "system settings",
-        f"{_WRITE}\nfor place, _, names in os.walk('/proc/sys'):\n    for name in names:\n"
-        "        try:\n            os.close(os.open(os.path.join(place, name), os.O_WRONLY))\n"
-        f"            print('{MARK} wrote', place, name)\n        except OSError:\n            pass",
+        f"""
+{_WRITE}
+for place, _, names in os.walk('/proc/sys'):
+    for name in names:
+        try:
+            os.close(os.open(os.path.join(place, name), os.O_WRONLY))
+            print('{MARK} wrote', place, name)
+        except OSError:
+            pass
+""",
         never=_WROTE,
     ),
     _cheat(
         "modes of devices",
-        "import os\nfor name in ('null', 'zero', 'full', 'random', 'urandom', 'tty', 'ptmx'):\n"
-        "    try:\n        os.chmod(f'/dev/{name}', 0)\n        os.chown(f'/dev/{name}', 65534, 65534)\n    except OSError:\n        pass\n"
-        "print(oct(os.stat('/dev/null').st_mode))",
+        """
+import os
+for name in ('null', 'zero', 'full', 'random', 'urandom', 'tty', 'ptmx'):
+    try:
+        os.chmod(f'/dev/{name}', 0)
+        os.chown(f'/dev/{name}', 65534, 65534)
+    except OSError:
+        pass
+print(oct(os.stat('/dev/null').st_mode))
+""",
         prints="0o20666",
     ),
     _cheat(
         "control groups",
-        f"{_WRITE}\nfor place, _, names in os.walk('/sys'):\n    for name in names:\n        write(os.path.join(place, name))",
+        f"""
+{_WRITE}
+for place, _, names in os.walk('/sys'):
+    for name in names:
+        write(os.path.join(place, name))
+""",
         never=_WROTE,
     ),
     _cheat(
         "course folder by going up",
-        f"{_WRITE}\nfor up in ('..', '../..', '../../..', '/work', '/root', '/home', '/srv', '/mnt'):\n"
-        f"    write(up + '/{MARK}')\n    write(up + '/gradebook.db')",
+        f"""
+{_WRITE}
+for up in ('..', '../..', '../../..', '/work', '/root', '/home', '/srv', '/mnt'):
+    write(up + '/{MARK}')
+    write(up + '/gradebook.db')
+""",
         never=_WROTE,
     ),
     _cheat(
         "files left behind",
-        f"{_WRITE}\nfor place in ('/tmp', '/scratch', '/submission', '/dev/shm', '.'):\n    write(place + '/{MARK}')\n    write(place + '/.{MARK}')",
+        f"""
+{_WRITE}
+for place in ('/tmp', '/scratch', '/submission', '/dev/shm', '.'):
+    write(place + '/{MARK}')
+    write(place + '/.{MARK}')
+""",
         prints=f"{MARK} wrote",
     ),
     _cheat(
         "links left behind",
-        f"import os\nfor place in ('/tmp', '/submission', '/dev/shm'):\n    os.symlink('/', place + '/{MARK}-root')\n"
-        f"    os.symlink('/etc/passwd', place + '/day26.ipynb')\n    os.symlink('loop', place + '/loop')\n"
-        f"open('/submission/{MARK}', 'w').close()\nos.link('/submission/{MARK}', '/submission/{MARK}-2')\n"
-        f"try:\n    os.link('/usr/bin/env', '/scratch/{MARK}')\nexcept OSError as error:\n    print(error)",
+        f"""
+import os
+for place in ('/tmp', '/submission', '/dev/shm'):
+    os.symlink('/', place + '/{MARK}-root')
+    os.symlink('/etc/passwd', place + '/day26.ipynb')
+    os.symlink('loop', place + '/loop')
+open('/submission/{MARK}', 'w').close()
+os.link('/submission/{MARK}', '/submission/{MARK}-2')
+try:
+    os.link('/usr/bin/env', '/scratch/{MARK}')
+except OSError as error:
+    print(error)
+""",
     ),
     _cheat(
         "locked folders left behind",
-        f"import os\nfor n in range(5):\n    os.makedirs(f'/tmp/{MARK}{{n}}/in/side')\n    open(f'/tmp/{MARK}{{n}}/in/file', 'w').close()\n"
-        f"    os.chmod(f'/tmp/{MARK}{{n}}/in', 0)\n    os.chmod(f'/tmp/{MARK}{{n}}', 0)\nos.chmod('/tmp/', 0)\nos.chmod('/submission', 0)",
+        f"""
+import os
+for n in range(5):
+    os.makedirs(f'/tmp/{MARK}{{n}}/in/side')
+    open(f'/tmp/{MARK}{{n}}/in/file', 'w').close()
+    os.chmod(f'/tmp/{MARK}{{n}}/in', 0)
+    os.chmod(f'/tmp/{MARK}{{n}}', 0)
+os.chmod('/tmp/', 0)
+os.chmod('/submission', 0)
+""",
     ),
     _cheat(
         "deep folders left behind",
-        f"import os\nfor n in range(3000):\n    os.mkdir('{MARK}')\n    os.chdir('{MARK}')\nprint('deep')",
+        f"""
+import os
+for n in range(3000):
+    os.mkdir('{MARK}')
+    os.chdir('{MARK}')
+print('deep')
+""",
         prints="deep",
     ),
-    _cheat("many files left behind", f"for n in range(20000):\n    open(f'/tmp/{MARK}{{n}}', 'w').close()"),
+    _cheat(
+        "many files left behind",
+        f"""
+for n in range(20000):
+    open(f'/tmp/{MARK}{{n}}', 'w').close()
+""",
+    ),
     _cheat(
         "odd names left behind",
-        f"import os\nfor name in (b'{MARK}\\xff\\xfe', b'{MARK}\\n', b'-{MARK}', b' ', b'{MARK}' * 40):\n    open(b'/tmp/' + name, 'w').close()\nos.mkfifo('/tmp/{MARK}-pipe')",
+        f"""
+import os
+for name in (b'{MARK}\\xff\\xfe', b'{MARK}\\n', b'-{MARK}', b' ', b'{MARK}' * 40):
+    open(b'/tmp/' + name, 'w').close()
+os.mkfifo('/tmp/{MARK}-pipe')
+""",
     ),
     _cheat(
         "sockets and shared memory left behind",
-        f"import os, mmap\nfrom multiprocessing import shared_memory\n"
-        f"try:\n    m = shared_memory.SharedMemory(name='{MARK}', create=True, size=4096)\nexcept OSError as error:\n    print(error)\n"
-        f"open('/dev/shm/{MARK}', 'w').close()\nimport ctypes\nlibc = ctypes.CDLL(None)\nprint(libc.shmget(1, 4096, 0o1777))\nprint(libc.mq_open(b'/{MARK}', 66, 511, None))",
+        f"""
+import os, mmap
+from multiprocessing import shared_memory
+try:
+    m = shared_memory.SharedMemory(name='{MARK}', create=True, size=4096)
+except OSError as error:
+    print(error)
+open('/dev/shm/{MARK}', 'w').close()
+import ctypes
+libc = ctypes.CDLL(None)
+print(libc.shmget(1, 4096, 0o1777))
+print(libc.mq_open(b'/{MARK}', 66, 511, None))
+""",
         says="ctypes",
     ),
     _cheat(
         "own data files changed",
-        "import os\ntry:\n    open('data.csv', 'w').write('changed')\n    print('changed')\nexcept OSError as error:\n    print('refused')\nos.chmod('data.csv', 0o777)",
+        """
+import os
+try:
+    open('data.csv', 'w').write('changed')
+    print('changed')
+except OSError as error:
+    print('refused')
+os.chmod('data.csv', 0o777)
+""",
         place=lambda folder: (folder / "data.csv").write_text("1,2\n"),
         prints="refused",
     ),
     _cheat(
         "libraries changed in memory for the next",
-        "import torch, numpy, builtins\ntorch.sqrt = None\nnumpy.sqrt = None\nbuiltins.len = lambda x: 7\n"
-        "torch.set_default_dtype(torch.float64)\ntorch.manual_seed(1)\ntorch.set_grad_enabled(False)",
+        """
+import torch, numpy, builtins
+torch.sqrt = None
+numpy.sqrt = None
+builtins.len = lambda x: 7
+torch.set_default_dtype(torch.float64)
+torch.manual_seed(1)
+torch.set_grad_enabled(False)
+""",
         answers={},
     ),
     _cheat(
         "defaults changed, work right",
-        "torch.set_default_dtype(torch.float64)\ntorch.set_num_threads(2)\ntorch.set_printoptions(precision=1)",
+        """
+torch.set_default_dtype(torch.float64)
+torch.set_num_threads(2)
+torch.set_printoptions(precision=1)
+""",
         answers=right(),
         points=18,
     ),
