@@ -47,6 +47,7 @@ class Options:
 _free: queue.LifoQueue[tuple[Options, Box]] = queue.LifoQueue()
 _used: set[Box] = set()
 _lock = threading.Lock()
+_ending = threading.Lock()
 
 
 @contextmanager
@@ -103,8 +104,11 @@ def _end_with(parent: int) -> None:
 
 
 def _end() -> None:
-    """End this process and all its boxes, now."""
+    """End this process and all its boxes, now; told again meanwhile, it goes on with that."""
+    if not _ending.acquire(blocking=False):
+        return
     for box in list(_used):
+        box.failed = True  # it does not listen, so there is no use in waiting
         box.close()
     close_boxes()
     os._exit(1)
