@@ -1,4 +1,4 @@
-"""Is batch grading equal to nbgrader's, and how much faster? Prints a table of what is reached against the aims.
+"""Is batch grading equal to nbgrader's, and how much faster? Prints a table against the aims.
 
     python benchmarks/grading.py [--small 40] [--large 400] [--stock 12] [--huge 0] [--days day26 day29 day33]
 
@@ -10,6 +10,8 @@ whole process tree. `--huge 4000` also shows that cost and memory do not grow wi
 from __future__ import annotations
 
 import argparse
+import contextlib
+import ctypes
 import json
 import os
 import resource
@@ -27,8 +29,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from graders import catalogue
-from tests.courses import answered, make_course, nbgrader_command, solution_code
+from graders import catalogue  # noqa: E402
+from tests.courses import answered, make_course, nbgrader_command, solution_code  # noqa: E402
 
 WORKERS = 2
 KINDS = ("right", "wrong", "partial", "untouched", "raising")
@@ -46,11 +48,9 @@ def submissions(day: str) -> dict[str, dict[str, str]]:
 
 
 def _wrong(name: str, code: str) -> str:
-    """The solution with its result changed: every function returns it twice as large, or in a list."""
-    return (
-        code
-        + f"\n\n{name} = graded = (lambda right: lambda *given: [right(*given)])({name})\n{name}.__name__ = {name!r}"
-    )
+    """The solution, wrapped so that it returns a list of its result instead of the result."""
+    wrapped = f"{name} = (lambda right: lambda *given: [right(*given)])({name})"
+    return f"{code}\n\n{wrapped}\n{name}.__name__ = {name!r}"
 
 
 @dataclass
@@ -67,6 +67,7 @@ def timed(command: list[str], course: Path, day: str, environment: dict[str, str
     """Run a command in a course folder and measure it with everything that it starts."""
     shutil.rmtree(course / "autograded", ignore_errors=True)
     seen: dict[str, Any] = {"first": None, "peak": 0}
+    _adopt_orphans()
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     started = time.perf_counter()
     process = subprocess.Popen(
@@ -89,11 +90,23 @@ def timed(command: list[str], course: Path, day: str, environment: dict[str, str
     said = process.communicate()[0].decode()
     wall = time.perf_counter() - started
     watcher.join()
+    _wait_for_orphans()
     if process.returncode:
         raise SystemExit(f"{' '.join(command)} ended with {process.returncode}:\n{said[-3000:]}")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return Run(wall, cpu, seen["first"] or wall, seen["peak"])
+
+
+def _adopt_orphans() -> None:
+    """Become the parent of what a command leaves behind, so that its CPU time is counted as well."""
+    ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
+
+
+def _wait_for_orphans() -> None:
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.wait()
 
 
 def floor(course: Path, day: str, count: int) -> float:

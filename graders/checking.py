@@ -11,8 +11,9 @@ import torch
 
 from graders import catalogue
 from graders.exercise import Candidate, Exercise, UnknownExercise
-from graders.judge import Setting, cases, judge, settings
+from graders.judge import judge
 from graders.observe import describe, observe, survey
+from graders.question import Paper, Setting, cases, settings
 from graders.verdict import Verdict
 
 
@@ -91,14 +92,11 @@ def _one_thread() -> Iterator[None]:
 
 
 def _judged(exercise: Exercise, candidate: Candidate, on: tuple[str, ...], seed: int) -> Verdict:
-    seen = [
-        (setting, case, observe(exercise, candidate, case))
-        for device in on
-        for setting in settings(device)
-        for case in cases(exercise, seed, setting)
-    ]
+    asked = [setting for device in on for setting in settings(device)]
+    paper = Paper(exercise, catalogue.answer_of(exercise.name), asked, seed)
+    sights = [observe(exercise, candidate, question.case) for question in paper.questions]
     first = cases(exercise, seed, Setting(torch.float64))[0]
-    return judge(exercise, catalogue.answer_of(exercise.name), seen, survey(exercise, candidate, first), seed)
+    return judge(paper, sights, survey(exercise, candidate, first))
 
 
 def _require_callables(exercise: Exercise, candidate: Candidate) -> None:

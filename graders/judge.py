@@ -11,13 +11,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-import torch
-
 from graders import tolerance, wording
 from graders.answer import Answer, Mistake
 from graders.compare import Expected, Finding, compare
-from graders.exercise import Case, Draw, Exercise
-from graders.observe import ARGUMENTS, FORM, Raised, Sight, Survey, observe, tensors, widened
+from graders.exercise import Case, Exercise
+from graders.observe import ARGUMENTS, FORM, Raised, Sight, Survey
+from graders.question import Paper, Question, Setting, is_gross
 from graders.verdict import Row, Score, Verdict
 
 #: Observations about the form of what was done; the values can be right without them.
@@ -31,87 +30,29 @@ LIKENESS = 0.7
 #: After so many cases without any likeness a mistake is not looked at further, if they have shown every
 #: observation that is wrong.
 FIRST_LOOKS = 2
-#: A value that is further out than so many times what one sample of the noise allows is no close call.
-GROSS = 100.0
-
-
-@dataclass(frozen=True)
-class Setting:
-    """Where a case is run: the dtype of its tensors and the device they are on."""
-
-    dtype: torch.dtype
-    device: str = "cpu"
-
-    @property
-    def column(self) -> str:
-        name = str(self.dtype).removeprefix("torch.")
-        return name if self.device == "cpu" else f"{name} on {self.device}"
-
-
-def settings(device: str) -> tuple[Setting, ...]:
-    """The settings to judge in on a device: float64 where the device has it, and float32."""
-    if torch.device(device).type == "mps":
-        return (Setting(torch.float32, device),)
-    return Setting(torch.float64, device), Setting(torch.float32, device)
-
-
-def cases(exercise: Exercise, seed: int, setting: Setting) -> list[Case]:
-    """The exercise's cases from this seed; the same numbers, up to rounding, in every setting."""
-    return list(exercise.cases(Draw(seed, setting.dtype, setting.device)))
 
 
 @dataclass
 class Trial:
-    """One case in one setting, and what the candidate did in it."""
+    """A question, and what the candidate did with it."""
 
-    exercise: Exercise
-    answer: Answer
-    case: Case
-    setting: Setting
+    question: Question
     sight: Sight
-    noise: tolerance.Noise
     #: How many samples of the noise it took to settle what is right.
     samples: int = field(default=0, init=False)
-    _after: dict[int, dict[str, Expected]] = field(default_factory=dict, init=False, repr=False)
 
-    @cached_property
-    def wide(self) -> Case:
-        """The same case on the CPU in float64."""
-        return Case(self.case.name, widened(self.case.inputs))
+    @property
+    def case(self) -> Case:
+        return self.question.case
 
-    @cached_property
-    def exact(self) -> dict[str, Any]:
-        """The observations of the reference in float64."""
-        return dict(observe(self.exercise, self.answer.reference, self.wide).values)
+    @property
+    def setting(self) -> Setting:
+        return self.question.setting
 
     @property
     def expected(self) -> dict[str, Expected]:
         """What each observation should be, and how far off it may be."""
         return self._settled[0]
-
-    def expected_after(self, samples: int) -> dict[str, Expected]:
-        """The same, with the noise measured over so many samples."""
-        if samples not in self._after:
-            self._after[samples] = self._expected(self.exact, self.noise.after(samples))
-        return self._after[samples]
-
-    def _expected(self, exact: dict[str, Any], noise: dict[str, torch.Tensor]) -> dict[str, Expected]:
-        size = tolerance.size_of(self.case)
-        device = torch.device(self.setting.device)
-        expected = {}
-        for name, value in exact.items():
-            within = None
-            if tolerance.is_real(value):
-                moved = noise.get(name)
-                wide = tolerance.as_tensor(value)
-                if moved is not None and moved.shape != wide.shape:
-                    moved = moved.max() if moved.numel() else None
-                # A number that is made of tensors has their digits, one made of plain numbers a float's.
-                tensors_in = isinstance(value, torch.Tensor) or any(tensors(self.case.inputs))
-                dtype = self.setting.dtype if tensors_in else torch.float64
-                within = tolerance.allowed(dtype, size, wide, moved, self.exercise.arithmetic)
-            expected[name] = Expected(value, within, self.setting.dtype, device)
-        return expected
 
     @property
     def findings(self) -> dict[str, Finding]:
@@ -126,9 +67,9 @@ class Trial:
         makes a difference.
         """
         for samples in (0, 1, tolerance.SAMPLES):
-            expected = self.expected_after(samples)
+            expected = self.question.expected_after(samples)
             found = {name: compare(self.seen(name), one) for name, one in expected.items()}
-            if all(one.equal or (samples and _gross(one)) for one in found.values()):
+            if all(one.equal or (samples and is_gross(one)) for one in found.values()):
                 break
         self.samples = samples
         return expected, found
@@ -147,110 +88,55 @@ class Trial:
 
     def decided(self) -> Iterator[tuple[str, Finding]]:
         """Wrong observations that count, leaving out those that only give context."""
-        return ((name, finding) for name, finding in self.wrong() if name not in self.exercise.context)
+        context = self.question.exercise.context
+        return ((name, finding) for name, finding in self.wrong() if name not in context)
 
     def resembles(self, variant: Any, rounding: bool) -> bool:
         """Whether a mistake's variant does as the candidate does in what the candidate first has wrong."""
         name = next(name for name, _ in self.decided())
-        sight = observe(self.exercise, variant, self.case if rounding else self.wide, until=name)
-        value = sight.values.get(name, sight.raised)
+        sight = self.question.sight_of(variant, rounding, until=name)
         if rounding:
-            return not compare(value, self.expected[name]).equal
-        return self._like(name, value)
+            return not compare(sight.values.get(name, sight.raised), self.expected[name]).equal
+        return self._like(name, variant, sight)
 
     def alike(self, variant: Any, rounding: bool, names: set[str]) -> dict[str, tuple[bool, bool]]:
         """For each observation of a mistake's variant: is it wrong itself, and is the candidate like it?
 
         Likeness is looked at for `names` only.
         """
-        sight = observe(self.exercise, variant, self.case if rounding else self.wide)
+        sight = self.question.sight_of(variant, rounding)
         result = {}
-        for name in self.exact:
-            value = sight.values.get(name, sight.raised)
-            its = self._wrong_itself(name, value, rounding)
+        for name in self.question.exact:
+            its = self.question.is_wrong_itself(name, variant, sight, rounding, self.samples)
             if name not in names:
                 like = False
             elif rounding:
                 like = its is not self.findings[name].equal
             else:
-                like = self._like(name, value)
+                like = self._like(name, variant, sight)
             result[name] = (its, like)
         return result
 
-    def _wrong_itself(self, name: str, value: Any, rounding: bool) -> bool:
-        """Whether a mistake's variant is wrong here, the noise measured as far as that makes a difference."""
-        for samples in range(self.samples, tolerance.SAMPLES + 1):
-            expected = self.expected_after(samples)[name]
-            its = compare(value, expected if rounding else _in_float64(expected))
-            if its.equal or (samples and _gross(its)):
-                break
-        return not its.equal
-
-    def _like(self, name: str, value: Any) -> bool:
-        """Whether the candidate's observation is `value`."""
+    def _like(self, name: str, variant: Any, sight: Sight) -> bool:
+        """Whether the candidate's observation is the variant's."""
+        value = sight.values.get(name, sight.raised)
         if isinstance(value, Raised):
             return value == self.seen(name)
-        return compare(self.seen(name), self._scaled(name, value)).equal
-
-    def _scaled(self, name: str, value: Any) -> Expected:
-        """`value` as the expected one, with the noise scaled up where the mistake blows values up."""
-        one = self._expected({name: value}, self.noise.after(self.samples))[name]
-        exact = self.expected[name].value
-        if one.tolerance is None or not tolerance.is_real(exact):
-            return one
-        size = tolerance.as_tensor(exact).abs().max().clamp_min(1e-300) if _count(exact) else 1.0
-        own = tolerance.as_tensor(value).nan_to_num(posinf=0, neginf=0).abs().max() if _count(value) else 1.0
-        return Expected(one.value, one.tolerance * max(1.0, float(own / size)), one.dtype, one.device)
+        return compare(self.seen(name), self.question.as_expected(name, variant, value, self.samples)).equal
 
 
-def _gross(finding: Finding) -> bool:
-    """Whether a finding stays what it is, however thoroughly the noise is measured."""
-    if finding.kind == "values" and finding.excess is not None:
-        return bool(finding.excess.amax() > GROSS)
-    return finding.kind in ("raised", "dtype", "nan") or not isinstance(finding.want, float | torch.Tensor)
-
-
-def _count(value: Any) -> int:
-    return value.numel() if isinstance(value, torch.Tensor) else 1
-
-
-def _in_float64(expected: Expected) -> Expected:
-    return Expected(expected.value, expected.tolerance, torch.float64, torch.device("cpu"))
-
-
-def trials(
-    exercise: Exercise,
-    answer: Answer,
-    seen: Sequence[tuple[Setting, Case, Sight]],
-    wide_cases: Sequence[Case],
-) -> list[Trial]:
-    """Bind what was seen to the judge's side. `wide_cases`: the cases of one setting, in float64."""
-
-    noises = [tolerance.Noise(exercise, answer.definition, case) for case in wide_cases]
-    return [
-        Trial(exercise, answer, case, setting, sight, noises[position % len(noises)])
-        for position, (setting, case, sight) in enumerate(seen)
-    ]
-
-
-def judge(
-    exercise: Exercise,
-    answer: Answer,
-    seen: Sequence[tuple[Setting, Case, Sight]],
-    surveyed: Survey,
-    seed: int,
-) -> Verdict:
+def judge(paper: Paper, sights: Sequence[Sight], surveyed: Survey) -> Verdict:
     """The verdict on what was seen of a candidate.
 
-    seen: for each setting, each case in the order in which `cases` yields them, and the sight of it.
-    surveyed: the operators and devices that the candidate used.
+    sights: one for each question of the paper, in order. surveyed: the operators and devices that the
+    candidate used.
     """
-    wide_cases = [Case(case.name, widened(case.inputs)) for setting, case, _ in seen if setting == seen[0][0]]
-    if all(sight.raised and sight.raised.unattempted for _, _, sight in seen):
+    exercise, answer, seed = paper.exercise, paper.answer, paper.seed
+    if all(sight.raised and sight.raised.unattempted for sight in sights):
         return _verdict(exercise, seed, "unattempted", wording.unattempted(exercise))
-    tried = trials(exercise, answer, seen, wide_cases)
+    tried = [Trial(question, sight) for question, sight in zip(paper.questions, sights, strict=True)]
     rows, scores = _rows(tried), _scores(exercise, tried)
-    printed = next((sight.printed for _, _, sight in seen if sight.printed), "")
+    printed = next((sight.printed for sight in sights if sight.printed), "")
     common: dict[str, Any] = {"rows": rows, "printed": printed}
 
     barred = sorted(surveyed.operators & exercise.barred)
@@ -380,7 +266,7 @@ def _likeness(
     for looks, trial in enumerate(order, 1):
         for name, (wrong_itself, like) in trial.alike(variant, rounding, failing).items():
             if name not in failing:
-                if wrong_itself and name not in trial.exercise.context:
+                if wrong_itself and name not in trial.question.exercise.context:
                     strays.add(name)
                 continue
             wrong = not trial.findings[name].equal

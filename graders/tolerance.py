@@ -36,7 +36,7 @@ class _Perturbed(DispatchMode):
 
     def __init__(self, seed: int) -> None:
         super().__init__()
-        self.generator = torch.Generator().manual_seed(seed)
+        self.factors, self.used = _factors(seed, 1 << 16), 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         result = func(*args, **(kwargs or {}))
@@ -54,9 +54,21 @@ class _Perturbed(DispatchMode):
             return value
         if alias is not None and not alias.is_write:  # a view: the values were perturbed when made
             return value
-        up_or_down = torch.rand(value.shape, generator=self.generator, dtype=torch.float64)
-        factor = 1 + PERTURBATION * (up_or_down - 0.5).sign()
+        count = value.numel()
+        if self.used + count > self.factors.numel():
+            self.factors, self.used = _factors(self.used + count, max(count, 1 << 16)), 0
+        factor = self.factors[self.used : self.used + count].view(value.shape)
+        self.used += count
         return value * factor if alias is None else value.mul_(factor)
+
+
+@functools.lru_cache(maxsize=8)
+def _factors(seed: int, count: int) -> torch.Tensor:
+    """Numbers next to 1, above or below it at random: drawn once, and used from one operation to the next."""
+    generator = torch.Generator().manual_seed(seed)
+    return 1 + PERTURBATION * (
+        torch.randint(0, 2, (count,), generator=generator, dtype=torch.float64) * 2 - 1
+    )
 
 
 class Noise:

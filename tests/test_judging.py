@@ -14,8 +14,9 @@ import graders
 from graders import catalogue, tolerance
 from graders.compare import compare
 from graders.exercise import Case
-from graders.judge import Setting, cases, settings, trials
-from graders.observe import observe, tensors, widened
+from graders.judge import Trial
+from graders.observe import observe, tensors
+from graders.question import Paper, Setting, cases, settings
 from tests import alternatives
 
 EXERCISES = list(catalogue.exercises())
@@ -32,20 +33,14 @@ SEEDS = (0, 1, 2)
 def test_reference_and_definition_agree(name: str) -> None:
     """PyTorch's operator is what we teach: the definition that mistakes come from equals it."""
     exercise, answer = catalogue.find(name), catalogue.answer_of(name)
-    seen = []
-    for setting in settings("cpu"):
-        for case in cases(exercise, 7, setting):
-            seen.append((setting, case, observe(exercise, answer.reference, case)))
-    wide = [Case(case.name, widened(case.inputs)) for setting, case, _ in seen if setting == seen[0][0]]
-    for trial in trials(exercise, answer, seen, wide):
-        assert trial.sight.raised is None
-        definition = observe(exercise, answer.definition, trial.wide)
-        for observation, expected in trial.expected_after(tolerance.SAMPLES).items():
+    for question in Paper(exercise, answer, settings("cpu"), seed=7).questions:
+        definition = observe(exercise, answer.definition, question.wide)
+        for observation, expected in question.expected_after(tolerance.SAMPLES).items():
             if expected.tolerance is None or not isinstance(expected.value, torch.Tensor):
                 continue
             exact = type(expected)(expected.value, expected.tolerance, torch.float64, expected.device)
             assert compare(definition.values[observation], exact).equal, (
-                trial.case.name,
+                question.case.name,
                 observation,
             )
 
@@ -182,11 +177,10 @@ def test_right_implementations_pass_in_half_precision(name: str, device: str) ->
     )
     for candidate in (answer.definition, *(one for found, one in alternatives.right() if found == name)):
         for seed in SEEDS:
-            chosen = [case for case in cases(exercise, seed, setting) if fits_half(case)]
-            assert len(chosen) >= 2
-            seen = [(setting, case, observe(exercise, candidate, case)) for case in chosen]
-            wide = [Case(case.name, widened(case.inputs)) for case in chosen]
-            for trial in trials(exercise, answer, seen, wide):
+            paper = Paper(exercise, answer, [setting], seed, only=fits_half)
+            assert len(paper.questions) >= 2
+            for question in paper.questions:
+                trial = Trial(question, observe(exercise, candidate, question.case))
                 assert not trial.is_wrong, (candidate, trial.case.name, list(trial.decided()))
 
 

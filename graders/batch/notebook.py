@@ -10,16 +10,20 @@ student's own code made up is worth nothing or is flagged for a person.
 from __future__ import annotations
 
 import ast
+import builtins
 import math
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from graders import catalogue
+from graders.batch.submission import is_shallow
 from graders.exercise import Exercise
-from graders.judge import cases, judge, settings
-from graders.sandbox import poison
+from graders.judge import judge
+from graders.question import Paper, settings
+from graders.sandbox import poison, protocol
 from graders.sandbox.box import Session, Stopped, TimedOut
 from graders.verdict import MIME, Verdict
 
@@ -40,6 +44,15 @@ _SUSPICIOUS = {
     "__subclasses__": "looks for classes that it was not given",
     "__code__": "changes the code of functions",
     "_dispatch_library": "changes PyTorch's operators",
+    "f_back": "looks into the frames of the grader",
+    "tb_frame": "looks into the frames of the grader",
+    "gi_frame": "looks into the frames of the grader",
+    "currentframe": "looks into the frames of the grader",
+    "walk_stack": "looks into the frames of the grader",
+    "_current_frames": "looks into the frames of the grader",
+    "__eq__": "makes objects that an assert may find equal to anything",
+    "get_kernel": "reaches below PyTorch's operators",
+    "_execution_engine": "uses PyTorch's engine of differentiation itself",
     "_refs": "uses PyTorch's own Python versions of operators",
     "_decomp": "uses PyTorch's own Python versions of operators",
 }
@@ -64,7 +77,7 @@ def execute(notebook: dict[str, Any], session: Session, devices: Sequence[str] =
     """Run the code cells of a notebook (as nbformat's JSON) in order; their outputs are written into it."""
     done = Graded()
     count = 0
-    students_names = _defined_by_the_student(notebook["cells"])
+    students_names = _defined_by_the_student(notebook["cells"]) | _set_from_within(notebook["cells"])
     for cell in notebook["cells"]:
         if cell["cell_type"] != "code":
             continue
@@ -90,7 +103,7 @@ def execute(notebook: dict[str, Any], session: Session, devices: Sequence[str] =
                 else:
                     cell["outputs"] = _tested(source, session, count, form, students_names, done)
             else:
-                outputs, _ = session.run(source)
+                outputs, _ = session.run(source, locked=_is_locked(form))
                 cell["outputs"] = list(_clean(outputs, count))
         except TimedOut as late:
             cell["outputs"] = [_error("CellTimeoutError", str(late))]
@@ -130,16 +143,9 @@ def _checked(
     done: Graded,
 ) -> list[dict[str, Any]]:
     """The outputs of a check cell: the judge's verdict, in points of the cell."""
-    seed = secrets.randbits(32)
-    asked = [
-        (setting, case)
-        for device in devices
-        for setting in settings(device)
-        for case in cases(exercise, seed, setting)
-    ]
-    answer, sights, surveyed = session.look(
-        exercise, [case for _, case in asked], [setting.device for setting, _ in asked]
-    )
+    paper, packed = _paper(exercise.name, tuple(devices))
+    asked_on = [question.setting.device for question in paper.questions]
+    answer, sights, surveyed = session.look(exercise, packed, asked_on)
     if "missing" in answer:
         name = str(answer["missing"])[:80]
         return [_error("NameError", f"name '{name}' is not defined")]
@@ -150,8 +156,7 @@ def _checked(
         kind, text = _named_error(answer)
         return [_error(kind, text)]
     else:
-        seen = [(setting, case, sight) for (setting, case), sight in zip(asked, sights, strict=True)]
-        verdict = judge(exercise, catalogue.answer_of(exercise.name), seen, surveyed, seed)
+        verdict = judge(paper, sights, surveyed)
         refused = [sight for sight in sights if sight.raised and poison.REFUSAL_TEXT in sight.raised.text]
         if refused and verdict.outcome != "library":
             done.flags.append(f"{exercise.name}: a library operator that it bars was called out of sight.")
@@ -160,6 +165,20 @@ def _checked(
     data = verdict._repr_mimebundle_()
     data["text/plain"] = f"{points:g}"
     return [{"output_type": "execute_result", "execution_count": count, "data": data, "metadata": {}}]
+
+
+@lru_cache(maxsize=64)
+def _paper(name: str, devices: tuple[str, ...]) -> tuple[Paper, tuple[Any, bytes]]:
+    """The questions that all submissions in this process are asked, and their cases ready to be sent.
+
+    Their seed is drawn here, so that nobody can know them, and the same for everybody, so that what the
+    reference and the known mistakes do with them is worked out once.
+    """
+    asked = [setting for device in devices for setting in settings(device)]
+    seed = secrets.randbits(32)
+    paper = Paper(catalogue.find(name), catalogue.answer_of(name), asked, seed, keep=True)
+    cases = [(question.case.name, dict(question.case.inputs)) for question in paper.questions]
+    return paper, protocol.pack(cases)
 
 
 def _in_points_of(form: Mapping[str, Any], verdict: Verdict) -> float:
@@ -178,7 +197,7 @@ def _tested(
     students_names: set[str],
     done: Graded,
 ) -> list[dict[str, Any]]:
-    """The outputs of an ordinary cell that carries points, such that nbgrader's rules give what it is worth."""
+    """The outputs of an ordinary cell that carries points: nbgrader's rules give them what it is worth."""
     body, last = _split(source)
     outputs, answer = session.run_graded(source, body, last)
     kept = list(_clean(outputs, count))
@@ -189,6 +208,10 @@ def _tested(
     if answer.get("changed"):
         names = ", ".join(str(name)[:60] for name in answer["changed"][:5])
         done.flags.append(f"{where}: what tests rely on had been changed ({names}); it was put back.")
+        done.suspects.add(where)
+    shadowed = sorted(students_names & _names(source) & set(dir(builtins)))
+    if shadowed:
+        done.flags.append(f"{where}: it uses {', '.join(shadowed)}, which the student defined anew.")
         done.suspects.add(where)
     errors = [output for output in kept if output["output_type"] == "error"]
     others = [_as_display(output) for output in kept if output["output_type"] != "error"]
@@ -252,6 +275,23 @@ def _defined_by_the_student(cells: Sequence[Mapping[str, Any]]) -> set[str]:
     return found
 
 
+def _set_from_within(cells: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Names that a student's function can set among the notebook's: by `global`, or written as text."""
+    found: set[str] = set()
+    for cell in cells:
+        if cell["cell_type"] == "code" and not _is_locked(_form(cell)):
+            for node in _walk(_text(cell["source"])):
+                if isinstance(node, ast.Global):
+                    found |= set(node.names)
+                elif (
+                    isinstance(node, ast.Constant)
+                    and isinstance(node.value, str)
+                    and node.value.isidentifier()
+                ):
+                    found.add(node.value)
+    return found
+
+
 def _look_for_suspects(source: str, done: Graded) -> None:
     """Flag names in a student's cell that only tampering needs."""
     found = set()
@@ -261,6 +301,8 @@ def _look_for_suspects(source: str, done: Graded) -> None:
                 found |= {*alias.name.split("."), *(getattr(node, "module", None) or "").split(".")}
         elif isinstance(node, ast.Attribute):
             found.add(node.attr)
+        elif isinstance(node, ast.FunctionDef):
+            found.add(node.name)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and len(node.value) < 80:
             found |= set(node.value.replace("/", ".").split("."))
     for name in sorted(found & _SUSPICIOUS.keys()):
@@ -321,6 +363,8 @@ def _clean(outputs: Sequence[Any], count: int) -> Iterator[dict[str, Any]]:
             continue
         fields = _FIELDS.get(kind) if isinstance(kind, str) else None
         if fields is None or not all(isinstance(output.get(name), form) for name, form in fields.items()):
+            continue
+        if not is_shallow(output):
             continue
         one: dict[str, Any] = {"output_type": kind, **{name: output[name] for name in fields}}
         if kind == "stream":

@@ -7,7 +7,9 @@ import concurrent.futures
 import contextlib
 import json
 import multiprocessing
+import os
 import signal
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -69,12 +71,16 @@ class Pool:
 
     def __init__(self, workers: int, options: Options) -> None:
         self.workers, self.options = workers, options
+        for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+            os.environ[name] = "1"  # a worker for each core; and a process with threads cannot be forked
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(["graders.batch.preload"])  # the judge is imported once
         self.executor: Executor = self._made()
 
     def _made(self) -> Executor:
         return ProcessPoolExecutor(
             self.workers,
-            mp_context=multiprocessing.get_context("spawn"),
+            mp_context=self._context,
             initializer=worker.start,
             initargs=(self.options,),
         )
@@ -88,9 +94,14 @@ class Pool:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def warm_up(self) -> None:
-        """Start every process now; they get ready while the course is read."""
-        for _ in range(self.workers):
-            self.submit(time.sleep, 0.2)
+        """Begin to start every process; returns at once, so that the course is read meanwhile."""
+
+        def submit() -> None:
+            with contextlib.suppress(RuntimeError):  # the run is over before it has begun
+                for _ in range(self.workers):
+                    self.submit(time.sleep, 0.2)
+
+        threading.Thread(target=submit, daemon=True).start()
 
     def renew(self) -> None:
         self.executor.shutdown(wait=False, cancel_futures=True)

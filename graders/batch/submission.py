@@ -17,6 +17,8 @@ from typing import Any
 #: Larger notebooks are not read, nor are larger data files handed to the sandbox, in bytes.
 NOTEBOOK_LIMIT = 128 << 20
 FILES_LIMIT = 64 << 20
+#: How deep lists and objects may stand in each other in a notebook and in an output.
+DEPTH = 64
 #: The schema of nbgrader's cell metadata that is written.
 SCHEMA = 3
 _CELL_KINDS = ("code", "markdown", "raw")
@@ -69,6 +71,8 @@ def read(path: Path) -> Restored:
     except ValueError as error:
         what = "is empty" if not text.strip() else f"is no valid JSON ({error})"
         raise Unreadable(f"{path.name} {what}; it may have been cut off or edited by hand.") from None
+    if not is_shallow(data):
+        raise Unreadable(f"{path.name} is nested too deeply to be a notebook.")
     if not isinstance(data, dict):
         raise Unreadable(f"{path.name} is JSON, but no notebook.")
     if "cells" not in data and "worksheets" in data:
@@ -88,6 +92,21 @@ def read(path: Path) -> Restored:
     }
     _number(notebook["cells"])
     return Restored(notebook, notes)
+
+
+def is_shallow(data: Any, depth: int = DEPTH) -> bool:
+    """Whether JSON data can be walked through without a thought for the stack."""
+    level = [data]
+    for _ in range(depth):
+        level = [
+            inner
+            for one in level
+            if isinstance(one, dict | list)
+            for inner in (one.values() if isinstance(one, dict) else one)
+        ]
+        if not level:
+            return True
+    return False
 
 
 def _text_of(path: Path, notes: list[str]) -> str:

@@ -82,7 +82,7 @@ def close_boxes() -> None:
 
 
 def start(options: Options, *, watch_parent: bool = True) -> None:
-    """Begin to warm up a box, before the judge is imported. Called once in each process of a pool."""
+    """Begin to warm up a box. Called once in each process of a pool."""
     # Ctrl+C reaches all processes of a terminal; it is for the one that handed out the work to end this one.
     signal.signal(signal.SIGINT, lambda number, frame: None)
     signal.signal(signal.SIGTERM, lambda number, frame: _end())
@@ -94,7 +94,6 @@ def start(options: Options, *, watch_parent: bool = True) -> None:
         box = _opened(options)
         box.start()
         _free.put((options, box))
-    import graders.batch.notebook  # noqa: F401  (the judge, while the box warms up)
 
 
 def _end_with(parent: int) -> None:

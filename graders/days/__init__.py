@@ -1,4 +1,4 @@
-"""The exercises on the student's side of the wall: a day is a module, and what stands in it is in the table."""
+"""The exercises on the student's side of the wall. A day is a module; what stands in it is in the table."""
 
 from __future__ import annotations
 

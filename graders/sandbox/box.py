@@ -27,7 +27,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from graders.exercise import Case, Exercise
+from graders.exercise import Exercise
 from graders.observe import Sight, Survey
 from graders.sandbox import jail, protocol
 from graders.sandbox.jail import Cgroup, Limits, NoSandbox
@@ -323,9 +323,12 @@ class Session:
         self._count = 0
         self._gone: str | None = None
 
-    def run(self, source: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-        """Run a cell of the student's; returns its outputs and the answer. Raises Stopped or TimedOut."""
-        outputs, answer, _ = self._ask({"cell": source})
+    def run(self, source: str, *, locked: bool = False) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+        """Run a cell that carries no points; returns its outputs and the answer. Raises Stopped or TimedOut.
+
+        locked: it is the instructor's; what it imports is there again when cells that carry points run.
+        """
+        outputs, answer, _ = self._ask({"cell": source, "locked": locked})
         return outputs, answer
 
     def run_graded(self, source: str, body: str, last: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
@@ -334,13 +337,14 @@ class Session:
         return outputs, answer
 
     def look(
-        self, exercise: Exercise, cases: Sequence[Case], devices: Sequence[str]
+        self, exercise: Exercise, packed: tuple[Any, bytes], devices: Sequence[str]
     ) -> tuple[dict[str, Any], list[Sight], Survey | None]:
-        """Have the candidates of an exercise looked at in these cases.
+        """Have the candidates of an exercise looked at in the cases that `packed` holds.
 
+        packed: a list of (name, inputs) as `protocol.pack` gives it. devices: of each case.
         Returns the answer and, where there was a candidate, what was seen. Raises Stopped or TimedOut.
         """
-        tree, payload = protocol.pack([(case.name, dict(case.inputs)) for case in cases])
+        tree, payload = packed
         request = {"check": exercise.name, "cases": tree, "device": self.device}
         _, answer, back = self._ask(request, payload)
         if "sights" not in answer:

@@ -79,23 +79,16 @@ def command(
     seccomp program.
     """
     arguments = [bubblewrap(), "--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent"]
-    arguments += [
-        "--uid",
-        "65534",
-        "--gid",
-        "65534",
-        "--hostname",
-        "sandbox",
-        "--cap-drop",
-        "ALL",
-        "--clearenv",
-    ]
+    # bwrap's own process in the jail could be opened and changed by a student's; the warm one cannot.
+    arguments += ["--as-pid-1", "--uid", "65534", "--gid", "65534", "--hostname", "sandbox"]
+    arguments += ["--cap-drop", "ALL", "--clearenv"]
     for name, value in environment().items():
         arguments += ["--setenv", name, value]
     seen = [str(path) for path in _system()]
     for path in seen:
         arguments += ["--ro-bind", path, path]
-    for path in _masked(seen):
+    masked = list(_masked(seen))
+    for path in masked:
         arguments += ["--tmpfs", path]
     if not any(path.startswith("/tmp/") for path in seen):  # Python itself may be installed there
         arguments += ["--symlink", SCRATCH, "/tmp"]
@@ -108,18 +101,11 @@ def command(
             arguments += ["--dev-bind", path, path]
     for here, there in STUDENTS_SIDE:
         arguments += ["--ro-bind", str(PACKAGE / here), f"{MOUNT}/graders/{there}"]
-    for path in ("/dev", "/"):
+    # Where root starts the jail, the system's own settings still belong to whoever is in it: /proc/sys.
+    for path in ("/proc", "/dev", *masked, "/"):
         arguments += ["--remount-ro", path]
-    arguments += [
-        "--chdir",
-        WORK,
-        "--info-fd",
-        str(info),
-        "--block-fd",
-        str(block),
-        "--seccomp",
-        str(filters),
-    ]
+    arguments += ["--chdir", WORK, "--info-fd", str(info), "--block-fd", str(block)]
+    arguments += ["--seccomp", str(filters)]
     return [*arguments, "--", sys.executable, *program]
 
 
@@ -191,21 +177,30 @@ _NOT_THE_STUDENT = (
     *("semctl", "mq_open", "setpriority", "sched_setaffinity", "sched_setscheduler"),
     *("sched_setparam", "sched_setattr", "ioprio_set", "mlock", "mlock2", "mlockall", "inotify_init1"),
 )
+#: These do nothing and report success: where root starts the jail, the system's own /dev/null could be
+#: changed by them, and honest code (shutil.copy) needs them to seem to work.
+_PRETENDED = (
+    *("chmod", "fchmod", "fchmodat", "fchmodat2", "chown", "fchown", "lchown", "fchownat"),
+    *("utime", "utimes", "utimensat", "futimesat"),
+    *("setxattr", "lsetxattr", "fsetxattr", "removexattr", "lremovexattr", "fremovexattr"),
+)
 _CLONE_THREAD = 0x10000
 _CLONE_NEW = (0x20000, 0x2000000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000)
 
 
 def jail_filter() -> bytes:
     """The seccomp program of the jail. clone3 is unknown there: its flags lie in memory, out of sight."""
-    return _program(_NEVER, _CLONE_NEW, 0)
+    return _program(_NEVER, (), _CLONE_NEW, 0)
 
 
 def student_filter() -> bytes:
     """The seccomp program that a forked student's process puts on itself on top."""
-    return _program(("seccomp", *_NOT_THE_STUDENT), (), _CLONE_THREAD)
+    return _program(("seccomp", *_NOT_THE_STUDENT), _PRETENDED, (), _CLONE_THREAD)
 
 
-def _program(refused: tuple[str, ...], refused_flags: tuple[int, ...], needed_flag: int) -> bytes:
+def _program(
+    refused: tuple[str, ...], pretended: tuple[str, ...], refused_flags: tuple[int, ...], needed_flag: int
+) -> bytes:
     try:
         import pyseccomp
     except (ImportError, RuntimeError, OSError):
@@ -214,10 +209,11 @@ def _program(refused: tuple[str, ...], refused_flags: tuple[int, ...], needed_fl
             "`sudo apt install libseccomp2`, then `pip install pyseccomp`."
         ) from None
     rules = pyseccomp.SyscallFilter(pyseccomp.ALLOW)
-    for name in refused:
-        number = pyseccomp.resolve_syscall(pyseccomp.Arch.NATIVE, name)
-        if number >= 0:  # an old library does not know a new call, nor does a new machine an old one
-            rules.add_rule(pyseccomp.ERRNO(errno.EPERM), number)
+    for names, answer in ((refused, errno.EPERM), (pretended, 0)):
+        for name in names:
+            number = pyseccomp.resolve_syscall(pyseccomp.Arch.NATIVE, name)
+            if number >= 0:  # an old library does not know a new call, nor does a new machine an old one
+                rules.add_rule(pyseccomp.ERRNO(answer), number)
     for flag in refused_flags:
         rules.add_rule(
             pyseccomp.ERRNO(errno.EPERM), "clone", pyseccomp.Arg(0, pyseccomp.MASKED_EQ, flag, flag)
@@ -282,7 +278,7 @@ class Cgroup:
 
 
 def _sweep(parent: Path) -> None:
-    """Remove the groups of processes that were killed before they could do it; the name begins with the pid."""
+    """Remove the groups of processes that were killed before they could; the name begins with the pid."""
     for folder in parent.glob("graders-*-*"):
         if not Path("/proc", folder.name.split("-")[1]).exists():
             with contextlib.suppress(OSError):

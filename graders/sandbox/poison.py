@@ -10,11 +10,13 @@ from __future__ import annotations
 import inspect
 import operator
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from types import CodeType, FunctionType
 from typing import Any
 
 import torch
 
+from graders.exercise import AUTOGRAD
 from graders.recorder import OPTIMIZER
 
 #: Refuses any two arguments or more, and being built in, cannot be changed from Python.
@@ -34,13 +36,30 @@ def operators(barred: Iterable[str]) -> list[str]:
     found = []
     for full in torch._C._dispatch_get_all_op_names():
         namespace, name = full.split("::")
-        if namespace == "aten" and name.split(".")[0].lstrip("_") in barred:
+        if namespace == "aten" and _is_one_of(name.split(".")[0], barred):
             found.append(name)
     return found
 
 
+def _is_one_of(name: str, barred: set[str]) -> bool:
+    """Whether a function is a barred operator, or one of the library's helpers named after it."""
+    return any(one in name for one in barred)
+
+
+def close_side_doors() -> None:
+    """Take away, for good, what would hand out an operator's kernel past the dispatcher."""
+    for name in dir(torch._C):
+        if name.startswith("_dispatch_get_") and "kernel" in name:
+            delattr(torch._C, name)
+
+
+def without_graph(barred: Iterable[str]) -> AbstractContextManager[Any]:
+    """A context in which nothing is recorded for differentiation, where that is barred."""
+    return torch._C._AutoDispatchBelowAutograd() if AUTOGRAD & set(barred) else nullcontext()
+
+
 def functions(barred: Iterable[str]) -> list[tuple[FunctionType, CodeType, CodeType]]:
-    """The library's Python functions that compute what is barred: each with its code, and what replaces it."""
+    """The library's Python functions that compute what is barred, each with its code and a replacement."""
     barred = set(barred)
     found: dict[int, FunctionType] = {}
     for function in _python_answers(barred):
@@ -56,8 +75,12 @@ def _python_answers(barred: set[str]) -> Iterator[Any]:
 
     for module in (torch._decomp.decompositions, torch._refs, torch._refs.nn.functional):
         for name, value in vars(module).items():
-            if name.lstrip("_") in barred:
+            if _is_one_of(name, barred):
                 yield value
+    if "batch_norm" in barred:
+        yield torch._refs._normalize  # all that the references of the normalizations have in common
+    if AUTOGRAD & barred:
+        yield torch.autograd.graph._engine_run_backward
     if OPTIMIZER in barred:
         yield torch.optim.Optimizer.__init__
         for module in vars(torch.optim).values():

@@ -19,6 +19,7 @@ import sys
 import threading
 import time
 import types
+import unittest
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -186,6 +187,7 @@ def warm_up(shell: Shell) -> None:
     import matplotlib.pyplot as plt
 
     _answers_of_the_library()
+    poison.close_side_doors()
     shell.enable_matplotlib("inline")
     figure, axes = plt.subplots()
     axes.plot([0, 1])
@@ -203,12 +205,11 @@ def warm_up(shell: Shell) -> None:
 
 
 @cache
-def _answers_of_the_library() -> dict[frozenset[str], tuple[list[str], list[Any]]]:
-    """For every set of operators that an exercise bars: where they can be reached."""
-    return {
-        barred: (poison.operators(barred), poison.functions(barred))
-        for barred in {one.barred for one in exercises().values()}
-    }
+def _answers_of_the_library() -> dict[str, tuple[frozenset[str], tuple[str, ...], tuple[Any, ...]]]:
+    """For every exercise: what it bars, and where that can be reached as operators and as functions."""
+    bars = {one.barred for one in exercises().values()}
+    reached = {barred: (tuple(poison.operators(barred)), tuple(poison.functions(barred))) for barred in bars}
+    return {name: (one.barred, *reached[one.barred]) for name, one in exercises().items()}
 
 
 def _no_input(prompt: object = "") -> str:
@@ -217,6 +218,12 @@ def _no_input(prompt: object = "") -> str:
 
 def _no_exit(*code: object) -> None:
     raise RuntimeError("exit() cannot be used in a notebook; the cell stops here.")
+
+
+def _no_tracing(event: str, details: tuple[Any, ...]) -> None:
+    """An audit hook: whoever traces a test can have it jump over its own lines."""
+    if event == "sys.settrace":
+        raise RuntimeError("A notebook that is graded cannot trace its code.")
 
 
 def serve(channel: socket.socket, shell: Shell, output_limit: int) -> None:
@@ -234,19 +241,23 @@ def serve(channel: socket.socket, shell: Shell, output_limit: int) -> None:
     )
     table, refusal, keys = exercises(), poison.REFUSAL, poison.KEYS
     stopped_up = dict(_answers_of_the_library())
+    without_graph = poison.without_graph
     dispatcher, set_code = torch._C._dispatch_library, types.FunctionType.__code__.__set__
     run, evaluate, compiled, pristine = exec, eval, compile, []
     for name in _RESTORED:
         module = sys.modules.get(name)
         if module is not None:
             pristine.append((name, vars(module), dict(vars(module))))
+    test_class, put, test_methods = unittest.TestCase, setattr, tuple(vars(unittest.TestCase).items())
+    given: dict[str, Any] = {}  # modules and library functions that locked cells bound to names
     number_text = {int: int.__repr__, float: float.__repr__, bool: bool.__repr__}
     on_interrupt, ignored, set_handler = signal.default_int_handler, signal.SIG_IGN, signal.signal
     interrupt = signal.SIGINT
     get_type, module_of, clock = type, sys.modules, time.process_time
-    text_type, dict_get = str, dict.get
+    text_type, dict_get, module_type = str, dict.get, types.ModuleType
 
     set_handler(interrupt, ignored)
+    sys.addaudithook(_no_tracing)
     one_at_a_time = threading.Lock()
 
     def send_output(output: dict[str, Any]) -> None:
@@ -269,6 +280,12 @@ def serve(channel: socket.socket, shell: Shell, output_limit: int) -> None:
                 result = shell.run_cell(request["cell"], store_history=True)
                 if not result.success:
                     reply["status"] = "error"
+                if request.get("locked"):
+                    for name, value in names.items():
+                        home = None if name.startswith("_") else getattr(value, "__module__", None)
+                        if get_type(value) is module_type or (callable(value) and home in module_of):
+                            if home != "__main__":
+                                given[name] = value
             except BaseException as error:
                 reply["status"] = "error"
                 reply["error"] = [get_type(error).__name__, text_type(error)]
@@ -287,6 +304,14 @@ def serve(channel: socket.socket, shell: Shell, output_limit: int) -> None:
                     ):
                         current[key] = value
                         changed.append(f"{name}.{key}")
+            for name, value in test_methods:
+                if test_class.__dict__.get(name) is not value and not name.startswith("_class"):
+                    put(test_class, name, value)
+                    changed.append(f"unittest.TestCase.{name}")
+            for name, value in given.items():
+                if names.get(name) is not value:
+                    names[name] = value
+                    changed.append(name)
             reply["changed"] = changed[:20]
             set_handler(interrupt, on_interrupt)
             try:
@@ -328,7 +353,7 @@ def serve(channel: socket.socket, shell: Shell, output_limit: int) -> None:
                 candidate.append(names[name])
             else:
                 candidate = candidate[0] if len(candidate) == 1 else tuple(candidate)
-                operators, functions = stopped_up[exercise.barred]
+                barred, operators, functions = stopped_up[request["check"]]
                 held = []
                 set_handler(interrupt, on_interrupt)
                 try:
@@ -342,8 +367,9 @@ def serve(channel: socket.socket, shell: Shell, output_limit: int) -> None:
                     cases = [Case(name, inputs) for name, inputs in tree]
                     threads = torch.get_num_threads()
                     torch.set_num_threads(1)
-                    sights = [observe(exercise, candidate, case) for case in cases]
-                    surveyed = survey(exercise, candidate, cases[0])
+                    with without_graph(barred):
+                        sights = [observe(exercise, candidate, case) for case in cases]
+                        surveyed = survey(exercise, candidate, cases[0])
                     torch.set_num_threads(threads)
                     reply["sights"], back = pack_sights(sights, surveyed)
                 except BaseException as error:

@@ -181,10 +181,10 @@ def _removed(entry: os.DirEntry, depth: int) -> None:
 
 
 def _alone() -> bool:
-    """Whether no process is left but this one and those above it."""
-    if os.getpid() > 2 and "GRADERS_NO_JAIL" in os.environ:
+    """Whether no process is left but this one."""
+    if "GRADERS_NO_JAIL" in os.environ:
         return True
-    return not [name for name in os.listdir("/proc") if name.isdigit() and int(name) not in (1, os.getpid())]
+    return [name for name in os.listdir("/proc") if name.isdigit()] == [str(os.getpid())]
 
 
 if __name__ == "__main__":

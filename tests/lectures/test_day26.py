@@ -241,8 +241,12 @@ def test_scale_invariance_draws_from_its_seed():
     assert first == again != second
 
 
-def test_the_factor_of_question_2():
-    assert round(math.sqrt(3 / 4), 3) == 0.866
+def test_the_factors_of_the_quiz():
+    assert round(math.sqrt(3 / 4), 2) == 0.87
+    assert round(math.sqrt(4 / 3), 2) == 1.15
+    assert round(math.sqrt(1e-6 + 1e-5), 4) == 0.0033
+    assert math.isclose(math.sqrt(1e-6) + 1e-5, 0.00101)
+    assert round(math.sqrt(1e-5), 4) == 0.0032
 
 
 # What is drawn

@@ -1,0 +1,138 @@
+"""How far a student is: the points in the exercise notebooks as saved. Imports no PyTorch.
+
+A check stores its verdict as data in the output of its cell. Nothing else is read, and nothing is
+written: what a saved notebook shows is what counts here.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from course.days import DAYS, Day, cells, find_root
+from course.study.pages import Page, page
+
+#: The MIME type under which a check stores its verdict; `graders.verdict.MIME`, without its import.
+MIME = "application/vnd.graders.verdict+json"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One day's exercises.
+
+    points: reached, of max_points. passed, tried: how many exercises are all right, and how many
+    have a verdict, of `exercises`. problem: why nothing can be said, in a sentence, or empty.
+    """
+
+    day: Day
+    points: float = 0.0
+    max_points: float = 0.0
+    passed: int = 0
+    tried: int = 0
+    exercises: int = 0
+    problem: str = ""
+
+
+def read_progress(day: Day, root: Path) -> Progress:
+    """What the saved exercise notebook of a day says; the last verdict in a check's output counts.
+
+    A notebook that is missing or broken gives no points and a sentence; a verdict that is broken
+    counts as none.
+    """
+    path = day.exercises(root)
+    if path is None:
+        return Progress(day, problem="There is no exercise notebook.")
+    checks = [found for cell in cells(path) if (found := _check(cell))]
+    if not checks:
+        return Progress(day, problem=_why_nothing(path))
+    given = [points for _, points in checks if points is not None]
+    return Progress(
+        day,
+        points=sum(given),
+        max_points=sum(most for most, _ in checks),
+        passed=sum(points is not None and points >= most for most, points in checks),
+        tried=len(given),
+        exercises=len(checks),
+    )
+
+
+def _check(cell: dict[str, Any]) -> tuple[float, float | None] | None:
+    """Possible and reached points of a check cell; None for another cell. Reached is None where
+    no verdict is stored."""
+    metadata = cell.get("metadata")
+    nbgrader = metadata.get("nbgrader") if isinstance(metadata, dict) else None
+    if not isinstance(nbgrader, dict) or nbgrader.get("grade") is not True:
+        return None
+    most = _number(nbgrader.get("points"))
+    if not most or most < 0:
+        return None
+    outputs = cell.get("outputs")
+    for output in reversed(outputs if isinstance(outputs, list) else []):
+        data = output.get("data") if isinstance(output, dict) else None
+        verdict = data.get(MIME) if isinstance(data, dict) else None
+        points = _number(verdict.get("points")) if isinstance(verdict, dict) else None
+        if points is not None:
+            return most, min(max(points, 0.0), most)
+    return most, None
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)
+
+
+def _why_nothing(path: Path) -> str:
+    try:
+        json.loads(path.read_text(encoding="utf-8"))
+    except OSError:
+        return "The exercise notebook cannot be opened."
+    except ValueError:
+        return "The exercise notebook is damaged: it is not valid JSON."
+    return "The exercise notebook holds no checks."
+
+
+def progress(root: Path | None = None) -> Page:
+    """The points of all days as a table with bars, as the saved notebooks say."""
+    root = root or find_root()
+    found = [read_progress(day, root) for day in DAYS]
+    points, most = sum(one.points for one in found), sum(one.max_points for one in found)
+    rows = "\n".join(map(_row, found))
+    total = (
+        f'<tr class="study-total"><td></td><td>all days</td><td>{_bar(points, most)}</td>'
+        f"<td>{points:g} of {most:g}</td>"
+        f"<td>{sum(one.passed for one in found)} of {sum(one.exercises for one in found)}</td></tr>"
+    )
+    head = "<tr><th>day</th><th>subject</th><th></th><th>points</th><th>exercises all right</th></tr>"
+    table = f"<table>\n<thead>{head}</thead>\n<tbody>\n{rows}\n{total}\n</tbody>\n</table>"
+    plain = "\n".join(
+        [
+            *(
+                f"Day {one.day.number}: {one.problem or f'{one.points:g} of {one.max_points:g} points'}"
+                for one in found
+            ),
+            f"All days: {points:g} of {most:g} points",
+        ]
+    )
+    return page("table", table, plain)
+
+
+def _row(one: Progress) -> str:
+    start = f"<tr><td>{one.day.number}</td><td>{html.escape(one.day.title)}</td>"
+    if one.problem:
+        return f'{start}<td colspan="3">{html.escape(one.problem)}</td></tr>'
+    begun = f"{one.passed} of {one.exercises}" if one.tried else "not begun"
+    return (
+        f"{start}<td>{_bar(one.points, one.max_points)}</td>"
+        f"<td>{one.points:g} of {one.max_points:g}</td><td>{begun}</td></tr>"
+    )
+
+
+def _bar(points: float, most: float) -> str:
+    """A bar; the numbers beside it say the same, so it is hidden from a screen reader."""
+    share = 100 * points / most if most else 0
+    return f'<div class="study-track" aria-hidden="true"><div style="width: {share:.0f}%"></div></div>'

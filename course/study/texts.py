@@ -1,0 +1,265 @@
+"""The texts of a day: read from its file, looked over, and turned into HTML or into speech."""
+
+from __future__ import annotations
+
+import html
+import re
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import mistune
+
+FOLDER = Path(__file__).parent / "days"
+
+
+class StudyError(ValueError):
+    """A day's texts are missing or not as they should be; the message says which and where."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The lecture at three levels, in Markdown."""
+
+    sentence: str
+    paragraph: str
+    page: str
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What one speaker says. spoken: how it is read aloud, where that differs."""
+
+    who: str
+    says: str
+    spoken: str = ""
+
+
+@dataclass(frozen=True)
+class Card:
+    """A flashcard."""
+
+    front: str
+    back: str
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of the answers that a question offers."""
+
+    text: str
+    feedback: str
+    right: bool = False
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question with answers to choose from. many: more than one of them is right."""
+
+    question: str
+    answers: tuple[Choice, ...]
+    many: bool = False
+
+
+@dataclass(frozen=True)
+class Study:
+    """All study texts of one day."""
+
+    day: str
+    summary: Summary
+    dialogue: tuple[Turn, ...]
+    cards: tuple[Card, ...]
+    quiz: tuple[Question, ...]
+
+
+def days() -> list[str]:
+    """The days that have texts, such as "day26", in order."""
+    return sorted(path.stem for path in FOLDER.glob("day*.toml"))
+
+
+def load(day: str, folder: Path = FOLDER) -> Study:
+    """The texts of a day, such as "day26".
+
+    Raises:
+        StudyError: there is no such file, or it lacks something, or has something nobody reads.
+    """
+    path = folder / f"{day}.toml"
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        there = ", ".join(sorted(other.stem for other in folder.glob("day*.toml"))) or "none"
+        raise StudyError(f"There are no study texts for {day!r}; the days that have some: {there}.") from None
+    except tomllib.TOMLDecodeError as error:
+        raise StudyError(f"{path.name} is not valid TOML: {error}.") from None
+    return _Reader(path.name).study(day, data)
+
+
+class _Reader:
+    """Builds the dataclasses from a file's data, and says where something is wrong."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def study(self, day: str, data: dict[str, Any]) -> Study:
+        parts = self.keys(data, "the file", required=("summary", "dialogue", "cards", "quiz"))
+        summary = self.keys(parts["summary"], "summary", required=("sentence", "paragraph", "page"))
+        return Study(
+            day,
+            Summary(**{level: self.text(summary, level, "summary") for level in summary}),
+            tuple(self.turn(*entry) for entry in self.entries(parts, "dialogue")),
+            tuple(self.card(*entry) for entry in self.entries(parts, "cards")),
+            tuple(self.question(*entry) for entry in self.entries(parts, "quiz")),
+        )
+
+    def turn(self, data: Any, where: str) -> Turn:
+        data = self.keys(data, where, required=("who", "says"), optional=("spoken",))
+        return Turn(**{name: self.text(data, name, where) for name in data})
+
+    def card(self, data: Any, where: str) -> Card:
+        data = self.keys(data, where, required=("front", "back"))
+        return Card(**{name: self.text(data, name, where) for name in data})
+
+    def question(self, data: Any, where: str) -> Question:
+        data = self.keys(data, where, required=("question", "answers"), optional=("many",))
+        choices = tuple(self.choice(*entry) for entry in self.entries(data, "answers", where))
+        many = self.flag(data, "many", where)
+        right = sum(choice.right for choice in choices)
+        if many and right < 2:
+            raise self.error(f"{where} is marked many and has {right} right answers instead of two or more")
+        if not many and right != 1:
+            raise self.error(f"{where} has {right} right answers instead of one, and is not marked many")
+        return Question(self.text(data, "question", where), choices, many)
+
+    def choice(self, data: Any, where: str) -> Choice:
+        data = self.keys(data, where, required=("text", "feedback"), optional=("right",))
+        texts = {name: self.text(data, name, where) for name in ("text", "feedback")}
+        return Choice(**texts, right=self.flag(data, "right", where))
+
+    def keys(
+        self, data: Any, where: str, required: tuple[str, ...], optional: tuple[str, ...] = ()
+    ) -> dict[str, Any]:
+        if not isinstance(data, dict):
+            raise self.error(f"{where} is not a table")
+        for name in required:
+            if name not in data:
+                raise self.error(f"{where} has no {name!r}")
+        for name in data:
+            if name not in required + optional:
+                raise self.error(f"{where} has {name!r}, which nothing reads")
+        return data
+
+    def entries(self, data: dict[str, Any], name: str, where: str = "") -> list[tuple[Any, str]]:
+        entries = data[name]
+        place = f"{where}, {name}" if where else name
+        if not isinstance(entries, list) or not entries:
+            raise self.error(f"{place} is not a list with something in it")
+        return [(entry, f"{place} {number}") for number, entry in enumerate(entries, start=1)]
+
+    def text(self, data: dict[str, Any], name: str, where: str) -> str:
+        value = data[name]
+        if not isinstance(value, str) or not value.strip():
+            raise self.error(f"{name!r} of {where} is not a text")
+        if "$" in value:
+            raise self.error(f"{name!r} of {where} holds TeX, which cards and speech cannot show")
+        return value.strip()
+
+    def flag(self, data: dict[str, Any], name: str, where: str) -> bool:
+        value = data.get(name, False)
+        if not isinstance(value, bool):
+            raise self.error(f"{name!r} of {where} is not true or false")
+        return value
+
+    def error(self, problem: str) -> StudyError:
+        return StudyError(f"{self.name}: {problem}.")
+
+
+# ---------------------------------------------------------------------------- as HTML
+
+
+@cache
+def _markdown() -> mistune.Markdown:
+    # Raw HTML is shown as it is written: these are texts.
+    return mistune.create_markdown(escape=True)
+
+
+def to_html(markdown: str) -> str:
+    """Markdown as HTML, with its paragraphs and lists."""
+    return _markdown()(markdown).strip()
+
+
+def to_inline_html(markdown: str) -> str:
+    """One paragraph of Markdown as HTML, without the paragraph around it."""
+    text = to_html(markdown)
+    return text.removeprefix("<p>").removesuffix("</p>") if text.count("<p>") == 1 else text
+
+
+def to_plain(markdown: str) -> str:
+    """Markdown as the text that a reader would see."""
+    return html.unescape(re.sub(r"<[^>]+>", "", to_html(markdown))).strip()
+
+
+# ---------------------------------------------------------------------------- as speech
+
+# What voices leave out or spell; the first that fits is taken. Words stay words.
+_SPOKEN = (
+    (r"√\(([^()]*)\)", r" the square root of \1 "),
+    (r"√", " the square root of "),
+    (r"‖([^‖]*)‖", r" the norm of \1 "),
+    (r"\|([^|]*)\|", r" the absolute value of \1 "),
+    (r"x̂", " x hat "),
+    (r"σ", " sigma "),
+    (r"μ", " mu "),
+    (r"γ", " gamma "),
+    (r"β", " beta "),
+    (r"ε", " epsilon "),
+    (r"λ", " lambda "),
+    (r"η", " eta "),
+    (r"κ", " kappa "),
+    (r"ρ", " rho "),
+    (r"∂", " d "),
+    (r"∑|Σ", " the sum of "),
+    (r"≈", " is about "),
+    (r"≤", " is at most "),
+    (r"≥", " is at least "),
+    (r"≠", " is not "),
+    (r"==|=", " equals "),
+    (r"(?<=\s)<(?=\s)", " is less than "),
+    (r"(?<=\s)>(?=\s)", " is greater than "),
+    (r"→|->", " to "),
+    (r"×", " times "),
+    (r"\s\*\s", " times "),
+    (r"·", " times "),
+    (r"∞", " infinity "),
+    (r"²|\*\*2|\^2", " squared "),
+    (r"\s[−-]\s", " minus "),
+    (r"[−](?=\w)|(?<!\w)-(?=\d)", " minus "),
+    (r"\s/\s|(?<=[\w)])/(?=[\w(√])", " over "),
+    (r"\s\+\s", " plus "),
+    (r"\bd(x|y|var|mean|beta|gamma|inv_std)(?=\b|_hat)", r"d \1"),
+    (r"\bd var\b", "d variance"),
+    (r"\bvar\b", "the variance"),
+    (r"\bstd\b", "the standard deviation"),
+    (r"\bnn\.", "n n dot "),
+    (r"\bF\.", "F dot "),
+    (r"\(\)", " "),
+    (r"(?<=\w)_(?=\w)", " "),
+    (r"(?<=\w)\.(?=[A-Za-z_])", " dot "),
+    (r"(?<=\w)\[(\w+)\]", r" \1 "),
+)
+
+
+def to_speech(markdown: str) -> str:
+    """Markdown as words that a voice can read: no marks, symbols by their names."""
+    text = to_plain(markdown)
+    for pattern, words in _SPOKEN:
+        text = re.sub(pattern, words, text)
+    text = re.sub(r"\s+", " ", text)
+    return re.sub(r"\s+([.,;:?])", r"\1", text).strip()
+
+
+def sentences(text: str) -> list[str]:
+    """A text cut after its sentences, so that a voice can be stopped between two of them."""
+    pieces = re.split(r"(?<=[.?!])\s+(?=[^\sa-z0-9])|\n\s*\n|\n(?=\s*[-*\d])", text)
+    return [piece.strip() for piece in pieces if piece.strip()]
