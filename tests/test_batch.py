@@ -219,7 +219,9 @@ def processes_with(text: str, among: list[int]) -> list[int]:
 
 
 def workers_of(pid: int) -> list[int]:
-    return processes_with("spawn_main", family(pid))
+    """The workers of the command: what its fork server has forked."""
+    servers = processes_with("forkserver", family(pid))
+    return [one for server in servers for one in processes_with("forkserver", family(server))]
 
 
 def zygotes_of(pid: int) -> list[int]:

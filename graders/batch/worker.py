@@ -14,6 +14,7 @@ import multiprocessing.connection
 import multiprocessing.util
 import os
 import queue
+import shutil
 import signal
 import threading
 import time
@@ -99,6 +100,8 @@ def start(options: Options, *, watch_parent: bool = True) -> None:
 def _end_with(parent: int) -> None:
     """End this process when its parent is gone, however that ended."""
     multiprocessing.connection.wait([parent])
+    # The folder of the fork server's socket; a parent that was killed could not remove it.
+    shutil.rmtree(multiprocessing.util.get_temp_dir(), ignore_errors=True)
     _end()
 
 
