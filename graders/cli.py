@@ -128,7 +128,8 @@ def _connected(address: str) -> object:
         from distributed import Client
     except ImportError:
         raise _Refused("--scheduler needs Dask: pip install 'normalization-and-momentum[cluster]'.") from None
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what goes wrong is said in one sentence
+    for name in ("distributed", "distributed.client"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # what goes wrong is said in one sentence
     try:
         client = Client(address, timeout=5, set_as_default=False)
     except (OSError, ValueError):

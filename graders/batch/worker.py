@@ -14,6 +14,7 @@ import multiprocessing.connection
 import multiprocessing.util
 import os
 import queue
+import shutil
 import signal
 import threading
 import time
@@ -47,6 +48,7 @@ class Options:
 _free: queue.LifoQueue[tuple[Options, Box]] = queue.LifoQueue()
 _used: set[Box] = set()
 _lock = threading.Lock()
+_ending = threading.Lock()
 
 
 @contextmanager
@@ -98,12 +100,17 @@ def start(options: Options, *, watch_parent: bool = True) -> None:
 def _end_with(parent: int) -> None:
     """End this process when its parent is gone, however that ended."""
     multiprocessing.connection.wait([parent])
+    # The folder of the fork server's socket; a parent that was killed could not remove it.
+    shutil.rmtree(multiprocessing.util.get_temp_dir(), ignore_errors=True)
     _end()
 
 
 def _end() -> None:
-    """End this process and all its boxes, now."""
+    """End this process and all its boxes, now; told again meanwhile, it goes on with that."""
+    if not _ending.acquire(blocking=False):
+        return
     for box in list(_used):
+        box.failed = True  # it does not listen, so there is no use in waiting
         box.close()
     close_boxes()
     os._exit(1)

@@ -13,6 +13,7 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -265,9 +266,16 @@ class Cgroup:
                 self.holds.clear()
 
     def remove(self) -> None:
+        """Remove the group as soon as the last process in it, which was killed, is gone."""
+        end = time.monotonic() + 5.0
         for folder in self.folders:
-            with contextlib.suppress(OSError):
-                folder.rmdir()
+            while folder.is_dir():
+                try:
+                    folder.rmdir()
+                except OSError as error:
+                    if error.errno != errno.EBUSY or time.monotonic() > end:
+                        break
+                    time.sleep(0.01)
 
 
 def _sweep(parent: Path) -> None:
