@@ -43,7 +43,7 @@ def layer_table_explorer() -> Explorer:
         return state.batches > 0 and not state.training and state.moved == ("0.weight",)
 
     return Explorer(
-        title="A linear layer and a batch norm: what moves?",
+        title="What moves in a linear layer and a batch norm",
         look_for=(
             "Blue rows were moved by a gradient, red rows by the data. Four switches, and no single "
             "one of them stops everything in the batch norm."
@@ -58,9 +58,7 @@ def layer_table_explorer() -> Explorer:
             "training": choice_slider("mode", True, [("eval()", False), ("train()", True)]),
             "requires_grad": choice_slider("requires_grad", True, [("False", False), ("True", True)]),
             "momentum": choice_slider("momentum", 0.1, [("0", 0.0), ("0.1", 0.1)]),
-            "learning": choice_slider(
-                "each batch", True, [("no_grad, forward", False), ("forward, step", True)]
-            ),
+            "learning": choice_slider("each batch", True, [("no_grad", False), ("step", True)]),
         },
         compute=experiments.layer_table,
         drawing=figures.LayerTableDrawing(),

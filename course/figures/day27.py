@@ -45,7 +45,7 @@ class RunningStatisticsDrawing:
             self.mean = _Track(axes[0], "mean", self.MEAN_LIMITS, VERMILLION)
             self.var = _Track(axes[1], "variance", self.VAR_LIMITS, ORANGE)
             axes[1].set_xlabel("batches seen")
-            self.band = axes[0].fill_between([0, 1], [0, 0], [0, 0], color=SKY, alpha=0.35, linewidth=0)
+            self.band = axes[0].fill_between([0, 1], [0, 0], [0, 0], color=SKY, alpha=0.6, linewidth=0)
             self.band_text = axes[0].text(0.995, 0.04, "", transform=axes[0].transAxes, ha="right")
             self.band_text.set(color=BLUE, fontsize=9)
 
