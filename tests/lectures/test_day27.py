@@ -1,0 +1,280 @@
+"""Day 27: what the lecture computes, says in numbers, and lets a student move."""
+
+import copy
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from course.experiments import day27 as experiments
+from course.explorers import day27 as explorers
+from course.figures import day27 as figures
+from tests.lectures.common import Moves, check_picture
+
+#: What test_explorers.py moves.
+EXPLORERS = {
+    "running statistics": Moves(
+        explorers.running_statistics_explorer,
+        {
+            "momentum": (0.1, "None"),
+            "batch_size": (2, 256),
+            "mean_after": (-2, 6),
+            "std_after": (0.5, 3),
+        },
+    ),
+    "layer table": Moves(
+        explorers.layer_table_explorer,
+        {
+            "batches": (0, 7),
+            "training": (False, True),
+            "requires_grad": (False, True),
+            "momentum": (0.0, 0.1),
+            "learning": (False, True),
+        },
+        # Without batches momentum and learning do nothing; with eval() momentum does nothing.
+        frames=4 + 8 + 4,
+    ),
+    "company": Moves(
+        explorers.company_explorer,
+        {"index": (0, 19), "batch_size": (2, 128), "kind": ("random", "own", "other")},
+    ),
+}
+
+SIZES = (2, 4, 10, 20, 50, 100, 250, 500)
+
+
+@pytest.fixture(scope="module")
+def forgotten():
+    """The experiment of the claim, as the lecture runs it."""
+    return experiments.forgotten_eval(SIZES, range(8))
+
+
+# What is computed
+
+
+@pytest.mark.parametrize("momentum", (0.01, 0.1, 0.3, 1.0, None))
+@pytest.mark.parametrize("batch_size", (2, 7, 64))
+def test_running_statistics_are_those_of_the_library(momentum, batch_size):
+    state = experiments.running_statistics(momentum, batch_size, 5.0, 1.5)
+    generator = torch.Generator().manual_seed(27)
+    noise = torch.randn(200, 256, generator=generator, dtype=torch.float64)[:, :batch_size]
+    x = torch.where(torch.arange(200)[:, None] < 100, 2 + 2 * noise, 5 + 1.5 * noise)
+    layer = nn.BatchNorm1d(1, momentum=momentum).double()
+    for count, batch in enumerate(x, start=1):
+        layer(batch[:, None])
+        torch.testing.assert_close(state.running_mean[count], layer.running_mean[0])
+        torch.testing.assert_close(state.running_var[count], layer.running_var[0])
+    assert state.running_mean[0] == 0 and state.running_var[0] == 1
+
+
+@pytest.mark.parametrize("momentum", (0.01, 0.03, 0.1, 0.3))
+def test_batches_to_follow_is_the_least_number(momentum):
+    count = experiments.batches_to_follow(momentum, 100)
+    averages = experiments.exponential_average(torch.ones(count, dtype=torch.float64), 0.0, momentum)
+    assert averages[count] >= 0.95 > averages[count - 1]
+
+
+def test_batches_to_follow_of_the_plain_average_and_of_momentum_1():
+    assert experiments.batches_to_follow(1.0, 100) == 1
+    count = experiments.batches_to_follow(None, 100)
+    assert count == 1900
+    values = torch.cat([torch.zeros(100), torch.ones(count)]).double()
+    averages = experiments.exponential_average(values, 0.0, None)
+    assert averages[-1].item() == pytest.approx(0.95)
+    assert averages[-2] < 0.95
+
+
+@pytest.mark.parametrize(("momentum", "batches"), ((0.1, 400), (0.3, 100), (1.0, 5), (None, 50)))
+def test_long_run_scatter_is_measured(momentum, batches):
+    """Many independent streams; their running means scatter as the formula says."""
+    generator = torch.Generator().manual_seed(1)
+    means = 2 / math.sqrt(8) * torch.randn(batches, 20_000, generator=generator, dtype=torch.float64)
+    running = torch.zeros(20_000, dtype=torch.float64)
+    for count, mean in enumerate(means, start=1):
+        running = torch.lerp(running, mean, 1 / count if momentum is None else momentum)
+    assert experiments.long_run_scatter(momentum, 2.0, 8, batches) == pytest.approx(
+        running.std().item(), rel=0.03
+    )
+
+
+def test_layer_table_against_a_loop_with_other_means():
+    """Gradients by hand, statistics by formula: the same numbers after each batch."""
+    for batches in (1, 3):
+        table = experiments.layer_table(batches)
+        start = {row.name: row.start.double() for row in table.rows}
+        now = {row.name: row.now for row in table.rows}
+        generator = torch.Generator().manual_seed(0)
+        torch.randn(2, 2, generator=generator)
+        inputs = 1 + torch.randn(batches, 16, 2, generator=generator)
+        weight, gamma, beta = (start[f"{name}"] for name in ("0.weight", "1.weight", "1.bias"))
+        mean, var = start["1.running_mean"], start["1.running_var"]
+        for x in inputs.double():
+            leaves = [t.detach().requires_grad_() for t in (weight, gamma, beta)]
+            h = x @ leaves[0].T
+            y = (h - h.mean(0)) / torch.sqrt(h.var(0, correction=0) + 1e-5) * leaves[1] + leaves[2]
+            grads = torch.autograd.grad(((y - 2 * x.flip(1) - 1) ** 2).mean(), leaves)
+            weight, gamma, beta = (t.detach() - 0.1 * g for t, g in zip(leaves, grads, strict=True))
+            mean = 0.9 * mean + 0.1 * h.detach().mean(0)
+            var = 0.9 * var + 0.1 * h.detach().var(0)
+        for name, expected in (
+            ("0.weight", weight),
+            ("1.weight", gamma),
+            ("1.bias", beta),
+            ("1.running_mean", mean),
+            ("1.running_var", var),
+        ):
+            torch.testing.assert_close(now[name].double(), expected, rtol=1e-4, atol=1e-5)
+        assert now["1.num_batches_tracked"] == batches
+
+
+def test_company_is_what_the_modules_say():
+    net, digits = experiments.trained_net(0)
+    before = copy.deepcopy(net.state_dict())
+    for kind in ("random", "own", "other"):
+        state = experiments.same_image_in_company(3, 4, kind, companies=6)
+        x, label = digits.test_x[3], digits.test_y[3]
+        pool = torch.arange(500) != 3
+        if kind != "random":
+            pool &= digits.test_y == (label if kind == "own" else (label + 1) % 10)
+        pool = pool.nonzero().flatten()
+        rows = torch.randint(len(pool), (6, 3), generator=torch.Generator().manual_seed(0))
+        moved = copy.deepcopy(net).train()
+        for row, seen in zip(rows, state.in_company, strict=True):
+            batch = torch.cat([x[None], digits.test_x[pool[row]]])
+            torch.testing.assert_close(moved(batch)[0].softmax(0), seen, rtol=1e-3, atol=1e-5)
+        torch.testing.assert_close(net(x[None])[0].softmax(0), state.alone)
+    with pytest.raises(ValueError, match="kind"):
+        experiments.same_image_in_company(0, 4, "all")
+    assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
+
+
+def test_forgotten_eval_is_what_the_modules_say(forgotten):
+    net, digits = experiments.trained_net(0)
+    assert not net.training
+    loss = F.cross_entropy(net(digits.test_x), digits.test_y).item()
+    assert forgotten.with_eval[0].item() == pytest.approx(loss, rel=1e-4)
+    # One batch of everything: the order cannot matter.
+    torch.testing.assert_close(forgotten.shuffled[:, -1], forgotten.by_digit[:, -1], rtol=1e-4, atol=1e-5)
+
+
+# What the lecture says in numbers
+
+
+def table(**settings):
+    return experiments.layer_table(10, **settings)
+
+
+def test_what_the_switches_stop():
+    gradient = {"1.weight", "1.bias"}
+    statistics = {"1.running_mean", "1.running_var", "1.num_batches_tracked"}
+    linear = {"0.weight"}
+    for settings, moved in (
+        ({}, linear | gradient | statistics),
+        ({"requires_grad": False}, linear | statistics),
+        ({"training": False}, linear | gradient),
+        ({"momentum": 0.0}, linear | gradient | {"1.num_batches_tracked"}),
+        ({"learning": False}, statistics),
+        ({"requires_grad": False, "training": False}, linear),
+        ({"requires_grad": False, "momentum": 0.0}, linear | {"1.num_batches_tracked"}),
+    ):
+        assert set(table(**settings).moved) == moved
+    assert table().counts == (8, 4)
+    assert table(requires_grad=False).counts == (4, 8)
+
+
+def test_goals_can_be_reached():
+    explorer = explorers.running_statistics_explorer()
+    assert not explorer.goal.reached(explorer.state)
+    explorer.controls["batch_size"].value = 16
+    assert not explorer.goal.reached(explorer.state)
+    explorer.controls["batch_size"].value = 32
+    assert explorer.goal.reached(explorer.state)
+    # At the batch size of the start, no momentum does it.
+    for momentum in (0.01, 0.03, 0.1, 0.3, 1.0, "None"):
+        explorer.controls["batch_size"].value = 8
+        explorer.controls["momentum"].value = momentum
+        assert not explorer.goal.reached(explorer.state)
+
+    explorer = explorers.layer_table_explorer()
+    explorer.controls["requires_grad"].value = False
+    explorer.controls["momentum"].value = 0.0
+    assert not explorer.goal.reached(explorer.state)
+    explorer.controls["training"].value = False
+    assert explorer.goal.reached(explorer.state)
+
+    explorer = explorers.company_explorer()
+    assert not explorer.goal.reached(explorer.state)
+    explorer.controls["kind"].value = "own"
+    assert explorer.goal.reached(explorer.state)
+
+
+def test_numbers_of_the_running_update():
+    assert [experiments.batches_to_follow(m, 100) for m in (0.01, 0.1, 0.3)] == [299, 29, 9]
+    assert experiments.long_run_scatter(0.1, 2, 8, 200) == pytest.approx(0.162, abs=5e-4)
+    # The share that is left of the start after 10, 22 and 44 batches.
+    assert [round(0.9**k, 2) for k in (1, 10, 22, 44)] == [0.9, 0.35, 0.1, 0.01]
+    # Keras' default 0.99 is PyTorch's 0.01, and PyTorch's default 0.1 is Keras' 0.9.
+    assert math.isclose(1 - 0.99, 0.01)
+
+
+def test_forms_of_the_running_update_agree():
+    """new = old + momentum * (batch - old), and the sum of the weights with the share of the start."""
+    values = torch.randn(30, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    for momentum in (0.1, 0.4):
+        got = experiments.exponential_average(values, 3.0, momentum)[-1]
+        weights = momentum * (1 - momentum) ** torch.arange(29, -1, -1, dtype=torch.float64)
+        torch.testing.assert_close(got, (weights * values).sum() + (1 - momentum) ** 30 * 3)
+
+
+def test_counts_of_the_text():
+    assert experiments.resnet50_batch_norm_features() == 26_560
+    assert 4 * 26_560 == 106_240 and 2 * 26_560 == 53_120
+    layer = nn.BatchNorm1d(32)
+    assert sum(p.numel() for p in layer.parameters()) == 64
+    assert sum(b.numel() for b in layer.buffers() if b.is_floating_point()) == 64
+
+
+def test_which_company_is_worst():
+    """Wrong answers over the twenty images of the explorer, 40 batches each."""
+
+    def wrong(batch_size, kind):
+        states = [experiments.same_image_in_company(index, batch_size, kind) for index in range(20)]
+        assert all(state.eval_is_right for state in states)
+        return sum(state.wrong for state in states)
+
+    for size in (2, 8, 32):
+        assert wrong(size, "own") > 0.9 * 800
+        assert wrong(size, "own") > wrong(size, "other")
+    assert wrong(2, "random") > 2 * wrong(8, "random") > 4 * wrong(32, "random")
+
+
+def test_the_claim_in_numbers(forgotten):
+    """The verdict's inequalities hold in every seed."""
+    right = forgotten.with_eval[:, None]
+    at = {size: number for number, size in enumerate(SIZES)}
+    assert right.max() < 0.13
+    # Shuffled: harmless in large batches, half as much again at ten, five times as high at four.
+    assert ((forgotten.shuffled - right)[:, at[250] :].abs() < 0.02).all()
+    assert (forgotten.shuffled[:, : at[10] + 1] > 1.5 * right).all()
+    assert (forgotten.shuffled[:, : at[4] + 1] > 5 * right).all()
+    assert (forgotten.shuffled[:, at[2]] > 10 * right[:, 0]).all()
+    # Sorted by digit: at least 25 times as high up to fifty images.
+    assert (forgotten.by_digit[:, : at[50] + 1] > 25 * right).all()
+    assert (forgotten.accuracy_by_digit[:, : at[10] + 1] < 20).all()
+    # Afterwards, in eval mode: still more than doubled after batches of four and less.
+    assert (forgotten.after[:, : at[4] + 1] > 2 * right).all()
+    assert (forgotten.accuracy_with_eval >= 95).all()
+
+
+def test_figures_are_pictures():
+    check_picture(figures.draw_forgotten_eval(experiments.forgotten_eval((2, 50, 500), range(2))))
+
+
+def test_the_last_sorted_images_are_nines():
+    """22 batches of two hold nine tenths of the weight; of those 44 images nearly all are nines."""
+    assert 0.9**22 < 0.1 < 0.9**21
+    for seed in range(8):
+        _, digits = experiments.trained_net(seed)
+        assert (digits.test_y.sort().values[-44:] == 9).double().mean() > 0.85
