@@ -75,7 +75,9 @@ def norm_block_explorer() -> Explorer:
         controls={
             "kind": kind,
             "num_groups": choice_slider("groups", 2, [1, 2, 3, 6]),
-            "cell": CellPicker(value=(1, 4, 1, 1), shape=list(SHAPE), outlines=outlines),
+            "cell": CellPicker(
+                value=(1, 4, 1, 1), shape=list(SHAPE), outlines=outlines, layout={"width": "560px"}
+            ),
         },
         compute=compute,
         drawing=figures.BlockDrawing(SHAPE),
@@ -100,9 +102,7 @@ def swap_explorer() -> Explorer:
             "what": choice_slider(
                 "swapped", "both", [("mean", "mean"), ("std", "std"), ("mean and std", "both")]
             ),
-            "axes": choice_slider(
-                "mean over", (2, 3), [("H, W: by colour", (2, 3)), ("C, H, W: whole image", (1, 2, 3))]
-            ),
+            "axes": choice_slider("mean over", (2, 3), [("H, W", (2, 3)), ("C, H, W", (1, 2, 3))]),
         },
         compute=compute,
         drawing=figures.SwapDrawing(*images.shape[-2:]),

@@ -28,10 +28,10 @@ function render({ model, el }) {
   let kept = false;
 
   const line = document.createElement("div");
-  line.style.cssText = "display: flex; gap: 6px; align-items: center; height: 32px; width: 480px;";
+  line.style.cssText = "display: flex; gap: 6px; align-items: center; height: 32px; color: var(--jp-ui-font-color1);";
   const label = document.createElement("span");
   label.textContent = model.get("description");
-  label.style.cssText = "width: 100px; text-align: right; flex: none;";
+  label.style.cssText = "width: 92px; text-align: right; flex: none;";
   const fields = AXES.map((axis, place) => {
     const field = Object.assign(document.createElement("input"), {
       type: "number",
@@ -40,7 +40,9 @@ function render({ model, el }) {
       title: axis,
     });
     field.setAttribute("aria-label", `${model.get("description")} ${axis}`);
-    field.style.cssText = "width: 40px; font: inherit;";
+    field.style.cssText =
+      "width: 40px; font: inherit; color: inherit; background: var(--jp-layout-color1); " +
+      "border: 1px solid var(--jp-border-color1);";
     field.addEventListener("input", () => {
       const number = Number(field.value);
       if (field.value === "" || !Number.isInteger(number) || number < 0 || number >= shape[place]) return;

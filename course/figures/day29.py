@@ -186,8 +186,9 @@ class SwapDrawing:
 
     def __init__(self, height: int, width: int) -> None:
         with matplotlib.rc_context(STYLE):
-            self.figure = new_figure(390)
-            self.title = self.figure.text(0.012, 0.95, "", fontsize=11, fontweight="bold")
+            height_of_all = 400
+            self.figure = new_figure(height_of_all)
+            self.title = self.figure.text(0.012, 0.957, "", fontsize=11, fontweight="bold")
             # Images of the figure and not of axes: they are copied, not resampled, at every step of a slider.
             blank = np.zeros((self.ZOOM * height, self.ZOOM * width, 3), dtype=np.uint8)
             self.pictures = []
@@ -196,7 +197,7 @@ class SwapDrawing:
                 picture = self.figure.figimage(blank, PIXEL_RATIO * x, PIXEL_RATIO * y, origin="upper")
                 self.pictures.append(picture)
                 above = y + self.ZOOM * height / PIXEL_RATIO + 4
-                self.figure.text(x / WIDTH, above / 390, name)
+                self.figure.text(x / WIDTH, above / height_of_all, name)
 
             ax = self.figure.add_axes((0.71, 0.13, 0.275, 0.735))
             ax.set(xlim=(0, 0.9), ylim=(0, 0.5), xlabel="mean of a colour", ylabel="standard deviation")
@@ -214,7 +215,7 @@ class SwapDrawing:
             for collection in (self.before, self.after):
                 collection.set_edgecolors([colour for _, colour in self.LETTERS] * 2)
             ax.text(
-                0.98, 0.98, "solid: A, dotted: B", transform=ax.transAxes, ha="right", va="top", fontsize=9
+                0.98, 0.98, "solid: A, dotted: B", transform=ax.transAxes, ha="right", va="bottom", fontsize=9
             )
 
     def update(self, state: Swap) -> None:
@@ -317,7 +318,7 @@ def draw_changed_light(result: ChangedLight) -> Picture:
         axes[0].invert_xaxis()
         axes[0].set(ylim=(0, 103), ylabel="test accuracy (%)")
         axes[0].text(result.contrasts[0], 11.5, "guessing", color="#555555", fontsize=9)
-        axes[0].legend(loc="lower left", bbox_to_anchor=(0, 0.14))
+        axes[0].legend(loc="center right", bbox_to_anchor=(1, 0.6))
         seeds = result.contrast.shape[1]
         axes[1].text(
             0.98,
