@@ -1,0 +1,270 @@
+"""Day 29: what the lecture computes, says in numbers, and lets a student move."""
+
+import itertools
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from course.experiments import day29 as experiments
+from course.explorers import day29 as explorers
+from course.figures import day29 as figures
+from tests.lectures.common import Moves, check_picture
+
+CELLS = ((0, 0, 0, 0), (1, 4, 1, 1), (3, 5, 1, 2))
+
+#: What test_explorers.py moves.
+EXPLORERS = {
+    "block": Moves(
+        explorers.norm_block_explorer,
+        {"kind": experiments.KINDS, "num_groups": (1, 2, 3, 6), "cell": CELLS},
+        # The groups matter for group norm only.
+        frames=(3 + 4) * len(CELLS),
+    ),
+    "swap": Moves(
+        explorers.swap_explorer,
+        {"strength": (0, 0.5, 1), "what": ("mean", "std", "both"), "axes": ((2, 3), (1, 2, 3))},
+    ),
+}
+
+
+@pytest.fixture
+def block():
+    return explorers.example_block()
+
+
+def draw(seed, shape):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * 2 + 3
+
+
+def library(x, kind, num_groups, eps):
+    return {
+        "batch": lambda: F.batch_norm(x, None, None, training=True, eps=eps),
+        "layer": lambda: F.layer_norm(x, x.shape[1:], eps=eps),
+        "instance": lambda: F.instance_norm(x, eps=eps),
+        "group": lambda: F.group_norm(x, num_groups, eps=eps),
+    }[kind]()
+
+
+def expected_count(kind, shape, num_groups):
+    num_samples, channels = shape[:2]
+    return {
+        "batch": channels,
+        "layer": num_samples,
+        "instance": num_samples * channels,
+        "group": num_samples * num_groups,
+    }[kind]
+
+
+# What is computed
+
+
+@pytest.mark.parametrize("kind", experiments.KINDS)
+@pytest.mark.parametrize(("shape", "num_groups"), (((4, 6, 2, 3), 3), ((1, 4, 3, 2), 2), ((3, 5, 4, 4), 5)))
+@pytest.mark.parametrize("eps", (1e-5, 0.3))
+def test_normalize_agrees_with_the_library(kind, shape, num_groups, eps):
+    x = draw(0, shape)
+    untouched = x.clone()
+    torch.testing.assert_close(
+        experiments.normalize(x, kind, num_groups, eps), library(x, kind, num_groups, eps), rtol=0, atol=1e-12
+    )
+    assert torch.equal(x, untouched)
+
+
+@pytest.mark.parametrize("kind", experiments.KINDS)
+@pytest.mark.parametrize("num_groups", (1, 2, 3, 6))
+def test_sets_means_and_code(block, kind, num_groups):
+    shared = experiments.shared_statistics(block, kind, num_groups, (1, 4, 1, 1))
+    assert len(shared.means) == expected_count(kind, block.shape, num_groups)
+    assert len(shared.means) * shared.set_size == block.numel() == 144
+    assert shared.mask[1, 4, 1, 1]
+    for number, mean in enumerate(shared.means):
+        torch.testing.assert_close(block[shared.numbers == number].mean(), mean)
+    # The line of code that is shown computes these means.
+    written = eval(shared.code, {"x": block})
+    torch.testing.assert_close(written.flatten(), shared.means)
+    expected = (block[1, 4, 1, 1] - shared.means[shared.number]) / (shared.var + 1e-5) ** 0.5
+    assert shared.x_hat == pytest.approx(expected.item())
+
+
+@pytest.mark.parametrize("kind", experiments.KINDS)
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_cell_hears_exactly_its_set(block, kind, cell):
+    shared = experiments.shared_statistics(block, kind, 3, cell)
+    assert torch.equal(experiments.influence(block, kind, 3, cell) != 0, shared.mask)
+    samples = set(shared.mask.nonzero()[:, 0].tolist())
+    assert samples == (set(range(4)) if kind == "batch" else {cell[0]})
+
+
+def test_what_is_not_there_is_refused(block):
+    with pytest.raises(ValueError, match="divide"):
+        experiments.normalize(block, "group", 4)
+    with pytest.raises(ValueError, match="kind"):
+        experiments.normalize(block, "power")
+    with pytest.raises(IndexError, match="no cell"):
+        experiments.shared_statistics(block, "batch", 1, (4, 0, 0, 0))
+
+
+@pytest.mark.parametrize("axes", ((2, 3), (1, 2, 3)))
+def test_adaptive_instance_norm_takes_what_it_is_told_to(axes):
+    content, style = draw(1, (2, 3, 6, 5)), draw(2, (2, 3, 4, 7)) * 0.5 - 4
+    own, other = (experiments.mean_std(each, axes) for each in (content, style))
+    for mean, std in itertools.product((True, False), repeat=2):
+        result = experiments.adaptive_instance_norm(content, style, mean=mean, std=std, axes=axes, eps=0.0)
+        got = experiments.mean_std(result, axes)
+        torch.testing.assert_close(got[0], (other if mean else own)[0])
+        torch.testing.assert_close(got[1], (other if std else own)[1])
+    # With both it is instance norm with the style's numbers as gamma and beta.
+    if axes == (2, 3):
+        both = experiments.adaptive_instance_norm(content, style)
+        style_mean, style_std = experiments.mean_std(style, eps=1e-5)
+        torch.testing.assert_close(both, F.instance_norm(content) * style_std + style_mean)
+    torch.testing.assert_close(experiments.adaptive_instance_norm(content, content, axes=axes), content)
+
+
+def test_swapping_is_linear_in_its_strength():
+    images = experiments.photographs()
+    assert images.shape[:2] == (2, 3)
+    assert images.min() >= 0
+    assert images.max() <= 1
+    none, half, full = (experiments.swap_statistics(images, s, "both", (2, 3)).swapped for s in (0, 0.5, 1))
+    assert torch.equal(none, images)
+    torch.testing.assert_close(half, (none + full) / 2)
+    mean, std = experiments.mean_std(full)
+    wanted = experiments.mean_std(images.flip(0))
+    torch.testing.assert_close(mean, wanted[0], rtol=0, atol=1e-5)
+    torch.testing.assert_close(std, wanted[1], rtol=0, atol=1e-3)
+
+
+# What the lecture says in numbers
+
+
+def test_what_is_forgotten_follows_from_the_sets(block):
+    result = experiments.forgotten(block, num_groups=3, seed=0)
+    gone = {
+        change: {kind for kind, move in zip(result.kinds, moves, strict=True) if move < 1e-10}
+        for change, moves in zip(result.changes, result.moves, strict=True)
+    }
+    sample, channel, every = {"layer", "instance", "group"}, {"batch", "instance"}, {"instance"}
+    assert list(gone.values()) == [sample, channel, every] * 2
+    # What is not forgotten shows.
+    assert result.moves[result.moves >= 1e-10].min() > 0.1
+
+
+def test_one_group_is_layer_norm_and_c_groups_are_instance_norm(block):
+    for num_groups, kind in ((1, "layer"), (6, "instance")):
+        assert torch.equal(
+            experiments.set_numbers("group", block.shape, num_groups),
+            experiments.set_numbers(kind, block.shape),
+        )
+
+
+def test_channels_last_layer_norm_is_another_norm(block):
+    places = F.layer_norm(block.permute(0, 2, 3, 1), (6,)).permute(0, 3, 1, 2)
+    assert (places - F.group_norm(block, 1)).abs().max() > 0.1
+    assert places.mean(1).abs().max() < 1e-6
+
+
+def test_parameters_and_modes_of_the_table(block):
+    assert nn.GroupNorm(3, 6).weight.shape == (6,)
+    assert nn.BatchNorm2d(6).weight.shape == (6,)
+    assert nn.LayerNorm((6, 2, 3)).weight.shape == (6, 2, 3)
+    assert nn.InstanceNorm2d(6).weight is None
+    x = block.float()
+    for layer, same in (
+        (nn.BatchNorm2d(6), False),
+        (nn.GroupNorm(3, 6), True),
+        (nn.LayerNorm((6, 2, 3)), True),
+        (nn.InstanceNorm2d(6), True),
+        (nn.InstanceNorm2d(6, track_running_stats=True), False),
+    ):
+        assert torch.equal(layer.train()(x), layer.eval()(x)) == same
+        assert bool(list(layer.buffers())) != same
+
+
+def test_instance_norm_leaves_no_average_of_a_map(block):
+    largest = {
+        kind: experiments.normalize(block, kind, 3).mean((2, 3)).abs().max().item()
+        for kind in experiments.KINDS
+    }
+    assert largest.pop("instance") < 1e-12
+    assert min(largest.values()) > 0.3
+
+
+def test_the_verdict_on_changed_light():
+    contrasts, brightnesses = (1, 0.25, 0.0625), (0, 0.5, 1)
+    light = experiments.changed_light(contrasts, brightnesses, range(5))
+    assert light.contrast.shape == light.brightness.shape == (4, 5, 3)
+    contrast, brightness = (
+        dict(zip(light.kinds, each, strict=True)) for each in (light.contrast, light.brightness)
+    )
+    for kind in ("layer", "instance", "group"):
+        assert (contrast[kind] - contrast[kind][:, :1]).abs().max() < 0.01
+    assert (brightness["instance"] - brightness["instance"][:, :1]).abs().max() < 0.01
+    assert 0.955 < contrast["batch"][:, 0].mean() < 0.975
+    assert contrast["batch"][:, 1].max() < 0.25
+    for kind in ("batch", "layer", "group"):
+        assert (brightness[kind][:, 0] - brightness[kind][:, 1]).mean() > 0.05
+
+
+def test_brightness_is_an_offset_for_each_channel_of_a_convolution():
+    x, weight = draw(3, (2, 1, 8, 8)), draw(4, (5, 1, 3, 3))
+    shift = F.conv2d(x + 0.5, weight) - F.conv2d(x, weight)
+    expected = 0.5 * weight.sum((1, 2, 3)).view(1, 5, 1, 1).expand_as(shift)
+    torch.testing.assert_close(shift, expected)
+
+
+def test_changed_light_draws_from_its_seed():
+    def run(seed):
+        return experiments.changed_light((1, 0.5), (0,), [seed], kinds=("batch",), epochs=1).contrast
+
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    first = run(0)
+    assert torch.equal(before, torch.get_rng_state())
+    assert torch.equal(first, run(0))
+    assert not torch.equal(first, run(1))
+
+
+# What is drawn and moved
+
+
+def test_pictures(block):
+    light = experiments.changed_light((1, 0.5), (0, 1), range(2), epochs=1)
+    for picture in (
+        figures.draw_forgotten(experiments.forgotten(block, 3, 0)),
+        figures.draw_changed_light(light),
+    ):
+        check_picture(picture)
+
+
+def test_the_goal_of_the_block_has_one_solution():
+    explorer = explorers.norm_block_explorer()
+    reached = []
+    for kind, num_groups in itertools.product(experiments.KINDS, (1, 2, 3, 6)):
+        explorer.controls["kind"].value = kind
+        explorer.controls["num_groups"].value = num_groups
+        if "(<b style" in explorer.goal_line.value:
+            reached.append((kind, num_groups))
+    assert reached == [("group", 3)]
+
+
+def test_every_cell_can_be_pointed_at():
+    """The centre of the top of a cell lies in the outline of that cell and of no other."""
+    picker = explorers.norm_block_explorer().controls["cell"]
+    cells = list(itertools.product(*map(range, explorers.SHAPE)))
+    outlines = torch.tensor(picker.outlines)
+    assert outlines.shape == (144, 6, 2)
+    assert outlines.min() >= 0
+    assert (outlines <= torch.tensor([780, figures.BLOCK_HEIGHT])).all()
+    centres = torch.tensor([figures.cell_corners(cell).mean(0).tolist() for cell in cells])
+    centres[:, 1] = figures.BLOCK_HEIGHT - centres[:, 1]
+    start, end = outlines, outlines.roll(-1, dims=1)
+    point = centres[:, None, None]
+    # A point is inside a convex outline where all edges see it on the same side.
+    side = (end - start)[None, ..., 0] * (point - start)[..., 1] - (end - start)[None, ..., 1] * (
+        point - start
+    )[..., 0]
+    inside = (side > 0).all(-1) | (side < 0).all(-1)
+    assert torch.equal(inside, torch.eye(144, dtype=torch.bool))
