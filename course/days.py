@@ -11,8 +11,15 @@ from typing import Any
 
 from course.study.pages import Page, page
 
-ROOT = Path(__file__).resolve().parent.parent
 LECTURE_MINUTES = "20 to 30"
+
+
+def find_root() -> Path:
+    """The folder of the course: the one around the notebook that runs, else that of this file."""
+    here = Path.cwd()
+    if here.name == "course" and (here.parent / "exercises").is_dir():
+        return here.parent
+    return Path(__file__).resolve().parent.parent
 
 
 @dataclass(frozen=True)
@@ -28,11 +35,11 @@ class Day:
         """As in the names of files, such as "day26"."""
         return f"day{self.number}"
 
-    def lecture(self, root: Path = ROOT) -> Path | None:
+    def lecture(self, root: Path) -> Path | None:
         """The lecture's notebook, if it is there."""
         return next(iter(sorted((root / "course").glob(f"{self.name}_*.ipynb"))), None)
 
-    def exercises(self, root: Path = ROOT) -> Path | None:
+    def exercises(self, root: Path) -> Path | None:
         """The exercises' notebook, if it is there."""
         path = root / "exercises" / self.name / f"{self.name}.ipynb"
         return path if path.is_file() else None
@@ -77,8 +84,9 @@ def exercise_minutes(path: Path | None) -> int:
     )
 
 
-def course_map(root: Path = ROOT) -> Page:
+def course_map(root: Path | None = None) -> Page:
     """The days as a table: subject, notebooks that are there, how long they take, what they need."""
+    root = root or find_root()
     rows, plain = [], []
     for day in DAYS:
         lecture, exercises = day.lecture(root), day.exercises(root)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from course.days import DAYS, ROOT, Day, cells
+from course.days import DAYS, Day, cells, find_root
 from course.study.pages import Page, page
 
 #: The MIME type under which a check stores its verdict; `graders.verdict.MIME`, without its import.
@@ -37,7 +37,7 @@ class Progress:
     problem: str = ""
 
 
-def read_progress(day: Day, root: Path = ROOT) -> Progress:
+def read_progress(day: Day, root: Path) -> Progress:
     """What the saved exercise notebook of a day says; the last verdict in a check's output counts.
 
     A notebook that is missing or broken gives no points and a sentence; a verdict that is broken
@@ -96,8 +96,9 @@ def _why_nothing(path: Path) -> str:
     return "The exercise notebook holds no checks."
 
 
-def progress(root: Path = ROOT) -> Page:
+def progress(root: Path | None = None) -> Page:
     """The points of all days as a table with bars, as the saved notebooks say."""
+    root = root or find_root()
     found = [read_progress(day, root) for day in DAYS]
     points, most = sum(one.points for one in found), sum(one.max_points for one in found)
     rows = "\n".join(map(_row, found))
@@ -110,7 +111,10 @@ def progress(root: Path = ROOT) -> Page:
     table = f"<table>\n<thead>{head}</thead>\n<tbody>\n{rows}\n{total}\n</tbody>\n</table>"
     plain = "\n".join(
         [
-            *(f"Day {one.day.number}: {one.problem or f'{one.points:g} of {one.max_points:g} points'}" for one in found),
+            *(
+                f"Day {one.day.number}: {one.problem or f'{one.points:g} of {one.max_points:g} points'}"
+                for one in found
+            ),
             f"All days: {points:g} of {most:g} points",
         ]
     )

@@ -45,7 +45,8 @@ def flashcards(day: str) -> Page:
     live = (
         '<div class="flip-container" tabindex="0"></div>\n'
         '<p class="study-bar"><button type="button" class="next">Next ></button>'
-        '<span class="study-count"></span><span class="study-hint">Click the card to turn it over.</span></p>\n'
+        '<span class="study-count"></span>'
+        '<span class="study-hint">Click the card to turn it over.</span></p>\n'
         '<span class="study-hidden" aria-live="polite"></span>'
     )
     return page("cards", static, plain, live=live, script=script, style=style)
@@ -63,13 +64,15 @@ def quiz(day: str) -> Page:
     """
     questions = load(day).quiz
     package = files("jupyterquiz")
-    scripts = sorted((file for file in package.joinpath("js").iterdir() if file.name.endswith(".js")), key=str)
+    scripts = sorted(
+        (file for file in package.joinpath("js").iterdir() if file.name.endswith(".js")), key=str
+    )
     script = "".join(file.read_text(encoding="utf-8") for file in scripts) + asset("quiz.js").replace(
         "QUESTIONS", json.dumps([_question(question) for question in questions], ensure_ascii=False)
     )
     style = package.joinpath("styles.css").read_text(encoding="utf-8") + asset("quiz.css")
     static = "\n".join(
-        f"<p><strong>{number}.</strong> {to_inline_html(question.question)}</p>\n"
+        f"<p><strong>{number}.</strong> {_asked(question)}</p>\n"
         + "".join(
             f"<details><summary>{to_inline_html(choice.text)}</summary>"
             f"<p><strong>{'Right.' if choice.right else 'Not right.'}</strong> "
@@ -88,9 +91,8 @@ def quiz(day: str) -> Page:
 
 def _question(question: Question) -> dict[str, Any]:
     """A question as jupyterquiz takes it."""
-    more = " <em>More than one answer is right.</em>" if question.many else ""
     return {
-        "question": to_inline_html(question.question) + more,
+        "question": _asked(question),
         "type": "many_choice" if question.many else "multiple_choice",
         "answers": [
             {
@@ -101,3 +103,8 @@ def _question(question: Question) -> dict[str, Any]:
             for choice in question.answers
         ],
     }
+
+
+def _asked(question: Question) -> str:
+    more = " <em>More than one answer is right.</em>" if question.many else ""
+    return to_inline_html(question.question) + more

@@ -29,6 +29,9 @@ function render({ model, el }) {
   const what = make("select", {}, ...parts.map((part, index) => new Option(part.label, index)));
   const speed = make("select", {}, ...[["slow", 0.8], ["normal", 1], ["fast", 1.25]].map((s) => new Option(...s)));
   speed.value = "1";
+  // Else the options would be part of the names.
+  what.setAttribute("aria-label", "What is read aloud");
+  speed.setAttribute("aria-label", "Speed of reading");
   const play = make("button", { type: "button", textContent: "Listen" });
   const pause = make("button", { type: "button", textContent: "Pause" });
   const stop = make("button", { type: "button", textContent: "Stop" });

@@ -64,7 +64,9 @@ def listen(day: str) -> Listen:
         )
         + "</div>"
     )
-    return Listen(parts(study), fallback, f"Read aloud: the conversation and the summary of {day}. Run this cell.")
+    return Listen(
+        parts(study), fallback, f"Read aloud: the conversation and the summary of {day}. Run this cell."
+    )
 
 
 def parts(study: Study) -> list[dict[str, Any]]:
@@ -104,7 +106,8 @@ def to_speech_of_plain(text: str) -> str:
 
 def _dialogue_html(study: Study) -> str:
     return "".join(
-        f"<p><strong>{html.escape(turn.who)}.</strong> {to_inline_html(turn.says)}</p>" for turn in study.dialogue
+        f"<p><strong>{html.escape(turn.who)}.</strong> {to_inline_html(turn.says)}</p>"
+        for turn in study.dialogue
     )
 
 

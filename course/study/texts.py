@@ -206,6 +206,8 @@ def to_plain(markdown: str) -> str:
 _SPOKEN = (
     (r"√\(([^()]*)\)", r" the square root of \1 "),
     (r"√", " the square root of "),
+    (r"‖([^‖]*)‖", r" the norm of \1 "),
+    (r"\|([^|]*)\|", r" the absolute value of \1 "),
     (r"x̂", " x hat "),
     (r"σ", " sigma "),
     (r"μ", " mu "),

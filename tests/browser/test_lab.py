@@ -37,20 +37,6 @@ def test_index_leads_to_a_lecture_that_runs(lab, page):
     assert lecture.errors() == []
 
 
-def test_slider_changes_the_picture(open_notebook):
-    lecture = open_notebook(LECTURE)
-    lecture.run_all()
-    explorer = lecture.panel.locator(".jp-OutputArea-output").filter(
-        has=lecture.page.locator("img.widget-image")
-    )
-    explorer = explorer.filter(has=lecture.page.locator(".widget-slider")).first
-    picture = explorer.locator("img.widget-image").first
-    before = picture.get_attribute("src")
-    lecture.press_slider(explorer.locator(".widget-slider").first, "ArrowLeft")
-    expect(picture).not_to_have_attribute("src", before)
-    picture.scroll_into_view_if_needed()
-
-
 def test_exercise_names_the_mistake_and_then_gives_full_points(lab, open_notebook):
     exercise = open_notebook(EXERCISE)
     run_setup(exercise)

@@ -1,0 +1,157 @@
+"""The study aids in a browser: quiz, flashcards, summary and reading aloud, with mouse and keys."""
+
+import json
+import re
+
+from lab import Notebook
+from playwright.sync_api import Locator, expect
+
+LECTURE = "course/day26_batch_normalization_the_algorithm.ipynb"
+
+# Two voices that read a sentence in a tenth of a second, and a record of what they were given.
+VOICES = """
+window.spoken = [];
+const voices = ["one", "two"].map((name) => ({ name, lang: "en-GB", localService: true }));
+window.SpeechSynthesisUtterance = class { constructor(text) { this.text = text; } };
+let timer;
+Object.defineProperty(window, "speechSynthesis", { value: {
+  getVoices: () => voices,
+  speak: (utterance) => {
+    window.spoken.push([utterance.voice.name, utterance.text]);
+    timer = setTimeout(() => utterance.onend(), window.pace ?? 100);
+  },
+  cancel: () => clearTimeout(timer),
+} });
+"""
+
+
+def output(notebook: Notebook, identifier: str) -> Locator:
+    """What a cell shows, by the cell's id."""
+    cells = json.loads(notebook.path.read_text(encoding="utf-8"))["cells"]
+    index = [cell["id"] for cell in cells].index(identifier)
+    shown = notebook.cell(index).locator(".jp-OutputArea-output").last
+    shown.scroll_into_view_if_needed()
+    return shown
+
+
+def run_study(notebook: Notebook) -> None:
+    """Run the set-up and the cells of the study aids, and no other."""
+    cells = json.loads(notebook.path.read_text(encoding="utf-8"))["cells"]
+    for index, cell in enumerate(cells):
+        source = "".join(cell["source"])
+        if cell["id"] == "setup" or re.fullmatch(r'\w+\("day26"\)', source):
+            notebook.run(index)
+
+
+def play(notebook: Notebook) -> None:
+    """What a student does with quiz, cards and summary."""
+    quiz = output(notebook, "quiz").locator(".study-live")
+    first = quiz.locator(".Quiz").first
+    first.get_by_text("It is 0, because nothing").click()
+    expect(first.locator(".Feedback")).to_contain_text("takes the mean and the variance for constants")
+    expect(first.locator(".Feedback")).to_have_class(re.compile(r"\bincorrect\b"))
+    # On by the keyboard: an arrow chooses the next answer and shows what it says.
+    said = first.locator(".Feedback").inner_text()
+    first.get_by_text("In general it is not 0").click()
+    expect(first.locator(".Feedback")).not_to_have_text(said)
+    expect(first.locator(".Feedback")).to_have_class(re.compile(r"\bcorrect\b"))
+
+    cards = output(notebook, "flashcards").locator(".study-live")
+    deck = cards.locator(".flip-container")
+    deck.click()
+    expect(cards.locator('[aria-live="polite"]')).to_contain_text("Over N, the samples")
+    cards.get_by_role("button", name="Next card").click()
+    expect(cards.locator(".study-count")).to_have_text("Card 2 of 8")
+    expect(deck).to_have_class("flip-container")  # the slide is over
+    deck.focus()
+    deck.press("Enter")
+    expect(cards.locator('[aria-live="polite"]')).to_contain_text("divided by N")
+    # Tab is not caught.
+    deck.press("Tab")
+    expect(cards.locator(".next")).to_be_focused()
+
+    summary = output(notebook, "summary-levels").locator(".study-live")
+    summary.get_by_role("tab", name="In a paragraph").click()
+    expect(summary.get_by_role("tabpanel")).to_contain_text("The statistics belong to the batch")
+    summary.get_by_role("tab", name="In a paragraph").press("ArrowRight")
+    expect(summary.get_by_role("tab", name="On a page")).to_be_focused()
+    expect(summary.get_by_role("tabpanel")).to_have_count(1)
+    expect(summary.get_by_role("tabpanel")).to_contain_text("How to check it")
+
+
+def test_quiz_cards_and_summary_work_as_stored_and_as_run(lab, page, open_notebook):
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    lecture = open_notebook(LECTURE)
+    play(lecture)
+    run_study(lecture)
+    play(lecture)
+    assert lecture.errors() == []
+    # The packages would fetch a MathJax.
+    assert [url for url in asked if not url.startswith((lab.url, "data:", "blob:"))] == []
+
+
+def test_a_browser_without_a_voice_says_so(page, open_notebook):
+    lecture = open_notebook(LECTURE)
+    shown = output(lecture, "listen")
+    expect(shown.get_by_text("To have this read aloud")).to_be_visible()
+    run_study(lecture)
+    shown = output(lecture, "listen")
+    shown.get_by_role("button", name="Listen").click()
+    expect(shown.get_by_role("status")).to_have_text(
+        "This browser has no English voice, so nothing can be read aloud here. The text is on this page."
+    )
+
+
+def test_two_voices_read_and_a_pause_loses_one_sentence_at_most(page, open_notebook):
+    page.add_init_script(VOICES)
+    lecture = open_notebook(LECTURE)
+    run_study(lecture)
+    shown = output(lecture, "listen")
+    button = {name: shown.get_by_role("button", name=name) for name in ("Listen", "Pause", "Stop", "Go on")}
+    caption = shown.locator(".study-caption")
+
+    page.evaluate("window.pace = 1e6")
+    button["Listen"].click()
+    expect(caption).to_contain_text("Student. My backward pass is dx = dy * gamma / std.")
+    button["Pause"].click()
+    expect(button["Go on"]).to_be_focused()
+    page.evaluate("window.pace = 5")
+    button["Go on"].press("Enter")
+    expect(caption).to_be_hidden()  # all is read
+    expect(button["Listen"]).to_be_enabled()
+
+    spoken = page.evaluate("window.spoken")
+    assert spoken[0] == spoken[1]
+    assert spoken[0][1].startswith("My backward pass is d y times gamma")
+    assert [name for name, _ in spoken[1:4]] == ["one", "two", "two"]
+    assert spoken[-1] == ["two", "Your formula is the first."]
+
+    page.evaluate("window.pace = 1e6")
+    shown.get_by_label("What is read aloud").select_option("Summary: in a sentence")
+    button["Listen"].click()
+    expect(caption).to_contain_text("Batch normalization shifts and rescales")
+    button["Stop"].click()
+    expect(caption).to_be_hidden()
+    assert len(page.evaluate("window.spoken")) == len(spoken) + 1
+
+
+def test_a_browser_without_speech_says_so(page, open_notebook):
+    page.add_init_script("Object.defineProperty(window, 'speechSynthesis', { value: undefined });")
+    lecture = open_notebook(LECTURE)
+    run_study(lecture)
+    shown = output(lecture, "listen")
+    shown.get_by_role("button", name="Listen").click()
+    expect(shown.get_by_role("status")).to_contain_text("This browser has no speech")
+
+
+def test_a_link_leads_to_its_word_in_the_glossary(lab, page, open_notebook):
+    lecture = open_notebook(LECTURE)
+    link = lecture.panel.locator('a[href*="course/glossary.ipynb"][href$="#biased-variance"]').first
+    link.click()
+    glossary = Notebook(page, lab.folder / "course/glossary.ipynb", lecture.artefacts)
+    # JupyterLab shows a notebook that it opens from the top; one that is open, at the word.
+    lecture.tab.click()
+    link.click()
+    heading = glossary.panel.locator("h3").filter(has_text=re.compile("^biased variance"))
+    expect(heading).to_be_in_viewport()

@@ -1,0 +1,183 @@
+"""The start page: the map of the days, and the points that saved notebooks show."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from course import days
+from course.days import DAYS, cells, course_map, exercise_minutes, find_root
+from course.progress import MIME, Progress, progress, read_progress
+
+ROOT = Path(__file__).resolve().parent.parent
+DAY = DAYS[1]
+
+
+def check(name: str, points: float, *given, other_outputs=()) -> dict:
+    """A check cell as saved, with a verdict for each of `given`."""
+    outputs = [
+        {"output_type": "execute_result", "data": {"text/plain": "x", MIME: {"points": p}}} for p in given
+    ]
+    return {
+        "cell_type": "code",
+        "source": f"check({name})",
+        "metadata": {"nbgrader": {"grade": True, "grade_id": f"check_{name}", "points": points}},
+        "outputs": [*other_outputs, *outputs],
+    }
+
+
+@pytest.fixture
+def save(tmp_path):
+    """Saves an exercise notebook of DAY and returns its progress."""
+
+    def save(content) -> Progress:
+        path = tmp_path / "exercises" / DAY.name / f"{DAY.name}.ipynb"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content if isinstance(content, str) else json.dumps({"cells": content}))
+        return read_progress(DAY, tmp_path)
+
+    return save
+
+
+def test_mime_is_that_of_a_verdict():
+    from graders.verdict import MIME as STORED
+
+    assert MIME == STORED
+
+
+def test_a_real_verdict_is_read(save):
+    from graders.verdict import Verdict
+
+    verdict = Verdict("f", 2.5, 4, "mistake", "m")
+    cell = check("f", 4)
+    cell["outputs"] = [{"output_type": "execute_result", "data": verdict._repr_mimebundle_()}]
+    found = save([cell])
+    assert (found.points, found.max_points, found.passed, found.tried, found.exercises) == (2.5, 4, 0, 1, 1)
+
+
+def test_points_are_added_and_the_last_verdict_counts(save):
+    error = {"output_type": "error", "ename": "E", "evalue": "", "traceback": []}
+    found = save(
+        [
+            {"cell_type": "markdown", "source": "# Day", "metadata": {}},
+            check("a", 4, 1, 4),
+            check("b", 3, 3, 1.5),
+            check("c", 2),
+            check("d", 2, other_outputs=[error]),
+        ]
+    )
+    assert found == Progress(DAY, 5.5, 11, passed=1, tried=2, exercises=4)
+
+
+@pytest.mark.parametrize(
+    "points", ["4", None, True, float("nan"), float("inf"), {"a": 1}], ids=lambda value: repr(value)
+)
+def test_a_broken_verdict_counts_as_none(save, points):
+    assert save([check("a", 4, points)]) == Progress(DAY, 0, 4, passed=0, tried=0, exercises=1)
+
+
+def test_points_stay_within_what_is_possible(save):
+    found = save([check("a", 4, 99), check("b", 4, -1)])
+    assert found.points == 4
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        [None, 3, "cell", []],
+        [{}],
+        [{"metadata": None}, {"metadata": {"nbgrader": None}}, {"metadata": {"nbgrader": {"grade": 1}}}],
+        [{"metadata": {"nbgrader": {"grade": True, "points": "many"}}}],
+    ],
+    ids=repr,
+)
+def test_odd_cells_are_passed_over(save, odd):
+    assert save([*odd, check("a", 4, 4)]).points == 4
+    assert save(odd).problem == "The exercise notebook holds no checks."
+
+
+@pytest.mark.parametrize("outputs", [None, 3, [None], [{"data": None}], [{"data": {MIME: None}}]], ids=repr)
+def test_odd_outputs_are_passed_over(save, outputs):
+    cell = check("a", 4)
+    cell["outputs"] = outputs
+    assert save([cell]) == Progress(DAY, 0, 4, passed=0, tried=0, exercises=1)
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("", "damaged"),
+        ('{"cells": [', "damaged"),
+        ("[]", "no checks"),
+        ("null", "no checks"),
+        ('{"cells": 3}', "no checks"),
+        ("{}", "no checks"),
+    ],
+)
+def test_a_broken_notebook_is_said_in_a_sentence(save, content, problem):
+    found = save(content)
+    assert problem in found.problem and found.problem.endswith(".")
+    assert (found.points, found.max_points) == (0, 0)
+
+
+def test_bytes_that_are_no_text_are_said_too(save, tmp_path):
+    save("{}")
+    (tmp_path / "exercises" / DAY.name / f"{DAY.name}.ipynb").write_bytes(b"\xff\xfe\x00")
+    assert "damaged" in read_progress(DAY, tmp_path).problem
+
+
+def test_missing_notebooks_leave_a_table(tmp_path):
+    shown = progress(tmp_path)
+    assert repr(shown).count("There is no exercise notebook.") == len(DAYS)
+    assert "All days: 0 of 0 points" in repr(shown)
+    assert "<a " not in course_map(tmp_path).source
+
+
+def test_the_table_shows_points_and_bars(save, tmp_path):
+    save([check("a", 4, 4), check("b", 4, 2)])
+    shown = progress(tmp_path)
+    assert "Day 26: 6 of 8 points" in repr(shown)
+    assert "<td>6 of 8</td><td>1 of 2</td>" in shown.source
+    assert "width: 75%" in shown.source
+
+
+# ---------------------------------------------------------------------------- the days as they are
+
+
+@pytest.mark.parametrize("day", DAYS, ids=lambda day: day.name)
+def test_each_day_has_exercises_that_say_how_long_they_take(day):
+    path = day.exercises(ROOT)
+    headers = [days.source(cell) for cell in cells(path) if days.source(cell).startswith("## ")]
+    stated = [text for text in headers if re.search(r"about\s+\d+\s+minutes", text)]
+    assert len(stated) == read_progress(day, ROOT).exercises >= 5
+    assert 30 <= exercise_minutes(path) <= 90
+    assert read_progress(day, ROOT).points == 0
+
+
+def test_no_day_has_two_lectures_and_none_is_without_a_day():
+    lectures = {path.name for path in (ROOT / "course").glob("day*.ipynb")}
+    assert {path.name for day in DAYS if (path := day.lecture(ROOT))} == lectures
+
+
+def test_the_stored_start_page_shows_what_is_there():
+    stored = json.loads((ROOT / "course" / "index.ipynb").read_text(encoding="utf-8"))["cells"]
+    (output,) = next(cell for cell in stored if cell["id"] == "map")["outputs"]
+    assert "".join(output["data"]["text/html"]) == course_map(ROOT).source, "run: make lectures"
+
+
+def test_the_root_is_around_the_running_notebook(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert find_root() == ROOT
+    for name in ("course", "exercises"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / "course")
+    assert find_root() == tmp_path
+
+
+def test_the_start_page_imports_no_torch():
+    code = "import sys, course.progress, course.study; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
