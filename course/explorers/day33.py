@@ -1,0 +1,105 @@
+"""Day 33: a ball in a valley, the plane of rates, and running averages."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+
+from course.experiments import day33 as experiments
+from course.explorers.shared import Explorer, Goal, choice_slider, float_slider
+from course.figures import day33 as figures
+
+METHODS = [("heavy ball", False), ("Nesterov", True)]
+CONDITION_NUMBERS = [1, 5, 25, 100, 400]
+
+
+def valley_explorer() -> Explorer:
+    """Day 33: a path of a hundred steps over a bowl whose steep direction has eigenvalue 1."""
+    start = torch.tensor([-9.0, 2.0], dtype=torch.float64)
+
+    def compute(lr: float, beta: float, condition: int, nesterov: bool) -> experiments.Path:
+        eigenvalues = torch.tensor([1 / condition, 1.0], dtype=torch.float64)
+        return experiments.descend(eigenvalues, start, lr, beta, experiments.STEPS, nesterov)
+
+    def arrived(path: experiments.Path) -> bool:
+        return path.condition_number > 99 and path.steps_needed is not None
+
+    return Explorer(
+        title="A ball in a valley",
+        look_for=(
+            "Each dot is a step. With beta = 0 the path is gradient descent: it jumps from wall to wall or "
+            "crawls along the floor. Raise beta and see which of the two gets better."
+        ),
+        goal=Goal(
+            "with a condition number of 100 or more, bring the loss under 1e-6 within 100 steps.", arrived
+        ),
+        controls={
+            "lr": float_slider("lr", 1.0, 0.05, 4, 0.05),
+            "beta": float_slider("beta", 0.3, 0, 0.99, 0.01),
+            "condition": choice_slider("condition", 25, CONDITION_NUMBERS),
+            "nesterov": choice_slider("method", False, METHODS),
+        },
+        compute=compute,
+        drawing=figures.ValleyDrawing(),
+    )
+
+
+@lru_cache(maxsize=2 * len(CONDITION_NUMBERS))
+def _plane(condition: int, nesterov: bool) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """lrs, betas and rates of a plane; the cursor moves far more often than the plane changes."""
+    lrs = (torch.arange(160, dtype=torch.float32) + 0.5) / 40
+    betas = (torch.arange(100, dtype=torch.float32) + 0.5) / 100
+    return lrs, betas, experiments.rate_plane(1 / condition, lrs, betas, nesterov)
+
+
+def rate_plane_explorer() -> Explorer:
+    """Day 33: the rate for every (lr, beta), and the roots behind it at one of them."""
+
+    def compute(lr: float, beta: float, condition: int, nesterov: bool) -> experiments.RateCursor:
+        return experiments.RateCursor(*_plane(condition, nesterov), 1 / condition, lr, beta, nesterov)
+
+    def fast(state: experiments.RateCursor) -> bool:
+        return state.condition_number > 99 and state.rate < 0.83
+
+    return Explorer(
+        title="The rate for every lr and beta",
+        look_for=(
+            "Bright is fast. Steer the red cursor and watch the roots on the right: the one farthest from 0 "
+            "sets the rate (dashed circle). Roots off the real axis mean that the path swings."
+        ),
+        goal=Goal("with a condition number of 100 or more, find a rate below 0.83.", fast),
+        controls={
+            "lr": float_slider("lr", 1.9, 0, 4, 0.02),
+            "beta": float_slider("beta", 0.3, 0, 0.99, 0.01),
+            "condition": choice_slider("condition", 25, CONDITION_NUMBERS),
+            "nesterov": choice_slider("method", False, METHODS),
+        },
+        compute=compute,
+        drawing=figures.RatePlaneDrawing(),
+    )
+
+
+def averages_explorer() -> Explorer:
+    """Day 33: the exponential moving average of noisy values, with and without bias correction."""
+    return Explorer(
+        title="A running average, its start and its memory",
+        look_for=(
+            "A larger beta is smoother and slower. Look at the first steps, where the average from 0 is too "
+            "small, and at step 50, where the values jump and both lag behind."
+        ),
+        goal=Goal(
+            "with noise 1, bring the corrected average within 0.2 of the truth at all of the last 20 steps.",
+            lambda state: bool(
+                (state.values - state.truth).std() > 0.8
+                and (state.corrected - state.truth)[-20:].abs().max() < 0.2
+            ),
+        ),
+        controls={
+            "beta": float_slider("beta", 0.9, 0, 0.99, 0.01),
+            "noise": float_slider("noise", 0.5, 0, 1, 0.05),
+            "jump": float_slider("jump", 1, -1, 2, 0.1),
+        },
+        compute=experiments.noisy_level,
+        drawing=figures.AveragesDrawing(),
+    )

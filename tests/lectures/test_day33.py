@@ -1,0 +1,320 @@
+"""Day 33: what the lecture shows, and every number that it states."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from course.experiments import day33 as experiments
+from course.explorers import day33 as explorers
+from course.figures import day33 as figures
+from tests.lectures.common import Moves, check_picture
+
+EXPLORERS = {
+    "a ball in a valley": Moves(
+        explorers.valley_explorer,
+        {
+            "lr": (0.05, 1.5, 4),
+            "beta": (0.1, 0.67, 0.99),
+            "condition": (1, 25, 400),
+            "nesterov": (False, True),
+        },
+    ),
+    "the plane of rates": Moves(
+        explorers.rate_plane_explorer,
+        {
+            "lr": (0.1, 1.5, 4),
+            "beta": (0.1, 0.67, 0.99),
+            "condition": (1, 25, 400),
+            "nesterov": (False, True),
+        },
+    ),
+    "running averages": Moves(
+        explorers.averages_explorer,
+        {"beta": (0, 0.5, 0.99), "noise": (0, 1), "jump": (-1, 0, 2)},
+    ),
+}
+VALLEY = torch.tensor([0.01, 1.0], dtype=torch.float64)
+START = torch.tensor([-9.0, 2.0], dtype=torch.float64)
+RANDOM = torch.rand(9, generator=torch.Generator().manual_seed(33), dtype=torch.float64) + 0.05
+
+
+def torch_path(eigenvalues, start, lr, beta, steps, nesterov=False):
+    w = start.clone().requires_grad_()
+    optimizer = torch.optim.SGD([w], lr=lr, momentum=beta, nesterov=nesterov)
+    path = [start]
+    for _ in range(steps):
+        optimizer.zero_grad()
+        (0.5 * eigenvalues * w**2).sum().backward()
+        optimizer.step()
+        path.append(w.detach().clone())
+    return torch.stack(path)
+
+
+# Experiments against PyTorch and against matrices
+
+
+@pytest.mark.parametrize(("lr", "beta", "nesterov"), ((0.3, 0.0, False), (0.7, 0.9, False), (0.7, 0.9, True)))
+def test_paths_are_those_of_the_library(lr, beta, nesterov):
+    path = experiments.descend(RANDOM, RANDOM.flip(0), lr, beta, 25, nesterov)
+    torch.testing.assert_close(path.w, torch_path(RANDOM, RANDOM.flip(0), lr, beta, 25, nesterov))
+    torch.testing.assert_close(path.loss, 0.5 * (RANDOM * path.w**2).sum(1))
+    assert math.isclose(path.condition_number, (RANDOM.max() / RANDOM.min()).item())
+
+
+def test_steps_needed_stay_needed():
+    for lr, beta in ((3.3, 0.67), (1.9, 0.0), (2.1, 0.0), (1.0, 0.9)):
+        path = experiments.descend(VALLEY, START, lr, beta, 150)
+        needed = path.steps_needed
+        below = (path.loss < 1e-6).tolist()
+        if needed is None:
+            assert not below[-1]
+        else:
+            assert all(below[needed:]) and not below[needed - 1]
+    assert experiments.descend(VALLEY, 0 * START, 1, 0, 5).steps_needed == 0
+
+
+@pytest.mark.parametrize("nesterov", (False, True))
+def test_roots_are_eigenvalues_of_the_step(nesterov):
+    for curvature in (0.02, 0.5, 1.0):
+        for lr in (0.1, 1.0, 2.5, 3.9):
+            for beta in (0.0, 0.3, 0.9):
+                # One step as a matrix on (w, v).
+                ahead = 1 + beta if nesterov else 1
+                old = beta**2 if nesterov else beta
+                step = torch.tensor(
+                    [[1 - lr * curvature * ahead, -lr * old], [curvature, beta]], dtype=torch.float64
+                )
+                expected = torch.linalg.eigvals(step).abs().max().item()
+                one = torch.tensor([curvature], dtype=torch.float64)
+                assert math.isclose(experiments.rate(one, lr, beta, nesterov), expected, abs_tol=1e-7)
+
+
+@pytest.mark.parametrize("nesterov", (False, True))
+def test_the_plane_holds_the_rates_of_all_curvatures_between(nesterov):
+    lrs = torch.linspace(0.05, 4, 9, dtype=torch.float64)
+    betas = torch.linspace(0, 0.98, 8, dtype=torch.float64)
+    between = torch.linspace(0.04, 1, 50, dtype=torch.float64)
+    plane = experiments.rate_plane(0.04, lrs, betas, nesterov)
+    for row, beta in enumerate(betas.tolist()):
+        for column, lr in enumerate(lrs.tolist()):
+            expected = experiments.rate(between, lr, beta, nesterov)
+            assert math.isclose(plane[row, column].item(), expected, abs_tol=1e-7)
+
+
+@pytest.mark.parametrize("condition", (1.5, 25, 400))
+def test_the_best_are_the_best_of_a_plane(condition):
+    lrs = torch.linspace(0.01, 4, 400, dtype=torch.float64)
+    betas = torch.linspace(0, 0.99, 397, dtype=torch.float64)
+    plane = experiments.rate_plane(1 / condition, lrs, betas)
+    lr, plain = experiments.best_gradient_descent(1 / condition, 1)
+    assert plain <= plane[0].min() < plain + 0.01
+    ends = torch.tensor([1 / condition, 1], dtype=torch.float64)
+    assert math.isclose(experiments.rate(ends, lr, 0.0), plain, rel_tol=1e-9)
+    lr, beta, ball = experiments.best_heavy_ball(1 / condition, 1)
+    assert ball - 1e-9 <= plane.min() < ball + 0.02
+    assert math.isclose(experiments.rate(ends, lr, beta), ball, rel_tol=1e-5)
+
+
+def test_averages_against_their_weights():
+    values = torch.arange(6.0, dtype=torch.float64) ** 2
+    plain, corrected = experiments.moving_average(values, 0.8)
+    for t in range(1, 7):
+        weights = 0.2 * 0.8 ** torch.arange(t - 1, -1, -1, dtype=torch.float64)
+        torch.testing.assert_close(plain[t - 1], (weights * values[:t]).sum())
+        torch.testing.assert_close(corrected[t - 1], (weights * values[:t]).sum() / weights.sum())
+
+
+def test_digits_are_trained_as_the_library_would():
+    """A linear model through the same loop: the weights of `_train` follow `torch.optim.SGD`."""
+    run = experiments.digits_with_momentum([("a", 0.1, 0.9)], [3], steps=6, every=1)
+    generator = torch.Generator().manual_seed(3)
+    shapes = ((64, 32), 64), ((1, 32), 64), ((32, 10), 32), ((1, 10), 32)
+    w = [
+        ((2 * torch.rand(shape, generator=generator) - 1) / fan_in**0.5).requires_grad_()
+        for shape, fan_in in shapes
+    ]
+    data = experiments.split_digits(3)
+    optimizer = torch.optim.SGD(w, lr=0.1, momentum=0.9)
+
+    def loss(x, y):
+        return nn.functional.cross_entropy(torch.relu(x @ w[0] + w[1]) @ w[2] + w[3], y)
+
+    for step in range(7):
+        assert math.isclose(run.loss[0, 0, step], loss(data.train_x, data.train_y).item(), rel_tol=1e-4)
+        rows = torch.randint(len(data.train_x), (16,), generator=generator)
+        optimizer.zero_grad()
+        loss(data.train_x[rows], data.train_y[rows]).backward()
+        optimizer.step()
+
+
+# What the lecture says in numbers
+
+
+def test_velocity_of_gradients_that_agree_or_alternate():
+    v = w = 0.0
+    for step in range(400):
+        v, w = 0.9 * v + 1, 0.9 * w + (-1) ** step
+    assert math.isclose(v, 1 / (1 - 0.9)) and math.isclose(abs(w), 1 / (1 + 0.9))
+
+
+def test_ranges_of_stable_learning_rates():
+    one = torch.ones(1, dtype=torch.float64)
+    for beta in (0.0, 0.3, 0.9):
+        for nesterov, limit in ((False, 2 * (1 + beta)), (True, 2 * (1 + beta) / (1 + 2 * beta))):
+            assert experiments.rate(one, limit - 1e-3, beta, nesterov) < 1
+            assert experiments.rate(one, limit + 1e-3, beta, nesterov) > 1
+
+
+def test_complex_roots_have_the_size_of_the_root_of_beta():
+    for lr in (0.3, 1.0, 3.0):
+        z = experiments.roots(RANDOM, lr, 0.8)
+        torch.testing.assert_close(z.prod(-1).real, torch.full_like(RANDOM, 0.8))
+        swinging = z.imag.abs().amax(-1) > 1e-9
+        assert swinging.any()
+        assert (z[swinging].abs() - 0.8**0.5).abs().max() < 1e-9
+        assert experiments.rate(RANDOM, lr, 0.8) >= 0.8**0.5 - 1e-9
+
+
+def test_the_best_pair_has_double_roots_at_both_ends():
+    lr, beta, _ = experiments.best_heavy_ball(0.01, 1)
+    z = experiments.roots(VALLEY, lr, beta)
+    assert (z[:, 0] - z[:, 1]).abs().max() < 1e-6
+    assert round(lr, 1) == 3.3 and round(beta, 2) == 0.67
+
+
+def test_steps_for_a_digit():
+    _, plain = experiments.best_gradient_descent(0.01, 1)
+    _, _, ball = experiments.best_heavy_ball(0.01, 1)
+    assert (plain, ball) == pytest.approx((99 / 101, 9 / 11))
+    assert round(experiments.steps_per_digit(plain)) == 115
+    assert round(experiments.steps_per_digit(ball), 1) == 11.5  # 12 in the opening
+    assert experiments.steps_per_digit(1.0) == math.inf and experiments.steps_per_digit(0.0) == 0
+
+
+def test_what_was_to_be_seen_in_the_valley():
+    loss = {
+        (lr, beta): experiments.descend(VALLEY, START, lr, beta, 100)
+        for lr, beta in ((1.98, 0.0), (3.3, 0.67), (1.0, 0.99))
+    }
+    assert loss[1.98, 0.0].loss.min() > 1e-3
+    assert loss[3.3, 0.67].steps_needed < 60
+    assert loss[3.3, 0.67].loss[1] > loss[3.3, 0.67].loss[0]  # it rises first
+    swing = loss[1.0, 0.99].w[-40:, 0]
+    assert swing.max() > 1 and swing.min() < -1
+
+
+@pytest.mark.parametrize("beta", (0.0, 0.5, 0.9))
+def test_the_conversion_table(beta):
+    start = torch.tensor([1.0, -2.0], dtype=torch.float64)
+
+    def run(form, lr):
+        return experiments.run_form(form, lambda w: VALLEY * w, start, [lr] * 15, beta)
+
+    expected = torch_path(VALLEY, start, 0.2, beta, 15)
+    for form, lr in (("pytorch", 0.2), ("textbook", 0.2), ("polyak", 0.2), ("average", 0.2 / (1 - beta))):
+        torch.testing.assert_close(run(form, lr), expected)
+    if beta:
+        ahead = torch_path(VALLEY, start, 0.2, beta, 15, nesterov=True)
+        for form in ("nesterov pytorch", "nesterov textbook"):
+            torch.testing.assert_close(run(form, 0.2), ahead)
+        assert (run("average", 0.2) - expected).abs().max() > 0.01
+    with pytest.raises(ValueError, match="unknown form"):
+        run("another", 0.1)
+
+
+def test_a_learning_rate_that_falls():
+    def last(form):
+        start = torch.zeros(1, dtype=torch.float64)
+        return experiments.run_form(form, torch.ones_like, start, [0.1, 0.1, 0.01], 0.9)[-1].item()
+
+    assert round(last("pytorch"), 4) == -0.3171
+    assert round(last("textbook"), 4) == round(last("polyak"), 4) == -0.471
+
+
+def test_dampening_leaves_the_first_velocity_whole():
+    w = torch.zeros(1, requires_grad=True)
+    optimizer = torch.optim.SGD([w], lr=1.0, momentum=0.9, dampening=0.9)
+    w.sum().backward()
+    optimizer.step()
+    assert w.item() == -1  # ten times the 0.1 of the average form
+
+
+def test_paths_of_the_quiz():
+    one = torch.zeros(1, dtype=torch.float64)
+    ends = {
+        form: experiments.run_form(form, torch.ones_like, one, [0.1] * 3, beta)[-1].item()
+        for form, beta in (("pytorch", 0.9), ("average", 0.9), ("nesterov pytorch", 0.9))
+    }
+    assert ends == pytest.approx({"pytorch": -0.561, "average": -0.0561, "nesterov pytorch": -0.8049})
+
+
+def test_momentum_of_batch_normalization_weighs_the_new():
+    x = torch.tensor([[4.0], [6.0]])
+    for momentum, expected in ((0.1, 0.5), (0.9, 4.5)):
+        layer = nn.BatchNorm1d(1, momentum=momentum)
+        layer(x)
+        assert math.isclose(layer.running_mean.item(), expected, rel_tol=1e-6)
+    assert nn.BatchNorm1d(1).momentum == 0.1
+
+
+def test_bias_below_one_percent():
+    for beta, t in ((0.9, 44), (0.99, 459)):
+        assert beta**t < 0.01 <= beta ** (t - 1)
+
+
+def test_the_verdict_on_the_bowl():
+    noise = experiments.noise_floor([0.0, 0.5, 0.9, 0.99])
+    assert noise.floor.shape == (4, 10)
+    mean = noise.floor.mean(1)
+    assert (mean / mean[0] - 1).abs().max() < 0.06
+    spread = noise.step_spread.mean(1)
+    assert round((spread[2] / spread[0]).item(), 2) == 0.23
+    for i, beta in enumerate(noise.betas.tolist()):
+        theory = experiments.stationary_variance(noise.effective_lr * (1 - beta), beta)
+        assert math.isclose(mean[i], theory, rel_tol=0.05)
+        a = noise.effective_lr
+        assert math.isclose(theory, a * (1 + beta) / (2 * (1 + beta) - a * (1 - beta)))
+        assert math.isclose(theory, a / 2, rel_tol=0.03)
+    ratio = experiments.stationary_variance(0.05, 0.9) / experiments.stationary_variance(0.05, 0.0)
+    assert math.isclose(ratio, 10, rel_tol=0.02)
+
+
+def test_the_verdict_on_digits():
+    settings = [("plain", 0.1, 0.0), ("ball", 0.01, 0.9), ("wild", 1.0, 0.0), ("tame", 0.1, 0.9)]
+    plain, ball, wild, tame = experiments.digits_with_momentum(settings, range(5)).last
+    assert (ball / plain - 1).abs().max() < 0.1
+    assert 2 * tame.median() < wild.median()
+
+
+# What is drawn and moved
+
+
+def test_pictures():
+    noise = experiments.noise_floor([0.0, 0.9], steps=40, seeds=3, width=4)
+    settings = [(name, 0.1, 0.0) for name in "abcd"]
+    digits = experiments.digits_with_momentum(settings, range(2), steps=2, every=1)
+    check_picture(figures.draw_noise_claim(noise, digits))
+
+
+@pytest.mark.parametrize("make", (explorers.valley_explorer, explorers.rate_plane_explorer))
+def test_goals_ask_for_momentum(make):
+    explorer = make()
+    sliders = explorer.controls
+    sliders["condition"].value, sliders["beta"].value = 100, 0
+    for lr in (0.5, 1.0, 1.9, 1.95):
+        sliders["lr"].value = lr
+        assert "not yet" in explorer.goal_line.value
+    sliders["beta"].value, sliders["lr"].value = 0.68, 3.3
+    assert "reached" in explorer.goal_line.value
+    sliders["condition"].value = 25
+    assert "not yet" in explorer.goal_line.value
+
+
+def test_the_goal_of_the_averages_is_within_reach():
+    explorer = explorers.averages_explorer()
+    explorer.controls["noise"].value = 1
+    assert "not yet" in explorer.goal_line.value
+    explorer.controls["beta"].value = 0.95
+    assert "reached" in explorer.goal_line.value
