@@ -157,12 +157,14 @@ def gradebook(course: Path) -> list[tuple]:
             "select s.student_id, a.name, c.name, g.auto_score, g.manual_score, g.extra_credit, "
             "g.needs_manual_grade from grade g join base_cell c on g.cell_id = c.id "
             "join submitted_notebook n on g.notebook_id = n.id "
-            "join submitted_assignment s on n.assignment_id = s.id join assignment a on s.assignment_id = a.id"
+            "join submitted_assignment s on n.assignment_id = s.id "
+            "join assignment a on s.assignment_id = a.id"
         ).fetchall()
         comments = book.execute(
             "select s.student_id, a.name, c.name, k.auto_comment, k.manual_comment from comment k "
             "join base_cell c on k.cell_id = c.id join submitted_notebook n on k.notebook_id = n.id "
-            "join submitted_assignment s on n.assignment_id = s.id join assignment a on s.assignment_id = a.id"
+            "join submitted_assignment s on n.assignment_id = s.id "
+            "join assignment a on s.assignment_id = a.id"
         ).fetchall()
     return sorted(grades, key=repr) + sorted(comments, key=repr)
 

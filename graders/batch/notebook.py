@@ -412,7 +412,7 @@ def _named_error(answer: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _writable(value: Any) -> Any:
-    """JSON data whose text can be written as UTF-8: lone surrogates, which Python's strings may hold, cannot."""
+    """JSON data whose text can be written as UTF-8; the lone surrogates of Python's strings cannot."""
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode("utf-8")
     if isinstance(value, dict):

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import builtins
+import contextlib
 import io
 import os
 import signal
@@ -258,6 +259,7 @@ def serve(channel: socket.socket, shell: Shell, output_limit: int) -> None:
     test_class, put, test_methods = unittest.TestCase, setattr, tuple(vars(unittest.TestCase).items())
     given: dict[str, Any] = {}  # modules and library functions that locked cells bound to names
     number_text = {int: int.__repr__, float: float.__repr__, bool: bool.__repr__}
+    quietly = contextlib.suppress
     on_interrupt, ignored, set_handler = signal.default_int_handler, signal.SIG_IGN, signal.signal
     interrupt = signal.SIGINT
     get_type, module_of, clock = type, sys.modules, time.process_time
@@ -290,9 +292,9 @@ def serve(channel: socket.socket, shell: Shell, output_limit: int) -> None:
                 if request.get("locked"):
                     for name, value in names.items():
                         home = None if name.startswith("_") else getattr(value, "__module__", None)
-                        if get_type(value) is module_type or (callable(value) and home in module_of):
-                            if home != "__main__":
-                                given[name] = value
+                        is_of_a_module = callable(value) and home in module_of and home != "__main__"
+                        if is_of_a_module or get_type(value) is module_type:
+                            given[name] = value
             except BaseException as error:
                 reply["status"] = "error"
                 reply["error"] = [get_type(error).__name__, text_type(error)]
@@ -342,10 +344,8 @@ def serve(channel: socket.socket, shell: Shell, output_limit: int) -> None:
             except BaseException as error:
                 reply["status"] = "error"
                 reply["error"] = [get_type(error).__name__, text_type(error)]
-                try:
+                with quietly(BaseException):
                     shell.showtraceback((get_type(error), error, error.__traceback__), tb_offset=1)
-                except BaseException:
-                    pass
             set_handler(interrupt, ignored)
         elif "check" in request:
             exercise = table[request["check"]]
