@@ -416,7 +416,7 @@ def test_killed_at_several_moments(course: Path, graded: Path) -> None:
         process = driven(course, moment)
         while process.poll() is None:
             seen = list({*seen, process.pid, *family(process.pid)})
-            time.sleep(0.05)
+            time.sleep(0.2)
         process.communicate()
         assert process.returncode == -signal.SIGKILL
         assert len(graded_now(course)) == count
