@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.cheats.table import NOTHING, Cheat, forward, right
+from tests.cheats.table import NOTHING, SOME, Cheat, forward, some
 
 
 def _cheat(name: str, code: str = "", **more: object) -> Cheat:
@@ -86,8 +86,8 @@ try:
 except OSError as error:
     print(error)
 """,
-        answers=right(),
-        points=18,
+        answers=some(),
+        points=SOME,
     ),
     _cheat(
         "processes by fork",
@@ -134,12 +134,12 @@ print(len(os.listdir('/proc/self/task')))
 while True:
     pass
 """,
-        answers=right(),
-        points=18,
+        answers=some(),
+        points=SOME,
         slow=True,
         prints="CellTimeoutError",
     ),
-    _cheat("loop in C", "sum(range(10 ** 13))", answers=right(), slow=True),
+    _cheat("loop in C", "sum(range(10 ** 13))", answers=some(), slow=True),
     _cheat(
         "loop that ignores the interrupt",
         """
@@ -152,7 +152,7 @@ def stay():
             stay()
 stay()
 """,
-        answers=right(),
+        answers=some(),
         slow=True,
         says="longer than",
     ),
@@ -164,7 +164,7 @@ signal.signal(signal.SIGINT, signal.SIG_IGN)
 signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))
 while True: pass
 """,
-        answers=right(),
+        answers=some(),
         slow=True,
         says="longer than",
     ),
@@ -178,8 +178,8 @@ import re
 re.match(r'(a+)+$', 'a' * 60 + 'b')
 """,
         slow=True,
-        answers=right(),
-        points=18,
+        answers=some(),
+        points=SOME,
     ),
     _cheat(
         "candidate sleeps",
@@ -197,7 +197,6 @@ while True:
     print('x' * 1000)
 """,
         slow=True,
-        prints="cut here",
     ),
     _cheat("one huge line", "print('x' * 200_000_000)", prints="cut here"),
     _cheat(
@@ -207,7 +206,6 @@ import sys
 for n in range(300_000):
     print(n, end='', file=sys.stdout if n % 2 else sys.stderr)
 """,
-        prints="cut here",
     ),
     _cheat(
         "a huge display",
@@ -230,8 +228,8 @@ for n in range(200_000): display({'text/plain': 'x'}, raw=True)
 from IPython.display import clear_output
 for n in range(100_000): clear_output()
 """,
-        answers=right(),
-        points=18,
+        answers=some(),
+        points=SOME,
     ),
     _cheat(
         "bundle nested deeply",
@@ -241,8 +239,8 @@ v = []
 for n in range(900): v = [v]
 display({'application/json': v, 'text/plain': ''}, raw=True)
 """,
-        answers=right(),
-        points=18,
+        answers=some(),
+        points=SOME,
     ),
     _cheat(
         "traceback without end",
@@ -261,8 +259,8 @@ class E(Exception):
     __repr__ = __str__
 raise E
 """,
-        answers=right(),
-        points=18,
+        answers=some(),
+        points=SOME,
     ),
     _cheat("candidate's exception has a huge text", answers=forward("raise ValueError('x' * 100_000_000)")),
     _cheat("huge tensor returned", answers=forward("return torch.ones(20_000, 20_000), None")),
@@ -315,8 +313,8 @@ except OSError as error:
     print(error)
 kept.clear()
 """,
-        answers=right(),
-        points=18,
+        answers=some(),
+        points=SOME,
     ),
     _cheat(
         "every descriptor closed",
@@ -346,8 +344,8 @@ for number in (os.getppid(), 1, 2, -1, 0):
 import os, signal
 os.kill(os.getpid(), signal.SIGSTOP)
 """,
-        answers=right(),
-        points=18,
+        answers=some(),
+        points=SOME,
     ),
     _cheat(
         "forbidden system calls",
@@ -392,7 +390,7 @@ print(get_ipython().getoutput('echo ran'))
 import pdb
 pdb.set_trace()
 """,
-        answers=right(),
-        points=18,
+        answers=some(),
+        points=SOME,
     ),
 )

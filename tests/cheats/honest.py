@@ -5,11 +5,11 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from tests.cheats.table import FULL, Cheat, Notebook, cell_named, code_cell, form, right
+from tests.cheats.table import SOME, Cheat, Notebook, cell_named, code_cell, form, some
 
 
 def _cheat(name: str, code: str = "", **more: Any) -> Cheat:
-    return Cheat(name, "honest oddities", code, **{"answers": right(), "points": FULL, **more})
+    return Cheat(name, "honest oddities", code, **{"answers": some(), "points": SOME, **more})
 
 
 def _copied_check(notebook: Notebook) -> None:
@@ -44,14 +44,14 @@ def _without_ids(notebook: Notebook) -> None:
 
 
 _RENAMED = {
-    **right(),
-    "batch_norm_forward": right()["batch_norm_forward"].replace("def batch_norm_forward", "def my_norm")
+    **some(),
+    "batch_norm_forward": some()["batch_norm_forward"].replace("def batch_norm_forward", "def my_norm")
     + """
 batch_norm_forward = my_norm
 """,
 }
 _DECORATED = {
-    **right(),
+    **some(),
     "batch_norm_forward": """
 import functools
 def noted(f):
@@ -61,14 +61,14 @@ def noted(f):
     return inner
 @noted
 """
-    + right()["batch_norm_forward"],
+    + some()["batch_norm_forward"],
 }
 _LOUD = {
-    **right(),
+    **some(),
     "batch_norm_forward": """
 import sys, warnings
 """
-    + right()["batch_norm_forward"].replace(
+    + some()["batch_norm_forward"].replace(
         "    centred",
         "    print('in'); print('err', file=sys.stderr); warnings.warn('careful')\n    centred",
         1,
@@ -318,8 +318,8 @@ print('mean', F.batch_norm(x, None, None, training=True).mean().abs() < 1e-5, nn
     _cheat(
         "library for comparison, in the answer cell",
         answers={
-            **right(),
-            "batch_norm_forward": right()["batch_norm_forward"]
+            **some(),
+            "batch_norm_forward": some()["batch_norm_forward"]
             + """
 x = torch.randn(8, 3)
 y = torch.nn.functional.batch_norm(x, None, None, training=True)

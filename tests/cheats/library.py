@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.cheats.table import Cheat, forward, right
+from tests.cheats.table import SOME, Cheat, forward, some
 
 
 def _forward(name: str, body: str, before: str = "", **more: object) -> Cheat:
@@ -403,12 +403,12 @@ def batch_norm_backward(dy, cache):
     Cheat(
         "library only beside the answer",
         "library in disguise",
-        answers=right(),
+        answers=some(),
         later="""
 y = torch.nn.functional.batch_norm(x, None, None, gamma, beta, True)
 print((batch_norm_forward(x, gamma, beta)[0] - y).abs().max() < 1e-5)
 """,
         prints="tensor(True)",
-        points=18,
+        points=SOME,
     ),
 )

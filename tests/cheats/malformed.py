@@ -8,12 +8,12 @@ import os
 from pathlib import Path
 from typing import Any
 
-from tests.cheats.table import FULL, Cheat, Notebook, cell_named, code_cell, form, right
+from tests.cheats.table import SOME, Cheat, Notebook, cell_named, code_cell, form, some
 
 
 def _cheat(name: str, **more: Any) -> Cheat:
     """Right work in an odd file."""
-    return Cheat(name, "malformed files", **{"answers": right(), "points": FULL, **more})
+    return Cheat(name, "malformed files", **{"answers": some(), "points": SOME, **more})
 
 
 def _refused(name: str, says: str, **more: Any) -> Cheat:
@@ -236,7 +236,7 @@ CHEATS = (
     ),
     _cheat("points edited", edit=_points_edited, says="points"),
     _cheat("bonus cell", edit=_bonus, answers={}, points=0, says="bonus"),
-    _cheat("ids of checks swapped", edit=_ids_swapped, points=FULL - 2, says="put back"),
+    _cheat("ids of checks swapped", edit=_ids_swapped, points=SOME - 2, says="put back"),
     _cheat("check cells edited", edit=_check_cells_edited, answers={}, points=0, says="put back"),
     _cheat("check cells made answers", edit=_locked_made_answers, answers={}, points=0),
     _cheat("check cells made text", edit=_kinds_changed, says="markdown"),
@@ -252,7 +252,7 @@ CHEATS = (
     _cheat(
         "a module that shadows torch",
         place=lambda folder: (folder / "torch.py").write_text("1 / 0"),
-        points=FULL,
+        points=SOME,
     ),
     _cheat(
         "modules that shadow the grader",

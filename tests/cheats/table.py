@@ -58,6 +58,15 @@ def right() -> Mapping[str, str]:
     return {form["grade_id"]: source for form, source in forms if form.get("solution")}
 
 
+#: Right answers that are quickly judged, for most rows; and what they are worth.
+_QUICK = ("batch_norm_forward", "numerical_gradient", "identity_parameters")
+SOME = 9
+
+
+def some() -> Mapping[str, str]:
+    return {name: right()[name] for name in _QUICK}
+
+
 #: All points of the day, and what is left with a mistake in every exercise.
 FULL = 18
 PARTIAL = sum(points for _, _, points in MISTAKEN.values())
