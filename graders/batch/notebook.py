@@ -228,7 +228,7 @@ def _tested(
         if not math.isfinite(points) or points < 0 or points > worth:
             forged = f"the number {value} is no number of points between 0 and {worth:g}"
         else:
-            used = sorted(students_names & _names(last))
+            used = sorted(students_names & _made_by(last))
             if used:
                 done.flags.append(
                     f"{where}: its points are the value of an expression with {', '.join(used)}, which the "
@@ -321,6 +321,29 @@ def _walk(source: str) -> Iterator[ast.AST]:
 
 def _names(source: str) -> set[str]:
     return {node.id for node in _walk(source) if isinstance(node, ast.Name)}
+
+
+def _made_by(source: str) -> set[str]:
+    """The names whose own value, or whose call, is the value of an expression."""
+    found: set[str] = set()
+    looked_at: list[Any] = [next((node.value for node in _walk(source) if isinstance(node, ast.Expr)), None)]
+    while looked_at:
+        node = looked_at.pop()
+        if isinstance(node, ast.Name):
+            found.add(node.id)
+        elif isinstance(node, ast.Call):
+            looked_at.append(node.func)
+        elif isinstance(node, ast.Attribute | ast.Subscript | ast.Starred | ast.Await):
+            looked_at.append(node.value)
+        elif isinstance(node, ast.IfExp):
+            looked_at += [node.body, node.orelse]
+        elif isinstance(node, ast.BoolOp):
+            looked_at += node.values
+        elif isinstance(node, ast.BinOp):
+            looked_at += [node.left, node.right]
+        elif isinstance(node, ast.UnaryOp):
+            looked_at.append(node.operand)
+    return found
 
 
 def _plain_python(source: str) -> str:
