@@ -111,6 +111,14 @@ def execute(notebook: dict[str, Any], session: Session, devices: Sequence[str] =
             done.stopped = str(end)
             cell["outputs"] = [*_until_then(end, count), _error("Stopped", done.stopped)]
         cell["outputs"] = _writable(cell["outputs"])
+    if session.noticed:
+        looks = ", ".join(sorted(session.noticed))
+        done.flags.append(f"The submission looks past what it was given ({looks}).")
+        done.suspects |= {
+            str(form.get("grade_id"))
+            for form, source in ((_form(cell), _text(cell["source"])) for cell in notebook["cells"])
+            if form.get("grade") and not form.get("solution") and not bound_exercise(source)
+        }
     done.cpu = session.cpu
     return done
 

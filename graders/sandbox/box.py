@@ -319,13 +319,14 @@ class Box:
 class Session:
     """The fork that runs one submission: cells go in, outputs and sights come out.
 
-    flags: what a person should look at. cpu: CPU seconds that the fork had used at its last answer.
+    noticed: events of Python's audit by which the student's code looked past what it was given. cpu: CPU seconds that the fork had used at its last answer.
     """
 
     def __init__(self, channel: socket.socket, limits: Limits, *, gpu: bool = False) -> None:
         self.channel, self.limits = channel, limits
         self.device = "cuda" if gpu else "cpu"
         self.cpu = 0.0
+        self.noticed: set[str] = set()
         self.pidfd = _greeted(channel)
         self._end = time.monotonic() + limits.notebook
         self._count = 0
@@ -401,6 +402,9 @@ class Session:
                     if received > 3 * self.limits.output:
                         raise protocol.Broken("more output than can be kept")
                     outputs.append(header["output"])
+                    continue
+                if header.get("noticed") in protocol.NOTICED:
+                    self.noticed.add(header["noticed"])
                     continue
                 if header.get("request") != number:
                     raise protocol.Broken("an answer to no question")

@@ -281,11 +281,12 @@ return v, v
         """
 import sys
 sys.setrecursionlimit(10 ** 9)
-def f(): return f()
-class A:
-    def __getattr__(self, n): return getattr(self, n + 'x')
-f()
+class Endless:
+    def __getattr__(self, name):
+        return getattr(self, name + 'x')
+Endless().x
 """,
+        says="ended",
     ),
     _cheat(
         "segmentation fault",

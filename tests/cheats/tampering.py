@@ -30,6 +30,22 @@ def frame(header, payload=b""):
 
 CHEATS = (
     _cheat(
+        "frames under a made-up name",
+        """
+import sys
+frame = getattr(sys, '_get' + 'frame')()
+""",
+        says="looks past what it was given (sys._getframe)",
+    ),
+    _cheat(
+        "memory under made-up names",
+        """
+library = __import__('cty' + 'pes')
+getattr(library, 'string' + '_at')(id(library), 8)
+""",
+        says="ctypes.string_at",
+    ),
+    _cheat(
         "check redefined",
         """
 def check(*candidates):
