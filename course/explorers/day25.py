@@ -56,8 +56,8 @@ def bowl_explorer() -> Explorer:
             lambda state: abs(_correlation(state.x)) > 0.79 and state.condition_number < 9.05,
         ),
         controls={
-            "scale": float_slider("std of feature 2", 4, 0.2, 5, 0.1),
-            "offset": float_slider("mean of feature 2", 2, 0, 6, 0.1),
+            "scale": float_slider("std of x2", 4, 0.2, 5, 0.1),
+            "offset": float_slider("mean of x2", 2, 0, 6, 0.1),
             "correlation": float_slider("correlation", 0, -0.9, 0.9, 0.1),
             "part": float_slider("standardized", 0, 0, 1, 0.02),
         },

@@ -103,7 +103,7 @@ class BowlDrawing:
             self.figure.subplots_adjust(left=0.065, right=0.985, top=0.8, bottom=0.155, wspace=0.34)
             self.title = self.figure.text(0.012, 0.92, "", fontsize=11, fontweight="bold")
 
-            data.set(xlim=(-9, 15), ylim=(-9, 15), xlabel="feature 1", ylabel="feature 2")
+            data.set(xlim=(-9, 15), ylim=(-9, 15), xlabel="feature x1", ylabel="feature x2")
             data.set_title("the data")
             for draw in (data.axhline, data.axvline):
                 draw(0, color=GREY, linewidth=0.8, linestyle=":")
