@@ -272,9 +272,9 @@ def test_figures_are_pictures():
     check_picture(figures.draw_forgotten_eval(experiments.forgotten_eval((2, 50, 500), range(2))))
 
 
-def test_the_last_sorted_images_are_nines():
-    """22 batches of two hold nine tenths of the weight; of those 44 images nearly all are nines."""
+def test_the_last_sorted_images_are_nines_or_eights():
+    """22 batches of two hold nine tenths of the weight; of those 44 images all are nines or eights."""
     assert 0.9**22 < 0.1 < 0.9**21
     for seed in range(8):
         _, digits = experiments.trained_net(seed)
-        assert (digits.test_y.sort().values[-44:] == 9).double().mean() > 0.85
+        assert (digits.test_y.sort().values[-44:] >= 8).all()
