@@ -215,7 +215,7 @@ class SwapDrawing:
             for collection in (self.before, self.after):
                 collection.set_edgecolors([colour for _, colour in self.LETTERS] * 2)
             ax.text(
-                0.98, 0.98, "solid: A, dotted: B", transform=ax.transAxes, ha="right", va="bottom", fontsize=9
+                0.98, 0.02, "solid: A, dotted: B", transform=ax.transAxes, ha="right", va="bottom", fontsize=9
             )
 
     def update(self, state: Swap) -> None:
