@@ -122,11 +122,10 @@ class StepCurvesDrawing:
             self.dots[name].set_data([x], [y])
         self.arrows[0].set_data(*zip(places["plain"], places["momentum"], places["both"], strict=True))
         self.arrows[1].set_data(*zip(places["plain"], places["normalization"], places["both"], strict=True))
-        steps = state.steps
+        saved = {name: f"{state.steps['plain'] / steps:.3g}" for name, steps in state.steps.items()}
         self.title.set_text(
-            f"κ {state.before:.3g} → {state.after:.3g}: momentum saves a factor of "
-            f"{steps['plain'] / steps['momentum']:.3g}, normalization {steps['plain'] / steps['normalization']:.3g}, "
-            f"both {steps['plain'] / steps['both']:.3g}"
+            f"κ {state.before:.3g} → {state.after:.3g}: momentum saves a factor of {saved['momentum']}, "
+            f"normalization {saved['normalization']}, both {saved['both']}"
         )
 
 
