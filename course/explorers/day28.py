@@ -22,7 +22,7 @@ def channel_explorer() -> Explorer:
         controls={
             "channel": choice_slider("channel", 0, list(range(len(experiments.FILTERS)))),
             "num_images": choice_slider("images N", 8, [2, 4, 8, 16, 32, 64]),
-            "axes": choice_slider("mean over", (0, 2, 3), [("N only", (0,)), ("N, H and W", (0, 2, 3))]),
+            "axes": choice_slider("mean over", (0, 2, 3), [("N only", (0,)), ("N, H, W", (0, 2, 3))]),
         },
         compute=experiments.channel_view,
         drawing=figures.ChannelDrawing(),

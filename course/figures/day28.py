@@ -227,10 +227,10 @@ def draw_folding(result: Folding) -> Picture:
         )
         for place, (ratios, median) in enumerate(zip(result.speedup, medians, strict=True)):
             heights = place + torch.linspace(-0.22, 0.22, len(ratios))
-            ax.plot(ratios.clamp(0.5, 3), heights, ".", color=SKY, markersize=7)
+            ax.plot(ratios.clamp(0.8, 2.5), heights, ".", color=SKY, markersize=7)
             ax.plot([median, median], [place - 0.33, place + 0.33], color=BLUE, linewidth=2.5)
         ax.axvline(1, color=GREY, linewidth=1, linestyle="--")
-        ax.set_xlim(0.45, 3.05)
+        ax.set_xlim(0.75, 2.55)
         sizes = result.batch_sizes.tolist()
         ax.set_yticks(range(len(sizes)), [f"{n} image{'s' * (n > 1)} at once" for n in sizes])
         ax.set_ylim(len(sizes) - 0.5, -0.5)
