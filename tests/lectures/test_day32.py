@@ -239,11 +239,12 @@ def test_values_in_a_mean_of_the_titles(layers):
 
 
 def test_the_verdict_on_small_batches():
-    dense = experiments.error_by_size("dense", (2, 64), range(5))
-    assert dense.batch.shape == (5, 2)
+    dense = experiments.error_by_size("dense", (2, 8, 64), range(5))
+    assert dense.batch.shape == (5, 3)
     assert dense.batch[:, 0].min() > 0.2
     assert dense.group.max() < 0.08
-    assert (dense.group - dense.batch[:, 1]).mean() > 0.005
+    assert (dense.group - dense.batch[:, 2]).mean() > 0.005
+    assert (dense.batch[:, 1] - dense.batch[:, 2]).mean() < 0.04
     conv = experiments.error_by_size("conv", (2, 64), range(5))
     rise = (conv.batch[:, 0] - conv.batch[:, 1]).mean()
     assert 0 < rise < 0.02
