@@ -96,7 +96,7 @@ def mean_noise(size: int, kind: str, order: str) -> MeanNoise:
 
 
 def output_noise(value: float, size: int, draws: int = 4000, seed: int = 0) -> float:
-    """The standard deviation of x_hat of a sample at `value`, over batches whose other samples are N(0, 1)."""
+    """The standard deviation of x_hat at `value`, over batches whose other samples are N(0, 1)."""
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(draws, size, generator=generator, dtype=torch.float64)
     x[:, 0] = value
