@@ -110,7 +110,8 @@ def execute(notebook: dict[str, Any], session: Session, devices: Sequence[str] =
             cell["outputs"] = [*_until_then(end, count), _error("Stopped", done.stopped)]
         cell["outputs"] = _writable(cell["outputs"])
     if session.noticed:
-        done.flags.append(f"The submission looks past what it was given ({', '.join(sorted(session.noticed))}).")
+        looks = ", ".join(sorted(session.noticed))
+        done.flags.append(f"The submission looks past what it was given ({looks}).")
         done.suspects |= {
             str(form.get("grade_id"))
             for form, source in ((_form(cell), _text(cell["source"])) for cell in notebook["cells"])
@@ -274,7 +275,7 @@ def _set_from_within(cells: Sequence[Mapping[str, Any]]) -> set[str]:
             for node in _walk(_text(cell["source"])):
                 if isinstance(node, ast.Global):
                     found |= set(node.names)
-                elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.isidentifier():
+                elif isinstance(node, ast.Constant) and isinstance(node.value, str):
                     found.add(node.value)
     return found
 
@@ -398,7 +399,7 @@ def _named_error(answer: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _writable(value: Any) -> Any:
-    """JSON data whose text can be written as UTF-8: lone surrogates, which Python's strings may hold, cannot."""
+    """JSON data whose text can be written as UTF-8, which lone surrogates cannot."""
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode("utf-8")
     if isinstance(value, dict):

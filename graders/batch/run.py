@@ -186,7 +186,8 @@ def _recorded(course: Course, found: Submission, answer: dict[str, Any], report:
 
 
 def _not_understood(error: Exception) -> str:
-    return f"The submission is of a kind that the grader does not know ({type(error).__name__}: {_sentence(error)})."
+    what = f"{type(error).__name__}: {_sentence(error)}"
+    return f"The submission is of a kind that the grader does not know ({what})."
 
 
 def _sentence(error: Exception) -> str:

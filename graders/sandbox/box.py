@@ -309,7 +309,8 @@ class Box:
 class Session:
     """The fork that runs one submission: cells go in, outputs and sights come out.
 
-    noticed: events of Python's audit by which the student's code looked past what it was given. cpu: CPU seconds that the fork had used at its last answer.
+    noticed: events of Python's audit by which the student's code looked past what it was given. cpu: CPU
+    seconds that the fork had used at its last answer.
     """
 
     def __init__(self, channel: socket.socket, limits: Limits, *, gpu: bool = False) -> None:

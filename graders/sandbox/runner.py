@@ -286,7 +286,8 @@ def serve(channel: socket.socket, shell: Shell, output_limit: int) -> None:
 
     set_handler(interrupt, ignored)
     one_at_a_time = threading.Lock()
-    notices, write = {event: protocol.frame({"noticed": event}) for event in protocol.NOTICED}, channel.sendall
+    notices = {event: protocol.frame({"noticed": event}) for event in protocol.NOTICED}
+    write = channel.sendall
 
     def send_output(output: dict[str, Any]) -> None:
         with one_at_a_time:
