@@ -292,11 +292,7 @@ def _set_from_within(cells: Sequence[Mapping[str, Any]]) -> set[str]:
             for node in _walk(_text(cell["source"])):
                 if isinstance(node, ast.Global):
                     found |= set(node.names)
-                elif (
-                    isinstance(node, ast.Constant)
-                    and isinstance(node.value, str)
-                    and node.value.isidentifier()
-                ):
+                elif isinstance(node, ast.Constant) and isinstance(node.value, str):
                     found.add(node.value)
     return found
 
@@ -443,7 +439,7 @@ def _named_error(answer: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _writable(value: Any) -> Any:
-    """JSON data whose text can be written as UTF-8; the lone surrogates of Python's strings cannot."""
+    """JSON data whose text can be written as UTF-8, which lone surrogates cannot."""
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode("utf-8")
     if isinstance(value, dict):

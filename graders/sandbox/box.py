@@ -133,6 +133,7 @@ class Box:
         atexit.register(self.close)
 
     def _start_in_jail(self, theirs: socket.socket) -> None:
+        jail.end_orphans()
         with tempfile.TemporaryFile() as filters:
             filters.write(jail.jail_filter())
             filters.flush()

@@ -11,6 +11,7 @@ import errno
 import importlib.util
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -229,6 +230,22 @@ def _program(
         rules.export_bpf(file)
         file.seek(0)
         return file.read()
+
+
+def end_orphans() -> None:
+    """End jails of ours whose starter was killed in the first milliseconds, before they could follow it.
+
+    Such a bwrap waits for ever for its other half. One that is in order has bwrap or Python as its parent.
+    """
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError, IndexError):
+            command = (folder / "cmdline").read_bytes().split(b"\0")
+            if not command[0].endswith(b"/bwrap") or f"{MOUNT}/graders/__init__.py".encode() not in command:
+                continue
+            status = (folder / "status").read_text()
+            parent = Path("/proc", status.split("PPid:")[1].split()[0], "comm").read_text().strip()
+            if parent != "bwrap" and not parent.startswith("python"):
+                os.kill(int(folder.name), signal.SIGKILL)
 
 
 class Cgroup:
