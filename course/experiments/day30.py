@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -96,7 +96,7 @@ def mean_noise(size: int, kind: str, order: str) -> MeanNoise:
 
 
 def output_noise(value: float, size: int, draws: int = 4000, seed: int = 0) -> float:
-    """The standard deviation of x_hat of a sample at `value`, over batches whose other samples are N(0, 1)."""
+    """The standard deviation of x_hat of a sample at `value`, over batches with others from N(0, 1)."""
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(draws, size, generator=generator, dtype=torch.float64)
     x[:, 0] = value
@@ -229,7 +229,7 @@ def spoil(data: Digits, share: float, seed: int) -> Digits:
     generator = torch.Generator().manual_seed(seed)
     count = len(data.train_y)
     drawn = torch.randint(10, (count,), generator=generator)
-    spoilt = torch.rand(count, generator=generator) < share
+    spoilt = torch.rand(count, generator=generator, dtype=torch.float32) < share
     return replace(data, train_y=torch.where(spoilt, drawn, data.train_y))
 
 
