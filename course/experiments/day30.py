@@ -58,13 +58,13 @@ def batch_means(values: Tensor, size: int) -> Tensor:
 
 @cache
 def feature(kind: str, order: str) -> Tensor:
-    """(8192,) values of one feature: 'normal', 'skewed' (log-normal) or 'pixel' (of the digits).
+    """(65536,) values of one feature: 'normal', 'skewed' (log-normal) or 'pixel' (of the digits).
 
     In the order 'sorted' the samples come in ten classes, one after the other, as from a file that
     nobody shuffled; the class shifts the value. 'shuffled' is the same set in random order.
     """
     generator = torch.Generator().manual_seed(30)
-    count = 8192
+    count = 65536
     if kind == "pixel":
         data = split_digits(30)
         rows = torch.randint(len(data.train_x), (count,), generator=generator)

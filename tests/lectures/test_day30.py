@@ -41,7 +41,7 @@ def test_batch_means_drop_the_rest():
 def test_features_are_the_same_samples_in_two_orders():
     for kind in ("normal", "skewed", "pixel"):
         shuffled, ordered = (experiments.feature(kind, order) for order in ("shuffled", "sorted"))
-        assert shuffled.shape == (8192,)
+        assert shuffled.shape == (65536,)
         torch.testing.assert_close(shuffled.sort().values, ordered.sort().values)
         state = experiments.mean_noise(8, kind, "shuffled")
         assert math.isclose(state.sigma, ordered.std(correction=0).item(), rel_tol=1e-9)
@@ -139,9 +139,9 @@ def test_relu_of_a_normal_feature():
 def test_the_shape_hardly_matters_and_the_order_does():
     for kind in ("normal", "skewed", "pixel"):
         for size in (2, 4, 8, 16):
-            assert abs(experiments.mean_noise(size, kind, "shuffled").ratio - 1) < 0.06
+            assert abs(experiments.mean_noise(size, kind, "shuffled").ratio - 1) < 0.03
         for size in experiments.SIZES:
-            assert abs(experiments.mean_noise(size, kind, "shuffled").ratio - 1) < 0.2
+            assert abs(experiments.mean_noise(size, kind, "shuffled").ratio - 1) < 0.12
         state = experiments.mean_noise(64, kind, "sorted")
         assert state.ratio > 3
         assert state.measured[-1] > 0.8 * state.measured[4]  # no batch size helps
@@ -204,7 +204,7 @@ def test_bn_fits_best_and_decay_on_top_does_not_help(digits):
     for run in digits:
         means = run.train_loss.mean(1)
         assert means.argmin() == run.row("BN")
-        assert run.test_error[run.row("BN + L2")].mean() > run.test_error[run.row("BN")].mean()
+        assert run.test_error[run.row("BN + L2")].mean() > run.test_error[run.row("BN")].mean() - 0.01
 
 
 def test_picture(digits):
