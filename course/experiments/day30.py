@@ -58,13 +58,13 @@ def batch_means(values: Tensor, size: int) -> Tensor:
 
 @cache
 def feature(kind: str, order: str) -> Tensor:
-    """(8192,) values of one feature: 'normal', 'skewed' (log-normal) or 'pixel' (of the digits).
+    """(65536,) values of one feature: 'normal', 'skewed' (log-normal) or 'pixel' (of the digits).
 
     In the order 'sorted' the samples come in ten classes, one after the other, as from a file that
     nobody shuffled; the class shifts the value. 'shuffled' is the same set in random order.
     """
     generator = torch.Generator().manual_seed(30)
-    count = 8192
+    count = 65536
     if kind == "pixel":
         data = split_digits(30)
         rows = torch.randint(len(data.train_x), (count,), generator=generator)
@@ -96,7 +96,7 @@ def mean_noise(size: int, kind: str, order: str) -> MeanNoise:
 
 
 def output_noise(value: float, size: int, draws: int = 4000, seed: int = 0) -> float:
-    """The standard deviation of x_hat at `value`, over batches whose other samples are N(0, 1)."""
+    """The standard deviation of x_hat of a sample at `value`, over batches with others from N(0, 1)."""
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(draws, size, generator=generator, dtype=torch.float64)
     x[:, 0] = value
@@ -229,7 +229,7 @@ def spoil(data: Digits, share: float, seed: int) -> Digits:
     generator = torch.Generator().manual_seed(seed)
     count = len(data.train_y)
     drawn = torch.randint(10, (count,), generator=generator)
-    spoilt = torch.rand(count, generator=generator) < share
+    spoilt = torch.rand(count, generator=generator, dtype=torch.float32) < share
     return replace(data, train_y=torch.where(spoilt, drawn, data.train_y))
 
 

@@ -310,7 +310,7 @@ class DigitRun:
 
 
 def digits_with_momentum(
-    settings: Sequence[tuple[str, float, float]],
+    settings: Iterable[tuple[str, float, float]],
     seeds: Iterable[int],
     steps: int = 600,
     batch_size: int = 16,
@@ -326,9 +326,11 @@ def digits_with_momentum(
     """
     seeds = list(seeds)
     data = [split_digits(seed) for seed in seeds]
-    runs = [_train(data, seeds, lr, beta, steps, batch_size, every) for _, lr, beta in settings]
-    names = tuple(name for name, _, _ in settings)
-    return DigitRun(names, torch.arange(0, steps + 1, every), torch.stack(runs))
+    names, runs = [], []
+    for name, lr, beta in settings:
+        names.append(name)
+        runs.append(_train(data, seeds, lr, beta, steps, batch_size, every))
+    return DigitRun(tuple(names), torch.arange(0, steps + 1, every), torch.stack(runs))
 
 
 def _train(
