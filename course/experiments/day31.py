@@ -222,7 +222,7 @@ class Along:
 
 
 def along_gradient(weights: Sequence[Tensor], problem: Problem, kind: str, sizes: Tensor) -> Along:
-    """Loss and gradient at w − s g, for one network (K = 1) and every s in `sizes` (S,), first 0."""
+    """Loss and gradient at w − s g, for one network (K = 1) and every s in `sizes` (S,)."""
     loss, grads = problem.gradients(weights, kind)
     moved = [
         weight.detach() - sizes[:, None, None] * grad for weight, grad in zip(weights, grads, strict=True)

@@ -186,7 +186,7 @@ def draw_shift(shifts: dict[str, Shift], fast: dict[str, Shift], lr: float, fast
         figure.text(
             0.012,
             0.935,
-            "With batch norm the means stand still, the gradients shift more, and training goes on",
+            "With batch norm the means stand still, the gradients shift more, and training does not mind",
             fontsize=11,
             fontweight="bold",
         )
