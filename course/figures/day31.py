@@ -106,7 +106,7 @@ class OneRate:
 class RatesDrawing:
     """The descents at one learning rate on the left, where they end for all rates on the right."""
 
-    LIMITS = (1e-3, 20.0)
+    LIMITS = (2e-4, 20.0)
 
     def __init__(self) -> None:
         with matplotlib.rc_context(STYLE):
@@ -229,7 +229,7 @@ def draw_longest(plain: Descents, normalized: Descents) -> Picture:
         figure.text(
             0.012,
             0.925,
-            "Batch norm trains far beyond 2 / λ of its start; the plain network stops a little behind it",
+            "Batch norm trains far beyond 2 / λ of its start; the plain network stops at a few times it",
             fontsize=11,
             fontweight="bold",
         )
