@@ -100,10 +100,9 @@ class Notebook:
         self.page, self.path, self.artefacts = page, path, artefacts
         # Until it has settled, JupyterLab may bring the page of its address to the front again.
         page.wait_for_load_state("networkidle")
-        # The panel of the tab with its name: while it loads, another one may still be in front.
-        tab = page.locator("#jp-main-dock-panel .lm-TabBar-tab.lm-mod-current")
-        tab = tab.filter(has_text=path.name)
+        tab = page.locator("#jp-main-dock-panel .lm-TabBar-tab").filter(has_text=path.name)
         expect(tab).to_be_visible()
+        tab.click()
         name = tab.get_attribute("data-id")
         self.tab = page.locator(f'#jp-main-dock-panel .lm-TabBar-tab[data-id="{name}"]')
         self.panel = page.locator(f'[id="{name}"]')
