@@ -81,7 +81,7 @@ def command(
     """
     arguments = [bubblewrap(), "--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent"]
     # bwrap's own process in the jail could be opened and changed by a student's; the warm one cannot.
-    arguments += ["--as-pid-1", "--uid", "65534", "--gid", "65534", "--hostname", "sandbox"]
+    arguments += ["--as-pid-1", "--uid", "65534", "--gid", "65534", "--hostname", f"sandbox-{os.getpid()}"]
     arguments += ["--cap-drop", "ALL", "--clearenv"]
     for name, value in environment().items():
         arguments += ["--setenv", name, value]
@@ -235,16 +235,15 @@ def _program(
 def end_orphans() -> None:
     """End jails of ours whose starter was killed in the first milliseconds, before they could follow it.
 
-    Such a bwrap waits for ever for its other half. One that is in order has bwrap or Python as its parent.
+    Such a bwrap waits for ever for its other half. Who started a jail stands in its host name.
     """
     for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError, IndexError):
-            command = (folder / "cmdline").read_bytes().split(b"\0")
-            if not command[0].endswith(b"/bwrap") or f"{MOUNT}/graders/__init__.py".encode() not in command:
+        with contextlib.suppress(OSError, ValueError):
+            command = (folder / "cmdline").read_bytes().decode().split("\0")
+            if not command[0].endswith("/bwrap") or f"{MOUNT}/graders/__init__.py" not in command:
                 continue
-            status = (folder / "status").read_text()
-            parent = Path("/proc", status.split("PPid:")[1].split()[0], "comm").read_text().strip()
-            if parent != "bwrap" and not parent.startswith("python"):
+            starter = command[command.index("--hostname") + 1].rpartition("-")[2]
+            if starter.isdigit() and not Path("/proc", starter).exists():
                 os.kill(int(folder.name), signal.SIGKILL)
 
 
