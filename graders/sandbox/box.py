@@ -188,7 +188,9 @@ class Box:
         )
 
     def _writable(self) -> list[str]:
-        return [self._work] if self.folder else list(jail.WRITABLE)
+        if self.folder:
+            return [self._work]
+        return [*jail.WRITABLE, *(["/tmp"] if jail.python_in_tmp() else [])]
 
     @property
     def _work(self) -> str:

@@ -86,13 +86,18 @@ def command(
     for name, value in environment().items():
         arguments += ["--setenv", name, value]
     seen = [str(path) for path in _system()]
+    tmp = ["--symlink", SCRATCH, "/tmp"]
+    if python_in_tmp():
+        tmp = ["--perms", "0700", "--size", str(limits.files), "--tmpfs", "/tmp"]
+    arguments += tmp
     for path in seen:
         arguments += ["--ro-bind", path, path]
+    for folder in {folder for path in seen for folder in Path(path).parents if folder.is_relative_to("/tmp")}:
+        if folder != Path("/tmp"):  # a folder that only leads to Python is nobody's to write to
+            arguments += ["--chmod", "0555", str(folder)]
     masked = list(_masked(seen))
     for path in masked:
         arguments += ["--tmpfs", path]
-    if not any(path.startswith("/tmp/") for path in seen):  # Python itself may be installed there
-        arguments += ["--symlink", SCRATCH, "/tmp"]
     arguments += ["--proc", "/proc", "--dev", "/dev"]
     for path in WRITABLE:
         arguments += ["--perms", "0700", "--size", str(limits.files), "--tmpfs", path]
@@ -108,6 +113,11 @@ def command(
     arguments += ["--chdir", WORK, "--info-fd", str(info), "--block-fd", str(block)]
     arguments += ["--seccomp", str(filters)]
     return [*arguments, "--", sys.executable, *program]
+
+
+def python_in_tmp() -> bool:
+    """Whether Python or a package of it is installed below /tmp, which is then a folder of its own."""
+    return any(path.is_relative_to("/tmp") for path in _system())
 
 
 def environment() -> dict[str, str]:

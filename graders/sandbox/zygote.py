@@ -30,7 +30,9 @@ _DEPTH = 40
 def main(control: int, writable: list[str]) -> None:
     """Serve forks on the control socket until it is closed. `writable`: the folders to be emptied."""
     channel = socket.socket(fileno=control)
-    shell = _warm(writable)
+    kept = frozenset(entry.path for folder in writable for entry in os.scandir(folder))
+    shell = _warm()
+    _emptied(writable, kept)
     _prctl(_PR_SET_DUMPABLE, 0)  # a fork cannot look into this process or change it
     gc.collect()
     gc.freeze()
@@ -52,14 +54,14 @@ def main(control: int, writable: list[str]) -> None:
         os.close(student)
         os.close(bundle)
         _, status = os.waitpid(child, 0)
-        _answer(channel, {"ended": status, "clean": _emptied(writable) and _alone()})
+        _answer(channel, {"ended": status, "clean": _emptied(writable, kept) and _alone()})
 
 
 def _answer(channel: socket.socket, message: dict[str, Any]) -> None:
     channel.sendall(json.dumps(message).encode() + b"\n")
 
 
-def _warm(writable: list[str]) -> Any:
+def _warm() -> Any:
     """Import what a first use would otherwise import in every fork; returns the shell that runs cells."""
     import matplotlib.pyplot  # noqa: F401
     import numpy  # noqa: F401
@@ -75,7 +77,6 @@ def _warm(writable: list[str]) -> Any:
     torch.set_num_threads(1)
     shell = runner.make_shell()
     runner.warm_up(shell)
-    _emptied(writable)
     return shell
 
 
@@ -153,15 +154,16 @@ def _install(program: bytes) -> None:
         raise OSError(ctypes.get_errno(), "seccomp")
 
 
-def _emptied(folders: list[str]) -> bool:
-    """Remove everything in these folders; False where something stays."""
+def _emptied(folders: list[str], kept: frozenset[str]) -> bool:
+    """Remove everything in these folders but what leads to Python; False where something stays."""
     for folder in folders:
         with contextlib.suppress(OSError):
             os.chmod(folder, stat.S_IRWXU)
         try:
             for entry in os.scandir(folder):
-                _removed(entry, _DEPTH)
-            if os.listdir(folder):
+                if entry.path not in kept:
+                    _removed(entry, _DEPTH)
+            if {os.path.join(folder, name) for name in os.listdir(folder)} - kept:
                 return False
         except (OSError, RecursionError):
             return False
