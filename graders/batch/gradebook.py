@@ -12,6 +12,7 @@ import contextlib
 import errno
 import fcntl
 import glob
+import json
 import logging
 import os
 import secrets
@@ -270,11 +271,11 @@ class Course:
                 found.notes.append(f"{path.name} was not released and is left out.")
         if self._steps[0]:
             for name, notebook in found.notebooks.items():
-                found.notebooks[name] = self._through(self._steps[0], notebook, student, name)
+                found.notebooks[name] = self._through(self._steps[0], from_dict(notebook), student, name)
         return found
 
-    def _through(self, steps: list[Any], notebook: dict[str, Any], student: str, name: str) -> dict[str, Any]:
-        node, resources = from_dict(notebook), self._resources(student, name)
+    def _through(self, steps: list[Any], node: Any, student: str, name: str) -> Any:
+        resources = self._resources(student, name)
         for step in steps:
             node, resources = step(node, resources)
         return node
@@ -365,11 +366,7 @@ class Course:
     def _enter_notebook(
         self, found: Submission, entry: SubmittedNotebook, answer: Mapping[str, Any], building: Path
     ) -> None:
-        node = from_dict(answer["notebook"])
-        node.metadata.setdefault("language_info", from_dict(LANGUAGE))
-        resources = self._resources(found.student, entry.name)
-        for step in self._steps[1]:
-            node, resources = step(node, resources)
+        node = self._through(self._steps[1], completed(answer["notebook"]), found.student, entry.name)
         suspects = set(answer.get("suspects", ()))
         grades = {grade.cell.name: grade for grade in entry.grades}
         comments = {comment.cell.name: comment for comment in entry.comments}
@@ -421,9 +418,14 @@ class Course:
             _remove(Path(folder))
 
 
-def _release_of(notebook: Any) -> Release:
-    import json
+def completed(notebook: dict[str, Any]) -> Any:
+    """An executed notebook as nbformat's node, with the language that a kernel would have put into it."""
+    node = from_dict(notebook)
+    node.metadata.setdefault("language_info", from_dict(LANGUAGE))
+    return node
 
+
+def _release_of(notebook: Any) -> Release:
     points = {cell.name: cell.max_score for cell in (*notebook.grade_cells, *notebook.task_cells)}
     graded = {cell.name for cell in notebook.grade_cells}
     solutions = {cell.name for cell in notebook.solution_cells}

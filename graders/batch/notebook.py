@@ -62,15 +62,13 @@ _SUSPICIOUS = {
 class Graded:
     """What came of one notebook.
 
-    flags: sentences for a person, never for the student. graded: how many cells carried points.
-    stopped: why the notebook could not run to its end, if it could not. cpu: seconds used in the sandbox.
+    flags: sentences for a person, never for the student. suspects: cells whose points a person should look
+    at. stopped: why the notebook could not run to its end, if it could not.
     """
 
     flags: list[str] = field(default_factory=list)
     suspects: set[str] = field(default_factory=set)
-    graded: int = 0
     stopped: str | None = None
-    cpu: float = 0.0
 
 
 def execute(notebook: dict[str, Any], session: Session, devices: Sequence[str] = ("cpu",)) -> Graded:
@@ -96,7 +94,6 @@ def execute(notebook: dict[str, Any], session: Session, devices: Sequence[str] =
             continue
         try:
             if graded:
-                done.graded += 1
                 exercise = bound_exercise(source)
                 if exercise:
                     cell["outputs"] = _checked(exercise, session, devices, count, form, done)
@@ -119,16 +116,15 @@ def execute(notebook: dict[str, Any], session: Session, devices: Sequence[str] =
             for form, source in ((_form(cell), _text(cell["source"])) for cell in notebook["cells"])
             if form.get("grade") and not form.get("solution") and not bound_exercise(source)
         }
-    done.cpu = session.cpu
     return done
 
 
 def bound_exercise(source: str) -> Exercise | None:
     """The exercise that a locked check cell names: `check(f)` or `check(f, g)`, and nothing else."""
-    try:
-        body = ast.parse(source).body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    tree = _parsed(source)
+    if not tree:
         return None
+    body = tree.body
     if len(body) != 1 or not isinstance(body[0], ast.Expr) or not isinstance(body[0].value, ast.Call):
         return None
     call = body[0].value
@@ -173,7 +169,7 @@ def _checked(
     points = _in_points_of(form, verdict)
     data = verdict._repr_mimebundle_()
     data["text/plain"] = f"{points:g}"
-    return [{"output_type": "execute_result", "execution_count": count, "data": data, "metadata": {}}]
+    return [_result(count, data)]
 
 
 @lru_cache(maxsize=64)
@@ -227,74 +223,63 @@ def _tested(
     if answer.get("status") != "ok":
         return [*(errors[-1:] or [_error(*_named_error(answer))]), *others]
     others += [_as_text(output) for output in errors]  # shown by the student's code; the test went on
-    value = answer.get("number")
+    value, worth = answer.get("number"), float(form.get("points", 0))
     results = [output for output in kept if output["output_type"] == "execute_result"]
+    is_number = isinstance(value, str) and _number(value) is not None
+    if is_number:
+        results = [_result(count, {"text/plain": value})]
+    points = _number(_plain(results[-1])) if results else None
+    if points is None:
+        return others
     forged = None
-    if isinstance(value, str) and _number(value) is not None:
-        points = _number(value)
-        worth = float(form.get("points", 0))
-        if not math.isfinite(points) or points < 0 or points > worth:
-            forged = f"the number {value} is no number of points between 0 and {worth:g}"
-        else:
-            used = sorted(students_names & _made_by(last))
-            if used:
-                done.flags.append(
-                    f"{where}: its points are the value of an expression with {', '.join(used)}, which the "
-                    "student defined."
-                )
-                done.suspects.add(where)
-            others.append(
-                {
-                    "output_type": "execute_result",
-                    "execution_count": count,
-                    "data": {"text/plain": value},
-                    "metadata": {},
-                }
-            )
-    elif answer.get("own_type") and results and _number(_plain(results[-1])) is not None:
+    if answer.get("own_type") and not is_number:
         forged = "its result is an object of the student's own making that looks like a number"
-    elif results and _number(_plain(results[-1])) is not None:
-        points, worth = _number(_plain(results[-1])), float(form.get("points", 0))
-        if not math.isfinite(points) or not 0 <= points <= worth:
-            forged = f"the number {points:g} is no number of points between 0 and {worth:g}"
-        else:
-            others.append(results[-1])
+    elif not math.isfinite(points) or not 0 <= points <= worth:
+        forged = f"the number {points:g} is no number of points between 0 and {worth:g}"
     if forged:
         done.flags.append(f"{where}: {forged}; it counts as 0.")
         done.suspects.add(where)
         return [_error("Refused", "The value of this cell is no number of points."), *others]
-    return others
+    used = sorted(students_names & _made_by(last)) if is_number else []
+    if used:
+        done.flags.append(
+            f"{where}: its points are the value of an expression with {', '.join(used)}, which the student "
+            "defined."
+        )
+        done.suspects.add(where)
+    return [*others, results[-1]]
 
 
 def _defined_by_the_student(cells: Sequence[Mapping[str, Any]]) -> set[str]:
     """Names that cells which are not locked define or assign at their top level."""
     found: set[str] = set()
-    for cell in cells:
-        if cell["cell_type"] == "code" and not _is_locked(_form(cell)):
-            for node in _walk(_text(cell["source"])):
-                if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
-                    found.add(node.name)
-                elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-                    found.add(node.id)
-    for cell in cells:  # what a locked cell defines itself is the instructor's
-        if cell["cell_type"] == "code" and _is_locked(_form(cell)):
-            for node in _walk(_text(cell["source"])):
-                if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-                    found.discard(node.id)
+    for node in _nodes(cells, locked=False):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+    for node in _nodes(cells, locked=True):  # what a locked cell defines itself is the instructor's
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.discard(node.id)
     return found
 
 
 def _set_from_within(cells: Sequence[Mapping[str, Any]]) -> set[str]:
     """Names that a student's function can set among the notebook's: by `global`, or written as text."""
     found: set[str] = set()
-    for cell in cells:
-        if cell["cell_type"] == "code" and not _is_locked(_form(cell)):
-            for node in _walk(_text(cell["source"])):
-                if isinstance(node, ast.Global):
-                    found |= set(node.names)
-                elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-                    found.add(node.value)
+    for node in _nodes(cells, locked=False):
+        if isinstance(node, ast.Global):
+            found |= set(node.names)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            found.add(node.value)
     return found
+
+
+def _nodes(cells: Sequence[Mapping[str, Any]], *, locked: bool) -> Iterator[ast.AST]:
+    """Every node of the code cells that are locked, or of those that are not."""
+    for cell in cells:
+        if cell["cell_type"] == "code" and _is_locked(_form(cell)) == locked:
+            yield from _walk(_text(cell["source"]))
 
 
 def _look_for_suspects(source: str, done: Graded) -> None:
@@ -317,10 +302,18 @@ def _look_for_suspects(source: str, done: Graded) -> None:
 
 
 def _walk(source: str) -> Iterator[ast.AST]:
+    tree = _parsed(_plain_python(source))
+    if tree:
+        yield from ast.walk(tree)
+
+
+@lru_cache(maxsize=256)
+def _parsed(source: str) -> ast.Module | None:
+    """The tree of plain Python, or None; several questions are asked of every cell."""
     try:
-        yield from ast.walk(ast.parse(_plain_python(source)))
+        return ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return
+        return None
 
 
 def _names(source: str) -> set[str]:
@@ -350,13 +343,13 @@ def _made_by(source: str) -> set[str]:
     return found
 
 
+@lru_cache(maxsize=256)
 def _plain_python(source: str) -> str:
     """A cell's text with its magics written as calls."""
-    try:
-        ast.parse(source)
+    if _parsed(source):
         return source
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        from IPython.core.inputtransformer2 import TransformerManager  # it brings all of IPython
+    from IPython.core.inputtransformer2 import TransformerManager  # it brings all of IPython
+
     try:
         return TransformerManager().transform_cell(source)
     except (SyntaxError, ValueError, RecursionError):
@@ -366,10 +359,10 @@ def _plain_python(source: str) -> str:
 def _split(source: str) -> tuple[str, str]:
     """A cell as its statements, and the expression at its end whose value it shows, lines kept."""
     source = _plain_python(source)
-    try:
-        body = ast.parse(source).body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    tree = _parsed(source)
+    if not tree:
         return source, ""
+    body = tree.body
     if not body or not isinstance(body[-1], ast.Expr) or source.rstrip().endswith(";"):
         return source, ""
     last = body[-1]
@@ -425,6 +418,10 @@ def _until_then(end: Stopped | TimedOut, count: int) -> Iterator[dict[str, Any]]
 
 def _as_text(output: dict[str, Any]) -> dict[str, Any]:
     return {"output_type": "stream", "name": "stdout", "text": f"{output['ename']}: {output['evalue']}\n"}
+
+
+def _result(count: int, data: dict[str, Any]) -> dict[str, Any]:
+    return {"output_type": "execute_result", "execution_count": count, "data": data, "metadata": {}}
 
 
 def _error(kind: str, text: str) -> dict[str, Any]:

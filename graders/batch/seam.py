@@ -51,10 +51,8 @@ class Sandboxed(NbGraderPreprocessor):
     memory = Int(2048, help="Megabytes of memory for a submission.").tag(config=True)
 
     def preprocess(self, nb: Any, resources: Any) -> tuple[Any, Any]:
-        from nbformat.notebooknode import from_dict
-
         from graders.batch import submission, worker
-        from graders.batch.gradebook import LANGUAGE
+        from graders.batch.gradebook import completed
         from graders.sandbox.box import Unusable
         from graders.sandbox.jail import Limits, NoSandbox
 
@@ -75,9 +73,7 @@ class Sandboxed(NbGraderPreprocessor):
             _close_when_idle()
         for text in (*notes, *answer["flags"], *filter(None, [answer["stopped"]])):
             self.log.warning("%s: %s", resources["nbgrader"]["student"], text)
-        done = from_dict(answer["notebook"])
-        done.metadata.setdefault("language_info", from_dict(LANGUAGE))
-        return done, resources
+        return completed(answer["notebook"]), resources
 
 
 def _keep_open() -> None:

@@ -111,6 +111,7 @@ class Box:
         self._reader = b""
         self._ready = False
         self.failed = False  # whether the warm process was gone after the last session
+        self._changing = threading.RLock()  # so that a box which is being started is closed whole
 
     def __enter__(self) -> Box:
         self.start()
@@ -124,13 +125,15 @@ class Box:
     def start(self) -> None:
         """Start the jail; returns at once. The first session waits until it is ready."""
         self.control, theirs = socket.socketpair()
-        with theirs:
-            if self.sandbox == "none":
-                _launcher.call(lambda: self._start_without_jail(theirs))
-            else:
-                _launcher.call(lambda: self._start_in_jail(theirs))
         self._ready, self._reader = False, b""
+        begin = self._start_without_jail if self.sandbox == "none" else self._start_in_jail
         atexit.register(self.close)
+        with theirs, self._changing:
+            try:
+                _launcher.call(lambda: begin(theirs))
+            except BaseException:
+                self.close()
+                raise
 
     def _start_in_jail(self, theirs: socket.socket) -> None:
         jail.end_orphans()
@@ -198,7 +201,8 @@ class Box:
 
     def close(self) -> None:
         """End everything in the box and wait until it is gone."""
-        process, self.process = self.process, None
+        with self._changing:
+            process, self.process = self.process, None
         if process is None:
             return
         atexit.unregister(self.close)
@@ -322,18 +326,15 @@ class Box:
 class Session:
     """The fork that runs one submission: cells go in, outputs and sights come out.
 
-    noticed: events of Python's audit by which the student's code looked past what it was given. cpu: CPU
-    seconds that the fork had used at its last answer.
+    noticed: events of Python's audit by which the student's code looked past what it was given.
     """
 
     def __init__(self, channel: socket.socket, limits: Limits, *, gpu: bool = False) -> None:
         self.channel, self.limits = channel, limits
         self.device = "cuda" if gpu else "cpu"
-        self.cpu = 0.0
         self.noticed: set[str] = set()
         self.pidfd = _greeted(channel)
         self._end = time.monotonic() + limits.notebook
-        self._count = 0
         self._gone: str | None = None
 
     def run(self, source: str, *, locked: bool = False) -> tuple[list[dict[str, Any]], dict[str, Any]]:
@@ -381,7 +382,6 @@ class Session:
     ) -> tuple[list[dict[str, Any]], dict[str, Any], bytes]:
         if self._gone:
             raise Stopped(self._gone)
-        self._count += 1
         now = time.monotonic()
         deadline = min(now + self.limits.cell, self._end)
         number = secrets.token_hex(8)
@@ -412,8 +412,6 @@ class Session:
                     continue
                 if header.get("request") != number:
                     raise protocol.Broken("an answer to no question")
-                if isinstance(header.get("cpu"), float):
-                    self.cpu = header["cpu"]
                 if interrupted:
                     raise TimedOut(self._too_long(), outputs)
                 return outputs, header, back

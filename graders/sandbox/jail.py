@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent.parent
@@ -136,7 +137,8 @@ def environment() -> dict[str, str]:
     }
 
 
-def _system() -> Iterator[Path]:
+@cache
+def _system() -> tuple[Path, ...]:
     """The folders and files that Python and its packages need."""
     seen: list[Path] = []
     torch = importlib.util.find_spec("torch")
@@ -147,7 +149,7 @@ def _system() -> Iterator[Path]:
     for place in map(Path, places):
         if place.exists() and not any(place == one or one in place.parents for one in seen):
             seen.append(place)
-            yield place
+    return tuple(seen)
 
 
 def _masked(seen: list[str]) -> Iterator[str]:
@@ -253,8 +255,16 @@ def end_orphans() -> None:
             if not command[0].endswith("/bwrap") or f"{MOUNT}/graders/__init__.py" not in command:
                 continue
             starter = command[command.index("--hostname") + 1].rpartition("-")[2]
-            if starter.isdigit() and not Path("/proc", starter).exists():
+            if starter.isdigit() and not _runs(starter):
                 os.kill(int(folder.name), signal.SIGKILL)
+
+
+def _runs(pid: str) -> bool:
+    """Whether a process is there and has not ended; its entry may stay until somebody asks how it ended."""
+    try:
+        return Path("/proc", pid, "stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
 
 
 class Cgroup:
@@ -307,7 +317,7 @@ class Cgroup:
 def _sweep(parent: Path) -> None:
     """Remove the groups of processes that were killed before they could; the name begins with the pid."""
     for folder in parent.glob("graders-*-*"):
-        if not Path("/proc", folder.name.split("-")[1]).exists():
+        if not _runs(folder.name.split("-")[1]):
             with contextlib.suppress(OSError):
                 folder.rmdir()
 

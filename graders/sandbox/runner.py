@@ -18,7 +18,6 @@ import signal
 import socket
 import sys
 import threading
-import time
 import types
 import unittest
 from collections.abc import Callable
@@ -283,7 +282,7 @@ def serve(channel: socket.socket, shell: Shell, output_limit: int) -> None:
     quietly = contextlib.suppress
     on_interrupt, ignored, set_handler = signal.default_int_handler, signal.SIG_IGN, signal.signal
     interrupt = signal.SIGINT
-    get_type, module_of, clock = type, sys.modules, time.process_time
+    get_type, module_of = type, sys.modules
     text_type, dict_get, module_type = str, dict.get, types.ModuleType
 
     set_handler(interrupt, ignored)
@@ -415,7 +414,6 @@ def serve(channel: socket.socket, shell: Shell, output_limit: int) -> None:
                 set_handler(interrupt, ignored)
             shell.execution_count += 1
         sink.flush()
-        reply["cpu"] = clock()
         try:
             send(channel, reply, back)
         except protocol.Broken:

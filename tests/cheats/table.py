@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
+from tests.courses import solution_code
 from tests.test_nbgrader import MISTAKEN
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 DAY = "day26"
 #: A name that cheats give to what they leave behind, so that it can be looked for afterwards.
 MARK = "PWNED"
@@ -49,13 +48,9 @@ class Cheat:
     flagged: str = ""
 
 
-@cache
 def right() -> Mapping[str, str]:
     """The answers of the solution, by cell."""
-    path = ROOT / "solutions" / DAY / f"{DAY}.ipynb"
-    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    forms = [(cell["metadata"].get("nbgrader", {}), "".join(cell["source"])) for cell in cells]
-    return {form["grade_id"]: source for form, source in forms if form.get("solution")}
+    return solution_code(DAY)
 
 
 #: Right answers that are quickly judged, for most rows; and what they are worth.
