@@ -21,7 +21,8 @@ import pytest
 from graders.verdict import MIME
 from tests import cheats
 from tests.cheats import plain
-from tests.cheats.table import DAY, FULL, MARK, PARTIAL, ROOT, Cheat, handed_in, mistaken, right
+from tests.cheats.table import DAY, FULL, MARK, PARTIAL, Cheat, handed_in, mistaken, right
+from tests.courses import ROOT
 from tests.test_nbgrader import nbgrader
 
 #: Honest neighbours stand before, between and after the cheats, one set after so many of them.
