@@ -2,8 +2,9 @@
 
     python benchmarks/judging.py [--seeds 20] [--alternative-seeds 200]
 
-Times of checks are CPU seconds of this machine, over the solutions and a candidate for every mistake: judging
-runs in one thread, so on a quiet machine that is what a student waits.
+Times of checks are CPU seconds of this machine, over the solutions, a candidate for every mistake, and the wrong
+implementations that no mistake explains as a whole: judging runs in one thread, so on a quiet machine that is
+what a student waits.
 """
 
 from __future__ import annotations
@@ -145,6 +146,7 @@ def main() -> int:
         for one in catalogue.answer_of(name).mistakes
     ]
     table += time_rows("a mistake", check_times(first_variants))
+    table += time_rows("a wrong one on no list", check_times(alternatives.wrong()))
     torch_time, own_time = import_times()
     table.append(
         (

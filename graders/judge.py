@@ -6,9 +6,11 @@ anywhere.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from typing import Any
 
 from graders import tolerance, wording
@@ -27,8 +29,8 @@ FORM_SHARE = 0.75
 #: share of the cases in which either does. Below 1, because a slip can be written in several ways that
 #: part company in a corner (x.var() of one row is NaN, a loop that divides by max(N - 1, 1) is not).
 LIKENESS = 0.7
-#: After so many cases without any likeness a mistake is not looked at further, if they have shown every
-#: observation that is wrong.
+#: A mistake that is unlike the candidate in so many cases is not looked at further, if they have shown
+#: every observation that is wrong.
 FIRST_LOOKS = 2
 
 
@@ -82,9 +84,9 @@ class Trial:
         return ((name, finding) for name, finding in self.findings.items() if not finding.equal)
 
     @cached_property
-    def is_wrong(self) -> bool:
-        """Whether anything that counts is wrong."""
-        return any(True for _ in self.decided())
+    def failing(self) -> tuple[str, ...]:
+        """The observations that are wrong and count."""
+        return tuple(name for name, _ in self.decided())
 
     def decided(self) -> Iterator[tuple[str, Finding]]:
         """Wrong observations that count, leaving out those that only give context."""
@@ -92,12 +94,21 @@ class Trial:
         return ((name, finding) for name, finding in self.wrong() if name not in context)
 
     def resembles(self, variant: Any, rounding: bool) -> bool:
-        """Whether a mistake's variant does as the candidate does in what the candidate first has wrong."""
-        name = next(name for name, _ in self.decided())
-        sight = self.question.sight_of(variant, rounding, until=name)
-        if rounding:
-            return not compare(sight.values.get(name, sight.raised), self.expected[name]).equal
-        return self._like(name, variant, sight)
+        """Whether a mistake's variant does as the candidate does in all that the candidate has wrong.
+
+        Most are told from it by the first of that, and need not go on.
+        """
+        parts = self.failing[:1], self.failing[1:]
+        return all(all(self.likes(variant, rounding, names)) for names in parts if names)
+
+    def likes(self, variant: Any, rounding: bool, names: Sequence[str]) -> Iterator[bool]:
+        """For each of these observations, which the candidate has wrong: is the variant's like it?"""
+        sight = self.question.sight_of(variant, rounding, until=names[-1])
+        for name in names:
+            if rounding:
+                yield not compare(sight.values.get(name, sight.raised), self.expected[name]).equal
+            else:
+                yield self._like(name, variant, sight)
 
     def alike(self, variant: Any, rounding: bool, names: set[str]) -> dict[str, tuple[bool, bool]]:
         """For each observation of a mistake's variant: is it wrong itself, and is the candidate like it?
@@ -188,44 +199,74 @@ class Diagnosis:
 def diagnose(exercise: Exercise, answer: Answer, tried: Sequence[Trial]) -> Diagnosis:
     """Look for the known mistakes that do what the candidate does.
 
-    A single mistake that explains every wrong observation is preferred; else the ones that explain
-    some of them are all named. Of several, the one that makes fewest other observations wrong counts most,
-    and then the one that is like the candidate in most cases.
+    A single mistake that explains every wrong observation is preferred, of several the one that makes
+    fewest other observations wrong, and then the one that is like the candidate in most cases. Where none
+    explains all, as many are named as it takes to explain what can be explained, in the same order.
     """
-    failing = {name for trial in tried for name, _ in trial.decided()}
+    failing = {name for trial in tried for name in trial.failing}
     order = _most_telling_first(tried)
-    partial: dict[str, tuple[tuple[int, float], Mistake]] = {}
+    partial: list[tuple[Mistake, Likeness]] = []
     looking = [(one, variant) for one in answer.mistakes for variant in one.variants]
     for at_once in (True, False):  # first those that look like it at once; the others if none explains all
         best: tuple[tuple[int, float], Mistake] | None = None
         left = []
         for one, variant in looking:
+            looked_at = list(tried) if one.rounding else order
             if at_once and not order[0].resembles(variant, one.rounding):
                 left.append((one, variant))
                 continue
-            looked_at = list(tried) if one.rounding else order
-            likeness, strays = _likeness(looked_at, variant, one.rounding, failing)
-            explained = {name for name, share in likeness.items() if share >= LIKENESS}
-            if failing <= explained:
-                rank = (-strays, sum(likeness[name] for name in failing))
+            if not at_once and not _promising(looked_at, variant, one.rounding, failing):
+                continue
+            likeness = _likeness(looked_at, variant, one.rounding, failing)
+            if failing <= likeness.explained:
+                rank = (-likeness.strays, sum(likeness.shares.values()))
                 if rank == (0, len(failing)):  # nothing can be more like it
                     return Diagnosis((one,))
                 if best is None or rank > best[0]:
                     best = (rank, one)
-            else:
-                for name in explained & failing:
-                    rank = (-strays, likeness[name])
-                    if name not in partial or rank > partial[name][0]:
-                        partial[name] = (rank, one)
+            elif likeness.explained and likeness.against <= len(likeness.explained):
+                partial.append((one, likeness))
         if best:
             return Diagnosis((best[1],))
         looking = left
-    found: dict[str, Mistake] = {}
-    for trial in tried:
-        for name, _ in trial.decided():
-            if name in partial:
-                found.setdefault(partial[name][1].key, partial[name][1])
-    return Diagnosis(tuple(found.values()), frozenset(failing - partial.keys()))
+    return _several(tried, failing, partial)
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """How far a mistake's variant does as the candidate does.
+
+    shares: for each wrong observation of the candidate, in which share of the cases that matter they are
+    alike. strays: observations that the variant has wrong and the candidate right throughout. against:
+    observations that both have wrong, and never in the same way.
+    """
+
+    shares: dict[str, float]
+    strays: int
+    against: int
+
+    @property
+    def explained(self) -> set[str]:
+        return {name for name, share in self.shares.items() if share >= LIKENESS}
+
+
+def _several(
+    tried: Sequence[Trial], failing: set[str], partial: Sequence[tuple[Mistake, Likeness]]
+) -> Diagnosis:
+    """Of mistakes that explain a part each, those that it takes to explain all that they can."""
+    left, named = set(failing), []
+
+    def rank(pair: tuple[Mistake, Likeness]) -> tuple[int, int, float]:
+        new = pair[1].explained & left
+        return -pair[1].strays, len(new), sum(pair[1].shares[name] for name in new)
+
+    while useful := [pair for pair in partial if pair[1].explained & left]:
+        one, likeness = max(useful, key=rank)
+        named.append((one, likeness.explained & left))
+        left -= likeness.explained
+    places = {name: place for place, name in enumerate(dict.fromkeys(chain(*(one.failing for one in tried))))}
+    named.sort(key=lambda pair: min(places[name] for name in pair[1]))
+    return Diagnosis(tuple({one.key: one for one, _ in named}.values()), frozenset(left))
 
 
 def _most_telling_first(tried: Sequence[Trial]) -> list[Trial]:
@@ -235,10 +276,10 @@ def _most_telling_first(tried: Sequence[Trial]) -> list[Trial]:
     something is wrong, then the rest. Those of one setting, where they show all that is wrong.
     """
     of_first = [trial for trial in tried if trial.setting == tried[0].setting]
-    failing = {name for trial in tried for name, _ in trial.decided()}
-    if failing <= {name for trial in of_first for name, _ in trial.decided()}:
+    failing = {name for trial in tried for name in trial.failing}
+    if failing <= {name for trial in of_first for name in trial.failing}:
         tried = of_first
-    wrong = [{name for name, _ in trial.decided()} for trial in tried]
+    wrong = [set(trial.failing) for trial in tried]
     shown: set[str] = set()
     first = []
     for position in sorted(range(len(tried)), key=lambda position: -len(wrong[position])):
@@ -249,44 +290,56 @@ def _most_telling_first(tried: Sequence[Trial]) -> list[Trial]:
     return [tried[position] for position in first + sorted(rest, key=lambda position: not wrong[position])]
 
 
-def _likeness(
-    order: Sequence[Trial], variant: Any, rounding: bool, failing: set[str]
-) -> tuple[dict[str, float], int]:
-    """For each observation: in which share of the cases that matter the candidate is like the variant.
+def _promising(order: Sequence[Trial], variant: Any, rounding: bool, failing: set[str]) -> bool:
+    """Whether a variant is like the candidate in any of the first cases of `order`, the most telling ones.
 
-    And the number of observations that the variant has wrong and the candidate right throughout.
+    As many as it takes to show everything that is wrong, and FIRST_LOOKS at least.
+    """
+    left = set(failing)
+    for looks, trial in enumerate(order, 1):
+        if trial.failing and any(trial.likes(variant, rounding, trial.failing)):
+            return True
+        left.difference_update(trial.failing)
+        if looks >= FIRST_LOOKS and not left:
+            break
+    return False
 
-    Cases matter where the candidate is wrong or the variant is. A variant that is unlike the candidate
-    in the first cases of `order`, the most telling ones, is given up, as is one that can no longer reach
-    LIKENESS.
+
+def _likeness(order: Sequence[Trial], variant: Any, rounding: bool, failing: set[str]) -> Likeness:
+    """Compare a variant with the candidate in all cases.
+
+    Cases matter where the candidate is wrong or the variant is. A variant that can no longer reach LIKENESS
+    anywhere is given up.
     """
     hits = dict.fromkeys(failing, 0)
     misses = dict.fromkeys(failing, 0)
     strays: set[str] = set()
-    for looks, trial in enumerate(order, 1):
+    both: set[str] = set()
+    ahead = Counter(name for trial in order for name in trial.failing)
+    for trial in order:
+        ahead.subtract(trial.failing)
         for name, (wrong_itself, like) in trial.alike(variant, rounding, failing).items():
             if name not in failing:
                 if wrong_itself and name not in trial.question.exercise.context:
                     strays.add(name)
                 continue
-            wrong = not trial.findings[name].equal
+            wrong = name in trial.failing
+            if wrong and wrong_itself:
+                both.add(name)
             if wrong and like and wrong_itself:
                 hits[name] += 1
             elif wrong or wrong_itself:
                 misses[name] += 1
-        if looks >= FIRST_LOOKS and not any(hits.values()) and all(misses.values()):
-            break
-        left = len(order) - looks
-        if all(hits[name] + left < LIKENESS * (hits[name] + left + misses[name]) for name in failing):
+        if all((hits[name] + ahead[name]) * (1 - LIKENESS) < LIKENESS * misses[name] for name in failing):
             break
     shares = {name: hits[name] / (hits[name] + misses[name]) if hits[name] else 0.0 for name in failing}
-    return shares, len(strays)
+    return Likeness(shares, len(strays), sum(not hits[name] for name in both))
 
 
 def _rows(tried: Sequence[Trial]) -> tuple[Row, ...]:
     marks: dict[str, dict[str, bool]] = {}
     for trial in tried:
-        marks.setdefault(trial.case.name, {})[trial.setting.column] = not trial.is_wrong
+        marks.setdefault(trial.case.name, {})[trial.setting.column] = not trial.failing
     return tuple(Row(case, columns) for case, columns in marks.items())
 
 

@@ -7,7 +7,7 @@ out for one serves for the next.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -101,6 +101,14 @@ class Question:
         """The observations of the reference in float64."""
         return dict(observe(self.exercise, self.answer.reference, self.wide).values)
 
+    @cached_property
+    def _has_tensors(self) -> bool:
+        return any(True for _ in tensors(self.case.inputs))
+
+    @cached_property
+    def _size(self) -> int:
+        return tolerance.size_of(self.case)
+
     def expected_after(self, samples: int) -> dict[str, Expected]:
         """What each observation should be and how far off it may be, by so many samples of the noise."""
         if samples not in self._after:
@@ -117,10 +125,9 @@ class Question:
             if moved is not None and moved.shape != wide.shape:
                 moved = moved.max() if moved.numel() else None
             # A number that is made of tensors has their digits, one made of plain numbers a float's.
-            tensors_in = isinstance(value, torch.Tensor) or any(tensors(self.case.inputs))
-            dtype = self.setting.dtype if tensors_in else torch.float64
-            size = tolerance.size_of(self.case)
-            within = tolerance.allowed(dtype, size, wide, moved, self.exercise.arithmetic)
+            of_tensors = isinstance(value, torch.Tensor) or self._has_tensors
+            dtype = self.setting.dtype if of_tensors else torch.float64
+            within = tolerance.allowed(dtype, self._size, wide, moved, self.exercise.arithmetic)
         return Expected(value, within, self.setting.dtype, torch.device(self.setting.device))
 
     def sight_of(self, variant: Any, rounding: bool, until: str | None = None) -> Sight:
@@ -153,6 +160,10 @@ class Question:
         if self.keep and key in self._kept:
             return self._kept[key]
         one = self._expected(value, self.noise.after(samples).get(name))
+        if (
+            isinstance(value, torch.Tensor) and value.dtype != torch.float64
+        ):  # narrower than what it was given
+            one = replace(one, dtype=value.dtype)
         exact = self.exact[name]
         if one.tolerance is not None and tolerance.is_real(exact):
             size = tolerance.as_tensor(exact).abs().max().clamp_min(1e-300) if _count(exact) else 1.0
@@ -161,7 +172,7 @@ class Question:
                 if _count(value)
                 else 1.0
             )
-            one = Expected(one.value, one.tolerance * max(1.0, float(own / size)), one.dtype, one.device)
+            one = replace(one, tolerance=one.tolerance * max(1.0, float(own / size)))
         if self.keep:
             self._kept[key] = one
         return one
@@ -171,6 +182,8 @@ def is_gross(finding: Finding) -> bool:
     """Whether a finding stays what it is, however thoroughly the noise is measured."""
     if finding.kind == "values" and finding.excess is not None:
         return bool(finding.excess.amax() > GROSS)
+    if finding.kind in ("shape", "type") and finding.right:
+        return True  # and right it stays where more is allowed
     return finding.kind in ("raised", "dtype", "nan") or not isinstance(finding.want, float | torch.Tensor)
 
 

@@ -80,20 +80,21 @@ class Noise:
 
     def __init__(self, exercise: Exercise, definition: Candidate, case: Case) -> None:
         self.exercise, self.definition, self.case = exercise, definition, case
-        self._moves: list[dict[str, torch.Tensor]] = []
+        self._largest: dict[int, dict[str, torch.Tensor]] = {0: {}}
 
     def after(self, samples: int) -> dict[str, torch.Tensor]:
         """The largest movement of each observation over so many samples.
 
         Also the largest along the first axis, so that one lucky draw does not make an element strict.
         """
-        while len(self._moves) < samples:
-            self._moves.append(self._sampled(len(self._moves)))
-        names = {name for moves in self._moves for name in moves}
-        return {
-            name: functools.reduce(torch.maximum, [moves[name] for moves in self._moves if name in moves])
-            for name in names
-        }
+        if samples not in self._largest:
+            moves = self._sampled(samples - 1)
+            before = self.after(samples - 1)
+            self._largest[samples] = before | {
+                name: torch.maximum(before[name], move) if name in before else move
+                for name, move in moves.items()
+            }
+        return self._largest[samples]
 
     @cached_property
     def _undisturbed(self) -> dict[str, Any]:

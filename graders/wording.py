@@ -78,7 +78,7 @@ def difference(
             )
         return "type", f"The values are right, but it returns {finding.got}."
     trial, name, finding = _telling(values)
-    only_case = len({trial.case.name for trial in tried if trial.is_wrong}) == 1
+    only_case = len({trial.case.name for trial in tried if trial.failing}) == 1
     return finding.kind, _sentence(trial, name, finding, values, only_case)
 
 

@@ -748,6 +748,18 @@ LAYER_MISTAKES = (
         ),
     ),
     mistake(
+        "no_statistics",
+        """The layer remembers nothing of the batches it has seen: it has no running_mean, running_var and
+        num_batches_tracked, and normalizes by the batch at hand in eval mode too. It follows the batches in
+        train mode, in buffers, and uses what it has gathered in eval mode.""",
+        changed(
+            kept=nothing,
+            counted=nothing,
+            follows_batch=lambda self: False,
+            uses_batch=lambda self: True,
+        ),
+    ),
+    mistake(
         "counter_missing",
         """num_batches_tracked is missing among the buffers. It counts the batches seen in train mode, is
         saved with the layer, and is what momentum = None divides by.""",
