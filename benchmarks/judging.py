@@ -2,9 +2,9 @@
 
     python benchmarks/judging.py [--seeds 20] [--alternative-seeds 200]
 
-Times of checks are CPU seconds of this machine, over the solutions, a candidate for every mistake, and the wrong
-implementations that no mistake explains as a whole: judging runs in one thread, so on a quiet machine that is
-what a student waits.
+Times of checks are CPU seconds of this machine, over the solutions, a candidate for every mistake, and wrong
+implementations that no one mistake explains: judging runs in one thread, so on a quiet machine that is what a
+student waits.
 """
 
 from __future__ import annotations
