@@ -55,6 +55,7 @@ class Explorer:
         self.drawing = drawing
         self._compute = compute
         self._start = self.settings
+        self._film = figures.Film(drawing.figure)
 
         width, height = figures.css_size(drawing.figure)
         self.image = widgets.Image(format="png", width=str(width), height=str(height))
@@ -94,7 +95,7 @@ class Explorer:
         try:
             self.state = self._compute(**self.settings)
             self.drawing.update(self.state)
-            self.frame = figures.render_png(self.drawing.figure)
+            self.frame = self._film.frame()
             self.image.value = self.frame
             if self.goal:
                 self.goal_line.value = _goal_html(self.goal, self.goal.reached(self.state))

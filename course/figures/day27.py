@@ -130,10 +130,11 @@ class LayerTableDrawing:
             for label, x, side in self.COLUMNS:
                 ax.text(x, self.TOP + 34, label, ha=side, va="center", color=GREY, fontsize=9)
             self.cells, self.marks = [], []
-            for number, name in enumerate(self.NAMES):
+            for number, (name, moved_by) in enumerate(zip(self.NAMES, MOVED_BY.values(), strict=True)):
                 y = self.TOP - self.ROW * number
                 ax.axhline(y + self.ROW / 2, color="#DDDDDD", linewidth=0.8)
-                (mark,) = ax.plot([6, WIDTH - 6], [y, y], linewidth=21, alpha=0.22, zorder=0)
+                colour = BLUE if moved_by == "gradient" else VERMILLION
+                (mark,) = ax.plot([6, WIDTH - 6], [y, y], color=colour, linewidth=21, alpha=0.22, zorder=0)
                 mark.set_solid_capstyle("butt")
                 self.marks.append(mark)
                 row = [ax.text(x, y, "", ha=side, va="center", fontsize=9) for _, x, side in self.COLUMNS]
@@ -160,7 +161,6 @@ class LayerTableDrawing:
     def _update_row(row: Row, cells: list, mark) -> None:
         by_gradient = MOVED_BY[row.name] == "gradient"
         colour = BLUE if by_gradient else VERMILLION
-        mark.set_color(colour)
         mark.set_visible(row.moved)
         for cell, text in zip(
             cells[1:4], (row.kind, str(row.trainable), str(row.non_trainable)), strict=True

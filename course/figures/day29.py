@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -192,6 +193,7 @@ class SwapDrawing:
             # Images of the figure and not of axes: they are copied, not resampled, at every step of a slider.
             blank = np.zeros((self.ZOOM * height, self.ZOOM * width, 3), dtype=np.uint8)
             self.pictures = []
+            self.shown: Any = None  # the photographs that are there
             names = ("image A", "image B", "A with statistics of B", "B with statistics of A")
             for name, (x, y) in zip(names, self.PLACES, strict=True):
                 picture = self.figure.figimage(blank, PIXEL_RATIO * x, PIXEL_RATIO * y, origin="upper")
@@ -225,9 +227,12 @@ class SwapDrawing:
         whose = "every colour" if state.axes == (2, 3) else "the image as a whole"
         self.title.set_text(f"Swapped to {state.strength:.0%}: {what} of {whose}")
         images = [*state.images, *state.swapped]
-        for picture, image in zip(self.pictures, images, strict=True):
+        for place, (picture, image) in enumerate(zip(self.pictures, images, strict=True)):
+            if place < len(state.images) and self.shown is state.images:
+                continue  # the photographs themselves are there already
             pixels = (image.clamp(0, 1) * 255).byte().permute(1, 2, 0).numpy()
             picture.set_data(pixels.repeat(self.ZOOM, axis=0).repeat(self.ZOOM, axis=1))
+        self.shown = state.images
         before, after = (
             np.stack([each.flatten().numpy() for each in mean_std(x)], axis=1)
             for x in (state.images, state.swapped)

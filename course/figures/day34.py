@@ -81,7 +81,7 @@ class _SurfacePanel:
         self.levels.set_segments([(zoom * part * ellipse).numpy() for part in (1, 0.75, 0.5, 0.25)])
         self.path.set_data(*(zoom * panel.path).T.numpy())
         self.text.set_text(
-            f"{self.kind}: condition number {panel.condition:.3g}, lr {panel.lr:.2g}, beta {panel.beta:.2f}, "
+            f"{self.kind}: condition {panel.condition:.3g}, lr {panel.lr:.2g}, beta {panel.beta:.2f}, "
             f"steps: {_count(panel.steps)}"
         )
 

@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 
 import ipywidgets
+import numpy as np
 import pytest
 
 from course import explorers
@@ -78,6 +79,17 @@ def test_every_slider_changes_the_picture_and_reset_restores_it(explorer_and_gri
     for name, values in grid.items():
         explorer.controls[name].value = values[0]
     assert explorer.frame != explorer.first_frame
+
+
+def test_a_frame_has_the_pixels_of_drawing_everything(explorer_and_grid):
+    explorer, grid = explorer_and_grid
+    canvas = explorer.drawing.figure.canvas
+    for name, values in grid.items():
+        for value in (*values, explorer.settings[name]):
+            explorer.controls[name].value = value
+            shown = np.array(canvas.buffer_rgba())
+            canvas.draw()
+            assert np.array_equal(shown, canvas.buffer_rgba()), (name, value)
 
 
 def test_explorer_shows_widgets_and_a_plain_picture_of_one_size(explorer_and_grid):
