@@ -1,9 +1,14 @@
 """What every worker of a pool needs, imported once in the process that they are forked from."""
 
-import typer  # noqa: F401  (the command line, which each of them looks at once)
+import gc
 
-import graders.batch.notebook  # noqa: F401
-from graders import catalogue
+gc.disable()  # it would look at all modules again and again while more are imported
 
-for _name in catalogue.exercises():
-    catalogue.answer_of(_name)
+import typer  # noqa: E402, F401  (the command line, which each of them looks at once)
+
+import graders.batch.notebook  # noqa: E402
+import graders.sandbox.box  # noqa: E402, F401
+from graders import catalogue  # noqa: E402, F401
+
+gc.freeze()
+gc.enable()

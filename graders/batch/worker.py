@@ -93,6 +93,8 @@ def start(options: Options, *, watch_parent: bool = True) -> None:
     # The first submission meets a missing sandbox again, and can say so.
     with contextlib.suppress(NoSandbox), a_box(options) as box:
         box.start()
+    # What PyTorch imports when it first differentiates, while the box warms up beside.
+    import torch.fx.experimental.symbolic_shapes  # noqa: F401
 
 
 def _end_with(parent: int) -> None:

@@ -23,7 +23,8 @@ from graders.recorder import OPTIMIZER
 REFUSAL = operator.index
 #: What the refusal says, by which the judge recognizes it.
 REFUSAL_TEXT = "index() takes exactly one argument"
-KEYS = ("CPU", "CUDA")
+#: The dispatcher's keys to be stopped up, by the device of a box: without a GPU in it there is only one.
+KEYS = {"cpu": ("CPU",), "cuda": ("CPU", "CUDA")}
 
 
 def _refused(*arguments: Any, **named: Any) -> Any:

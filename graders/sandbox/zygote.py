@@ -31,11 +31,12 @@ def main(control: int, writable: list[str]) -> None:
     """Serve forks on the control socket until it is closed. `writable`: the folders to be emptied."""
     channel = socket.socket(fileno=control)
     kept = frozenset(entry.path for folder in writable for entry in os.scandir(folder))
+    gc.disable()  # it would look at all modules again and again while more are imported
     shell = _warm()
+    gc.freeze()
+    gc.enable()
     _emptied(writable, kept)
     _prctl(_PR_SET_DUMPABLE, 0)  # a fork cannot look into this process or change it
-    gc.collect()
-    gc.freeze()
     threads = len(os.listdir("/proc/self/task"))
     _answer(channel, {"ready": os.getpid(), "threads": threads})
     while True:
