@@ -73,7 +73,11 @@ def draw(**settings):
     display(drawing.figure)  # what plt.show() does in a notebook
 
 
-_ = widgets.interact(draw, **explorer.controls)
+controls = {{
+    name: control if isinstance(control, widgets.ValueWidget) else widgets.fixed(control.value)
+    for name, control in explorer.controls.items()
+}}
+_ = widgets.interact(draw, **controls)
 """
 
 
@@ -129,7 +133,7 @@ def cell_of(source: str) -> dict:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--presses", type=int, default=40)
-    parser.add_argument("--only", default="")
+    parser.add_argument("--only", default="", help="days whose name holds this")
     options = parser.parse_args()
     chromium = find_chromium()
     if not chromium:

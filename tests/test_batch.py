@@ -330,6 +330,18 @@ def test_same_as_the_seam(graded: Path, course: Path) -> None:
     assert files(graded) == files(course)
 
 
+def test_same_without_a_sandbox(course: Path, graded: Path) -> None:
+    process = started(course, DAY, "--sandbox", "none")
+    said, complained = ended(process)
+    assert complained.startswith(
+        "Warning: without a sandbox, submissions can read and change whatever you can."
+    )
+    assert "no sandbox: neither files nor network nor processes were kept from the submissions" in said
+    assert dump(course) == dump(graded)
+    assert files(course) == files(graded)
+    assert_nothing_left(course, [process.pid])
+
+
 def test_scores(graded: Path) -> None:
     held = dump(graded)
     total = sum(grade[0] for grade in held["right"]["notebooks"][DAY]["grades"].values())

@@ -26,6 +26,7 @@ from course.figures.shared import (
     WIDTH,
     Picture,
     decimals,
+    layers,
     new_figure,
 )
 
@@ -122,28 +123,31 @@ class LayerTableDrawing:
         with matplotlib.rc_context(STYLE):
             height = 330
             self.figure = new_figure(height)
-            ax = self.figure.add_axes((0, 0, 1, 1))
-            # The axes are measured in CSS pixels, with the origin at the lower left.
-            ax.set(xlim=(0, WIDTH), ylim=(0, height))
-            ax.axis("off")
-            self.title = ax.text(10, height - 22, "", fontsize=11, fontweight="bold", va="center")
+            still, changing = layers(self.figure)
+            self.title = changing.text(10, height - 22, "", fontsize=11, fontweight="bold", va="center")
             for label, x, side in self.COLUMNS:
-                ax.text(x, self.TOP + 34, label, ha=side, va="center", color=GREY, fontsize=9)
+                still.text(x, self.TOP + 34, label, ha=side, va="center", color=GREY, fontsize=9)
             self.cells, self.marks = [], []
             for number, (name, moved_by) in enumerate(zip(self.NAMES, MOVED_BY.values(), strict=True)):
                 y = self.TOP - self.ROW * number
-                ax.axhline(y + self.ROW / 2, color="#DDDDDD", linewidth=0.8)
+                still.axhline(y + self.ROW / 2, color="#DDDDDD", linewidth=0.8)
                 colour = BLUE if moved_by == "gradient" else VERMILLION
-                (mark,) = ax.plot([6, WIDTH - 6], [y, y], color=colour, linewidth=21, alpha=0.22, zorder=0)
+                (mark,) = changing.plot(
+                    [552, WIDTH - 6], [y, y], color=colour, linewidth=21, alpha=0.22, zorder=0
+                )
                 mark.set_solid_capstyle("butt")
                 self.marks.append(mark)
-                row = [ax.text(x, y, "", ha=side, va="center", fontsize=9) for _, x, side in self.COLUMNS]
+                row = [
+                    (changing if x >= 552 else still).text(x, y, "", ha=side, va="center", fontsize=9)
+                    for _, x, side in self.COLUMNS
+                ]
                 row[0].set_text(name)
                 self.cells.append(row)
-            self.counts = [ax.text(x, 40, "", ha="right", va="center", fontweight="bold") for x in (302, 392)]
-            ax.text(12, 40, "sum, as libraries count", va="center", fontweight="bold")
-            ax.axhline(56, color=GREY, linewidth=1)
-            self.used = ax.text(12, 14, "", va="center")
+            bold = {"va": "center", "fontweight": "bold"}
+            self.counts = [changing.text(x, 40, "", ha="right", **bold) for x in (302, 392)]
+            still.text(12, 40, "sum, as libraries count", **bold)
+            still.axhline(56, color=GREY, linewidth=1)
+            self.used = changing.text(12, 14, "", va="center")
 
     def update(self, state: LayerTable) -> None:
         self.title.set_text(self._takeaway(state))

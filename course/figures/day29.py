@@ -7,6 +7,8 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+import torch.nn.functional as F
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.colors import to_rgb
@@ -26,6 +28,7 @@ from course.figures.shared import (
     WIDTH,
     Picture,
     decimals,
+    layers,
     new_figure,
 )
 
@@ -85,27 +88,25 @@ class BlockDrawing:
         self.shades = np.array([light * to_rgb(colour) for colour in ("#F4F4F4", ORANGE, "#303030")])
         with matplotlib.rc_context(STYLE):
             self.figure = new_figure(BLOCK_HEIGHT)
-            ax = self.figure.add_axes((0, 0, 1, 1))
-            ax.set(xlim=(0, WIDTH), ylim=(0, BLOCK_HEIGHT))
-            ax.axis("off")
+            still, ax = layers(self.figure)
             self.title = ax.text(10, 386, "", fontsize=11, fontweight="bold", va="center")
             self.faces = PolyCollection(
                 [face for cell in self.cells for face in _faces(cell)], edgecolors="#8C8C8C", linewidths=0.5
             )
             ax.add_collection(self.faces, autolim=False)
-            self._label_block(ax)
+            self._label_block(still)
 
             left, top = self.CORNER
-            ax.text(left - 30, 356, "All the means, in code", fontweight="bold", va="center")
+            still.text(left - 30, 356, "All the means, in code", fontweight="bold", va="center")
             self.code = ax.text(
                 left - 30, 341, "", va="top", linespacing=1.5, family="monospace", fontsize=9.5
             )
             for channel in range(shape[1]):
                 at = left + self.TILE[0] * (channel + 0.5)
-                ax.text(at, top + 9, f"c={channel}", ha="center", va="center", fontsize=9)
+                still.text(at, top + 9, f"c={channel}", ha="center", va="center", fontsize=9)
             for sample in range(shape[0]):
                 at = top - self.TILE[1] * (sample + 0.5)
-                ax.text(left - 4, at, f"n={sample}", ha="right", va="center", fontsize=9)
+                still.text(left - 4, at, f"n={sample}", ha="right", va="center", fontsize=9)
             self.tiles = PolyCollection([], edgecolors=BLACK, linewidths=1.2)
             ax.add_collection(self.tiles, autolim=False)
             self.tile_texts = [
@@ -178,6 +179,26 @@ class BlockDrawing:
         self.tiles.set_facecolors([ORANGE if i == state.number else "white" for i in range(len(outlines))])
 
 
+class Pixels(Artist):
+    """A picture of the figure, copied pixel by pixel; matplotlib's own is resampled whenever it is drawn.
+
+    x, y: device pixels of the lower left corner.
+    """
+
+    def __init__(self, x: int, y: int) -> None:
+        super().__init__()
+        self.x, self.y = x, y
+        self.rows = np.zeros((1, 1, 4), dtype=np.uint8)
+
+    def set_rows(self, rows: np.ndarray) -> None:
+        """rows: (height, width, 4) in uint8, from above."""
+        self.rows, self.stale = np.ascontiguousarray(rows[::-1]), True
+
+    def draw(self, renderer: Any) -> None:
+        renderer.draw_image(renderer.new_gc(), self.x, self.y, self.rows)
+        self.stale = False
+
+
 class SwapDrawing:
     """Two photographs above, the same with swapped statistics below, and the statistics beside them."""
 
@@ -190,14 +211,12 @@ class SwapDrawing:
             height_of_all = 400
             self.figure = new_figure(height_of_all)
             self.title = self.figure.text(0.012, 0.957, "", fontsize=11, fontweight="bold")
-            # Images of the figure and not of axes: they are copied, not resampled, at every step of a slider.
-            blank = np.zeros((self.ZOOM * height, self.ZOOM * width, 3), dtype=np.uint8)
             self.pictures = []
             self.shown: Any = None  # the photographs that are there
             names = ("image A", "image B", "A with statistics of B", "B with statistics of A")
             for name, (x, y) in zip(names, self.PLACES, strict=True):
-                picture = self.figure.figimage(blank, PIXEL_RATIO * x, PIXEL_RATIO * y, origin="upper")
-                self.pictures.append(picture)
+                picture = Pixels(PIXEL_RATIO * x, PIXEL_RATIO * y)
+                self.pictures.append(self.figure.add_artist(picture))
                 above = y + self.ZOOM * height / PIXEL_RATIO + 4
                 self.figure.text(x / WIDTH, above / height_of_all, name)
 
@@ -230,8 +249,9 @@ class SwapDrawing:
         for place, (picture, image) in enumerate(zip(self.pictures, images, strict=True)):
             if place < len(state.images) and self.shown is state.images:
                 continue  # the photographs themselves are there already
-            pixels = (image.clamp(0, 1) * 255).byte().permute(1, 2, 0).numpy()
-            picture.set_data(pixels.repeat(self.ZOOM, axis=0).repeat(self.ZOOM, axis=1))
+            channels = F.pad((image.clamp(0, 1) * 255).byte(), (0, 0, 0, 0, 0, 1), value=255)
+            pixels = channels.permute(1, 2, 0).numpy()
+            picture.set_rows(pixels.repeat(self.ZOOM, axis=0).repeat(self.ZOOM, axis=1))
         self.shown = state.images
         before, after = (
             np.stack([each.flatten().numpy() for each in mean_std(x)], axis=1)

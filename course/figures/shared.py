@@ -70,6 +70,20 @@ def css_size(figure: Figure) -> tuple[int, int]:
     return round(width), round(height)
 
 
+def layers(figure: Figure) -> tuple[Axes, Axes]:
+    """Two axes over a whole figure, in CSS pixels with the origin at the lower left.
+
+    What stands still goes into the first, so that a film need not draw it again over what changes in the
+    second.
+    """
+    width, height = css_size(figure)
+    still, changing = (figure.add_axes((0, 0, 1, 1), label=name) for name in ("still", "changing"))
+    for axes in (still, changing):
+        axes.set(xlim=(0, width), ylim=(0, height))
+        axes.axis("off")
+    return still, changing
+
+
 def encode_png(figure: Figure) -> bytes:
     """What is drawn of a figure as PNG, compressed quickly rather than well: a slider waits for it.
 

@@ -164,11 +164,14 @@ def _gpu_devices() -> list[str]:
 
 
 def students_side(folder: Path) -> None:
-    """Lay out the student's side of the package in a folder, for a run without a jail."""
+    """Copy the student's side of the package to a folder, for a run without a jail."""
     for here, there in STUDENTS_SIDE:
-        target = folder / "graders" / there
+        source, target = PACKAGE / here, folder / "graders" / there
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.symlink_to(PACKAGE / here)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copyfile(source, target)
 
 
 #: No process in the jail may do these. Most need a capability that nobody has there anyway.
