@@ -5,7 +5,7 @@ A result in floating point is accepted where
     |result - exact|  <=  SAFETY * sqrt(n) * eps(dtype) * (noise + |exact|)
 
 `noise` is measured, not guessed: the written-out definition runs in float64 while the result of every
-operation in it is changed by a tiny relative amount of random sign (Monte Carlo arithmetic, Parker
+operation in it is changed by a tiny relative amount, random in sign and size (Monte Carlo arithmetic, Parker
 1997), and the change at the end is divided by that amount. So it is large where the case is badly
 conditioned (a feature at an offset of 1e4) and small where it is not. n is the number of elements of
 the largest input; rounding errors of different sign grow with sqrt(n), not with n (Higham and Mary,
@@ -32,7 +32,7 @@ SAMPLES = 3
 
 
 class _Perturbed(DispatchMode):
-    """Changes every newly computed floating-point value by PERTURBATION, up or down at random."""
+    """Changes every newly computed floating-point value by about PERTURBATION, up or down at random."""
 
     def __init__(self, seed: int) -> None:
         super().__init__()
@@ -64,11 +64,14 @@ class _Perturbed(DispatchMode):
 
 @functools.lru_cache(maxsize=8)
 def _factors(seed: int, count: int) -> torch.Tensor:
-    """Numbers next to 1, above or below it at random: drawn once, and used from one operation to the next."""
+    """Numbers next to 1, above or below it at random: drawn once, and used from one operation to the next.
+
+    By PERTURBATION on average, and by half of it to one and a half: were it always the same, the changes of
+    two operations would cancel each other in every other sample.
+    """
     generator = torch.Generator().manual_seed(seed)
-    return 1 + PERTURBATION * (
-        torch.randint(0, 2, (count,), generator=generator, dtype=torch.float64) * 2 - 1
-    )
+    signs = torch.randint(0, 2, (count,), generator=generator, dtype=torch.float64) * 2 - 1
+    return 1 + PERTURBATION * signs * (0.5 + torch.rand(count, generator=generator, dtype=torch.float64))
 
 
 class Noise:
