@@ -1,9 +1,21 @@
-"""The data that several days train on."""
+"""What the experiments of several days share: the data that they train on, and one thread."""
+
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
 
 from course.experiments.digits import split_digits
+from tests.courses import ROOT
+
+
+def test_experiments_run_in_one_thread():
+    code = "import course.experiments, torch; print(torch.get_num_threads())"
+    environment = {**os.environ, "OMP_NUM_THREADS": "2", "PYTHONPATH": str(ROOT)}
+    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert run.stdout == "1\n", run.stderr
 
 
 def test_split_is_drawn_from_its_seed_and_loses_nothing():
