@@ -157,7 +157,7 @@ class Film:
         return found
 
     def _draw_what_is_still(self) -> None:
-        self._again = []
+        self._again, self._still = [], None
         for axes in sorted(self.figure.axes, key=_zorder):
             under = False
             for artist in sorted(_drawn(axes), key=_zorder):
