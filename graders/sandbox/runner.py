@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import builtins
 import contextlib
+import inspect
 import io
 import os
 import signal
@@ -25,9 +26,11 @@ from functools import cache
 from typing import Any
 
 import torch
+from IPython.core.compilerop import CachingCompiler
 from IPython.core.displayhook import DisplayHook
 from IPython.core.displaypub import DisplayPublisher
 from IPython.core.interactiveshell import InteractiveShell
+from traitlets import Type
 from traitlets.config import Config
 
 from graders.days import exercises
@@ -151,10 +154,23 @@ class Hook(DisplayHook):
         return None
 
 
+class Compiler(CachingCompiler):
+    """IPython's, which also says whose the code of a cell is.
+
+    Otherwise every line of a traceback looks for it in the thousands of modules that are there.
+    """
+
+    def cache(self, *given: Any, **named: Any) -> str:
+        name = super().cache(*given, **named)
+        inspect.modulesbyfile[name] = "__main__"
+        return name
+
+
 class Shell(InteractiveShell):
     """IPython's shell, whose outputs go to a sink."""
 
     sink: Sink
+    compiler_class = Type(Compiler)
 
     def _showtraceback(self, etype: Any, evalue: Any, stb: list[str]) -> None:
         self.sink.emit(
