@@ -69,30 +69,34 @@ def timed(command: list[str], course: Path, day: str, environment: dict[str, str
     seen: dict[str, Any] = {"first": None, "peak": 0}
     _adopt_orphans()
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    started = time.perf_counter()
-    process = subprocess.Popen(
-        command, cwd=course, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
+    with tempfile.TemporaryFile() as said:  # not a pipe, which what the command leaves behind holds open
+        started = time.perf_counter()
+        process = subprocess.Popen(
+            command, cwd=course, env=environment, stdout=said, stderr=subprocess.STDOUT
+        )
+        ended = threading.Event()
 
-    def watch() -> None:
-        while process.poll() is None:
-            if seen["first"] is None and any((course / "autograded").glob(f"[!.]*/{day}/{day}.ipynb")):
-                seen["first"] = time.perf_counter() - started
-            try:
-                status = Path(f"/proc/{process.pid}/status").read_text()
-                seen["peak"] = max(seen["peak"], int(status.split("VmHWM:")[1].split()[0]) * 1024)
-            except (OSError, IndexError):
-                pass
-            time.sleep(0.02)
+        def watch() -> None:
+            while not ended.wait(0.02):
+                if seen["first"] is None and any((course / "autograded").glob(f"[!.]*/{day}/{day}.ipynb")):
+                    seen["first"] = time.perf_counter() - started
+                try:
+                    status = Path(f"/proc/{process.pid}/status").read_text()
+                    seen["peak"] = max(seen["peak"], int(status.split("VmHWM:")[1].split()[0]) * 1024)
+                except (OSError, IndexError):
+                    pass
 
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    said = process.communicate()[0].decode()
-    wall = time.perf_counter() - started
-    watcher.join()
-    _wait_for_orphans()
-    if process.returncode:
-        raise SystemExit(f"{' '.join(command)} ended with {process.returncode}:\n{said[-3000:]}")
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        process.wait()
+        wall = time.perf_counter() - started
+        ended.set()
+        watcher.join()
+        _wait_for_orphans()
+        if process.returncode:
+            said.seek(0)
+            words = said.read().decode()[-3000:]
+            raise SystemExit(f"{' '.join(command)} ended with {process.returncode}:\n{words}")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return Run(wall, cpu, seen["first"] or wall, seen["peak"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
@@ -91,6 +92,7 @@ def autograde(
             course = Course(Path.cwd(), assignment, force=force)
         except CannotStart as problem:
             raise _Refused(str(problem)) from None
+        gc.freeze()  # what is imported now stays, and need not be looked through again, not even at the end
         report = _with_bar(course, pool, options, student or [], quiet=as_json)
     except (jail.NoSandbox, _Refused) as problem:
         typer.echo(str(problem), err=True)

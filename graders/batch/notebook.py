@@ -119,6 +119,18 @@ def execute(notebook: dict[str, Any], session: Session, devices: Sequence[str] =
     return done
 
 
+def libraries(notebook: dict[str, Any]) -> set[str]:
+    """Those of `protocol.LIBRARIES` that a notebook imports."""
+    found = set()
+    for cell in notebook["cells"]:
+        for node in _walk(_text(cell["source"])) if cell["cell_type"] == "code" else ():
+            if isinstance(node, ast.Import):
+                found |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                found.add(node.module or "")
+    return {name.split(".")[0] for name in found} & protocol.LIBRARIES.keys()
+
+
 def bound_exercise(source: str) -> Exercise | None:
     """The exercise that a locked check cell names: `check(f)` or `check(f, g)`, and nothing else."""
     tree = _parsed(source)

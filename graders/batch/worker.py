@@ -93,8 +93,6 @@ def start(options: Options, *, watch_parent: bool = True) -> None:
     # The first submission meets a missing sandbox again, and can say so.
     with contextlib.suppress(NoSandbox), a_box(options) as box:
         box.start()
-    # What PyTorch imports when it first differentiates, while the box warms up beside.
-    import torch.fx.experimental.symbolic_shapes  # noqa: F401
 
 
 def _end_with(parent: int) -> None:
@@ -143,14 +141,14 @@ def graded_here(job: bytes) -> dict[str, Any]:
 def _graded(notebook: dict[str, Any], files: Mapping[str, bytes], options: Options) -> dict[str, Any]:
     import torch
 
-    from graders.batch.notebook import execute
+    from graders.batch.notebook import execute, libraries
     from graders.sandbox.box import Unusable
 
     torch.set_num_threads(1)  # the inputs are small, and the other workers have the other cores
     for left in reversed(range(RETRIES + 1)):
         with a_box(options) as box:
             try:
-                with box.session(files) as session:
+                with box.session(files, libraries(notebook)) as session:
                     done = execute(notebook, session, options.devices)
             except Unusable:
                 if not left:

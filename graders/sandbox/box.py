@@ -22,7 +22,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -110,6 +110,7 @@ class Box:
         self._filter = jail.student_filter().hex() if sandbox == "bwrap" else ""
         self._reader = b""
         self._ready = False
+        self._imported: set[str] = set()  # of what `protocol.LIBRARIES` names
         self.failed = False  # whether the warm process was gone after the last session
         self._changing = threading.RLock()  # so that a box which is being started is closed whole
 
@@ -125,7 +126,7 @@ class Box:
     def start(self) -> None:
         """Start the jail; returns at once. The first session waits until it is ready."""
         self.control, theirs = socket.socketpair()
-        self._ready, self._reader = False, b""
+        self._ready, self._reader, self._imported = False, b"", set()
         begin = self._start_without_jail if self.sandbox == "none" else self._start_in_jail
         atexit.register(self.close)
         with theirs, self._changing:
@@ -227,13 +228,19 @@ class Box:
     # One submission
 
     @contextmanager
-    def session(self, files: Mapping[str, bytes]) -> Iterator[Session]:
+    def session(self, files: Mapping[str, bytes], libraries: Iterable[str] = ()) -> Iterator[Session]:
         """A fork for one submission. files: its data by relative path; they are there, read-only.
 
+        libraries: names in `protocol.LIBRARIES` that the warm process imports first, if it has not yet.
         Raises Unusable where the box cannot serve; the box is then closed.
         """
         self.failed = False
         self._wait_until_ready()
+        if missing := set(libraries) - self._imported:
+            with self._failing():
+                self.control.sendall(json.dumps({"libraries": sorted(missing)}).encode())
+            self._ready, self._imported = False, self._imported | missing
+            self._wait_until_ready()
         ours, theirs = socket.socketpair()
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         limits = self.limits

@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import builtins
 import contextlib
+import importlib
 import inspect
 import io
 import os
@@ -21,10 +22,11 @@ import sys
 import threading
 import types
 import unittest
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
+import pygments.lexer
 import torch
 from IPython.core.compilerop import CachingCompiler
 from IPython.core.displayhook import DisplayHook
@@ -162,7 +164,7 @@ class Compiler(CachingCompiler):
 
     def cache(self, *given: Any, **named: Any) -> str:
         name = super().cache(*given, **named)
-        inspect.modulesbyfile[name] = "__main__"
+        inspect.modulesbyfile[name] = inspect.modulesbyfile[os.path.abspath(name)] = "__main__"
         return name
 
 
@@ -211,16 +213,16 @@ def make_shell() -> Shell:
 
 def warm_up(shell: Shell) -> None:
     """Do once what is slow the first time, so that no fork has to."""
-    import matplotlib.pyplot as plt
+    import torch._dynamo
+    import torch.nn.utils.parametrizations
+    import torch.optim
 
+    torch.set_num_threads(1)
+    for name in _RESTORED:
+        importlib.import_module(name)
     _answers_of_the_library()
     poison.close_side_doors()
-    shell.enable_matplotlib("inline")
-    figure, axes = plt.subplots()
-    axes.plot([0, 1])
-    axes.set_title("$x$")
-    figure.savefig(io.BytesIO(), format="png")
-    plt.close("all")
+    _remember_patterns()
     shell.run_cell("import torch\ntorch.zeros(2).sum()", store_history=False)
     shell.run_cell("1 / 0", store_history=False)
     shell.reset(new_session=True)
@@ -229,6 +231,35 @@ def warm_up(shell: Shell) -> None:
     torch.autograd.grad((x * x).sum(), x)
     torch.zeros(1, device="meta") + 1
     torch.optim.SGD([x], lr=0.1)
+
+
+def import_libraries(shell: Shell, names: Sequence[str]) -> None:
+    """Import libraries of `protocol.LIBRARIES`, as far as they are installed, for all forks to come."""
+    for name in names:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(protocol.LIBRARIES[name])
+    if "matplotlib" in names:
+        import matplotlib.pyplot as plt
+
+        shell.enable_matplotlib("inline")
+        figure, axes = plt.subplots()
+        axes.plot([0, 1])
+        axes.set_title("$x$")
+        figure.savefig(io.BytesIO(), format="png")
+        plt.close("all")
+
+
+def pristine() -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """The modules that are put back before a graded cell: name, contents, and a copy of the contents."""
+    return [(name, vars(sys.modules[name]), dict(vars(sys.modules[name]))) for name in _RESTORED]
+
+
+def _remember_patterns() -> None:
+    """Have Pygments work out its regular expressions for lists of words once.
+
+    Every line of code in a traceback is coloured by a class of its own, which would do so again.
+    """
+    pygments.lexer.words.get = cache(pygments.lexer.words.get)
 
 
 @cache
@@ -274,8 +305,11 @@ def _watch(tell: Callable[[str], None]) -> None:
     sys.addaudithook(hook)
 
 
-def serve(channel: socket.socket, shell: Shell, output_limit: int) -> None:
-    """Answer requests until the channel is closed: run a cell, or look at a candidate."""
+def serve(channel: socket.socket, shell: Shell, output_limit: int, pristine: list[tuple]) -> None:
+    """Answer requests until the channel is closed: run a cell, or look at a candidate.
+
+    pristine: what `pristine` gave before there was any student's code.
+    """
     sink = shell.sink
     names = shell.user_ns
     builtins.input = _no_input
@@ -291,11 +325,7 @@ def serve(channel: socket.socket, shell: Shell, output_limit: int) -> None:
     stopped_up = dict(_answers_of_the_library())
     without_graph = poison.without_graph
     dispatcher, set_code = torch._C._dispatch_library, types.FunctionType.__code__.__set__
-    run, evaluate, compiled, pristine = exec, eval, compile, []
-    for name in _RESTORED:
-        module = sys.modules.get(name)
-        if module is not None:
-            pristine.append((name, vars(module), dict(vars(module))))
+    run, evaluate, compiled = exec, eval, compile
     test_class, put, test_methods = unittest.TestCase, setattr, tuple(vars(unittest.TestCase).items())
     given: dict[str, Any] = {}  # modules and library functions that locked cells bound to names
     number_text = {int: int.__repr__, float: float.__repr__, bool: bool.__repr__}

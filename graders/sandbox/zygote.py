@@ -1,4 +1,4 @@
-"""The warm process in the jail: imports what notebooks import, once, and forks for every submission.
+"""The warm process in the jail: imports what submissions import, once, and forks for each of them.
 
 It runs no student's code itself, has one thread and knows no secret. A fork puts further limits and a
 stricter seccomp filter on itself before it reads the first cell. When it has ended, the zygote empties
@@ -17,6 +17,7 @@ import socket
 import stat
 import struct
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,26 +32,34 @@ def main(control: int, writable: list[str]) -> None:
     """Serve forks on the control socket until it is closed. `writable`: the folders to be emptied."""
     channel = socket.socket(fileno=control)
     kept = frozenset(entry.path for folder in writable for entry in os.scandir(folder))
-    gc.disable()  # it would look at all modules again and again while more are imported
-    shell = _warm()
-    gc.freeze()
-    gc.enable()
+    with _importing():
+        from graders.sandbox import runner
+
+        shell = runner.make_shell()
+        runner.warm_up(shell)
+    pristine = runner.pristine()
     _emptied(writable, kept)
     _prctl(_PR_SET_DUMPABLE, 0)  # a fork cannot look into this process or change it
-    threads = len(os.listdir("/proc/self/task"))
-    _answer(channel, {"ready": os.getpid(), "threads": threads})
+    _answer_ready(channel)
     while True:
         data, handles, _, _ = socket.recv_fds(channel, 1 << 16, 2)
         if not data:
             os._exit(0)
         request = json.loads(data)
+        if "libraries" in request:
+            with _importing():
+                runner.import_libraries(shell, request["libraries"])
+            pristine = runner.pristine()
+            _emptied(writable, kept)
+            _answer_ready(channel)
+            continue
         student, bundle = handles
         child = os.fork()
         if child == 0:
             channel.close()
             with contextlib.suppress(BaseException):
                 _become_student(student, bundle, request)
-                _serve(student, shell, request)
+                runner.serve(socket.socket(fileno=student), shell, request["limits"]["output"], pristine)
             os._exit(1)
         os.close(student)
         os.close(bundle)
@@ -62,23 +71,17 @@ def _answer(channel: socket.socket, message: dict[str, Any]) -> None:
     channel.sendall(json.dumps(message).encode() + b"\n")
 
 
-def _warm() -> Any:
-    """Import what a first use would otherwise import in every fork; returns the shell that runs cells."""
-    import matplotlib.pyplot  # noqa: F401
-    import numpy  # noqa: F401
-    import sympy  # noqa: F401
-    import torch
-    import torch._dynamo
-    import torch.nn.utils.parametrizations
-    import torch.optim
+def _answer_ready(channel: socket.socket) -> None:
+    _answer(channel, {"ready": os.getpid(), "threads": len(os.listdir("/proc/self/task"))})
 
-    import graders  # noqa: F401
-    from graders.sandbox import runner
 
-    torch.set_num_threads(1)
-    shell = runner.make_shell()
-    runner.warm_up(shell)
-    return shell
+@contextlib.contextmanager
+def _importing() -> Iterator[None]:
+    """Without the collector, which would look at all modules again and again while more are imported."""
+    gc.disable()
+    yield
+    gc.freeze()
+    gc.enable()
 
 
 def _become_student(channel: int, bundle: int, request: dict[str, Any]) -> None:
@@ -109,12 +112,6 @@ def _become_student(channel: int, bundle: int, request: dict[str, Any]) -> None:
     if request["filter"]:
         _install(bytes.fromhex(request["filter"]))
     _prctl(_PR_SET_DUMPABLE, 1)  # its own /proc/self is its own again
-
-
-def _serve(channel: int, shell: Any, request: dict[str, Any]) -> None:
-    from graders.sandbox import runner
-
-    runner.serve(socket.socket(fileno=channel), shell, request["limits"]["output"])
 
 
 def _lay_out(files: Any, listed: list[list[Any]]) -> None:
