@@ -16,12 +16,12 @@ import json
 import os
 import resource
 import shutil
-import sqlite3
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from graders import catalogue  # noqa: E402
-from tests.courses import answered, make_course, nbgrader_command, solution_code  # noqa: E402
+from tests.courses import answered, make_course, nbgrader_command, recorded, solution_code  # noqa: E402
 
 WORKERS = 2
 KINDS = ("right", "wrong", "partial", "untouched", "raising")
@@ -154,23 +154,13 @@ def run_floor(course: Path, day: str, count: int) -> float:
     return (time.process_time() - started) / len(paths)
 
 
-def gradebook(course: Path) -> list[tuple]:
-    """What a gradebook holds of grades, flags for manual grading and comments, in an order of its own."""
-    with sqlite3.connect(course / "gradebook.db") as book:
-        grades = book.execute(
-            "select s.student_id, a.name, c.name, g.auto_score, g.manual_score, g.extra_credit, "
-            "g.needs_manual_grade from grade g join base_cell c on g.cell_id = c.id "
-            "join submitted_notebook n on g.notebook_id = n.id "
-            "join submitted_assignment s on n.assignment_id = s.id "
-            "join assignment a on s.assignment_id = a.id"
-        ).fetchall()
-        comments = book.execute(
-            "select s.student_id, a.name, c.name, k.auto_comment, k.manual_comment from comment k "
-            "join base_cell c on k.cell_id = c.id join submitted_notebook n on k.notebook_id = n.id "
-            "join submitted_assignment s on n.assignment_id = s.id "
-            "join assignment a on s.assignment_id = a.id"
-        ).fetchall()
-    return sorted(grades, key=repr) + sorted(comments, key=repr)
+def entries(held: Any, *place: str) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Everything in nested dictionaries, with where it stands."""
+    if not isinstance(held, dict):
+        yield place, held
+        return
+    for name, one in held.items():
+        yield from entries(one, *place, name)
 
 
 def ours(day: str) -> list[str]:
@@ -195,9 +185,15 @@ def equality(folder: Path, days: list[str]) -> tuple[int, list[str]]:
         for day in days:
             command = nbgrader_command("autograde", day, stock=True) if stock else ours(day)
             timed(command, copy, day, environment())
-        books.append(gradebook(copy))
-    differences = [f"{one} {other}" for one, other in zip(*books, strict=True) if one != other]
-    return len(books[0]), differences
+        books.append(dict(entries({day: recorded(copy, day) for day in days})))
+    stocks, own = books
+    places = sorted(stocks.keys() | own.keys())
+    differences = [
+        f"{' '.join(place)}: {stocks.get(place)} {own.get(place)}"
+        for place in places
+        if stocks.get(place) != own.get(place)
+    ]
+    return len(places), differences
 
 
 def main() -> int:

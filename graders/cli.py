@@ -150,9 +150,10 @@ def _with_bar(course, pool, options, students, *, quiet):
 
     from graders.batch import run as batch
 
-    total = sum(1 for _ in course.students(students))
-    with tqdm(total=total, unit="submission", disable=quiet, file=sys.stderr) as bar:
-        return batch.run(course, pool, options, students, progress=lambda result: bar.update())
+    with tqdm(total=0, unit="submission", disable=quiet, file=sys.stderr) as bar:
+        return batch.run(
+            course, pool, options, students, begun=bar.reset, progress=lambda result: bar.update()
+        )
 
 
 def _print_summary(report, limits) -> None:

@@ -204,7 +204,7 @@ def diagnose(exercise: Exercise, answer: Answer, tried: Sequence[Trial]) -> Diag
     explains all, as many are named as it takes to explain what can be explained, in the same order.
     """
     failing = {name for trial in tried for name in trial.failing}
-    order = _most_telling_first(tried)
+    order = _most_telling_first(tried, failing)
     partial: list[tuple[Mistake, Likeness]] = []
     looking = [(one, variant) for one in answer.mistakes for variant in one.variants]
     for at_once in (True, False):  # first those that look like it at once; the others if none explains all
@@ -269,14 +269,13 @@ def _several(
     return Diagnosis(tuple({one.key: one for one, _ in named}.values()), frozenset(left))
 
 
-def _most_telling_first(tried: Sequence[Trial]) -> list[Trial]:
+def _most_telling_first(tried: Sequence[Trial], failing: set[str]) -> list[Trial]:
     """The trials in the order in which a mistake is compared with them.
 
     First those that show a wrong observation which none before them shows, then the others where
     something is wrong, then the rest. Those of one setting, where they show all that is wrong.
     """
     of_first = [trial for trial in tried if trial.setting == tried[0].setting]
-    failing = {name for trial in tried for name in trial.failing}
     if failing <= {name for trial in of_first for name in trial.failing}:
         tried = of_first
     wrong = [set(trial.failing) for trial in tried]

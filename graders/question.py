@@ -160,9 +160,8 @@ class Question:
         if self.keep and key in self._kept:
             return self._kept[key]
         one = self._expected(value, self.noise.after(samples).get(name))
-        if (
-            isinstance(value, torch.Tensor) and value.dtype != torch.float64
-        ):  # narrower than what it was given
+        # Narrower than what it was given.
+        if isinstance(value, torch.Tensor) and value.dtype != torch.float64:
             one = replace(one, dtype=value.dtype)
         exact = self.exact[name]
         if one.tolerance is not None and tolerance.is_real(exact):

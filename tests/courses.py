@@ -89,3 +89,38 @@ def answered(course: Path, student: str, day: str, code: Mapping[str, str]) -> P
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(notebook), encoding="utf-8")
     return path
+
+
+def recorded(gradebook: str | Path, assignment: str) -> dict[str, dict[str, Any]]:
+    """All that a gradebook (an address, or a course with its own) holds of an assignment, by student."""
+    from nbgrader.api import Gradebook
+
+    address = f"sqlite:///{gradebook}/gradebook.db" if isinstance(gradebook, Path) else gradebook
+    with Gradebook(address) as book:
+        return {
+            one.student.id: {
+                "timestamp": one.timestamp,
+                "late": one.total_seconds_late,
+                "score": one.score,
+                "notebooks": {
+                    notebook.name: {
+                        "penalty": notebook.late_submission_penalty,
+                        "grades": {
+                            grade.cell.name: (
+                                grade.auto_score,
+                                grade.manual_score,
+                                grade.extra_credit,
+                                grade.needs_manual_grade,
+                            )
+                            for grade in notebook.grades
+                        },
+                        "comments": {
+                            comment.cell.name: (comment.auto_comment, comment.manual_comment)
+                            for comment in notebook.comments
+                        },
+                    }
+                    for notebook in one.notebooks
+                },
+            }
+            for one in book.find_assignment(assignment).submissions
+        }

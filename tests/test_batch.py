@@ -29,7 +29,15 @@ from nbgrader.api import Gradebook
 
 from graders import catalogue
 from graders.batch.run import Report
-from tests.courses import ROOT, answered, make_course, nbgrader, nbgrader_command, solution_code
+from tests.courses import (
+    ROOT,
+    answered,
+    make_course,
+    nbgrader,
+    nbgrader_command,
+    recorded,
+    solution_code,
+)
 from tests.test_nbgrader import MISTAKEN
 
 pytestmark = pytest.mark.skipif(not shutil.which("bwrap"), reason="no bubblewrap")
@@ -257,38 +265,9 @@ def assert_nothing_left(course: Path, pids: list[int]) -> None:
 # Looking at what came of it
 
 
-def dump(url: str | Path, students: tuple[str, ...] = STUDENTS) -> dict:
+def dump(url: str | Path, students: tuple[str, ...] = STUDENTS) -> dict[str, dict]:
     """All that a gradebook holds of these students' submissions."""
-    held = {}
-    with Gradebook(f"sqlite:///{url}/gradebook.db" if isinstance(url, Path) else url) as book:
-        for one in book.find_assignment(DAY).submissions:
-            if one.student.id not in students:
-                continue
-            held[one.student.id] = {
-                "timestamp": one.timestamp,
-                "late": one.total_seconds_late,
-                "score": one.score,
-                "notebooks": {
-                    notebook.name: {
-                        "penalty": notebook.late_submission_penalty,
-                        "grades": {
-                            grade.cell.name: (
-                                grade.auto_score,
-                                grade.manual_score,
-                                grade.extra_credit,
-                                grade.needs_manual_grade,
-                            )
-                            for grade in notebook.grades
-                        },
-                        "comments": {
-                            comment.cell.name: (comment.auto_comment, comment.manual_comment)
-                            for comment in notebook.comments
-                        },
-                    }
-                    for notebook in one.notebooks
-                },
-            }
-    return held
+    return {student: held for student, held in recorded(url, DAY).items() if student in students}
 
 
 def files(course: Path, students: tuple[str, ...] = STUDENTS) -> dict:

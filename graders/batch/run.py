@@ -160,9 +160,14 @@ def run(
     options: Options,
     students: list[str],
     *,
+    begun: Callable[[int], Any] = lambda count: None,
     progress: Callable[[Result], Any] = lambda result: None,
 ) -> Report:
-    """Grade what is due of an assignment; every submission ends in a result, and none stops the others."""
+    """Grade what is due of an assignment; every submission ends in a result, and none stops the others.
+
+    students: only these; all if there are none. begun: told how many results there will be. progress: told of
+    each.
+    """
     from graders.batch.gradebook import CannotRecord
 
     started = time.monotonic()
@@ -174,16 +179,16 @@ def run(
         progress(result)
 
     waiting = deque[tuple[str, int]]()
-    for student, what in course.students(students):
+    listed = dict(course.students(students))
+    unknown = dict.fromkeys(student for student in students if student not in listed)
+    begun(len(listed) + len(unknown))
+    for student, what in listed.items():
         if what == "skip":
             done(Result(student, "skipped"))
         else:
             waiting.append((student, 0))
-    known = {result.student for result in report.results} | {student for student, _ in waiting}
-    for student in students:
-        if student not in known:
-            done(Result(student, "failed", reason="There is no submission of this student."))
-            known.add(student)
+    for student in unknown:
+        done(Result(student, "failed", reason="There is no submission of this student."))
 
     out: dict[Future, tuple[Submission, int]] = {}
     try:
