@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from graders.exercise import BrokenContract, Candidate, Case, Exercise, Inputs
-from graders.recorder import Recorder, inherited, written
+from graders.recorder import Recorder, inherited, without_compiler, written
 
 #: The observation that lists the arguments which no longer hold what they were given with.
 ARGUMENTS = "arguments changed"
@@ -117,7 +117,7 @@ def survey(exercise: Exercise, candidate: Candidate, case: Case) -> Survey:
     A meta tensor has a shape and a device and no data, so a tensor made on a hard-coded device cannot
     meet it. Code that asks a meta tensor for a value fails for a reason of its own; that is not held
     against it. A candidate that neither makes tensors out of nothing nor moves any has no device to get
-    wrong, and is spared the second run: PyTorch's first meta tensor of a process takes a second.
+    wrong, and is spared the second run.
     """
     with Recorder() as recorder:
         observe(exercise, candidate, case)
@@ -125,7 +125,7 @@ def survey(exercise: Exercise, candidate: Candidate, case: Case) -> Survey:
     if recorder.made_on_cpu is None and not operators & MOVES:
         return Survey(operators, None)
     meta = Case(case.name, moved(case.inputs, "meta"))
-    with Recorder() as recorder:
+    with Recorder() as recorder, without_compiler():
         sight = observe(exercise, candidate, meta)
     return Survey(operators, _wrong_device(sight, recorder))
 

@@ -8,6 +8,8 @@ kernels, also from TorchScript. The view of the source sees what is written but 
 from __future__ import annotations
 
 import dis
+import importlib
+import sys
 import types
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -65,6 +67,44 @@ class DispatchMode(TorchDispatchMode):
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
         return False
+
+
+class _Compiler(types.ModuleType):
+    """Stands in for torch._dynamo as far as operators on `meta` need it; the real one takes half a second.
+
+    All that they ask is to be left alone by the compiler. Whatever else is asked brings the real one.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("torch._dynamo")
+        self.asked: list[Any] = []
+
+    def disable(self, function: Any, *details: Any, **more: Any) -> Any:
+        self.asked.append(function)
+        return function
+
+    def __getattr__(self, name: str) -> Any:
+        self.leave()
+        return getattr(importlib.import_module(self.__name__), name)
+
+    def leave(self) -> None:
+        """Be gone, so that the next to import it gets the real one, and the operators ask that again."""
+        if sys.modules.get(self.__name__) is self:
+            del sys.modules[self.__name__]
+        for function in self.asked:
+            vars(function).pop("__dynamo_disable", None)
+        self.asked.clear()
+
+
+@contextmanager
+def without_compiler() -> Iterator[None]:
+    """A context in which operators on `meta` do not import PyTorch's compiler."""
+    compiler = _Compiler()
+    sys.modules.setdefault(compiler.__name__, compiler)
+    try:
+        yield
+    finally:
+        compiler.leave()
 
 
 class _FunctionView(TorchFunctionMode):

@@ -171,6 +171,29 @@ def test_importing_the_judge_brings_no_jupyter_package() -> None:
     assert result.stderr == ""
 
 
+@pytest.mark.parametrize(
+    "inside",
+    [
+        "x.mean(0) + 1",  # operators of PyTorch that want nothing of the compiler but to be left alone
+        "import torch._dynamo.config; torch._dynamo.config.verbose",
+        "p = torch.nn.Parameter(x); p.grad = x; torch.optim.SGD([p], lr=0.1).step()",
+    ],
+)
+def test_a_check_does_without_the_compiler_and_leaves_it_whole(inside: str) -> None:
+    code = (
+        "import sys, torch; from graders.recorder import without_compiler\n"
+        "x = torch.empty(3, 2, device='meta')\n"
+        f"with without_compiler(): {inside}\n"
+        "print('torch._dynamo' in sys.modules)\n"
+        "import torch._dynamo; x.mean(0) + 1\n"
+        "print(torch.compile(lambda x: x.sum() + 1, backend='eager')(torch.ones(2)))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    imported, compiled = result.stdout.splitlines()
+    assert imported == str("torch._dynamo" in inside or "optim" in inside)
+    assert compiled == "tensor(3.)"
+
+
 #: The layers that networks run in half precision; what is measured about training is not.
 HALF = (
     *("standardize", "batch_norm_forward", "batch_norm_inference", "channel_statistics", "batch_norm_2d"),

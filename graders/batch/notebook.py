@@ -120,15 +120,9 @@ def execute(notebook: dict[str, Any], session: Session, devices: Sequence[str] =
 
 
 def libraries(notebook: dict[str, Any]) -> set[str]:
-    """Those of `protocol.LIBRARIES` that a notebook imports."""
-    found = set()
-    for cell in notebook["cells"]:
-        for node in _walk(_text(cell["source"])) if cell["cell_type"] == "code" else ():
-            if isinstance(node, ast.Import):
-                found |= {alias.name for alias in node.names}
-            elif isinstance(node, ast.ImportFrom) and not node.level:
-                found.add(node.module or "")
-    return {name.split(".")[0] for name in found} & protocol.LIBRARIES.keys()
+    """Those of `protocol.LIBRARIES` that a notebook names; one named in vain costs time, and nothing else."""
+    cells = [_text(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    return set().union(*map(_parts_of_names, cells)) & protocol.LIBRARIES.keys()
 
 
 def bound_exercise(source: str) -> Exercise | None:
@@ -296,14 +290,9 @@ def _nodes(cells: Sequence[Mapping[str, Any]], *, locked: bool) -> Iterator[ast.
 
 def _look_for_suspects(source: str, done: Graded) -> None:
     """Flag names in a student's cell that only tampering needs."""
-    found = set()
+    found = _parts_of_names(source)
     for node in _walk(source):
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            for alias in node.names:
-                found |= {*alias.name.split("."), *(getattr(node, "module", None) or "").split(".")}
-        elif isinstance(node, ast.Attribute):
-            found.add(node.attr)
-        elif isinstance(node, ast.FunctionDef):
+        if isinstance(node, ast.FunctionDef):
             found.add(node.name)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and len(node.value) < 80:
             found |= set(node.value.replace("/", ".").split("."))
@@ -311,6 +300,18 @@ def _look_for_suspects(source: str, done: Graded) -> None:
         sentence = f"A cell uses `{name}`, which {_SUSPICIOUS[name]}."
         if sentence not in done.flags:
             done.flags.append(sentence)
+
+
+def _parts_of_names(source: str) -> set[str]:
+    """The parts of what a cell imports, and its attributes."""
+    found = set()
+    for node in _walk(source):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            for alias in node.names:
+                found |= {*alias.name.split("."), *(getattr(node, "module", None) or "").split(".")}
+        elif isinstance(node, ast.Attribute):
+            found.add(node.attr)
+    return found
 
 
 def _walk(source: str) -> Iterator[ast.AST]:

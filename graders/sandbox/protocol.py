@@ -30,10 +30,11 @@ NOTICED = (
     *("sys._getframe", "sys._current_frames", "gc.get_objects", "gc.get_referrers", "gc.get_referents"),
     *("ctypes.dlopen", "ctypes.dlsym", "ctypes.string_at", "ctypes.cdata", "ctypes.call_function"),
 )
-#: Libraries that take long to import: their names in import statements, and what is imported of them in the
-#: warm process, before the first submission that imports them.
+#: What takes long to import, by the name that a notebook has for it. The warm process imports it before the
+#: first submission with that name.
 LIBRARIES = {
     "matplotlib": "matplotlib.pyplot",
+    "optim": "torch._dynamo",  # a step of PyTorch's optimizers imports it
     **{name: name for name in ("pandas", "scipy", "seaborn", "sklearn")},
 }
 #: How deep lists may stand in lists.

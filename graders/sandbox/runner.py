@@ -27,6 +27,7 @@ from functools import cache
 from typing import Any
 
 import pygments.lexer
+import safetensors.torch
 import torch
 from IPython.core.compilerop import CachingCompiler
 from IPython.core.displayhook import DisplayHook
@@ -213,10 +214,6 @@ def make_shell() -> Shell:
 
 def warm_up(shell: Shell) -> None:
     """Do once what is slow the first time, so that no fork has to."""
-    import torch._dynamo
-    import torch.nn.utils.parametrizations
-    import torch.optim
-
     torch.set_num_threads(1)
     for name in _RESTORED:
         importlib.import_module(name)
@@ -229,8 +226,8 @@ def warm_up(shell: Shell) -> None:
     shell.execution_count = 1
     x = torch.zeros(2, requires_grad=True)
     torch.autograd.grad((x * x).sum(), x)
-    torch.zeros(1, device="meta") + 1
-    torch.optim.SGD([x], lr=0.1)
+    torch.autograd.grad(x * x, x, torch.ones(2))
+    safetensors.torch.save({"x": x.detach()})
 
 
 def import_libraries(shell: Shell, names: Sequence[str]) -> None:
