@@ -240,19 +240,11 @@ def main() -> int:
 
         rounds = []
         for number in range(options.rounds):
-            stock = course_of(folder / f"stock-{number}", day, options.stock)
+            for_stock = course_of(folder / f"stock-{number}", day, options.stock)
+            for_us = course_of(folder / f"small-{number}", day, options.small)
             command = nbgrader_command("autograde", day, stock=True)
-            rounds.append(
-                (
-                    timed(command, stock, day, environment()).wall / options.stock,
-                    timed(
-                        ours(day),
-                        course_of(folder / f"small-{number}", day, options.small),
-                        day,
-                        environment(),
-                    ),
-                )
-            )
+            stock = timed(command, for_stock, day, environment())
+            rounds.append((stock.wall / options.stock, timed(ours(day), for_us, day, environment())))
         small = median([own for _, own in rounds])
         runs = {options.small: small}
         for count in filter(None, (options.large, options.huge)):
