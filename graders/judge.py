@@ -17,7 +17,7 @@ from graders import tolerance, wording
 from graders.answer import Answer, Mistake
 from graders.compare import Expected, Finding, compare
 from graders.exercise import Case, Exercise
-from graders.observe import ARGUMENTS, FORM, Raised, Sight, Survey
+from graders.observe import ARGUMENTS, FORM, Foreign, Raised, Sight, Survey
 from graders.question import Paper, Question, Setting, is_gross
 from graders.verdict import Row, Score, Verdict
 
@@ -65,13 +65,15 @@ class Trial:
     def _settled(self) -> tuple[dict[str, Expected], dict[str, Finding]]:
         """What is expected and what was found.
 
-        The noise is measured only where something is out without it, and thoroughly only where that
-        makes a difference.
+        The noise is measured only where a value is out without it, and thoroughly only where that makes a
+        difference.
         """
         for samples in (0, 1, tolerance.SAMPLES):
             expected = self.question.expected_after(samples)
             found = {name: compare(self.seen(name), one) for name, one in expected.items()}
-            if all(one.equal or (samples and is_gross(one)) for one in found.values()):
+            if all(
+                one.equal or _is_no_value(one.got) or (samples and is_gross(one)) for one in found.values()
+            ):
                 break
         self.samples = samples
         return expected, found
@@ -292,16 +294,26 @@ def _most_telling_first(tried: Sequence[Trial], failing: set[str]) -> list[Trial
 def _promising(order: Sequence[Trial], variant: Any, rounding: bool, failing: set[str]) -> bool:
     """Whether a variant is like the candidate in any of the first cases of `order`, the most telling ones.
 
-    As many as it takes to show everything that is wrong, and FIRST_LOOKS at least.
+    As many as it takes to show everything that is wrong, and FIRST_LOOKS at least. An exception that the
+    candidate raises in several of them, or a value of a wrong type, is compared in the first.
     """
     left = set(failing)
+    compared: set[Raised | Foreign] = set()
     for looks, trial in enumerate(order, 1):
-        if trial.failing and any(trial.likes(variant, rounding, trial.failing)):
+        seen = {name: trial.seen(name) for name in trial.failing}
+        telling = [name for name, one in seen.items() if not (_is_no_value(one) and one in compared)]
+        if telling and any(trial.likes(variant, rounding, telling)):
             return True
+        compared |= {one for one in seen.values() if _is_no_value(one)}
         left.difference_update(trial.failing)
         if looks >= FIRST_LOOKS and not left:
             break
     return False
+
+
+def _is_no_value(seen: Any) -> bool:
+    """Whether it is an exception or of a wrong type, which no noise makes right."""
+    return isinstance(seen, Raised | Foreign)
 
 
 def _likeness(order: Sequence[Trial], variant: Any, rounding: bool, failing: set[str]) -> Likeness:
