@@ -15,7 +15,6 @@ SOLUTIONS := $(wildcard solutions/*/*.ipynb)
 EXERCISES := $(wildcard exercises/*/*.ipynb)
 
 # The tensors of the course are small: one thread is quicker than several that wait for each other.
-# `make test OMP_NUM_THREADS=2` proves the same with two.
 export OMP_NUM_THREADS ?= 1
 # nbgrader starts alembic by its name.
 export PATH := $(VENV_PATH)/bin:$(PATH)

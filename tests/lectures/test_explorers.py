@@ -81,14 +81,15 @@ def test_every_slider_changes_the_picture_and_reset_restores_it(explorer_and_gri
     assert explorer.frame != explorer.first_frame
 
 
-def test_a_frame_has_the_pixels_of_drawing_everything(explorer_and_grid):
-    explorer, grid = explorer_and_grid
-    canvas = explorer.drawing.figure.canvas
-    for name, values in grid.items():
+def test_a_frame_has_the_pixels_of_drawing_everything(moved):
+    explorer, whole = moved.make(), moved.make()
+    for name, values in moved.grid.items():
         for value in (*values, explorer.settings[name]):
             explorer.controls[name].value = value
-            shown = np.array(canvas.buffer_rgba())
+            whole.drawing.update(explorer.state)
+            canvas = whole.drawing.figure.canvas
             canvas.draw()
+            shown = explorer.drawing.figure.canvas.buffer_rgba()
             assert np.array_equal(shown, canvas.buffer_rgba()), (name, value)
 
 
