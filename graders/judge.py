@@ -132,10 +132,10 @@ class Trial:
 
     def _like(self, name: str, variant: Any, sight: Sight) -> bool:
         """Whether the candidate's observation is the variant's."""
-        value = sight.values.get(name, sight.raised)
-        if isinstance(value, Raised):
-            return value == self.seen(name)
-        return compare(self.seen(name), self.question.as_expected(name, variant, value, self.samples)).equal
+        value, seen = sight.values.get(name, sight.raised), self.seen(name)
+        if _is_no_value(value) or _is_no_value(seen):
+            return value == seen
+        return compare(seen, self.question.as_expected(name, variant, value, self.samples)).equal
 
 
 def judge(paper: Paper, sights: Sequence[Sight], surveyed: Survey) -> Verdict:

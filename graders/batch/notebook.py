@@ -122,7 +122,7 @@ def execute(notebook: dict[str, Any], session: Session, devices: Sequence[str] =
 def libraries(notebook: dict[str, Any]) -> set[str]:
     """Those of `protocol.LIBRARIES` that a notebook names; one named in vain costs time, and nothing else."""
     cells = [_text(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
-    return set().union(*map(_parts_of_names, cells)) & protocol.LIBRARIES.keys()
+    return protocol.LIBRARIES.keys() & frozenset().union(*map(_parts_of_names, cells))
 
 
 def bound_exercise(source: str) -> Exercise | None:
@@ -290,7 +290,7 @@ def _nodes(cells: Sequence[Mapping[str, Any]], *, locked: bool) -> Iterator[ast.
 
 def _look_for_suspects(source: str, done: Graded) -> None:
     """Flag names in a student's cell that only tampering needs."""
-    found = _parts_of_names(source)
+    found = set(_parts_of_names(source))
     for node in _walk(source):
         if isinstance(node, ast.FunctionDef):
             found.add(node.name)
@@ -302,16 +302,17 @@ def _look_for_suspects(source: str, done: Graded) -> None:
             done.flags.append(sentence)
 
 
-def _parts_of_names(source: str) -> set[str]:
+@lru_cache(maxsize=256)
+def _parts_of_names(source: str) -> frozenset[str]:
     """The parts of what a cell imports, and its attributes."""
-    found = set()
+    found: set[str] = set()
     for node in _walk(source):
         if isinstance(node, ast.Import | ast.ImportFrom):
             for alias in node.names:
                 found |= {*alias.name.split("."), *(getattr(node, "module", None) or "").split(".")}
         elif isinstance(node, ast.Attribute):
             found.add(node.attr)
-    return found
+    return frozenset(found)
 
 
 def _walk(source: str) -> Iterator[ast.AST]:
