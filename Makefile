@@ -82,6 +82,7 @@ $(INSTALLED): pyproject.toml constraints.txt $(if $(MOVED),always)
 	@echo 'Setting up $(VENV); the first time downloads PyTorch and takes some minutes.'
 	@test -z '$(MOVED)' && $(VENV)/bin/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[course,test]'
+	@$(VENV)/bin/python -m compileall -q course graders  # as pip does with packages that it copies
 	@echo '$(VENV_PATH)' > $@
 
 # JupyterLab hides stored HTML in notebooks that it has not been told to trust.

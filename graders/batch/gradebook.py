@@ -359,7 +359,7 @@ class Course:
                 for grade in notebook.grades:  # it was not handed in
                     grade.auto_score, grade.needs_manual_grade = 0, False
             points += sum(grade.auto_score or 0.0 for grade in notebook.grades)
-            most += sum(grade.cell.max_score for grade in notebook.grades)
+            most += sum(cell.points or 0.0 for cell in self.release[notebook.name].cells.values())
         self._enter_penalties(handed_in, answers)
         return points, most
 
