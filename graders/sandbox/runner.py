@@ -231,19 +231,24 @@ def warm_up(shell: Shell) -> None:
 
 
 def import_libraries(shell: Shell, names: Sequence[str]) -> None:
-    """Import libraries of `protocol.LIBRARIES`, as far as they are installed, for all forks to come."""
+    """Import libraries of `protocol.LIBRARIES`, as far as they are there and whole, for all forks to come."""
     for name in names:
-        with contextlib.suppress(ImportError):
+        with contextlib.suppress(Exception):  # who imports it meets the error
             importlib.import_module(protocol.LIBRARIES[name])
-    if "matplotlib" in names:
-        import matplotlib.pyplot as plt
+            if name == "matplotlib":
+                _plot(shell)
 
-        shell.enable_matplotlib("inline")
-        figure, axes = plt.subplots()
-        axes.plot([0, 1])
-        axes.set_title("$x$")
-        figure.savefig(io.BytesIO(), format="png")
-        plt.close("all")
+
+def _plot(shell: Shell) -> None:
+    """Draw a first figure, which looks for fonts."""
+    import matplotlib.pyplot as plt
+
+    shell.enable_matplotlib("inline")
+    figure, axes = plt.subplots()
+    axes.plot([0, 1])
+    axes.set_title("$x$")
+    figure.savefig(io.BytesIO(), format="png")
+    plt.close("all")
 
 
 def pristine() -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
