@@ -145,10 +145,11 @@ def _graded(notebook: dict[str, Any], files: Mapping[str, bytes], options: Optio
     from graders.sandbox.box import Unusable
 
     torch.set_num_threads(1)  # the inputs are small, and the other workers have the other cores
+    named = libraries(notebook)
     for left in reversed(range(RETRIES + 1)):
         with a_box(options) as box:
             try:
-                with box.session(files, libraries(notebook)) as session:
+                with box.session(files, named) as session:
                     done = execute(notebook, session, options.devices)
             except Unusable:
                 if not left:

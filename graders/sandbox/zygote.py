@@ -37,10 +37,14 @@ def main(control: int, writable: list[str]) -> None:
 
         shell = runner.make_shell()
         runner.warm_up(shell)
-    pristine = runner.pristine()
-    _emptied(writable, kept)
     _prctl(_PR_SET_DUMPABLE, 0)  # a fork cannot look into this process or change it
-    _answer_ready(channel)
+
+    def say_ready() -> None:
+        _emptied(writable, kept)  # of what imports leave
+        _answer(channel, {"ready": os.getpid(), "threads": len(os.listdir("/proc/self/task"))})
+
+    pristine = runner.pristine()
+    say_ready()
     while True:
         data, handles, _, _ = socket.recv_fds(channel, 1 << 16, 2)
         if not data:
@@ -50,8 +54,7 @@ def main(control: int, writable: list[str]) -> None:
             with _importing():
                 runner.import_libraries(shell, request["libraries"])
             pristine = runner.pristine()
-            _emptied(writable, kept)
-            _answer_ready(channel)
+            say_ready()
             continue
         student, bundle = handles
         child = os.fork()
@@ -69,10 +72,6 @@ def main(control: int, writable: list[str]) -> None:
 
 def _answer(channel: socket.socket, message: dict[str, Any]) -> None:
     channel.sendall(json.dumps(message).encode() + b"\n")
-
-
-def _answer_ready(channel: socket.socket) -> None:
-    _answer(channel, {"ready": os.getpid(), "threads": len(os.listdir("/proc/self/task"))})
 
 
 @contextlib.contextmanager
