@@ -31,7 +31,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from graders import catalogue  # noqa: E402
+from graders.judging import catalogue  # noqa: E402
 from tests.courses import answered, make_course, nbgrader_command, recorded, solution_code  # noqa: E402
 
 WORKERS = 2
@@ -126,7 +126,7 @@ def floor(course: Path, day: str, count: int) -> float:
 def run_floor(course: Path, day: str, count: int) -> float:
     """The floor itself, in this process: IPython's shell, graders.check, no wall."""
     from graders.batch.notebook import bound_exercise
-    from graders.sandbox import runner
+    from graders.probing.process import runner
 
     shell = runner.make_shell()
     runner.warm_up(shell)

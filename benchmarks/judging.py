@@ -24,9 +24,9 @@ import torch
 from tqdm import tqdm
 
 import graders
-from graders import catalogue
-from graders.checking import devices
-from graders.verdict import Verdict
+from graders.judging import catalogue
+from graders.judging.checking import devices
+from graders.judging.verdict import Verdict
 from tests import alternatives, solutions
 
 #: Exercises that run PyTorch's own numerical gradient check, or one of their own.

@@ -16,7 +16,7 @@ from typing import Any
 from course.days import DAYS, Day, cells, find_root
 from course.study.pages import Page, page
 
-#: The MIME type under which a check stores its verdict; `graders.verdict.MIME`, without its import.
+#: The MIME type under which a check stores its verdict; `graders.judging.verdict.MIME`, without its import.
 MIME = "application/vnd.graders.verdict+json"
 
 

@@ -20,13 +20,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from graders.checking import check, evaluate
-    from graders.exercise import UnknownExercise
-    from graders.verdict import Verdict
+    from graders.judging.checking import check, evaluate
+    from graders.judging.verdict import Verdict
+    from graders.probing.exercise import UnknownExercise
 
 __all__ = ["UnknownExercise", "Verdict", "check", "evaluate"]
 
-_HOMES = {"check": "checking", "evaluate": "checking", "UnknownExercise": "exercise", "Verdict": "verdict"}
+_HOMES = {
+    "check": "judging.checking",
+    "evaluate": "judging.checking",
+    "UnknownExercise": "probing.exercise",
+    "Verdict": "judging.verdict",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from graders import catalogue
+from graders.judging import catalogue
 
 ROOT = Path(__file__).resolve().parent.parent
 

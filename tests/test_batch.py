@@ -27,8 +27,8 @@ import pytest
 from nbgrader import utils
 from nbgrader.api import Gradebook
 
-from graders import catalogue
 from graders.batch.run import Report
+from graders.judging import catalogue
 from tests.courses import (
     ROOT,
     answered,
@@ -234,7 +234,7 @@ def workers_of(pid: int) -> list[int]:
 
 def zygotes_of(pid: int) -> list[int]:
     """The warm processes in the jails: the last of each line of descent."""
-    return [one for one in processes_with("graders.sandbox.zygote", family(pid)) if not is_bwrap(one)]
+    return [one for one in processes_with("graders.probing.process.zygote", family(pid)) if not is_bwrap(one)]
 
 
 def is_bwrap(pid: int) -> bool:
@@ -347,7 +347,7 @@ def test_feedback_and_export(graded: Path, tmp_path: Path) -> None:
             message = next(one.message for one in answer.mistakes if one.key == key)
             assert (message.split("`")[0][:60] in page) == (student == "wrong"), name
     page = unescape((course / "feedback" / "wrong" / DAY / f"{DAY}.html").read_text())
-    for hidden in ("graders/references", "/grader/", "HIDDEN TESTS", "BEGIN SOLUTION", str(ROOT)):
+    for hidden in ("graders/judging/references", "/grader/", "HIDDEN TESTS", "BEGIN SOLUTION", str(ROOT)):
         assert hidden not in page
 
 

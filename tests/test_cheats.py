@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from graders.verdict import MIME
+from graders.judging.verdict import MIME
 from tests import cheats
 from tests.cheats import plain
 from tests.cheats.table import DAY, FULL, MARK, PARTIAL, Cheat, handed_in, mistaken, right
@@ -311,7 +311,9 @@ def test_nothing_is_left_running(batch: Batch) -> None:
     left = []
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            if f"{ROOT}/graders/sandbox/inside.py" in (process / "cmdline").read_text(errors="replace"):
+            if f"{ROOT}/graders/probing/process/inside.py" in (process / "cmdline").read_text(
+                errors="replace"
+            ):
                 left.append(process.name)
     assert not left
 

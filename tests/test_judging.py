@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import subprocess
 import sys
 from pathlib import Path
@@ -11,12 +12,12 @@ import pytest
 import torch
 
 import graders
-from graders import catalogue, tolerance
-from graders.compare import compare
-from graders.exercise import Case
-from graders.judge import Trial
-from graders.observe import observe, tensors
-from graders.question import Paper, Setting, cases, settings
+from graders.judging import catalogue, tolerance
+from graders.judging.compare import compare
+from graders.judging.question import Paper, Setting, cases, settings
+from graders.judging.trial import Trial
+from graders.probing.exercise import Case
+from graders.probing.observe import observe, tensors
 from tests import alternatives
 
 EXERCISES = list(catalogue.exercises())
@@ -27,6 +28,7 @@ MISTAKES = [
     for position, variant in enumerate(one.variants)
 ]
 SEEDS = (0, 1, 2)
+PACKAGE = Path(graders.__file__).parent
 
 
 @pytest.mark.parametrize("name", EXERCISES)
@@ -116,12 +118,10 @@ def test_pieces_of_an_exercise_are_all_there(name: str) -> None:
 
 
 def test_both_sides_hold_the_same_exercises() -> None:
-    package = Path(graders.__file__).parent
     for day, exercises in catalogue.days().items():
-        assert (package / "references" / f"{day}.py").exists(), f"graders/references/{day}.py is missing"
-        module = sys.modules.get(f"graders.references.{day}") or __import__(
-            f"graders.references.{day}", fromlist=["ANSWERS"]
-        )
+        path = PACKAGE / "judging" / "references" / f"{day}.py"
+        assert path.exists(), f"{path.relative_to(PACKAGE.parent)} is missing"
+        module = importlib.import_module(f"graders.judging.references.{day}")
         assert set(module.ANSWERS) == {one.name for one in exercises}, day
 
 
@@ -133,35 +133,63 @@ def test_same_seed_same_verdict_and_fresh_inputs_without_one() -> None:
     assert len(seeds) == 3
 
 
-def test_students_side_never_imports_the_judges() -> None:
-    """The wall: whatever runs a student's code can do without references and without what uses them."""
-    package = Path(graders.__file__).parent
-    students = [*(package / "days").glob("*.py")]
-    students += [package / f"{name}.py" for name in ("exercise", "observe", "probes", "recorder")]
-    judges = (
-        "references",
-        "answer",
-        "judge",
-        "tolerance",
-        "compare",
-        "wording",
-        "catalogue",
-        "checking",
-    )
-    for path in students:
-        for node in ast.walk(ast.parse(path.read_text())):
-            names: list[str] = []
+def imported() -> dict[str, set[str]]:
+    """For each module of the package, the modules of the package that it imports when it is imported."""
+    files = {
+        ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in PACKAGE.rglob("*.py")
+    }
+    found: dict[str, set[str]] = {}
+    for module, path in files.items():
+        names: set[str] = set()
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
+                names |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom):
-                names = [f"{node.module}.{alias.name}" for alias in node.names]
-            for name in names:
-                assert not any(part in judges for part in name.split(".")), f"{path.name} imports {name}"
+                names |= {node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)}
+        found[module] = names & files.keys() - {module}
+    return found
+
+
+def anywhere(path: Path) -> set[str]:
+    """Every dotted name that a file imports, at its top or within a function."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def test_students_side_imports_nothing_else_of_the_package() -> None:
+    """The wall: whatever runs a student's code can do without references and without what uses them."""
+    for path in (PACKAGE / "probing").rglob("*.py"):
+        strange = {name for name in anywhere(path) if name.startswith("graders")}
+        assert all(name.startswith("graders.probing.") for name in strange), f"{path.name}: {strange}"
+
+
+def test_imports_run_one_way() -> None:
+    """batch → judging → probing and batch → sandbox → probing; the sandbox knows no exercise and no judge."""
+    for folder, never in {
+        "judging": ("graders.batch", "graders.sandbox", "graders.cli"),
+        "sandbox": ("graders.batch", "graders.judging", "graders.probing.days"),
+    }.items():
+        for path in (PACKAGE / folder).rglob("*.py"):
+            assert not [name for name in anywhere(path) if name.startswith(never)], path
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    try:
+        order = [*graphlib.TopologicalSorter(imported()).static_order()]
+    except graphlib.CycleError as circle:
+        pytest.fail(" → ".join(circle.args[1]))
+    assert "graders.judging.judge" in order
 
 
 def test_importing_the_judge_brings_no_jupyter_package() -> None:
     code = (
-        "import sys; from graders import catalogue;"
+        "import sys; from graders.judging import catalogue;"
         "[catalogue.answer_of(name) for name in catalogue.exercises()];"
         "bad = 'IPython ipykernel nbformat nbconvert nbclient jupyter_core traitlets ipywidgets matplotlib';"
         "print(sorted({*bad.split(), 'nbgrader', 'pandas', 'sklearn'} & set(sys.modules)))"
@@ -181,7 +209,7 @@ def test_importing_the_judge_brings_no_jupyter_package() -> None:
 )
 def test_a_check_does_without_the_compiler_and_leaves_it_whole(inside: str) -> None:
     code = (
-        "import sys, torch; from graders.recorder import without_compiler\n"
+        "import sys, torch; from graders.probing.recorder import without_compiler\n"
         "x = torch.empty(3, 2, device='meta')\n"
         f"with without_compiler(): {inside}\n"
         "print('torch._dynamo' in sys.modules)\n"

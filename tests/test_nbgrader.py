@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from graders import catalogue
-from graders.verdict import MIME
+from graders.judging import catalogue
+from graders.judging.verdict import MIME
 from tests.courses import answered, make_course, nbgrader, solution_code
 
 ROOT = Path(__file__).resolve().parent.parent

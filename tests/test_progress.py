@@ -43,17 +43,18 @@ def save(tmp_path):
 
 
 def test_mime_is_that_of_a_verdict():
-    from graders.verdict import MIME as STORED
+    from graders.judging.verdict import MIME as STORED
 
     assert MIME == STORED
 
 
 def test_a_real_verdict_is_read(save):
-    from graders.verdict import Verdict
+    from graders.judging.report import as_bundle
+    from graders.judging.verdict import Verdict
 
     verdict = Verdict("f", 2.5, 4, "mistake", "m")
     cell = check("f", 4)
-    cell["outputs"] = [{"output_type": "execute_result", "data": verdict._repr_mimebundle_()}]
+    cell["outputs"] = [{"output_type": "execute_result", "data": as_bundle(verdict)}]
     found = save([cell])
     assert (found.points, found.max_points, found.passed, found.tried, found.exercises) == (2.5, 4, 0, 1, 1)
 

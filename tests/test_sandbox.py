@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from graders.batch.notebook import libraries
+from graders.probing.process.protocol import LIBRARIES
 from graders.sandbox.box import Box
-from graders.sandbox.protocol import LIBRARIES
 
 pytestmark = pytest.mark.skipif(not shutil.which("bwrap"), reason="no bubblewrap")
 

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 import graders
 from graders import check
-from graders.verdict import MIME, Verdict
+from graders.judging.verdict import MIME, Verdict
 
 
 def right(x, gamma, beta, eps=1e-5):

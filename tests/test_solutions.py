@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import graders
-from graders import catalogue
+from graders.judging import catalogue
 from tests.solutions import ROOT, candidates, namespace
 
 

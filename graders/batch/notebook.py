@@ -18,14 +18,15 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from graders import catalogue
 from graders.batch.submission import is_shallow
-from graders.exercise import Exercise
-from graders.judge import judge
-from graders.question import Paper, settings
-from graders.sandbox import poison, protocol
+from graders.judging import catalogue
+from graders.judging.judge import judge
+from graders.judging.question import Paper, settings
+from graders.judging.report import as_bundle
+from graders.judging.verdict import MIME, Verdict
+from graders.probing.exercise import Exercise
+from graders.probing.process import poison, protocol
 from graders.sandbox.box import Session, Stopped, TimedOut
-from graders.verdict import MIME, Verdict
 
 #: Fields of outputs that are kept, by kind; whatever else a submission sends is dropped.
 _FIELDS = {
@@ -173,7 +174,7 @@ def _checked(
             done.flags.append(f"{exercise.name}: a library operator that it bars was called out of sight.")
             done.suspects.add(str(form.get("grade_id")))
     points = _in_points_of(form, verdict)
-    data = verdict._repr_mimebundle_()
+    data = as_bundle(verdict)
     data["text/plain"] = f"{points:g}"
     return [_result(count, data)]
 

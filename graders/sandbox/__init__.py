@@ -1,5 +1,4 @@
-"""Runs a student's code behind a wall: a jail, a warm process in it that forks, and the protocol between.
+"""The wall around a student's code, seen from outside: the jail, and the box that talks to what is in it.
 
-`jail` and `box` are the trusted side, `zygote`, `runner` and `inside` what is visible in the jail, and
-`protocol` is what they speak. Nothing here knows an exercise, let alone an answer.
+What runs inside is `graders.probing.process`. Nothing here knows an exercise, let alone an answer.
 """

@@ -27,9 +27,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from graders.exercise import Exercise
-from graders.observe import Sight, Survey
-from graders.sandbox import jail, protocol
+from graders.probing.exercise import Exercise
+from graders.probing.observe import Sight, Survey
+from graders.probing.process import protocol
+from graders.sandbox import jail
 from graders.sandbox.jail import Cgroup, Limits, NoSandbox
 
 #: Seconds in which the warm process has to be ready, and in which it has to answer about a fork.
@@ -445,7 +446,7 @@ def _how_it_ended(session: Session, error: Exception) -> str:
 
 
 _START = (
-    "import sys; sys.path.insert(0, sys.argv[1]); from graders.sandbox.zygote import main;"
+    "import sys; sys.path.insert(0, sys.argv[1]); from graders.probing.process.zygote import main;"
     "main(int(sys.argv[2]), sys.argv[3:])"
 )
 

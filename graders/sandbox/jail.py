@@ -32,14 +32,10 @@ INSTALL = (
     "on Fedora `sudo dnf install bubblewrap`. (`--sandbox none` grades without a wall; use it only for "
     "code you trust.)"
 )
-#: What of this package is seen inside, as (file here, file there).
+#: What of this package is seen inside, as (here, there): the student's side, and what stands in for the rest.
 STUDENTS_SIDE = (
-    ("sandbox/inside.py", "__init__.py"),
-    *((name, name) for name in ("exercise.py", "observe.py", "probes.py", "cases.py", "recorder.py", "days")),
-    *(
-        (f"sandbox/{name}", f"sandbox/{name}")
-        for name in ("__init__.py", "protocol.py", "zygote.py", "runner.py", "poison.py")
-    ),
+    ("probing", "graders/probing"),
+    ("probing/process/inside.py", "graders/__init__.py"),
 )
 _MEGABYTE = 1 << 20
 
@@ -107,7 +103,7 @@ def command(
         for path in _gpu_devices():
             arguments += ["--dev-bind", path, path]
     for here, there in STUDENTS_SIDE:
-        arguments += ["--ro-bind", str(PACKAGE / here), f"{MOUNT}/graders/{there}"]
+        arguments += ["--ro-bind", str(PACKAGE / here), f"{MOUNT}/{there}"]
     # Where root starts the jail, the system's own settings still belong to whoever is in it: /proc/sys.
     for path in ("/proc", "/dev", *masked, "/"):
         arguments += ["--remount-ro", path]
@@ -166,7 +162,7 @@ def _gpu_devices() -> list[str]:
 def students_side(folder: Path) -> None:
     """Copy the student's side of the package to a folder, for a run without a jail."""
     for here, there in STUDENTS_SIDE:
-        source, target = PACKAGE / here, folder / "graders" / there
+        source, target = PACKAGE / here, folder / there
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
             shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))

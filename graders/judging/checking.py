@@ -1,0 +1,109 @@
+"""`check` for notebooks and `evaluate` for programs: both run the candidate here and have it judged."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from graders.judging import catalogue
+from graders.judging.judge import judge
+from graders.judging.question import Paper, Setting, cases, settings
+from graders.judging.report import reported
+from graders.judging.verdict import Verdict
+from graders.probing.exercise import Candidate, Exercise, UnknownExercise
+from graders.probing.observe import describe, observe, survey
+
+
+def evaluate(name: str, candidate: Candidate, *, device: str = "cpu", seed: int | None = None) -> Verdict:
+    """Judge a candidate for the exercise `name` on one device.
+
+    candidate: a function or class; a tuple of them where the exercise takes several
+    (`evaluate("batch_norm_backward", (forward, backward))`). seed: the inputs are drawn from it; fresh
+    ones if None. Raises UnknownExercise where there is no such exercise, and TypeError where the
+    candidate is not callable or their number is wrong.
+    """
+    return _evaluate(catalogue.find(name), candidate, (device,), seed)
+
+
+def check(*candidates: Any) -> Verdict:
+    """Check what you wrote: `check(batch_norm_forward)`.
+
+    The exercise is found by the candidate's own name. It runs on every device present, in float32 and
+    float64, on fresh random inputs at every call. Never raises for a wrong answer; show the verdict as
+    the last line of a cell, or print it.
+    """
+    try:
+        exercise = _meant(candidates)
+    except UnknownExercise as problem:
+        return reported(Verdict("unknown", 0, 0, "unknown", str(problem)))
+    candidate = candidates[0] if len(candidates) == 1 else tuple(candidates)
+    try:
+        return _evaluate(exercise, candidate, devices(), None)
+    except TypeError as problem:
+        return reported(Verdict(exercise.name, 0, exercise.points, "type", str(problem)))
+
+
+def devices() -> tuple[str, ...]:
+    """The devices of this machine that candidates are run on; the CPU is always one."""
+    found = ["cpu"]
+    if torch.cuda.is_available():
+        found.append("cuda")
+    if torch.backends.mps.is_available():
+        found.append("mps")
+    return tuple(found)
+
+
+def _meant(candidates: tuple[Any, ...]) -> Exercise:
+    """The exercise that a call of `check` is about. Raises UnknownExercise with a sentence."""
+    if not candidates:
+        raise UnknownExercise(
+            "check needs the function or class to check, such as check(batch_norm_forward)."
+        )
+    name = getattr(candidates[-1], "__name__", None)
+    if not callable(candidates[-1]) or name is None:
+        raise UnknownExercise(
+            f"check takes the function or class itself, and this is {describe(candidates[-1])}. "
+            "Write its name without calling it, such as check(batch_norm_forward)."
+        )
+    if name == "<lambda>":
+        raise UnknownExercise("A lambda has no name to find the exercise by; write it with def.")
+    return catalogue.find(name)
+
+
+def _evaluate(exercise: Exercise, candidate: Candidate, on: tuple[str, ...], seed: int | None) -> Verdict:
+    _require_callables(exercise, candidate)
+    seed = secrets.randbits(32) if seed is None else seed
+    with _one_thread():
+        return _judged(exercise, candidate, on, seed)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """The inputs are small: sharing them out among threads costs more than it gains."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _judged(exercise: Exercise, candidate: Candidate, on: tuple[str, ...], seed: int) -> Verdict:
+    asked = [setting for device in on for setting in settings(device)]
+    paper = Paper(exercise, catalogue.answer_of(exercise.name), asked, seed)
+    sights = [observe(exercise, candidate, question.case) for question in paper.questions]
+    first = cases(exercise, seed, Setting(torch.float64))[0]
+    return reported(judge(paper, sights, survey(exercise, candidate, first)))
+
+
+def _require_callables(exercise: Exercise, candidate: Candidate) -> None:
+    parts = candidate if isinstance(candidate, tuple) else (candidate,)
+    if len(parts) != len(exercise.candidates):
+        raise TypeError(f"{exercise.name} is checked with {exercise.call}.")
+    for part in parts:
+        if not callable(part):
+            raise TypeError(f"{exercise.name} takes functions or classes, and this is {describe(part)}.")

@@ -1,0 +1,170 @@
+"""Compares one observation with what it should be, and says in which way it differs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from graders.judging.tolerance import as_tensor, is_real
+from graders.probing.observe import Foreign, Raised
+
+#: The ways in which an observation can differ, from the inside out.
+KINDS = ("equal", "raised", "type", "shape", "dtype", "device", "nan", "values")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a comparison found.
+
+    kind: one of KINDS. right: the values are the expected ones, whatever the form.
+    excess: how far each value is out in units of what is allowed, for tensors of the right shape.
+    """
+
+    kind: str
+    right: bool
+    got: Any
+    want: Any
+    excess: torch.Tensor | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def index(self) -> tuple[int, ...] | None:
+        """Where the value that is furthest out stands; None where there is no such place."""
+        if self.excess is None or not self.excess.numel():
+            return None
+        flat = int(self.excess.argmax())
+        return tuple(int(i) for i in torch.unravel_index(torch.tensor(flat), self.excess.shape))
+
+    @property
+    def equal(self) -> bool:
+        return self.kind == "equal"
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What an observation should be: the exact value, how far off is accepted, and in which form."""
+
+    value: Any
+    tolerance: torch.Tensor | None
+    dtype: torch.dtype
+    device: torch.device
+
+
+def compare(got: Any, expected: Expected) -> Finding:
+    """Compare an observed value with the expected one, form and values."""
+    want = expected.value
+    if isinstance(got, Raised):
+        return Finding("equal" if got == want else "raised", got == want, got, want)
+    if isinstance(want, torch.Tensor):
+        return _compare_tensor(got, expected)
+    if isinstance(want, float) and not isinstance(want, bool):
+        return _compare_number(got, expected)
+    if type(got) is type(want) and got == want:
+        return Finding("equal", True, got, want)
+    if isinstance(want, int) and isinstance(got, torch.Tensor | float) and _numel(got) == 1:
+        return Finding("type", bool(as_tensor(got) == want), got, want)
+    kind = "values" if type(got) is type(want) else "type"
+    return Finding(kind, False, got, want)
+
+
+def _compare_number(got: Any, expected: Expected) -> Finding:
+    want = expected.value
+    if isinstance(got, bool) or not isinstance(got, int | float | torch.Tensor) or _numel(got) != 1:
+        return Finding("type", False, got, want)
+    value = as_tensor(got).reshape(())
+    if value.isfinite() != as_tensor(want).isfinite():
+        return Finding("nan", False, got, want)
+    right = _within(value, as_tensor(want), expected.tolerance)
+    if isinstance(got, torch.Tensor):
+        return Finding("type", right, got, want)
+    return Finding("equal" if right else "values", right, got, want)
+
+
+def _compare_tensor(got: Any, expected: Expected) -> Finding:
+    want: torch.Tensor = expected.value
+    if not isinstance(got, torch.Tensor):
+        is_number = isinstance(got, int | float) and not isinstance(got, bool) and want.dim() == 0
+        right = is_number and _within(as_tensor(float(got)), as_tensor(want), expected.tolerance)
+        return Finding("type", right, got, want)
+    if got.layout != torch.strided:
+        return Finding("type", False, Foreign("sparse tensor"), want)
+    if got.shape != want.shape:
+        return Finding("shape", _right_in_another_shape(got, expected), got, want)
+    if got.device.type == "meta":
+        return Finding("device", False, got, want)
+    if not is_real(want):
+        right = bool((got.cpu().to(want.dtype) == want.cpu()).all())
+        if got.dtype != want.dtype:
+            return Finding("dtype", right, got, want)
+        return Finding("equal" if right else "values", right, got, want)
+    if got.is_complex():
+        return Finding("dtype", False, got, want)
+    value, exact = as_tensor(got), as_tensor(want)
+    right = _within(value, exact, expected.tolerance)
+    if not right:
+        if bool((exact.isfinite() & ~value.isfinite()).any()):
+            return Finding("nan", False, got, want, (exact.isfinite() & ~value.isfinite()).double())
+        if _within(value, exact, _coarser(expected, got.dtype)):
+            return Finding("dtype", True, got, want)
+        return Finding("values", False, got, want, _excess(value, exact, expected.tolerance))
+    if got.dtype != expected.dtype:
+        return Finding("dtype", True, got, want)
+    if got.device.type != expected.device.type:
+        return Finding("device", True, got, want)
+    return Finding("equal", True, got, want)
+
+
+def _within(value: torch.Tensor, exact: torch.Tensor, tolerance: torch.Tensor | None) -> bool:
+    if tolerance is None:
+        return torch.equal(value, exact)
+    near = (value - exact).abs() <= tolerance
+    if near.all():
+        return True
+    return bool((near | (value == exact) | (value.isnan() & exact.isnan())).all())
+
+
+def _coarser(expected: Expected, dtype: torch.dtype) -> torch.Tensor | None:
+    """The tolerance, widened where the result is float32 instead of float64.
+
+    A table filled from Python numbers is float32 whatever it was computed in: its values are right, as
+    far as its dtype can tell.
+    """
+    if expected.tolerance is None or (dtype, expected.dtype) != (torch.float32, torch.float64):
+        return expected.tolerance
+    return expected.tolerance * (torch.finfo(dtype).eps / torch.finfo(expected.dtype).eps)
+
+
+def _right_in_another_shape(got: torch.Tensor, expected: Expected) -> bool:
+    """Whether the values are the expected ones with axes of length 1 added, transposed or repeated."""
+    want = as_tensor(expected.value)
+    if got.device.type == "meta" or got.is_complex():
+        return False
+    value, tolerance = as_tensor(got), _coarser(expected, got.dtype)
+    if value.numel() == want.numel():
+        candidates = [value.reshape(want.shape)]
+        if value.dim() == 2 and value.T.shape == want.shape:
+            candidates = [value.T]
+        return any(_within(candidate, want, tolerance) for candidate in candidates)
+    try:
+        repeated = torch.broadcast_shapes(value.shape, want.shape) == value.shape
+    except RuntimeError:
+        return False
+    return (
+        repeated and value.numel() > 0 and _within(value, want.expand_as(value), _expanded(tolerance, value))
+    )
+
+
+def _expanded(tolerance: torch.Tensor | None, value: torch.Tensor) -> torch.Tensor | None:
+    return None if tolerance is None else tolerance.expand_as(value)
+
+
+def _numel(value: Any) -> int:
+    return value.numel() if isinstance(value, torch.Tensor) else 1
+
+
+def _excess(value: torch.Tensor, exact: torch.Tensor, tolerance: torch.Tensor | None) -> torch.Tensor:
+    excess = (value - exact).abs()
+    if tolerance is not None:
+        excess = excess / tolerance.clamp_min(torch.finfo(torch.float64).tiny)
+    return excess.nan_to_num(nan=-1.0, posinf=torch.finfo(torch.float64).max)

@@ -1,0 +1,125 @@
+"""The verdict: what the comparison and the diagnosis come to, in points and sentences.
+
+The judge sees sights (what probes saw), never the candidate itself, so the candidate may have run
+anywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from graders.judging import wording
+from graders.judging.diagnosis import diagnose
+from graders.judging.question import Paper
+from graders.judging.trial import Trial
+from graders.judging.verdict import Row, Score, Verdict
+from graders.probing.exercise import Exercise
+from graders.probing.observe import ARGUMENTS, FORM, Sight, Survey
+
+#: Observations about the form of what was done; the values can be right without them.
+FORM_OBSERVATIONS = (ARGUMENTS, FORM)
+#: The share of a part's points where its values are right and only the form is not.
+FORM_SHARE = 0.75
+
+
+def judge(paper: Paper, sights: Sequence[Sight], surveyed: Survey) -> Verdict:
+    """The verdict on what was seen of a candidate.
+
+    sights: one for each question of the paper, in order. surveyed: the operators and devices that the
+    candidate used.
+    """
+    exercise, answer, seed = paper.exercise, paper.answer, paper.seed
+    if all(sight.raised and sight.raised.unattempted for sight in sights):
+        return _verdict(exercise, seed, "unattempted", wording.unattempted(exercise))
+    tried = [Trial(question, sight) for question, sight in zip(paper.questions, sights, strict=True)]
+    rows, scores = _rows(tried), _scores(exercise, tried)
+    printed = next((sight.printed for sight in sights if sight.printed), "")
+    common: dict[str, Any] = {"rows": rows, "printed": printed}
+
+    barred = sorted(surveyed.operators & exercise.barred)
+    if barred:
+        return _verdict(exercise, seed, "library", wording.library(exercise, barred), **common)
+    wrong = [(trial, name, finding) for trial in tried for name, finding in trial.decided()]
+    if not wrong:
+        if surveyed.wrong_device:
+            message = wording.wrong_device(surveyed.wrong_device)
+            scores = tuple(
+                Score(one.label, _rounded(one.max_points * FORM_SHARE), one.max_points) for one in scores
+            )
+            return _verdict(exercise, seed, "device", message, scores=scores, **common)
+        return _verdict(exercise, seed, "passed", wording.passed(tried), scores=scores, **common)
+
+    common |= {"scores": scores, "evidence": wording.evidence(wrong)}
+    diagnosis = diagnose(exercise, answer, tried)
+    if diagnosis.mistakes:
+        first = diagnosis.mistakes[0]
+        notes = [one.message for one in diagnosis.mistakes[1:]]
+        left = [one for one in wrong if one[1] in diagnosis.unexplained]
+        if left:
+            notes.append(wording.difference(exercise, tried, left)[1])
+        notes += wording.context(exercise, tried)
+        return _verdict(
+            exercise,
+            seed,
+            "mistake",
+            first.message,
+            mistake=first.key,
+            notes=tuple(notes),
+            **common,
+        )
+    outcome, message = wording.difference(exercise, tried, wrong)
+    return _verdict(exercise, seed, outcome, message, notes=tuple(wording.context(exercise, tried)), **common)
+
+
+def _rows(tried: Sequence[Trial]) -> tuple[Row, ...]:
+    marks: dict[str, dict[str, bool]] = {}
+    for trial in tried:
+        marks.setdefault(trial.case.name, {})[trial.setting.column] = not trial.failing
+    return tuple(Row(case, columns) for case, columns in marks.items())
+
+
+def _scores(exercise: Exercise, tried: Sequence[Trial]) -> tuple[Score, ...]:
+    """The points of every part: all, three quarters where only the form is wrong, or none."""
+    form_broken = any(
+        name in FORM_OBSERVATIONS and finding.kind != "raised"  # stopped early: its own part says so
+        for trial in tried
+        for name, finding in trial.decided()
+    )
+    scores = []
+    for part in exercise.parts:
+        findings = [
+            finding
+            for trial in tried
+            for name, finding in trial.findings.items()
+            if part.covers(name) and name not in FORM_OBSERVATIONS and name not in exercise.context
+        ]
+        if not all(finding.right for finding in findings):
+            points = 0.0
+        elif form_broken or not all(finding.equal for finding in findings):
+            points = _rounded(part.points * FORM_SHARE)
+        else:
+            points = float(part.points)
+        scores.append(Score(part.label, points, part.points))
+    return tuple(scores)
+
+
+def _rounded(points: float) -> float:
+    """Down to a quarter of a point."""
+    return int(points * 4) / 4
+
+
+def _verdict(exercise: Exercise, seed: int, outcome: str, message: str, **details: Any) -> Verdict:
+    scores: tuple[Score, ...] = details.pop("scores", ())
+    if not scores:
+        scores = tuple(Score(part.label, 0.0, part.points) for part in exercise.parts)
+    return Verdict(
+        exercise=exercise.name,
+        points=sum(score.points for score in scores),
+        max_points=exercise.points,
+        outcome=outcome,
+        message=message,
+        scores=scores,
+        seed=seed,
+        **details,
+    )

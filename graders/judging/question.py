@@ -1,0 +1,194 @@
+"""What a check asks: the cases of an exercise in every setting, and what the judge knows about each.
+
+None of it depends on the candidate, so a whole class can be asked the same questions, and what was worked
+out for one serves for the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import torch
+
+from graders.judging import tolerance
+from graders.judging.answer import Answer
+from graders.judging.compare import Expected, Finding, compare
+from graders.probing.exercise import Case, Draw, Exercise
+from graders.probing.observe import Sight, observe, tensors, widened
+
+#: A value that is further out than so many times what one sample of the noise allows is no close call.
+GROSS = 100.0
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where a case is run: the dtype of its tensors and the device they are on."""
+
+    dtype: torch.dtype
+    device: str = "cpu"
+
+    @property
+    def column(self) -> str:
+        name = str(self.dtype).removeprefix("torch.")
+        return name if self.device == "cpu" else f"{name} on {self.device}"
+
+
+def settings(device: str) -> tuple[Setting, ...]:
+    """The settings to judge in on a device: float64 where the device has it, and float32."""
+    if torch.device(device).type == "mps":
+        return (Setting(torch.float32, device),)
+    return Setting(torch.float64, device), Setting(torch.float32, device)
+
+
+def cases(exercise: Exercise, seed: int, setting: Setting) -> list[Case]:
+    """The exercise's cases from this seed; the same numbers, up to rounding, in every setting."""
+    return list(exercise.cases(Draw(seed, setting.dtype, setting.device)))
+
+
+class Paper:
+    """The questions of one check: the cases from one seed, in each of these settings.
+
+    keep: remember what the known mistakes do, for a paper that is set to many candidates. only: which cases
+    to ask.
+    """
+
+    def __init__(
+        self,
+        exercise: Exercise,
+        answer: Answer,
+        asked: Sequence[Setting],
+        seed: int,
+        *,
+        keep: bool = False,
+        only: Callable[[Case], bool] = lambda case: True,
+    ) -> None:
+        self.exercise, self.answer, self.seed = exercise, answer, seed
+        chosen = [[case for case in cases(exercise, seed, setting) if only(case)] for setting in asked]
+        noises = [
+            tolerance.Noise(exercise, answer.definition, Case(case.name, widened(case.inputs)))
+            for case in chosen[0]
+        ]
+        self.questions = [
+            Question(exercise, answer, case, setting, noise, keep)
+            for setting, of_setting in zip(asked, chosen, strict=True)
+            for case, noise in zip(of_setting, noises, strict=True)
+        ]
+
+
+@dataclass
+class Question:
+    """One case in one setting, what the reference does there, and what the known mistakes do."""
+
+    exercise: Exercise
+    answer: Answer
+    case: Case
+    setting: Setting
+    noise: tolerance.Noise
+    keep: bool = False
+    _after: dict[int, dict[str, Expected]] = field(default_factory=dict, init=False, repr=False)
+    _kept: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
+
+    @cached_property
+    def wide(self) -> Case:
+        """The same case on the CPU in float64."""
+        return Case(self.case.name, widened(self.case.inputs))
+
+    @cached_property
+    def exact(self) -> dict[str, Any]:
+        """The observations of the reference in float64."""
+        return dict(observe(self.exercise, self.answer.reference, self.wide).values)
+
+    @cached_property
+    def _has_tensors(self) -> bool:
+        return any(True for _ in tensors(self.case.inputs))
+
+    @cached_property
+    def _size(self) -> int:
+        return tolerance.size_of(self.case)
+
+    def expected_after(self, samples: int) -> dict[str, Expected]:
+        """What each observation should be and how far off it may be, by so many samples of the noise."""
+        if samples not in self._after:
+            noise = self.noise.after(samples)
+            self._after[samples] = {
+                name: self._expected(value, noise.get(name)) for name, value in self.exact.items()
+            }
+        return self._after[samples]
+
+    def _expected(self, value: Any, moved: torch.Tensor | None) -> Expected:
+        within = None
+        if tolerance.is_real(value):
+            wide = tolerance.as_tensor(value)
+            if moved is not None and moved.shape != wide.shape:
+                moved = moved.max() if moved.numel() else None
+            # A number that is made of tensors has their digits, one made of plain numbers a float's.
+            of_tensors = isinstance(value, torch.Tensor) or self._has_tensors
+            dtype = self.setting.dtype if of_tensors else torch.float64
+            within = tolerance.allowed(dtype, self._size, wide, moved, self.exercise.arithmetic)
+        return Expected(value, within, self.setting.dtype, torch.device(self.setting.device))
+
+    def sight_of(self, variant: Any, rounding: bool, until: str | None = None) -> Sight:
+        """What a mistake's variant does here, at least up to the observation `until`."""
+        case = self.case if rounding else self.wide
+        if not self.keep:
+            return observe(self.exercise, variant, case, until)
+        key = "sight", id(variant)
+        if key not in self._kept:
+            self._kept[key] = observe(self.exercise, variant, case)
+        return self._kept[key]
+
+    def is_wrong_itself(self, name: str, variant: Any, sight: Sight, rounding: bool, samples: int) -> bool:
+        """Whether a mistake's variant is wrong here, the noise measured as far as that makes a difference."""
+        key = "wrong", id(variant), name
+        if self.keep and key in self._kept:
+            return self._kept[key]
+        value = sight.values.get(name, sight.raised)
+        for taken in range(samples, tolerance.SAMPLES + 1):
+            expected = self.expected_after(taken)[name]
+            its = compare(value, expected if rounding else _in_float64(expected))
+            if its.equal or (taken and is_gross(its)):
+                break
+        self._kept[key] = not its.equal
+        return not its.equal
+
+    def as_expected(self, name: str, variant: Any, value: Any, samples: int) -> Expected:
+        """A variant's `value` as the expected one, the noise scaled up where the mistake blows values up."""
+        key = "as expected", id(variant), name, samples
+        if self.keep and key in self._kept:
+            return self._kept[key]
+        one = self._expected(value, self.noise.after(samples).get(name))
+        # Narrower than what it was given.
+        if isinstance(value, torch.Tensor) and value.dtype != torch.float64:
+            one = replace(one, dtype=value.dtype)
+        exact = self.exact[name]
+        if one.tolerance is not None and tolerance.is_real(exact):
+            size = tolerance.as_tensor(exact).abs().max().clamp_min(1e-300) if _count(exact) else 1.0
+            own = (
+                tolerance.as_tensor(value).nan_to_num(posinf=0, neginf=0).abs().max()
+                if _count(value)
+                else 1.0
+            )
+            one = replace(one, tolerance=one.tolerance * max(1.0, float(own / size)))
+        if self.keep:
+            self._kept[key] = one
+        return one
+
+
+def is_gross(finding: Finding) -> bool:
+    """Whether a finding stays what it is, however thoroughly the noise is measured."""
+    if finding.kind == "values" and finding.excess is not None:
+        return bool(finding.excess.amax() > GROSS)
+    if finding.kind in ("shape", "type") and finding.right:
+        return True  # and right it stays where more is allowed
+    return finding.kind in ("raised", "dtype", "nan") or not isinstance(finding.want, float | torch.Tensor)
+
+
+def _count(value: Any) -> int:
+    return value.numel() if isinstance(value, torch.Tensor) else 1
+
+
+def _in_float64(expected: Expected) -> Expected:
+    return Expected(expected.value, expected.tolerance, torch.float64, torch.device("cpu"))

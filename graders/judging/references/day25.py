@@ -1,0 +1,752 @@
+"""Day 25: the right answers, and what people get wrong, with the knobs that make it.
+
+Sources of the mistakes: reports and fixes in public repositories and forums, and public course solutions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from graders.judging.answer import Answer, mistake
+from graders.judging.references.normalizing import (
+    feature_mistakes,
+    lone_mistake,
+    normalize,
+    statistics_mistakes,
+)
+
+EPS = 1e-5
+
+
+# -- standardizing -----------------------------------------------------------------------------------
+
+
+def library_standardize(x: Tensor, eps: float = EPS) -> Tensor:
+    """`F.batch_norm` without scale and shift; it refuses N = 1, where x - mean is 0."""
+    if len(x) == 1:
+        return torch.zeros_like(x)
+    return F.batch_norm(x, None, None, training=True, eps=eps)
+
+
+def with_knobs(default_eps: float = EPS, **knobs: Any) -> Callable:
+    """A `standardize` with these knobs of `normalize` turned."""
+
+    def standardize(x: Tensor, eps: float = default_eps) -> Tensor:
+        return normalize(x, 0, eps, **knobs)[0]
+
+    return standardize
+
+
+def by_range(x: Tensor, eps: float = EPS, *, start: Callable[[Tensor], Tensor], spare: float) -> Tensor:
+    """Every feature divided by the distance from its smallest to its largest value."""
+    return (x - start(x)) / (x.amax(0) - x.amin(0) + spare * eps)
+
+
+STANDARDIZE_MISTAKES = (
+    *statistics_mistakes(with_knobs, "N", "one row alone gives NaN"),
+    *feature_mistakes(with_knobs),
+    lone_mistake(with_knobs, "A single sample"),
+    mistake(
+        "not_scaled",
+        """The mean is subtracted and nothing is divided, so every feature keeps its old standard
+        deviation. The second half of standardizing brings it to 1.""",
+        lambda x, eps=EPS: x - x.mean(0),
+    ),
+    mistake(
+        "range_for_deviation",
+        """The values are divided by the range, largest minus smallest. Then all of them lie within one
+        unit, but their variance is not 1, and a single outlier decides about the others. Divide by the
+        standard deviation.""",
+        *(
+            partial(by_range, start=start, spare=spare)
+            for start in (lambda x: x.amin(0), lambda x: x.mean(0))
+            for spare in (0.0, 1.0)
+        ),
+    ),
+    mistake(
+        "norm_for_deviation",
+        """The values are divided by the length of the centred column, the root of a sum of squares. The
+        variance is the mean of the squares: yours is 1/N instead of 1.""",
+        with_knobs(variance=lambda x, axes: (x - x.mean(0)).square().sum(0)),
+        lambda x, eps=EPS: F.normalize(x - x.mean(0), dim=0),
+    ),
+    mistake(
+        "mean_distance_for_deviation",
+        """The values are divided by their mean distance from the mean. The standard deviation is the root
+        of the mean squared distance, which gives large distances more weight.""",
+        with_knobs(
+            deviation=lambda var, eps: var + eps, variance=lambda x, axes: (x - x.mean(0)).abs().mean(0)
+        ),
+        with_knobs(deviation=lambda var, eps: var, variance=lambda x, axes: (x - x.mean(0)).abs().mean(0)),
+    ),
+)
+
+
+# -- the condition number ----------------------------------------------------------------------------
+
+
+def by_singular_values(x: Tensor) -> Tensor:
+    """The eigenvalues of xᵀx are the squared singular values of x."""
+    values = torch.linalg.svdvals(x)
+    return (values[0] / values[-1]).square()
+
+
+def condition_number(
+    x: Tensor,
+    *,
+    prepared: Callable[[Tensor], Tensor] = lambda x: x,
+    hessian: Callable[[Tensor], Tensor] = lambda x: x.T @ x / x.shape[0],
+    result: Callable[[Tensor], Tensor] = lambda values: values[-1] / values[0],
+) -> Tensor:
+    """The definition, with a knob for each step; `result` gets the eigenvalues, smallest first."""
+    return result(eigenvalues(hessian(prepared(x))))
+
+
+def eigenvalues(h: Tensor) -> Tensor:
+    """The eigenvalues of a symmetric matrix, smallest first, seen from other axes.
+
+    A reflection changes none of them. It spreads the rounding noise over all entries of the matrix, as
+    the library's algorithms do: without it, noise in a small entry would count as small.
+    """
+    axis = torch.arange(1.0, h.shape[0] + 1, dtype=h.dtype, device=h.device)
+    axis = axis / torch.linalg.vector_norm(axis)
+    mirror = torch.eye(h.shape[0], dtype=h.dtype, device=h.device) - 2 * torch.outer(axis, axis)
+    return torch.linalg.eigvalsh(mirror @ h @ mirror)
+
+
+def diagonal_only(h: Tensor) -> Tensor:
+    return torch.diag(torch.diagonal(h))
+
+
+def as_correlations(x: Tensor) -> Tensor:
+    """The features standardized, as far as that can be done."""
+    return (x - x.mean(0)) / (x - x.mean(0)).square().mean(0).sqrt()
+
+
+CONDITION_MISTAKES = (
+    mistake(
+        "condition_of_x",
+        """This is the condition number of x itself, a ratio of singular values. The Hessian is xᵀx / N,
+        whose eigenvalues are their squares: what you return is the root of what is asked for.""",
+        partial(condition_number, result=lambda values: (values[-1] / values[0]).sqrt()),
+    ),
+    mistake(
+        "squared_twice",
+        """This is the square of the ratio. The eigenvalues of xᵀx / N are the squared singular values of
+        x already; a second square is one too many.""",
+        partial(condition_number, result=lambda values: (values[-1] / values[0]).square()),
+    ),
+    mistake(
+        "centred_features",
+        """The features are centred first, so this is the covariance matrix. The Hessian of least squares
+        takes x as it is, and that is why an offset in the features hurts: look at the case with one.""",
+        partial(condition_number, prepared=lambda x: x - x.mean(0)),
+    ),
+    mistake(
+        "standardized_features",
+        """The features are standardized before the eigenvalues are taken. Asked for is the Hessian of x
+        as it comes; that standardizing makes its condition number smaller is what you will see with it.""",
+        partial(condition_number, prepared=as_correlations),
+        partial(condition_number, prepared=lambda x: x / x.square().mean(0).sqrt()),
+    ),
+    mistake(
+        "ratio_upside_down",
+        "The smallest eigenvalue is divided by the largest. A condition number is never below 1.",
+        partial(condition_number, result=lambda values: values[0] / values[-1]),
+    ),
+    mistake(
+        "diagonal_for_eigenvalues",
+        """The entries on the diagonal of xᵀx / N are compared: those are the mean squares of the features.
+        They are its eigenvalues only if the features are uncorrelated; with correlated ones the valley
+        does not lie along an axis.""",
+        partial(condition_number, hessian=lambda x: diagonal_only(x.T @ x / x.shape[0])),
+        partial(
+            condition_number,
+            prepared=lambda x: x - x.mean(0),
+            hessian=lambda x: diagonal_only(x.T @ x / x.shape[0]),
+        ),
+    ),
+    mistake(
+        "largest_eigenvalue_only",
+        """This is the largest eigenvalue, which says how steep the steepest direction is. The condition
+        number compares it with the flattest one, so it does not change when x is multiplied by a
+        constant; yours does.""",
+        partial(condition_number, result=lambda values: values[-1]),
+        partial(condition_number, hessian=lambda x: x.T @ x, result=lambda values: values[-1]),
+        lambda x: eigenvalues(x.T @ x).sqrt()[-1],
+    ),
+    mistake(
+        "difference_for_ratio",
+        """The smallest eigenvalue is subtracted from the largest. What counts is how many times steeper
+        one direction is than the other: the ratio.""",
+        partial(condition_number, result=lambda values: values[-1] - values[0]),
+    ),
+    mistake(
+        "other_matrix_norm",
+        """This is a condition number by another matrix norm. For the ratio of the extreme eigenvalues it
+        has to be the 2-norm; the Frobenius norm, for example, mixes all eigenvalues.""",
+        partial(
+            condition_number,
+            result=lambda values: (values.square().sum() * values.pow(-2).sum()).sqrt(),
+        ),
+        partial(condition_number, result=lambda values: values.sum() * (1 / values).sum()),
+        lambda x: condition_by_sums(x.T @ x),
+    ),
+    mistake(
+        "eigenvalues_shifted",
+        """A small number is added to the eigenvalues or to the matrix. Here the features can be small, and
+        then that number decides the answer; the cases never divide by 0.""",
+        *(
+            partial(
+                condition_number,
+                result=lambda values, eps=eps, top=top: (values[-1] + top * eps) / (values[0] + eps),
+            )
+            for eps in (1e-5, 1e-6, 1e-8, 1e-10, 1e-12)
+            for top in (0.0, 1.0)
+        ),
+    ),
+)
+
+
+def condition_by_sums(h: Tensor) -> Tensor:
+    """The condition number by the largest sum of a row's absolute values."""
+    return h.abs().sum(0).amax() * torch.linalg.inv(h).abs().sum(0).amax()
+
+
+# -- activations -------------------------------------------------------------------------------------
+
+
+def mean_and_deviation(output: Tensor) -> tuple[Tensor, Tensor]:
+    mean = output.mean()
+    return mean, (output - mean).square().mean().sqrt()
+
+
+def statistics(
+    layers: Iterable[nn.Module],
+    x: Tensor,
+    *,
+    measured: Callable[[Tensor], tuple[Tensor, ...]] = mean_and_deviation,
+    chained: bool = True,
+    before: bool = False,
+    late: bool = False,
+    copied: bool = True,
+    kept: Callable[[nn.Module], bool] = lambda layer: True,
+    first: bool = False,
+) -> Tensor:
+    """The definition, with a knob for each choice.
+
+    chained: each layer gets the output of the one before, not x. before: what goes into a layer is
+    measured. late: nothing is measured until all layers have run. copied: the layers work on a copy of
+    x. kept: which layers are measured. first: x is measured too.
+    """
+    start = x.clone() if copied else x
+    seen, rows = [start] if first else [], []
+    output = start
+    for layer in layers:
+        given = output if chained else x.clone()
+        if before and kept(layer):
+            rows.append(measured(given))
+        output = layer(given)
+        if not before and kept(layer):
+            seen.append(output)
+            rows += [] if late else [measured(seen[-1])]
+    if first:
+        rows.insert(0, measured(x))
+    if late:
+        rows = [measured(output) for output in seen]
+    return torch.stack([torch.stack(row) for row in rows])
+
+
+def by_population(layers: Iterable[nn.Module], x: Tensor) -> Tensor:
+    """The library's mean and deviation."""
+    rows, output = [], x.clone()
+    for layer in layers:
+        output = layer(output)
+        rows.append(torch.stack([output.mean(), output.std(correction=0)]))
+    return torch.stack(rows)
+
+
+def about_mean(deviation: Callable[[Tensor], Tensor]) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    """`measured` with another second column."""
+    return lambda output: (output.mean(), deviation(output))
+
+
+def per_entry(output: Tensor, axes: tuple[int, ...], combined: Callable[[Tensor], Tensor]) -> Tensor:
+    """Deviations along some of the axes, brought together."""
+    return combined(output.std(axes, correction=0))
+
+
+def trailing(output: Tensor) -> tuple[int, ...]:
+    return tuple(range(1, output.dim()))
+
+
+ACTIVATION_MISTAKES = (
+    mistake(
+        "unbiased_deviation",
+        """The squares are divided by one less than their number. These statistics describe the outputs at
+        hand and estimate nothing, so they take the biased standard deviation. (torch.std divides by one
+        less unless told otherwise; for a single value that is 0/0.)""",
+        partial(statistics, measured=about_mean(lambda output: output.std())),
+    ),
+    mistake(
+        "variance_for_deviation",
+        "The second column holds variances. Asked for is the standard deviation, their root.",
+        partial(statistics, measured=about_mean(lambda output: output.var(correction=0))),
+        partial(statistics, measured=about_mean(lambda output: output.var())),
+    ),
+    mistake(
+        "root_mean_square",
+        """The second column is the root of the mean square, which is measured from 0. A standard deviation
+        is measured from the mean; the two differ where the mean is not 0, as behind a ReLU.""",
+        partial(statistics, measured=about_mean(lambda output: output.square().mean().sqrt())),
+    ),
+    mistake(
+        "deviation_per_unit",
+        """A standard deviation is taken for every unit or every sample, and then averaged. That leaves out
+        how much the units differ from each other. There is one mean and one standard deviation for all
+        numbers in a layer's output.""",
+        *(
+            partial(
+                statistics,
+                measured=about_mean(
+                    lambda output, axes=axes, combined=combined: per_entry(output, axes(output), combined)
+                ),
+            )
+            for axes in (lambda output: (0,), trailing)
+            for combined in (lambda values: values.mean(), lambda values: values.square().mean().sqrt())
+        ),
+        partial(statistics, measured=about_mean(lambda output: output.std(0).mean())),
+    ),
+    mistake(
+        "deviation_by_cancellation",
+        """The variance is computed as the mean of the squares minus the square of the mean. On paper that
+        is the same. At an offset of 10,000 both are near 10⁸ and float32 keeps seven digits, so their
+        difference is noise. Centre first, then square.""",
+        partial(
+            statistics,
+            measured=about_mean(lambda output: (output.square().mean() - output.mean().square()).sqrt()),
+        ),
+        partial(
+            statistics,
+            measured=about_mean(
+                lambda output: (output.square().mean() - output.mean().square()).clamp_min(0).sqrt()
+            ),
+        ),
+        rounding=True,
+    ),
+    mistake(
+        "layers_not_chained",
+        """Every layer is given x. The layers stand behind one another: each is given the output of the
+        one before, which is how a scale grows or dies on its way.""",
+        partial(statistics, chained=False),
+    ),
+    mistake(
+        "inputs_for_outputs",
+        """The statistics are those of what goes into each layer. Asked for is what comes out of it: every
+        row is one layer late, and the last output is missing.""",
+        partial(statistics, before=True),
+    ),
+    mistake(
+        "input_included",
+        """There is a row for x itself. The table has L rows, one for the output of each layer.""",
+        partial(statistics, first=True),
+    ),
+    mistake(
+        "some_layers_only",
+        """Only some kinds of layers have a row. Every element of `layers` is one, linear layers and
+        nonlinearities alike.""",
+        partial(statistics, kept=lambda layer: isinstance(layer, nn.Linear)),
+        partial(statistics, kept=lambda layer: not isinstance(layer, nn.Linear)),
+    ),
+    mistake(
+        "read_too_late",
+        """The outputs are collected first and measured at the end. A layer that works in place writes its
+        result over what the layer before had returned, so two rows become the same. Measure each output
+        before the next layer runs.""",
+        partial(statistics, late=True),
+    ),
+    mistake(
+        "x_overwritten",
+        """The first layer may work in place, and then it writes its result into x itself, which the
+        caller still needs. Hand a copy to it.""",
+        partial(statistics, copied=False),
+    ),
+    mistake(
+        "columns_swapped",
+        "The columns are in each other's place: the mean comes first, the standard deviation second.",
+        partial(statistics, measured=lambda output: mean_and_deviation(output)[::-1]),
+    ),
+    mistake(
+        "mean_of_sizes",
+        """The first column is the mean of absolute values. The plain mean keeps the signs, so that values
+        of both signs cancel.""",
+        partial(statistics, measured=lambda output: (output.abs().mean(), mean_and_deviation(output)[1])),
+    ),
+)
+
+
+# -- gradients ---------------------------------------------------------------------------------------
+
+
+def linear_weights(model: nn.Module) -> list[Tensor]:
+    return [module.weight for module in model.modules() if isinstance(module, nn.Linear)]
+
+
+def euclidean(gradient: Tensor) -> Tensor:
+    return gradient.square().sum().sqrt()
+
+
+def norms(
+    model: nn.Module,
+    loss: Tensor,
+    *,
+    weights: Callable[[nn.Module], list[Tensor]] = linear_weights,
+    norm: Callable[[Tensor], Tensor] = euclidean,
+    absent: Callable[[Tensor], list[Tensor]] = lambda weight: [torch.zeros_like(weight)],
+    order: Callable[[list], list] = lambda entries: entries,
+    **options: Any,
+) -> Tensor:
+    """The definition, with a knob for each choice.
+
+    absent: what stands for the gradient of an unused weight; nothing, if it is skipped.
+    """
+    chosen = weights(model)
+    gradients = torch.autograd.grad(loss, chosen, **(options or {"allow_unused": True}))
+    found: list[Tensor] = []
+    for weight, gradient in zip(chosen, gradients, strict=True):
+        found += absent(weight) if gradient is None else [gradient]
+    return torch.stack(order([norm(gradient) for gradient in found]))
+
+
+def by_backward(
+    model: nn.Module, loss: Tensor, *, cleared: bool = True, restored: bool = True, removed: bool = False
+) -> Tensor:
+    """The norms by way of `.grad`, which is set aside and put back: another way to the same.
+
+    cleared: no old gradient is there when the new one is added. restored: the old ones come back.
+    removed: no gradient is left at all.
+    """
+    before = {parameter: parameter.grad for parameter in model.parameters()}
+    for parameter in model.parameters():
+        old = before[parameter]
+        parameter.grad = None if cleared or old is None else old.clone()
+    loss.backward()
+    found = [
+        torch.zeros_like(weight) if weight.grad is None else weight.grad for weight in linear_weights(model)
+    ]
+    result = torch.stack([torch.linalg.vector_norm(gradient) for gradient in found])
+    for parameter in model.parameters():
+        if removed:
+            parameter.grad = None
+        elif restored:
+            parameter.grad = before[parameter]
+    return result
+
+
+def backward_and_read(model: nn.Module, loss: Tensor) -> Tensor:
+    """What comes to mind first; it also stops where a weight is unused and has no .grad."""
+    loss.backward()
+    return torch.stack([weight.grad.norm() for weight in linear_weights(model)])
+
+
+def with_bias(model: nn.Module, loss: Tensor) -> Tensor:
+    """The norm over a layer's weight and bias together."""
+    rows = []
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            pair = [one for one in (module.weight, module.bias) if one is not None]
+            gradients = torch.autograd.grad(loss, pair, retain_graph=True, allow_unused=True)
+            squares = [one.square().sum() for one in gradients if one is not None]
+            rows.append(sum(squares, torch.zeros_like(loss)).sqrt())
+    return torch.stack(rows)
+
+
+GRADIENT_MISTAKES = (
+    mistake(
+        "grad_overwritten",
+        """The backward pass has left its gradients in .grad, where the caller had others or none. A function
+        that only measures leaves no traces.""",
+        partial(by_backward, restored=False),
+    ),
+    mistake(
+        "grad_cleared",
+        """Afterwards every .grad is empty, and what the caller had collected there is lost. A function that
+        only measures leaves no traces.""",
+        partial(by_backward, removed=True),
+    ),
+    mistake(
+        "old_gradients_added",
+        """A backward pass adds to what .grad holds already. Where it is not empty, your norms are those of
+        the old gradient plus the new one. torch.autograd.grad returns the new one alone and leaves .grad
+        as it is.""",
+        partial(by_backward, cleared=False, restored=False),
+        partial(by_backward, cleared=False, removed=True),
+        partial(by_backward, cleared=False),
+        backward_and_read,
+    ),
+    mistake(
+        "unused_weight_fails",
+        """A weight that the loss does not depend on has no gradient: autograd stops at it, or .grad is
+        None, unless you allow for that. Its norm counts 0.""",
+        partial(norms, materialize_grads=False),
+    ),
+    mistake(
+        "unused_weight_skipped",
+        """The linear layer that the loss does not use has no entry. There is one for every nn.Linear, so
+        that the positions tell the layers; its norm counts 0.""",
+        partial(norms, absent=lambda weight: []),
+    ),
+    mistake(
+        "bias_included",
+        """The gradient of the bias is counted in. Asked for is the norm for the weight alone.""",
+        with_bias,
+    ),
+    mistake(
+        "other_parameters_included",
+        """There are entries for parameters other than the weights of nn.Linear: biases, or the weights of
+        layers of other kinds. Choose the modules by their type and take their weight.""",
+        partial(norms, weights=lambda model: list(model.parameters())),
+        partial(norms, weights=lambda model: [one for one in model.parameters() if one.dim() > 1]),
+        partial(
+            norms,
+            weights=lambda model: [one for name, one in model.named_parameters() if name.endswith("weight")],
+        ),
+    ),
+    mistake(
+        "nested_layers_missed",
+        """Only the direct children of the model are looked at. A linear layer can stand inside a block, or
+        be the model itself: model.modules() visits them all.""",
+        partial(
+            norms,
+            weights=lambda model: [one.weight for one in model.children() if isinstance(one, nn.Linear)],
+        ),
+    ),
+    mistake(
+        "weights_for_gradients",
+        "These are the norms of the weights themselves. Asked for is how the loss changes with them.",
+        lambda model, loss: torch.stack([euclidean(weight) for weight in linear_weights(model)]),
+    ),
+    mistake(
+        "squared_norm",
+        "These are sums of squares. The Euclidean norm is their root.",
+        partial(norms, norm=lambda gradient: gradient.square().sum()),
+    ),
+    mistake(
+        "averaged_over_entries",
+        """The gradient is averaged over its entries, by mean square, by standard deviation or by size. The
+        Euclidean norm is the root of the sum of squares, and so it grows with the size of the layer.""",
+        partial(norms, norm=lambda gradient: gradient.square().mean().sqrt()),
+        partial(norms, norm=lambda gradient: gradient.std()),
+        partial(norms, norm=lambda gradient: gradient.std(correction=0)),
+        partial(norms, norm=lambda gradient: gradient.abs().mean()),
+        partial(norms, norm=lambda gradient: gradient.square().mean()),
+    ),
+    mistake(
+        "other_norm",
+        """This is the sum of absolute values, or the largest of them. The Euclidean norm is the root of
+        the sum of squares.""",
+        partial(norms, norm=lambda gradient: gradient.abs().sum()),
+        partial(norms, norm=lambda gradient: gradient.abs().amax()),
+    ),
+    mistake(
+        "spectral_norm",
+        """This is the 2-norm of the gradient as a matrix, its largest singular value, and so never more
+        than the Euclidean norm. That one takes the entries as one long vector: torch.linalg.norm with
+        ord=2 means the matrix norm when its argument has two axes.""",
+        partial(norms, norm=lambda gradient: torch.linalg.matrix_norm(gradient, 2)),
+    ),
+    mistake(
+        "order_reversed",
+        """The last layer comes first. The backward pass meets the layers in that order; the entries stand
+        in the order of the forward pass.""",
+        partial(norms, order=lambda entries: entries[::-1]),
+    ),
+)
+
+
+# -- the verdict -------------------------------------------------------------------------------------
+
+
+def plain_verdict(norms: Tensor, low: float = 1e-3, high: float = 1e3) -> str:
+    """The same in Python's own numbers."""
+    values = norms.tolist()
+    first, last = values[0], values[-1]
+    if not all(map(math.isfinite, values)):
+        return "exploding"
+    if last == 0:
+        return "exploding" if first > 0 else "stable"
+    ratio = first / last
+    return "vanishing" if ratio < low else "exploding" if ratio > high else "stable"
+
+
+def verdict(
+    norms: Tensor,
+    low: float = 1e-3,
+    high: float = 1e3,
+    *,
+    broken: Callable[[Tensor], Any] = lambda norms: not norms.isfinite().all(),
+    ratio: Callable[[Tensor], Tensor] = lambda norms: norms[0] / norms[-1],
+    ratio_for_high: Callable[[Tensor], Tensor] | None = None,
+    ratio_first: bool = False,
+    strict: bool = True,
+    words: tuple[str, str] = ("vanishing", "exploding"),
+) -> str:
+    """The definition, with a knob for each rule."""
+    falls, grows = ratio(norms), (ratio_for_high or ratio)(norms)
+    if broken(norms) and not ratio_first:
+        return "exploding"
+    if falls < low or (not strict and falls == low):
+        return words[0]
+    if grows > high or (not strict and grows == high):
+        return words[1]
+    return "exploding" if broken(norms) else "stable"
+
+
+def fixed_limits(low: float | None, high: float | None) -> Callable:
+    """A verdict with limits written into the code; None where the argument is used."""
+
+    def gradient_verdict(norms: Tensor, given_low: float = 1e-3, given_high: float = 1e3) -> str:
+        return verdict(norms, given_low if low is None else low, given_high if high is None else high)
+
+    return gradient_verdict
+
+
+def default_limits(low: float = 1e-3, high: float = 1e3) -> Callable:
+    """A verdict with other defaults."""
+
+    def gradient_verdict(norms: Tensor, given_low: float = low, given_high: float = high) -> str:
+        return verdict(norms, given_low, given_high)
+
+    return gradient_verdict
+
+
+def in_python_numbers(norms: Tensor, low: float = 1e-3, high: float = 1e3) -> str:
+    """The definition with a ratio of two Python floats, which have no 1/0."""
+    return verdict(norms, low, high, ratio=lambda norms: torch.tensor(norms[0].item() / norms[-1].item()))
+
+
+def finite_before_dividing(norms: Tensor, low: float = 1e-3, high: float = 1e3) -> str:
+    """The same with the finite check in front of the division."""
+    return "exploding" if not norms.isfinite().all() else in_python_numbers(norms, low, high)
+
+
+VERDICT_MISTAKES = (
+    mistake(
+        "ratio_upside_down",
+        """The last norm is divided by the first. Gradients travel from the last layer to the first, so
+        they vanish where the first norm is the small one.""",
+        partial(verdict, ratio=lambda norms: norms[-1] / norms[0]),
+        partial(verdict, words=("exploding", "vanishing")),
+    ),
+    mistake(
+        "finite_check_missing",
+        """A norm of inf or NaN does not count as exploding. Comparisons with NaN are all false, so such
+        norms pass every test by size and end up as 'stable'; ask first whether all are finite.""",
+        partial(verdict, broken=lambda norms: False),
+    ),
+    mistake(
+        "finite_check_last",
+        """Whether all norms are finite is asked after the ratio. With an infinite last norm the ratio is
+        0, and that looks like vanishing; not finite comes first.""",
+        partial(verdict, ratio_first=True),
+    ),
+    mistake(
+        "zero_over_zero",
+        """Where the first and the last norm are both 0, the ratio is 0/0. Neither limit is crossed and
+        both norms are finite, so the verdict is 'stable'.""",
+        partial(
+            verdict,
+            broken=lambda norms: not norms.isfinite().all() or bool((norms[0] / norms[-1]).isnan()),
+        ),
+        partial(
+            verdict,
+            ratio=lambda norms: (norms[0] / norms[-1]).nan_to_num(nan=0.0, posinf=math.inf),
+        ),
+        *(
+            partial(verdict, ratio=lambda norms, eps=eps: norms[0] / (norms[-1] + eps))
+            for eps in (1e-12, 1e-8)
+        ),
+    ),
+    mistake(
+        "finite_check_of_some",
+        """Not every norm that is not finite is seen: a norm in the middle can be, and it can be inf or NaN.
+        One of them anywhere is enough for 'exploding'.""",
+        partial(verdict, broken=lambda norms: not (norms[0] / norms[-1]).isfinite()),
+        partial(verdict, broken=lambda norms: not norms[[0, -1]].isfinite().all()),
+        partial(verdict, broken=lambda norms: not norms[0].isfinite()),
+        partial(verdict, broken=lambda norms: not norms[-1].isfinite()),
+        partial(verdict, broken=lambda norms: norms.isnan().any()),
+        partial(verdict, broken=lambda norms: norms.isinf().any()),
+    ),
+    mistake(
+        "division_by_zero",
+        """Python's own numbers raise an error where the last norm is 0; tensors give inf or NaN there.
+        Keep the tensors, or treat a last norm of 0 apart.""",
+        in_python_numbers,
+        finite_before_dividing,
+    ),
+    mistake(
+        "extremes_compared",
+        """The smallest and the largest norm are compared. The verdict goes by the first and the last; one
+        that is out of line between them does not change it.""",
+        partial(
+            verdict,
+            ratio=lambda norms: norms.min() / norms.max(),
+            ratio_for_high=lambda norms: norms.max() / norms.min(),
+        ),
+        partial(verdict, ratio=lambda norms: norms.min() / norms.max()),
+        partial(verdict, ratio=lambda norms: norms.max() / norms.min()),
+        partial(
+            verdict,
+            ratio=lambda norms: norms.min() / norms[-1],
+            ratio_for_high=lambda norms: norms.max() / norms[-1],
+        ),
+    ),
+    mistake(
+        "no_ratio",
+        """The norms themselves are compared with the limits. All of them scale with the loss; what tells is
+        how the first compares with the last, their ratio.""",
+        partial(verdict, ratio=lambda norms: norms[0]),
+        partial(verdict, ratio=lambda norms: norms.min(), ratio_for_high=lambda norms: norms.max()),
+        partial(verdict, ratio=lambda norms: norms.mean()),
+    ),
+    mistake(
+        "limits_fixed",
+        """The verdict does not change when low or high does: fixed numbers stand where the arguments should
+        be used.""",
+        fixed_limits(1e-3, 1e3),
+        fixed_limits(1e-3, None),
+        fixed_limits(None, 1e3),
+    ),
+    mistake(
+        "limits_default",
+        """Right where the limits are passed and wrong where they are left out: the defaults are part of the
+        contract, and they are 1e-3 and 1e3.""",
+        *(
+            default_limits(low, high)
+            for low, high in ((1e-2, 1e2), (1e-1, 1e1), (1e-4, 1e4), (1e-5, 1e5), (1e-6, 1e6), (1e-8, 1e8))
+        ),
+    ),
+    mistake(
+        "limits_included",
+        """A ratio that equals a limit counts as beyond it. 'vanishing' asks for a ratio below low,
+        'exploding' for one above high.""",
+        partial(verdict, strict=False),
+    ),
+)
+
+
+ANSWERS = {
+    "standardize": Answer(library_standardize, with_knobs(), STANDARDIZE_MISTAKES),
+    "hessian_condition_number": Answer(by_singular_values, condition_number, CONDITION_MISTAKES),
+    "activation_statistics": Answer(by_population, statistics, ACTIVATION_MISTAKES),
+    "gradient_norms": Answer(by_backward, norms, GRADIENT_MISTAKES),
+    "gradient_verdict": Answer(plain_verdict, verdict, VERDICT_MISTAKES),
+}

@@ -1,0 +1,728 @@
+"""Day 26: the right answers, and what people get wrong, with the knobs that make it.
+
+Sources of the mistakes: reports and fixes in public repositories and forums, and public course solutions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from graders.judging.answer import Answer, mistake
+from graders.judging.references.normalizing import (
+    affine_mistakes,
+    feature_mistakes,
+    lone_mistake,
+    normalize,
+    statistics_mistakes,
+)
+
+EPS = 1e-5
+
+
+# -- the forward pass --------------------------------------------------------------------------------
+
+
+def library_forward(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = EPS) -> tuple[Tensor, Any]:
+    """`F.batch_norm` in training mode, which refuses N = 1; there x - mean is 0 and y is beta."""
+    if len(x) == 1:
+        return beta + 0 * gamma * x, None
+    return F.batch_norm(x, None, None, gamma, beta, training=True, eps=eps), None
+
+
+def forward(
+    x: Tensor,
+    gamma: Tensor,
+    beta: Tensor,
+    eps: float = EPS,
+    *,
+    affine: Callable[[Tensor, Tensor, Tensor], Tensor] = lambda x_hat, gamma, beta: gamma * x_hat + beta,
+    **knobs: Any,
+) -> tuple[Tensor, tuple]:
+    """The definition, with the knobs of `normalize`. The cache serves every backward pass below."""
+    x_hat, std = normalize(x, 0, eps, **knobs)
+    return affine(x_hat, gamma, beta), (x, x_hat, gamma, std, eps)
+
+
+def with_knobs(default_eps: float = EPS, **knobs: Any) -> Callable:
+    """A `batch_norm_forward` with these knobs turned."""
+
+    def batch_norm_forward(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = default_eps) -> tuple:
+        return forward(x, gamma, beta, eps, **knobs)
+
+    return batch_norm_forward
+
+
+FORWARD_MISTAKES = (
+    *statistics_mistakes(with_knobs, "N", "one row alone gives NaN"),
+    *feature_mistakes(with_knobs),
+    lone_mistake(
+        with_knobs,
+        "A single sample",
+        lambda x, gamma, beta, eps=EPS: (x, None) if len(x) == 1 else forward(x, gamma, beta, eps),
+    ),
+    *affine_mistakes(with_knobs),
+)
+
+
+# -- the backward pass -------------------------------------------------------------------------------
+
+
+def autograd_backward(dy: Tensor, cache: tuple) -> tuple[Tensor, Tensor, Tensor]:
+    """The gradients by autograd through `library_forward`."""
+    leaves = [tensor.detach().clone().requires_grad_() for tensor in cache[:3]]
+    y, _ = library_forward(*leaves, cache[3])
+    return torch.autograd.grad(y, leaves, dy)
+
+
+def caching_forward(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = EPS) -> tuple[Tensor, tuple]:
+    """`library_forward` that keeps what `autograd_backward` needs."""
+    return library_forward(x, gamma, beta, eps)[0], (x, gamma, beta, eps)
+
+
+def input_gradient(
+    dy: Tensor,
+    cache: tuple,
+    *,
+    scaled: Callable[[Tensor, Tensor], Tensor] = lambda dy, gamma: dy * gamma,
+    through_mean: float = 1.0,
+    through_variance: float = 1.0,
+    count: Callable[[Tensor], float] = lambda dy: dy.shape[0],
+    deviation: Callable[[tuple], Tensor] = lambda cache: cache[3],
+    factor: Callable[[Tensor], Any] = lambda dx_hat: 1.0,
+) -> Tensor:
+    """dx, with a knob for each of the three paths by which x reaches y."""
+    _, x_hat, gamma, _, _ = cache
+    dx_hat, n = scaled(dy, gamma), count(dy)
+    direct = dx_hat
+    by_mean = dx_hat.sum(0) / n
+    by_variance = x_hat * (dx_hat * x_hat).sum(0) / n
+    return (
+        factor(dx_hat) * (direct - through_mean * by_mean - through_variance * by_variance) / deviation(cache)
+    )
+
+
+def scale_gradient(dy: Tensor, cache: tuple) -> Tensor:
+    return (dy * cache[1]).sum(0)
+
+
+def shift_gradient(dy: Tensor, cache: tuple) -> Tensor:
+    return dy.sum(0)
+
+
+def backward(
+    dy: Tensor,
+    cache: tuple,
+    *,
+    dx: Callable = input_gradient,
+    dgamma: Callable = scale_gradient,
+    dbeta: Callable = shift_gradient,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The definition by the chain rule."""
+    return dx(dy, cache), dgamma(dy, cache), dbeta(dy, cache)
+
+
+def column_deviation(cache: tuple, change: Callable[[Tensor, float], Tensor]) -> Tensor:
+    """A divisor computed anew from the batch instead of taken from the forward pass."""
+    x, eps = cache[0], cache[4]
+    return change(x.var(0, correction=0), eps)
+
+
+def diagonal(dy: Tensor, cache: tuple) -> Tensor:
+    """Only the effect of each sample on its own output."""
+    _, x_hat, gamma, std, _ = cache
+    n = dy.shape[0]
+    return dy * gamma * (1 - 1 / n - x_hat**2 / n) / std
+
+
+#: What goes wrong in the gradients: key, message, and the knobs of `backward`.
+GRADIENT_MISTAKES: tuple[tuple[str, str, tuple[dict[str, Callable], ...]], ...] = (
+    (
+        "statistics_constant",
+        """The mean and the variance are treated as constants, so only the direct path from x to y is
+        left. Both depend on every sample of the batch. The gradient of batch norm sums to 0 over the
+        batch, because adding a constant to a feature changes nothing; the columns of your dx do not.""",
+        ({"dx": partial(input_gradient, through_mean=0.0, through_variance=0.0)},),
+    ),
+    (
+        "variance_path_missing",
+        """The path through the variance is missing. The columns of your dx sum to 0, as they should, but
+        they should also be at right angles to x_hat (up to eps), because stretching a feature changes
+        nothing either. How does x reach y by way of the variance?""",
+        ({"dx": partial(input_gradient, through_variance=0.0)},),
+    ),
+    (
+        "mean_path_missing",
+        """The path through the mean is missing, so the columns of your dx do not sum to 0. Every sample
+        moves the mean, and the mean moves every output.""",
+        ({"dx": partial(input_gradient, through_mean=0.0)},),
+    ),
+    (
+        "variance_path_doubled",
+        """The path through the variance counts twice, or half: the derivative of the square brings a 2,
+        that of the root a 1/2. One of the two is lost.""",
+        (
+            {"dx": partial(input_gradient, through_variance=2.0)},
+            {"dx": partial(input_gradient, through_variance=0.5)},
+        ),
+    ),
+    (
+        "path_sign",
+        """One of the paths enters with the wrong sign. x reaches y three times: directly, and with a
+        minus each through the mean and through the variance.""",
+        (
+            {"dx": partial(input_gradient, through_variance=-1.0)},
+            {"dx": partial(input_gradient, through_mean=-1.0)},
+            {"dx": partial(input_gradient, through_mean=-1.0, through_variance=-1.0)},
+        ),
+    ),
+    (
+        "gamma_missing_in_dx",
+        """dx is right only where gamma is 1: on the way from y back to x_hat the gradient is multiplied
+        by gamma.""",
+        ({"dx": partial(input_gradient, scaled=lambda dy, gamma: dy)},),
+    ),
+    (
+        "gamma_twice_in_dx",
+        "gamma is multiplied into dx twice. It enters once, on the way from y back to x_hat.",
+        ({"dx": partial(input_gradient, scaled=lambda dy, gamma: dy * gamma * gamma)},),
+    ),
+    (
+        "wrong_count",
+        """The sums in dx are divided by the wrong number. How many values share one mean? It is N, the
+        size of the batch: not the number of features, not N − 1, and not the size of the array.""",
+        (
+            {"dx": partial(input_gradient, count=lambda dy: dy.shape[1])},
+            {"dx": partial(input_gradient, count=lambda dy: dy.shape[0] - 1)},
+            {"dx": partial(input_gradient, count=lambda dy: dy.numel())},
+            {"dx": partial(input_gradient, count=lambda dy: 1)},
+        ),
+    ),
+    (
+        "eps_missing_in_backward",
+        """eps is in the forward pass and missing in the backward pass: dx is right only where the
+        variance is large. Keep the divisor of the forward pass in the cache and use that one.""",
+        (
+            {
+                "dx": partial(
+                    input_gradient,
+                    deviation=lambda cache: column_deviation(cache, lambda var, eps: var.sqrt()),
+                )
+            },
+        ),
+    ),
+    (
+        "eps_outside_root_in_backward",
+        """The divisor of the backward pass is std + eps, that of the forward pass the root of
+        (var + eps). They differ where the variance is near eps. Use the one from the cache.""",
+        (
+            {
+                "dx": partial(
+                    input_gradient,
+                    deviation=lambda cache: column_deviation(cache, lambda var, eps: var.sqrt() + eps),
+                )
+            },
+        ),
+    ),
+    (
+        "variance_for_deviation_in_backward",
+        """dx is divided by the variance where it should be divided by the standard deviation, the root
+        of (var + eps).""",
+        ({"dx": partial(input_gradient, deviation=lambda cache: cache[3] ** 2)},),
+    ),
+    (
+        "division_forgotten_in_backward",
+        """dx is not divided by the standard deviation (or is multiplied by it): x_hat is x − mean divided
+        by it, so its derivative is divided by it too.""",
+        (
+            {"dx": partial(input_gradient, deviation=lambda cache: torch.ones_like(cache[3]))},
+            {"dx": partial(input_gradient, deviation=lambda cache: 1 / cache[3])},
+        ),
+    ),
+    (
+        "only_own_output",
+        """Your dx holds only the effect of each sample on its own output. Every x moves the mean and the
+        variance, and with them the outputs of the whole batch: sum over all of them.""",
+        ({"dx": diagonal},),
+    ),
+    (
+        "extra_factor_in_dx",
+        """The bracket is multiplied by dx_hat once more. It stands inside already; what is left outside
+        is 1 over the standard deviation.""",
+        ({"dx": partial(input_gradient, factor=lambda dx_hat: dx_hat)},),
+    ),
+    (
+        "batch_average_in_dx",
+        "dx is too small by the factor N: one division by N too many, outside the bracket.",
+        ({"dx": partial(input_gradient, factor=lambda dx_hat: 1 / dx_hat.shape[0])},),
+    ),
+    (
+        "x_for_x_hat",
+        """dx and dgamma are computed with x, or with x − mean, where x_hat belongs. Is the cache taken apart
+        in another order than it was put together? Both gradients need the normalized values.""",
+        tuple(
+            {
+                "dx": lambda dy, cache, taken=taken: input_gradient(dy, (cache[0], taken(cache), *cache[2:])),
+                "dgamma": lambda dy, cache, taken=taken: (dy * taken(cache)).sum(0),
+            }
+            for taken in (lambda cache: cache[0], lambda cache: cache[0] - cache[0].mean(0))
+        ),
+    ),
+    (
+        "dgamma_from_x",
+        """dgamma is summed with x, or with x − mean, where x_hat belongs: gamma multiplies the normalized
+        values, so its gradient collects dy times x_hat.""",
+        (
+            {"dgamma": lambda dy, cache: (dy * cache[0]).sum(0)},
+            {"dgamma": lambda dy, cache: (dy * (cache[0] - cache[0].mean(0))).sum(0)},
+        ),
+    ),
+    (
+        "dgamma_with_gamma",
+        """dgamma is multiplied by gamma. y = gamma · x_hat + beta, so the derivative for gamma is x_hat
+        alone.""",
+        ({"dgamma": lambda dy, cache: (dy * cache[1] * cache[2]).sum(0)},),
+    ),
+    (
+        "averaged_over_batch",
+        """dgamma or dbeta is averaged over the batch and so too small by the factor N. One gamma acts on
+        all N rows, and its gradient is the sum of what they ask for.""",
+        (
+            {
+                "dgamma": lambda dy, cache: (dy * cache[1]).mean(0),
+                "dbeta": lambda dy, cache: dy.mean(0),
+            },
+        ),
+    ),
+    (
+        "not_summed_over_batch",
+        """dgamma or dbeta still has N rows. gamma and beta have D entries each, and each collects from
+        all N rows: sum over axis 0.""",
+        ({"dgamma": lambda dy, cache: dy * cache[1], "dbeta": lambda dy, cache: dy},),
+    ),
+    (
+        "summed_over_features",
+        """dgamma or dbeta is summed over the features. Each feature has its own gamma and beta, which
+        collect over the batch: axis 0.""",
+        (
+            {
+                "dgamma": lambda dy, cache: (dy * cache[1]).sum(1),
+                "dbeta": lambda dy, cache: dy.sum(1),
+            },
+            {
+                "dgamma": lambda dy, cache: (dy * cache[1]).sum(),
+                "dbeta": lambda dy, cache: dy.sum(),
+            },
+        ),
+    ),
+)
+
+
+def into_two(values: tuple) -> None:
+    _, _ = values
+
+
+def into_three(values: tuple) -> None:
+    _, _, _ = values
+
+
+def into_four(values: tuple) -> None:
+    _, _, _, _ = values
+
+
+def into_five(values: tuple) -> None:
+    _, _, _, _, _ = values
+
+
+#: Ways to take a tuple apart that stop, each with a number of values at which it does.
+MISMATCHES = (
+    *((into_two, 3), (into_three, 4), (into_four, 5), (into_five, 6)),
+    *((into_three, 2), (into_four, 3), (into_five, 4), (into_five, 3)),
+)
+
+
+def with_other_layout(take_apart: Callable[[tuple], None], held: int) -> tuple[Callable, Callable]:
+    """A forward pass that caches `held` values, and a backward pass that expects another number."""
+
+    def batch_norm_backward(dy: Tensor, cache: tuple) -> None:
+        take_apart((None,) * held)
+
+    return forward, batch_norm_backward
+
+
+def swapped(dy: Tensor, cache: tuple) -> tuple[Tensor, Tensor, Tensor]:
+    dx, dgamma, dbeta = backward(dy, cache)
+    return dx, dbeta, dgamma
+
+
+BACKWARD_MISTAKES = (
+    *(
+        mistake(key, message, *((forward, partial(backward, **knobs)) for knobs in variants))
+        for key, message, variants in GRADIENT_MISTAKES
+    ),
+    mistake(
+        "dgamma_and_dbeta_swapped",
+        "dgamma and dbeta are returned in each other's place; the order is dx, dgamma, dbeta.",
+        (forward, swapped),
+    ),
+    mistake(
+        "cache_layout",
+        """backward takes the cache apart into another number of values than forward has put in, so it stops
+        at once. The two functions have to agree on what the cache holds, and in which order.""",
+        *(with_other_layout(*one) for one in MISMATCHES),
+    ),
+)
+
+
+# -- the numerical gradient --------------------------------------------------------------------------
+
+
+def central_differences(f: Callable, x: Tensor, dy: Tensor, h: float = 1e-6) -> Tensor:
+    """One element of x at a time, forwards and backwards, all in float64."""
+    return differences(f, x, dy, h)
+
+
+def differences(
+    f: Callable,
+    x: Tensor,
+    dy: Tensor,
+    h: float = 1e-6,
+    *,
+    forth: float = 1.0,
+    back: float = 1.0,
+    divisor: float = 2.0,
+    weighted: Callable[[Tensor, Tensor], Tensor] = lambda y, dy: (y * dy).sum(),
+    dtype: torch.dtype | None = torch.float64,
+    result: Callable[[Tensor, Tensor], Tensor] = lambda gradient, x: gradient.to(x.dtype),
+    step: Callable[[Tensor], Tensor] = lambda unit: unit,
+    restored: bool = True,
+) -> Tensor:
+    """The definition, with a knob for each choice."""
+    wide = x.to(dtype or x.dtype)
+    weights = dy.to(wide.dtype)
+    entries = []
+    for position in range(x.numel()):
+        unit = torch.zeros(x.numel(), dtype=wide.dtype, device=x.device)
+        unit[position] = h
+        unit = step(unit.reshape(x.shape))
+        ahead = weighted(f(wide + forth * unit), weights)
+        behind = weighted(f(wide - back * unit), weights)
+        entries.append((ahead - behind) / (divisor * h))
+        if not restored:
+            wide = wide - unit
+    return result(torch.stack(entries).reshape(x.shape), x)
+
+
+def fixed_step(value: float) -> Callable:
+    """The definition with h written into the code."""
+
+    def ignoring(f: Callable, x: Tensor, dy: Tensor, h: float = 1e-6) -> Tensor:
+        return differences(f, x, dy, value)
+
+    return ignoring
+
+
+def elementwise_only(f: Callable, x: Tensor, dy: Tensor, h: float = 1e-6) -> Tensor:
+    """All elements moved at once, which is right only if each output depends on one input."""
+    wide, weights = x.double(), dy.double()
+    return ((f(wide + h) - f(wide - h)) * weights / (2 * h)).to(x.dtype)
+
+
+NUMERICAL_MISTAKES = (
+    mistake(
+        "one_sided",
+        """The difference is one-sided: (f(x + h) − f(x)) / h is off by a term in h. Stepping to both
+        sides and dividing by 2h leaves only h², which is what makes central differences trustworthy.""",
+        partial(differences, back=0.0, divisor=1.0),
+        partial(differences, forth=0.0, divisor=1.0),
+    ),
+    mistake(
+        "factor_two",
+        """Every entry is off by the factor 2. From x − h to x + h the distance is 2h, and that is what
+        the difference is divided by.""",
+        partial(differences, divisor=1.0),
+        partial(differences, divisor=4.0),
+        partial(differences, back=0.0, divisor=2.0),
+    ),
+    mistake(
+        "dy_ignored",
+        """dy is not used: this is the gradient of sum(f(x)). Asked for is that of sum(f(x) · dy), the
+        way in which a gradient from above meets f.""",
+        partial(differences, weighted=lambda y, dy: y.sum()),
+    ),
+    mistake(
+        "mean_for_sum",
+        """The gradient is that of a mean; asked for is the sum of f(x) · dy. All entries are too small by one
+        factor, the number of entries of f(x).""",
+        partial(differences, weighted=lambda y, dy: (y * dy).mean()),
+    ),
+    mistake(
+        "all_at_once",
+        """All elements of x are moved at once. That gives the derivative only if every output depends on
+        its own input alone; f may mix them, as batch norm does. Move one element at a time.""",
+        elementwise_only,
+        partial(differences, step=lambda unit: torch.full_like(unit, float(unit.sum()))),
+    ),
+    mistake(
+        "single_precision",
+        """f is called in the dtype of x. In float32 with h = 1e-6 the difference of two nearly equal
+        sums is rounding and nothing else. Work in float64 and convert the result at the end.""",
+        partial(differences, dtype=None),
+        rounding=True,
+    ),
+    mistake(
+        "step_fixed",
+        "The result does not change when h changes: a fixed step stands where the argument h should be used.",
+        fixed_step(1e-6),
+        fixed_step(1e-5),
+        fixed_step(1e-4),
+        fixed_step(1e-3),
+    ),
+    mistake(
+        "not_restored",
+        """An element that was moved is not put back before the next one is, so the later entries are
+        gradients at another point.""",
+        partial(differences, restored=False),
+    ),
+    mistake(
+        "gradient_sign",
+        "The sign is turned round: the value at x + h comes first, the one at x − h is subtracted.",
+        partial(differences, divisor=-2.0),
+    ),
+)
+
+
+# -- the parameters that undo it ---------------------------------------------------------------------
+
+
+def identity(
+    x: Tensor,
+    eps: float = EPS,
+    *,
+    gamma: Callable[[Tensor, float], Tensor] = lambda x, eps: (x.var(0, correction=0) + eps).sqrt(),
+    beta: Callable[[Tensor, float], Tensor] = lambda x, eps: x.mean(0),
+) -> tuple[Tensor, Tensor]:
+    """The definition: the scale and the shift that normalization takes away."""
+    return gamma(x, eps), beta(x, eps)
+
+
+def written_out_identity(x: Tensor, eps: float = EPS) -> tuple[Tensor, Tensor]:
+    """The same with the variance spelled out."""
+    mean = x.mean(0)
+    return (((x - mean) ** 2).mean(0) + eps).sqrt(), mean
+
+
+def identity_with_default(value: float) -> Callable:
+    def with_default(x: Tensor, eps: float = value) -> tuple[Tensor, Tensor]:
+        return identity(x, eps)
+
+    return with_default
+
+
+def biased(x: Tensor) -> Tensor:
+    return x.var(0, correction=0)
+
+
+IDENTITY_MISTAKES = (
+    mistake(
+        "eps_missing",
+        """gamma is the plain standard deviation. Batch norm divides by the root of (var + eps), so that
+        is what gamma must give back; the difference shows where the variance is near eps.""",
+        partial(identity, gamma=lambda x, eps: biased(x).sqrt()),
+    ),
+    mistake(
+        "eps_subtracted",
+        """eps is subtracted from the variance. Batch norm adds it, and gamma has to give back what was
+        divided out; yours is NaN where the variance is smaller than eps.""",
+        partial(identity, gamma=lambda x, eps: (biased(x) - eps).sqrt()),
+    ),
+    mistake(
+        "eps_outside_root",
+        "gamma is std + eps; batch norm divides by the root of (var + eps), with eps inside.",
+        partial(identity, gamma=lambda x, eps: biased(x).sqrt() + eps),
+    ),
+    mistake(
+        "eps_fixed",
+        "gamma does not change when eps changes: use the argument.",
+        *(
+            partial(identity, gamma=lambda x, eps, value=value: (biased(x) + value).sqrt())
+            for value in (1e-5, 1e-8)
+        ),
+    ),
+    mistake(
+        "eps_default",
+        "Right whenever eps is passed, wrong when it is left out: the default is 1e-5.",
+        identity_with_default(1e-8),
+        identity_with_default(1e-3),
+    ),
+    mistake(
+        "unbiased_variance",
+        """gamma is taken from the variance that divides by N − 1. Batch norm normalizes with the biased
+        one, divided by N, and gamma has to undo exactly that.""",
+        partial(identity, gamma=lambda x, eps: (x.var(0) + eps).sqrt()),
+    ),
+    mistake(
+        "unbiased_and_eps_outside",
+        """gamma is torch.std plus eps, and two things are off at once: torch.std divides by N − 1 unless told
+        otherwise, where batch norm divides by N, and eps belongs under the root, added to the variance.""",
+        partial(identity, gamma=lambda x, eps: x.std(0) + eps),
+    ),
+    mistake(
+        "one_statistic_for_all",
+        """gamma and beta are taken from the whole array. Batch norm has a mean and a variance for each
+        feature, over axis 0, so there are D gammas and D betas to undo them.""",
+        *(
+            partial(
+                identity,
+                gamma=lambda x, eps, shape=shape: (x.var(correction=0) + eps).sqrt().expand(shape(x)),
+                beta=lambda x, eps, shape=shape: x.mean().expand(shape(x)),
+            )
+            for shape in (lambda x: x.shape[1:], lambda x: ())
+        ),
+    ),
+    mistake(
+        "statistics_of_rows",
+        """gamma and beta are taken from the rows, so there are N of each. Batch norm has one mean and one
+        variance for every feature: average over the batch, axis 0, and there are D.""",
+        partial(
+            identity,
+            gamma=lambda x, eps: (x.var(1, correction=0) + eps).sqrt(),
+            beta=lambda x, eps: x.mean(1),
+        ),
+    ),
+    mistake(
+        "variance_for_deviation",
+        """gamma is the variance. Normalizing divides by its root, and a gamma that gives x back
+        multiplies by the same.""",
+        partial(identity, gamma=lambda x, eps: biased(x) + eps),
+        partial(identity, gamma=lambda x, eps: biased(x)),
+    ),
+    mistake(
+        "inverse_scale",
+        """gamma is 1 over the standard deviation: that would divide a second time. It should bring back
+        the scale that was divided out.""",
+        partial(identity, gamma=lambda x, eps: 1 / (biased(x) + eps).sqrt()),
+    ),
+    mistake(
+        "swapped",
+        "gamma and beta are returned in each other's place: the scale comes first, the shift second.",
+        lambda x, eps=EPS: identity(x, eps)[::-1],
+    ),
+    mistake(
+        "negative_shift",
+        """beta has a minus sign. Normalizing has subtracted the mean already; beta adds it again, in the
+        units of x.""",
+        partial(identity, beta=lambda x, eps: -x.mean(0)),
+        partial(identity, beta=lambda x, eps: -x.mean(0) / (biased(x) + eps).sqrt()),
+    ),
+    mistake(
+        "shift_in_units_of_scale",
+        """beta is measured in standard deviations (mean / std). It is added after gamma has scaled, so
+        it is in the units of x: the mean itself.""",
+        partial(identity, beta=lambda x, eps: x.mean(0) / (biased(x) + eps).sqrt()),
+    ),
+    mistake(
+        "fresh_layer",
+        """These are gamma = 1 and beta = 0, which a fresh layer starts with. They give x_hat, not x,
+        unless x was normalized before.""",
+        partial(
+            identity,
+            gamma=lambda x, eps: torch.ones_like(x[0]),
+            beta=lambda x, eps: torch.zeros_like(x[0]),
+        ),
+    ),
+)
+
+
+# -- the autograd function ---------------------------------------------------------------------------
+
+
+class LibraryFunction:
+    """`library_forward` in the place of an autograd function: its gradients are autograd's."""
+
+    @staticmethod
+    def apply(x: Tensor, gamma: Tensor, beta: Tensor, eps: float) -> Tensor:
+        return library_forward(x, gamma, beta, eps)[0] + 0 * x
+
+
+def function_class(
+    forward_pass: Callable = forward,
+    slots: int = 1,
+    order: tuple[int, ...] = (0, 1, 2),
+    taken_apart: Callable[[], Any] = lambda: None,
+    saved: Callable[..., tuple] = lambda x, x_hat, gamma, std, eps: (x, x_hat, gamma, std),
+    **knobs: Callable,
+) -> type[torch.autograd.Function]:
+    """A `torch.autograd.Function` made of the definition's two passes.
+
+    slots: how many None stand behind the gradients, one for eps if right. taken_apart: done first in
+    backward. saved: what goes into save_for_backward.
+    """
+
+    class BatchNormFunction(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor, gamma: Tensor, beta: Tensor, eps: float) -> Tensor:
+            y, (x, x_hat, gamma, std, ctx.eps) = forward_pass(x, gamma, beta, eps)
+            ctx.save_for_backward(*saved(x, x_hat, gamma, std, eps))
+            return y
+
+        @staticmethod
+        def backward(ctx: Any, dy: Tensor) -> tuple:
+            taken_apart()
+            gradients = backward(dy, (*ctx.saved_tensors, ctx.eps), **knobs)
+            return (*(gradients[i] for i in order), *(None,) * slots)
+
+    return BatchNormFunction
+
+
+FUNCTION_MISTAKES = (
+    *(
+        mistake(key, message, *(function_class(**knobs) for knobs in variants))
+        for key, message, variants in GRADIENT_MISTAKES
+        if key != "not_summed_over_batch"  # autograd sums a broadcast argument's gradient itself
+    ),
+    mistake(
+        "dgamma_and_dbeta_swapped",
+        """dgamma and dbeta are returned in each other's place; backward returns in the order of forward's
+        arguments.""",
+        function_class(order=(0, 2, 1)),
+    ),
+    mistake(
+        "gradient_slot_missing",
+        """backward returns one value for every argument of forward, eps included. eps has no gradient,
+        so its place holds None; without it autograd stops.""",
+        function_class(slots=0),
+    ),
+    mistake(
+        "values_unpacked",
+        """forward is right, and backward stops: it takes a tuple apart into another number of values than it
+        holds. ctx.saved_tensors holds what forward has saved, and ctx.needs_input_grad one entry for every
+        argument of forward, eps included.""",
+        *(function_class(taken_apart=lambda one=one: one[0]((None,) * one[1])) for one in MISMATCHES),
+    ),
+    mistake(
+        "eps_saved_as_tensor",
+        """save_for_backward is handed eps, and takes tensors only. A plain number is kept as an attribute of
+        ctx.""",
+        *(
+            function_class(saved=lambda *values, count=count: (*values[:count], values[-1]))
+            for count in range(1, 5)
+        ),
+    ),
+)
+
+
+ANSWERS = {
+    "batch_norm_forward": Answer(library_forward, forward, FORWARD_MISTAKES),
+    "numerical_gradient": Answer(central_differences, central_differences, NUMERICAL_MISTAKES),
+    "batch_norm_backward": Answer(
+        (caching_forward, autograd_backward), (forward, backward), BACKWARD_MISTAKES
+    ),
+    "identity_parameters": Answer(identity, written_out_identity, IDENTITY_MISTAKES),
+    "BatchNormFunction": Answer(LibraryFunction, function_class(), FUNCTION_MISTAKES),
+}

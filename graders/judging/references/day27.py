@@ -1,0 +1,1238 @@
+"""Day 27: the right answers, and what people get wrong, with the knobs that make it.
+
+Sources of the mistakes: reports and fixes in public repositories and forums, and public course solutions.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
+
+from graders.judging.answer import Answer, Mistake, mistake
+from graders.judging.references.normalizing import (
+    affine_mistakes,
+    centred_squares,
+    difference_of_squares,
+    feature_mistakes,
+    normalize,
+    statistics_mistakes,
+)
+
+EPS = 1e-5
+MOMENTUM = 0.1
+
+# -- running statistics, one batch at a time -----------------------------------------------------------
+
+
+def library_update(
+    running_mean: Tensor, running_var: Tensor, x: Tensor, momentum: float = MOMENTUM
+) -> tuple[Tensor, Tensor]:
+    """What `F.batch_norm` leaves in its buffers after a training batch."""
+    mean, var = running_mean.clone(), running_var.clone()
+    F.batch_norm(x, mean, var, training=True, momentum=momentum)
+    return mean, var
+
+
+def unbiased(x: Tensor) -> Tensor:
+    """(D,): the variance over the batch, divided by N − 1."""
+    return centred_squares(x, 0)[0] * x.shape[0] / (x.shape[0] - 1)
+
+
+def biased(x: Tensor) -> Tensor:
+    return centred_squares(x, 0)[0]
+
+
+def blend(old: Tensor, new: Tensor, momentum: float) -> Tensor:
+    return (1 - momentum) * old + momentum * new
+
+
+def update(
+    running_mean: Tensor,
+    running_var: Tensor,
+    x: Tensor,
+    momentum: float = MOMENTUM,
+    *,
+    mean: Callable[[Tensor], Tensor] = lambda x: x.mean(0),
+    variance: Callable[[Tensor], Tensor] = unbiased,
+    mixed: Callable[[Tensor, Tensor, float], Tensor] = blend,
+    variances_mixed: Callable[[Tensor, Tensor, float], Tensor] | None = None,
+) -> tuple[Tensor, Tensor]:
+    """The definition: a share `momentum` of the new value, the rest of the old one."""
+    return (
+        mixed(running_mean, mean(x), momentum),
+        (variances_mixed or mixed)(running_var, variance(x), momentum),
+    )
+
+
+def update_with_default(
+    default: float, used: Callable[[float], float] = lambda momentum: momentum
+) -> Callable:
+    def with_default(
+        running_mean: Tensor, running_var: Tensor, x: Tensor, momentum: float = default
+    ) -> tuple[Tensor, Tensor]:
+        return update(running_mean, running_var, x, used(momentum))
+
+    return with_default
+
+
+def about_the_new_mean(
+    running_mean: Tensor, running_var: Tensor, x: Tensor, momentum: float = MOMENTUM
+) -> tuple[Tensor, Tensor]:
+    """The squares are taken about the running mean instead of the batch's own."""
+    mean = blend(running_mean, x.mean(0), momentum)
+    return mean, blend(running_var, (x - mean).square().sum(0) / (len(x) - 1), momentum)
+
+
+def about_the_old_mean(
+    running_mean: Tensor, running_var: Tensor, x: Tensor, momentum: float = MOMENTUM
+) -> tuple[Tensor, Tensor]:
+    mean = blend(running_mean, x.mean(0), momentum)
+    return mean, blend(running_var, (x - running_mean).square().sum(0) / (len(x) - 1), momentum)
+
+
+BIASED_RUNNING_VARIANCE = """The running variance takes the biased variance of the batch, divided by N. What
+    is stored is an estimate for data yet to come, so it takes the unbiased one, divided by N − 1. Normalizing
+    the batch itself is where the biased one belongs. The smaller the batch, the more it shows."""
+MOMENTUM_REVERSED = """The weights of old and new have changed places. Here momentum is the weight of the new
+    value, as in PyTorch: with 0.1, nine tenths of the old one stay. (Keras, TensorFlow and many courses
+    weight the old value, and write 0.9 for the same thing.)"""
+EPS_STORED = """eps is added to the variance that is stored. The running variance holds the variance itself;
+    eps joins only where you divide. Otherwise it counts twice at test time."""
+DEVIATION_STORED = """Standard deviations are mixed into the running variance. It holds variances: decide
+    which of the two is stored, and use the same when you divide later."""
+MOMENTUM_IGNORED = """The result does not change when momentum changes: a fixed number stands where the
+    argument should be used."""
+WRONG_MEAN = """The squares are taken about the running mean. The variance of a batch is measured about the
+    batch's own mean; only the finished variance is mixed with the old one."""
+NOT_UPDATED = """The running statistics come out as they went in. Is the new value computed into a local
+    variable that nobody keeps?"""
+OLD_FORGOTTEN = """The old value does not matter in your result: these are the statistics of this batch alone.
+    A share of 1 − momentum of the old value stays."""
+NO_DECAY = """The share of the new value is added, and all of the old one stays: the weights of old and new
+    add up to more than 1, and the average grows with every batch."""
+
+UPDATE_MISTAKES = (
+    mistake(
+        "momentum_reversed",
+        MOMENTUM_REVERSED,
+        partial(update, mixed=lambda old, new, momentum: momentum * old + (1 - momentum) * new),
+        update_with_default(0.9, lambda momentum: 1 - momentum),
+    ),
+    mistake("biased_running_variance", BIASED_RUNNING_VARIANCE, partial(update, variance=biased)),
+    mistake(
+        "bessel_twice",
+        """The factor N/(N − 1) is applied to a variance that was divided by N − 1 already. (torch.var
+        divides by N − 1 unless told otherwise.)""",
+        partial(update, variance=lambda x: unbiased(x) * len(x) / (len(x) - 1)),
+    ),
+    mistake(
+        "bessel_inverted",
+        """The biased variance is multiplied by (N − 1)/N, which makes it smaller still. To go from dividing
+        by N to dividing by N − 1 it has to grow.""",
+        partial(update, variance=lambda x: biased(x) * (len(x) - 1) / len(x)),
+    ),
+    mistake(
+        "eps_in_running_variance",
+        EPS_STORED,
+        partial(update, variance=lambda x: unbiased(x) + EPS),
+        partial(update, variance=lambda x: biased(x) + EPS),
+        partial(update, variances_mixed=lambda old, new, momentum: blend(old, new, momentum) + EPS),
+    ),
+    mistake(
+        "deviation_stored",
+        DEVIATION_STORED,
+        partial(update, variance=lambda x: unbiased(x).sqrt()),
+        partial(update, variance=lambda x: biased(x).sqrt()),
+        partial(
+            update,
+            variances_mixed=lambda old, new, momentum: blend(old.sqrt(), new.sqrt(), momentum).square(),
+        ),
+    ),
+    mistake("not_updated", NOT_UPDATED, partial(update, mixed=lambda old, new, momentum: old + 0 * new)),
+    mistake("old_value_forgotten", OLD_FORGOTTEN, partial(update, mixed=lambda old, new, momentum: new)),
+    mistake(
+        "old_value_not_decayed",
+        NO_DECAY,
+        partial(update, mixed=lambda old, new, momentum: old + momentum * new),
+    ),
+    mistake(
+        "momentum_fixed",
+        MOMENTUM_IGNORED,
+        *(update_with_default(MOMENTUM, lambda _, value=value: value) for value in (0.1, 0.9, 0.01)),
+    ),
+    mistake(
+        "momentum_default",
+        """Right whenever momentum is passed, wrong when it is left out: the default is 0.1.""",
+        *(update_with_default(value) for value in (0.9, 0.99, 0.01)),
+    ),
+    mistake("wrong_mean", WRONG_MEAN, about_the_new_mean, about_the_old_mean),
+    mistake(
+        "one_statistic_for_all",
+        """One mean and one variance are taken over the whole array. Each feature has its own: the averages
+        run over the batch, axis 0.""",
+        partial(
+            update,
+            mean=lambda x: x.mean().expand(x.shape[1]),
+            variance=lambda x: x.var().expand(x.shape[1]),
+        ),
+    ),
+    mistake(
+        "rows_averaged",
+        """The averages run within the rows, so there are N of them, and they do not fit to the D running
+        statistics. Each feature has its own: average over the batch, axis 0.""",
+        partial(update, mean=lambda x: x.mean(1), variance=lambda x: x.var(1)),
+        partial(
+            update,
+            mean=lambda x: x.mean(1),
+            variance=lambda x: x.var(1),
+            mixed=lambda old, new, momentum: momentum * new + (1 - momentum) * old,
+        ),
+    ),
+    mistake(
+        "variance_by_cancellation",
+        """The variance is computed as E[x²] − E[x]². On paper that is the same; at an offset of 10,000 both
+        terms are near 10⁸, float32 keeps seven digits, and the difference is noise. Centre first, then
+        square.""",
+        partial(update, variance=lambda x: difference_of_squares(x, 0)[0] * len(x) / (len(x) - 1)),
+        partial(
+            update,
+            variance=lambda x: difference_of_squares(x, 0)[0].clamp_min(0) * len(x) / (len(x) - 1),
+        ),
+        rounding=True,
+    ),
+    mistake(
+        "swapped",
+        """The two are returned in each other's place: the running mean comes first, the running variance
+        second.""",
+        lambda running_mean, running_var, x, momentum=MOMENTUM: update(
+            running_mean, running_var, x, momentum
+        )[::-1],
+    ),
+)
+
+
+# -- inference -----------------------------------------------------------------------------------------
+
+
+def library_inference(
+    x: Tensor, running_mean: Tensor, running_var: Tensor, gamma: Tensor, beta: Tensor, eps: float = EPS
+) -> Tensor:
+    return F.batch_norm(x, running_mean, running_var, gamma, beta, training=False, eps=eps)
+
+
+def infer(
+    x: Tensor,
+    running_mean: Tensor,
+    running_var: Tensor,
+    gamma: Tensor,
+    beta: Tensor,
+    eps: float = EPS,
+    *,
+    affine: Callable[[Tensor, Tensor, Tensor], Tensor] = lambda x_hat, gamma, beta: gamma * x_hat + beta,
+    mean: Callable[[Tensor, Tensor], Any] = lambda x, running_mean: running_mean,
+    variance: Callable[[Tensor, Tensor], Tensor] = lambda x, running_var: running_var,
+    **knobs: Any,
+) -> Tensor:
+    """The definition, with the knobs of `normalize`; its statistics are the stored ones."""
+    x_hat, _ = normalize(
+        x,
+        0,
+        eps,
+        mean=lambda x, axes: mean(x, running_mean),
+        variance=lambda x, axes: variance(x, running_var),
+        **knobs,
+    )
+    return affine(x_hat, gamma, beta)
+
+
+def inference_with(default_eps: float = EPS, **knobs: Any) -> Callable:
+    """A `batch_norm_inference` with these knobs turned."""
+
+    def batch_norm_inference(
+        x: Tensor,
+        running_mean: Tensor,
+        running_var: Tensor,
+        gamma: Tensor,
+        beta: Tensor,
+        eps: float = default_eps,
+    ) -> Tensor:
+        return infer(x, running_mean, running_var, gamma, beta, eps, **knobs)
+
+    return batch_norm_inference
+
+
+def about_eps(make: Callable) -> tuple[Mistake, ...]:
+    """The mistakes in eps alone: what is left of them where the statistics are given."""
+    return tuple(one for one in statistics_mistakes(make, "N", "") if one.key.startswith("eps_"))
+
+
+BATCH_STATISTICS = """The values are normalized by their own mean and variance, those of the batch at hand. At
+    test time the stored statistics are used, so that a sample gets the same output whatever stands beside it,
+    and a single sample is no special case."""
+
+INFERENCE_MISTAKES = (
+    mistake(
+        "batch_statistics_in_eval",
+        BATCH_STATISTICS,
+        inference_with(mean=lambda x, running_mean: x.mean(0), variance=lambda x, running_var: biased(x)),
+        inference_with(mean=lambda x, running_mean: x.mean(0), variance=lambda x, running_var: x.var(0)),
+    ),
+    mistake(
+        "batch_mean_in_eval",
+        """The mean of the batch at hand is subtracted, and only the variance is the stored one. Both come
+        from storage.""",
+        inference_with(mean=lambda x, running_mean: x.mean(0)),
+    ),
+    mistake(
+        "batch_variance_in_eval",
+        """The stored mean is subtracted, but the divisor comes from the batch at hand. Both statistics come
+        from storage.""",
+        inference_with(variance=lambda x, running_var: biased(x)),
+        inference_with(variance=lambda x, running_var: x.var(0)),
+    ),
+    *about_eps(inference_with),
+    mistake(
+        "eps_twice",
+        """eps is added twice. The running variance is a plain variance; eps joins it once, under the
+        root.""",
+        inference_with(eps_used=lambda eps: 2 * eps),
+    ),
+    mistake(
+        "divided_by_variance",
+        """The centred values are divided by the running variance rather than by its root. What is stored is
+        a variance and no standard deviation; the divisor is the root of (running_var + eps).""",
+        inference_with(deviation=lambda var, eps: var + eps),
+        inference_with(deviation=lambda var, eps: (var.square() + eps).sqrt()),
+        inference_with(deviation=lambda var, eps: var),
+    ),
+    mistake(
+        "corrected_again",
+        """The running variance is multiplied by N/(N − 1), or its inverse. It was unbiased when it was
+        stored, and the number of samples at test time has nothing to do with it.""",
+        inference_with(variance=lambda x, running_var: running_var * len(x) / max(len(x) - 1, 1)),
+        inference_with(variance=lambda x, running_var: running_var * (len(x) - 1) / len(x)),
+    ),
+    mistake(
+        "not_centred",
+        "The running mean is not subtracted before dividing.",
+        inference_with(mean=lambda x, running_mean: 0.0),
+    ),
+    *affine_mistakes(inference_with),
+)
+
+
+def nothing(*_: Any) -> Any:
+    """Stands for a step that is left out."""
+    return ()
+
+
+# -- the layer -----------------------------------------------------------------------------------------
+
+
+class BatchNorm1d(nn.Module):
+    """The definition. Every method is a knob: a mistake is this class with some of them exchanged."""
+
+    default_eps: float = EPS
+    default_momentum: float | None = MOMENTUM
+    normal_knobs: dict[str, Any] = {}  # noqa: RUF012 (never changed)
+    eval_knobs: dict[str, Any] = {}  # noqa: RUF012
+
+    def __init__(self, num_features: int, **options: Any) -> None:
+        super().__init__()
+        self.eps = options.pop("eps", self.default_eps)
+        self.momentum = options.pop("momentum", self.default_momentum)
+        if options:
+            raise TypeError(f"no such argument: {options}")
+        self.create(num_features)
+
+    def create(self, size: int) -> None:
+        self.trained("weight", torch.ones(size))
+        self.trained("bias", torch.zeros(size))
+        self.kept("running_mean", torch.zeros(size))
+        self.kept("running_var", torch.ones(size))
+        self.counted(torch.tensor(0))
+
+    def trained(self, name: str, value: Tensor) -> None:
+        setattr(self, name, nn.Parameter(value))
+
+    def kept(self, name: str, value: Tensor) -> None:
+        self.register_buffer(name, value)
+
+    def counted(self, value: Tensor) -> None:
+        self.register_buffer("num_batches_tracked", value)
+
+    def uses_batch(self) -> bool:
+        return self.training
+
+    def follows_batch(self) -> bool:
+        return self.training
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.follows_batch():
+            self.follow(x)
+        return self.from_batch(x) if self.uses_batch() else self.from_storage(x)
+
+    def from_batch(self, x: Tensor) -> Tensor:
+        return self.affine(normalize(x, 0, self.eps, **self.normal_knobs)[0])
+
+    def from_storage(self, x: Tensor) -> Tensor:
+        shared = {
+            key: self.normal_knobs[key] for key in ("deviation", "eps_used") if key in self.normal_knobs
+        }
+        return self.affine_in_eval(
+            infer(
+                x,
+                self.running_mean,
+                self.running_var,
+                self.weight,
+                self.bias,
+                self.eps,
+                affine=lambda x_hat, gamma, beta: x_hat,
+                **shared | self.eval_knobs,
+            )
+        )
+
+    def affine(self, x_hat: Tensor) -> Tensor:
+        return self.weight * x_hat + self.bias
+
+    def affine_in_eval(self, x_hat: Tensor) -> Tensor:
+        return self.affine(x_hat)
+
+    def follow(self, x: Tensor) -> None:
+        """One more batch for the running statistics."""
+        self.advance()
+        momentum = self.share()
+        x = self.watched(x)
+        self.store(
+            self.mixed(self.running_mean, x.mean(0), momentum),
+            self.mixed(self.running_var, self.variance_to_store(x), momentum),
+        )
+
+    def watched(self, x: Tensor) -> Tensor:
+        return x.detach()
+
+    def advance(self) -> None:
+        self.num_batches_tracked += 1
+
+    def share(self) -> Any:
+        """The weight of the new value."""
+        return 1.0 / self.num_batches_tracked if self.momentum is None else self.momentum
+
+    def mixed(self, old: Tensor, new: Tensor, momentum: Any) -> Tensor:
+        return blend(old, new, momentum)
+
+    def variance_to_store(self, x: Tensor) -> Tensor:
+        return unbiased(x)
+
+    def store(self, mean: Tensor, var: Tensor) -> None:
+        self.running_mean = mean.to(self.running_mean.dtype)
+        self.running_var = var.to(self.running_var.dtype)
+
+
+def changed(default_eps: float = EPS, **members: Any) -> type[nn.Module]:
+    """The definition with these methods exchanged; what is no method of it is a knob of `normalize`."""
+    knobs = {key: members.pop(key) for key in tuple(members) if not hasattr(BatchNorm1d, key)}
+    return type("BatchNorm1d", (BatchNorm1d,), {"default_eps": default_eps, "normal_knobs": knobs, **members})
+
+
+def layer_with(default_eps: float = EPS, **knobs: Any) -> type[nn.Module]:
+    """For the shared mistakes: `affine(x_hat, gamma, beta)` as a knob becomes a method."""
+    if "affine" in knobs:
+        affine = knobs.pop("affine")
+        knobs["affine"] = lambda self, x_hat: affine(x_hat, self.weight, self.bias)
+    return changed(default_eps, **knobs)
+
+
+def renamed(**names: str) -> Callable[[BatchNorm1d, int], None]:
+    """A `create` that registers under other names and reads them by properties."""
+
+    def create(self: BatchNorm1d, size: int) -> None:
+        BatchNorm1d.create(self, size)
+        for right, wrong in names.items():
+            if right in self._parameters:
+                self._parameters[wrong] = self._parameters.pop(right)
+            else:
+                self._buffers[wrong] = self._buffers.pop(right)
+
+    return create
+
+
+def alias(name: str) -> property:
+    """Reads and writes a tensor that is registered under another name."""
+
+    def write(self: nn.Module, value: Tensor) -> None:
+        found = self._parameters if name in self._parameters else self._buffers
+        found[name] = value
+
+    return property(lambda self: getattr(self, name), write)
+
+
+def plain(self: nn.Module, name: str, value: Tensor) -> None:
+    self.__dict__[name] = value
+
+
+def plain_store(self: nn.Module, mean: Tensor, var: Tensor) -> None:
+    self.__dict__.update(running_mean=mean, running_var=var)
+
+
+def stored_in_place(self: nn.Module, mean: Tensor, var: Tensor) -> None:
+    with torch.no_grad():
+        self.running_mean.copy_(mean)
+        self.running_var.copy_(var)
+
+
+def forgetting(name: str) -> Callable[..., None]:
+    """An `__init__` that leaves an argument where it was, in a local variable."""
+
+    def __init__(self: BatchNorm1d, num_features: int, **options: Any) -> None:
+        BatchNorm1d.__init__(self, num_features, **options)
+        delattr(self, name)
+
+    return __init__
+
+
+def with_leading_axis(*names: str) -> Callable[[BatchNorm1d, int], None]:
+    """A `create` that gives these tensors the shape (1, D)."""
+
+    def create(self: BatchNorm1d, size: int) -> None:
+        BatchNorm1d.create(self, size)
+        for name in names:
+            getattr(self, name).data = getattr(self, name).data[None]
+
+    return create
+
+
+def count_apart(self: nn.Module) -> None:
+    self.__dict__["batches"] = self.__dict__.get("batches", 0) + 1
+
+
+def share_by_own_count(self: nn.Module) -> float:
+    return 1.0 / self.batches if self.momentum is None else self.momentum
+
+
+LAYER_MISTAKES = (
+    # Eval mode alone.
+    mistake(
+        "batch_statistics_in_eval",
+        BATCH_STATISTICS,
+        changed(uses_batch=lambda self: True),
+        changed(uses_batch=lambda self: True, follows_batch=lambda self: True),
+    ),
+    mistake(
+        "statistics_move_in_eval",
+        """The running statistics move in eval mode: looking at the validation set changes the layer. They
+        follow the data in train mode only.""",
+        changed(follows_batch=lambda self: True),
+    ),
+    mistake(
+        "mode_by_grad",
+        """The layer decides by whether gradients are on, not by its mode. They are two things: no_grad stops
+        gradients and nothing else, so a layer in train mode still uses the batch and follows it; and in eval
+        mode gradients may well be wanted. The mode is what train() and eval() set.""",
+        changed(
+            uses_batch=lambda self: torch.is_grad_enabled(),
+            follows_batch=lambda self: torch.is_grad_enabled(),
+        ),
+        changed(uses_batch=lambda self: self.training and torch.is_grad_enabled()),
+        changed(
+            uses_batch=lambda self: self.training and torch.is_grad_enabled(),
+            follows_batch=lambda self: self.training and torch.is_grad_enabled(),
+        ),
+    ),
+    mistake(
+        "eval_affine_missing",
+        """In eval mode gamma and beta are forgotten: the output is x_hat of the stored statistics. Scale and
+        shift belong to both modes.""",
+        changed(affine_in_eval=lambda self, x_hat: x_hat),
+    ),
+    mistake(
+        "eval_eps_outside_root",
+        """Train mode is right, and in eval mode eps stands outside the root. It is the same formula with
+        other statistics: the divisor is the root of (running_var + eps).""",
+        changed(eval_knobs={"deviation": lambda var, eps: var.sqrt() + eps}),
+    ),
+    mistake(
+        "eval_eps_missing",
+        """Train mode is right, and in eval mode eps is forgotten. It is the same formula with other
+        statistics.""",
+        changed(eval_knobs={"deviation": lambda var, eps: var.sqrt()}),
+    ),
+    mistake(
+        "eval_divided_by_variance",
+        """In eval mode the values are divided by the running variance rather than by the root of it with
+        eps. What is stored is a variance.""",
+        changed(eval_knobs={"deviation": lambda var, eps: var + eps}),
+        changed(eval_knobs={"deviation": lambda var, eps: (var.square() + eps).sqrt()}),
+        changed(eval_knobs={"deviation": lambda var, eps: var}),
+    ),
+    mistake(
+        "eval_without_gradient",
+        """In eval mode nothing flows back. Eval changes which statistics are used and nothing else: gamma,
+        beta and whatever stands before the layer still get their gradients.""",
+        changed(from_storage=torch.no_grad()(BatchNorm1d.from_storage)),
+    ),
+    # Train mode.
+    mistake(
+        "stored_statistics_in_training",
+        """In train mode the values are normalized by the running statistics. A batch in training is
+        normalized by its own mean and variance; the running ones are only kept for later.""",
+        changed(uses_batch=lambda self: False),
+    ),
+    *statistics_mistakes(layer_with, "N", "one row alone gives NaN"),
+    *feature_mistakes(layer_with),
+    mistake(
+        "affine_not_trained",
+        """gamma and beta get no gradient. They are what this layer learns: parameters, used as they are,
+        neither buffers nor detached.""",
+        changed(affine=lambda self, x_hat: self.weight.detach() * x_hat + self.bias.detach()),
+        changed(trained=lambda self, name, value: self.register_buffer(name, value)),
+        changed(
+            trained=lambda self, name, value: setattr(self, name, nn.Parameter(value, requires_grad=False))
+        ),
+    ),
+    *affine_mistakes(layer_with),
+    # The running statistics.
+    mistake(
+        "momentum_reversed",
+        MOMENTUM_REVERSED,
+        changed(
+            mixed=lambda self, old, new, momentum: (
+                blend(old, new, momentum) if self.momentum is None else blend(new, old, momentum)
+            )
+        ),
+        changed(mixed=lambda self, old, new, momentum: blend(new, old, momentum)),
+    ),
+    mistake(
+        "biased_running_variance",
+        BIASED_RUNNING_VARIANCE,
+        changed(variance_to_store=lambda self, x: biased(x)),
+    ),
+    mistake(
+        "eps_in_running_variance",
+        EPS_STORED,
+        changed(variance_to_store=lambda self, x: unbiased(x) + self.eps),
+        changed(variance_to_store=lambda self, x: biased(x) + self.eps),
+    ),
+    mistake(
+        "deviation_stored",
+        DEVIATION_STORED,
+        changed(variance_to_store=lambda self, x: unbiased(x).sqrt()),
+        changed(variance_to_store=lambda self, x: biased(x).sqrt()),
+    ),
+    mistake(
+        "not_updated",
+        NOT_UPDATED,
+        changed(store=lambda self, mean, var: None),
+        changed(follow=lambda self, x: None),
+    ),
+    mistake("old_value_forgotten", OLD_FORGOTTEN, changed(mixed=lambda self, old, new, momentum: new)),
+    mistake(
+        "old_value_not_decayed",
+        NO_DECAY,
+        changed(mixed=lambda self, old, new, momentum: old + momentum * new),
+    ),
+    mistake(
+        "momentum_fixed",
+        MOMENTUM_IGNORED,
+        changed(share=lambda self: 1.0 / self.num_batches_tracked if self.momentum is None else MOMENTUM),
+        changed(share=lambda self: MOMENTUM),
+    ),
+    mistake(
+        "momentum_default",
+        "Right whenever momentum is passed, wrong when it is left out: the default is 0.1.",
+        *(changed(default_momentum=value) for value in (0.9, 0.99, 0.01, None)),
+    ),
+    mistake(
+        "none_as_a_number",
+        """momentum = None is treated as a fixed momentum. It asks for the plain average over all batches so
+        far: the new value gets the weight 1/k at batch k, and the first batch replaces what was there.""",
+        changed(share=lambda self: MOMENTUM if self.momentum is None else self.momentum),
+        changed(share=lambda self: 0.0 if self.momentum is None else self.momentum),
+    ),
+    mistake(
+        "cumulative_off_by_one",
+        """The cumulative average starts with the wrong weight. At batch k the new value has the weight 1/k,
+        the batch itself counted, so the first batch replaces what was there.""",
+        changed(
+            share=lambda self: (
+                1.0 / (self.num_batches_tracked + 1) if self.momentum is None else self.momentum
+            )
+        ),
+    ),
+    mistake(
+        "zero_taken_for_none",
+        """momentum = 0 is treated as None. Zero means that the running statistics stay; None, the plain
+        average over all batches. In Python 0.0 counts as false, so ask whether it is None.""",
+        changed(share=lambda self: self.momentum if self.momentum else 1.0 / self.num_batches_tracked),
+        changed(share=lambda self: self.momentum or MOMENTUM),
+    ),
+    mistake(
+        "count_not_saved",
+        """The cumulative average divides by a count that state_dict does not hold, so a loaded layer starts
+        counting afresh and forgets what it knew at its next batch. num_batches_tracked is there for
+        this.""",
+        changed(
+            advance=lambda self: (BatchNorm1d.advance(self), count_apart(self)), share=share_by_own_count
+        ),
+    ),
+    mistake(
+        "batches_not_counted",
+        """num_batches_tracked does not count every batch seen in train mode. It goes up by one with each,
+        whatever the momentum.""",
+        changed(advance=lambda self: BatchNorm1d.advance(self) if self.momentum is None else None),
+        changed(advance=count_apart, share=share_by_own_count),
+    ),
+    mistake(
+        "wrong_mean",
+        WRONG_MEAN,
+        changed(variance_to_store=lambda self, x: (x - self.running_mean).square().sum(0) / (len(x) - 1)),
+        changed(
+            variance_to_store=lambda self, x: (
+                (x - blend(self.running_mean, x.mean(0), self.share())).square().sum(0) / (len(x) - 1)
+            )
+        ),
+    ),
+    mistake(
+        "graph_kept",
+        """The running statistics carry a graph: they are computed from x with gradients on, so every batch
+        hangs on to the one before it, memory grows, and a later backward may fail. They are a record, not a
+        path for gradients: detach what goes into them.""",
+        changed(watched=lambda self, x: x),
+    ),
+    # Parameters, buffers, state_dict.
+    mistake(
+        "argument_not_stored",
+        """The layer reads an attribute that it never stored, so its first call fails. What __init__ is given
+        is gone when it returns: what forward needs later, eps and momentum, is kept on self.""",
+        changed(__init__=forgetting("momentum")),
+        changed(__init__=forgetting("eps")),
+    ),
+    mistake(
+        "extra_axis",
+        """Parameters or buffers have the shape (1, D). Broadcasting makes the outputs right all the same, but
+        neither layer loads the state_dict of the other: gamma, beta and the running statistics are (D,).""",
+        changed(create=with_leading_axis("weight", "bias", "running_mean", "running_var")),
+        changed(create=with_leading_axis("weight", "bias")),
+        changed(create=with_leading_axis("running_mean", "running_var")),
+    ),
+    mistake(
+        "not_saved",
+        """The running statistics are buffers that state_dict leaves out (persistent=False), so a loaded layer
+        starts its statistics afresh.""",
+        changed(kept=lambda self, name, value: self.register_buffer(name, value, persistent=False)),
+    ),
+    mistake(
+        "plain_tensors",
+        """The running statistics are plain attributes. The values are right on the CPU, but state_dict does
+        not hold them, and .to(device) leaves them behind. State that is saved and moved but not trained is a
+        buffer.""",
+        changed(kept=plain, store=plain_store),
+    ),
+    mistake(
+        "statistics_as_parameters",
+        """The running statistics are registered as parameters. Nothing trains them by gradients: with or
+        without requires_grad, what is saved and moved but not trained is a buffer.""",
+        changed(
+            kept=lambda self, name, value: setattr(self, name, nn.Parameter(value, requires_grad=False)),
+            store=stored_in_place,
+        ),
+        changed(
+            kept=lambda self, name, value: setattr(self, name, nn.Parameter(value)), store=stored_in_place
+        ),
+    ),
+    mistake(
+        "no_statistics",
+        """The layer remembers nothing of the batches it has seen: it has no running_mean, running_var and
+        num_batches_tracked, and normalizes by the batch at hand in eval mode too. It follows the batches in
+        train mode, in buffers, and uses what it has gathered in eval mode.""",
+        changed(
+            kept=nothing,
+            counted=nothing,
+            follows_batch=lambda self: False,
+            uses_batch=lambda self: True,
+        ),
+    ),
+    mistake(
+        "counter_missing",
+        """num_batches_tracked is missing among the buffers. It counts the batches seen in train mode, is
+        saved with the layer, and is what momentum = None divides by.""",
+        changed(counted=nothing, advance=count_apart, share=share_by_own_count),
+        changed(
+            counted=lambda self, value: setattr(self, "num_batches_tracked", 0),
+        ),
+    ),
+    mistake(
+        "other_names",
+        """The tensors have other names than those of nn.BatchNorm1d, so neither layer loads the state_dict of
+        the other. It calls gamma weight, beta bias, and the buffers running_mean, running_var and
+        num_batches_tracked.""",
+        changed(create=renamed(weight="gamma", bias="beta"), weight=alias("gamma"), bias=alias("beta")),
+        changed(
+            create=renamed(running_mean="moving_mean", running_var="moving_var"),
+            running_mean=alias("moving_mean"),
+            running_var=alias("moving_var"),
+        ),
+    ),
+    mistake(
+        "fresh_values",
+        """A fresh layer starts with other values than it should. Before it has learned anything it is the
+        identity on normalized data: gamma 1, beta 0, running mean 0, running variance 1, no batch
+        counted.""",
+        *(
+            changed(create=lambda self, size, name=name, value=value: started(self, size, name, value))
+            for name, value in (
+                ("bias", torch.ones),
+                ("weight", torch.zeros),
+                ("weight", torch.rand),
+                ("running_var", torch.zeros),
+            )
+        ),
+    ),
+    # Gradients.
+    mistake(
+        "statistics_constant",
+        """The mean and the variance of the batch are detached, so only the direct path from x to y is left
+        for the gradient. In training they depend on every sample, and the gradient flows through them: its
+        columns sum to 0, because adding a constant to a feature changes nothing, and yours do not. Only what
+        goes into the running statistics is detached.""",
+        changed(
+            mean=lambda x, axes: x.detach().mean(axes, keepdim=True),
+            variance=lambda x, axes: centred_squares(x.detach(), axes),
+        ),
+    ),
+    mistake(
+        "variance_constant",
+        """The variance of the batch is detached, so its path is missing in the gradient of x. In training
+        the gradient flows through the mean and through the variance, and so its columns are at right angles
+        to x_hat (up to eps).""",
+        changed(variance=lambda x, axes: centred_squares(x.detach(), axes)),
+    ),
+    mistake(
+        "mean_constant",
+        """The mean of the batch is detached, so its path is missing in the gradient of x. In training the
+        gradient flows through the mean and through the variance, and so its columns sum to 0.""",
+        changed(mean=lambda x, axes: x.detach().mean(axes, keepdim=True)),
+    ),
+)
+
+
+def started(self: BatchNorm1d, size: int, name: str, value: Callable[[int], Tensor]) -> None:
+    BatchNorm1d.create(self, size)
+    getattr(self, name).data = value(size)
+
+
+# -- counting ------------------------------------------------------------------------------------------
+
+
+def is_counter(name: str, value: Tensor) -> bool:
+    return name.rsplit(".", 1)[-1] == "num_batches_tracked"
+
+
+def count_by_walking(model: nn.Module) -> tuple[int, int]:
+    """The modules one by one, looking into what each of them holds itself."""
+    seen: set[int] = set()
+    totals = [0, 0]
+    for part in ("_parameters", "_buffers"):
+        for module in model.modules():
+            for name, tensor in vars(module)[part].items():
+                if tensor is None or id(tensor) in seen or name == "num_batches_tracked":
+                    continue
+                seen.add(id(tensor))
+                trainable = part == "_parameters" and tensor.requires_grad
+                totals[0 if trainable else 1] += tensor.numel()
+    return totals[0], totals[1]
+
+
+def count(
+    model: nn.Module,
+    *,
+    parameters: Callable[[nn.Module], Iterable[tuple[str, Tensor]]] = lambda model: model.named_parameters(),
+    buffers: Callable[[nn.Module], Iterable[tuple[str, Tensor]]] = lambda model: model.named_buffers(),
+    left_out: Callable[[str, Tensor], bool] = is_counter,
+    size: Callable[[Tensor], int] = lambda tensor: tensor.numel(),
+    learns: Callable[[Tensor], bool] = lambda parameter: parameter.requires_grad,
+    across: bool = True,
+) -> tuple[int, int]:
+    """The definition. across: a tensor that is parameter and buffer counts once."""
+    found = list(parameters(model))
+    ids = {id(tensor) for _, tensor in found} if across else set()
+    kept = [one for one in buffers(model) if not left_out(*one) and id(one[1]) not in ids]
+    trainable = sum(size(tensor) for _, tensor in found if learns(tensor))
+    frozen = sum(size(tensor) for _, tensor in found if not learns(tensor))
+    return trainable, frozen + sum(size(tensor) for _, tensor in kept)
+
+
+def parameters_of_every_module(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Each module asked for all its parameters, so that a block counts for every level above it."""
+    for module in model.modules():
+        yield from module.named_parameters()
+
+
+def buffers_of_every_module(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    for module in model.modules():
+        yield from module.named_buffers()
+
+
+def repeated_parameters(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    return model.named_parameters(remove_duplicate=False)
+
+
+def repeated_buffers(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    return model.named_buffers(remove_duplicate=False)
+
+
+def saved_buffers(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    saved = model.state_dict()
+    return ((name, tensor) for name, tensor in model.named_buffers() if name in saved)
+
+
+def of_layers(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Only what is called weight or bias."""
+    ends = ("weight", "bias")
+    return (one for one in model.named_parameters() if one[0].rsplit(".", 1)[-1] in ends)
+
+
+COUNT_MISTAKES = (
+    mistake(
+        "counters_counted",
+        """The step counters num_batches_tracked are counted. They are bookkeeping, one number for each
+        batch-norm layer, and belong to neither group here.""",
+        partial(count, left_out=lambda name, tensor: False),
+    ),
+    mistake(
+        "buffers_missing",
+        """Buffers are not counted. Running statistics are part of the model, saved and loaded with it, and
+        not trained: they are the non-trainable part of a batch-norm layer even if nothing is frozen.""",
+        partial(count, buffers=lambda model: ()),
+    ),
+    mistake(
+        "frozen_left_out",
+        """Frozen parameters count in neither number. A parameter with requires_grad = False is still part of
+        the model: it is non-trainable.""",
+        partial(
+            count,
+            parameters=lambda model: (one for one in model.named_parameters() if one[1].requires_grad),
+            across=False,
+        ),
+        partial(
+            count,
+            parameters=lambda model: (one for one in model.named_parameters() if one[1].requires_grad),
+            buffers=lambda model: (
+                one
+                for one in model.named_buffers()
+                if id(one[1]) not in {id(parameter) for parameter in model.parameters()}
+            ),
+        ),
+    ),
+    mistake(
+        "frozen_counted_as_trainable",
+        """Every parameter counts as trainable here. A parameter with requires_grad = False is frozen and
+        counts as non-trainable.""",
+        partial(count, learns=lambda parameter: True),
+    ),
+    mistake(
+        "everything_trainable",
+        """All parameters count as trainable, and nothing as non-trainable. Frozen parameters and buffers are
+        what training by gradients does not move.""",
+        partial(count, buffers=lambda model: (), learns=lambda parameter: True),
+    ),
+    mistake(
+        "shared_counted_twice",
+        """A tensor that is reached by two ways is counted twice. A weight tied to another layer, or a block
+        used in two places, exists once: count tensors, not names.""",
+        partial(count, parameters=repeated_parameters, buffers=repeated_buffers, across=False),
+        partial(count, parameters=repeated_parameters, buffers=repeated_buffers),
+        partial(count, parameters=repeated_parameters),
+    ),
+    mistake(
+        "nested_counted_twice",
+        """Every module is asked for all the parameters below it, so what lies in a block counts once for each
+        level above it. The parameters of the whole model are those of its root, or of each module alone.""",
+        partial(count, parameters=parameters_of_every_module, buffers=buffers_of_every_module),
+        partial(count, parameters=parameters_of_every_module, buffers=buffers_of_every_module, across=False),
+        partial(count, parameters=parameters_of_every_module),
+    ),
+    mistake(
+        "parameter_and_buffer",
+        """A tensor that one module holds as a parameter and another as a buffer is counted twice. It exists
+        once.""",
+        partial(count, across=False),
+    ),
+    mistake(
+        "only_real_buffers",
+        """Buffers of whole numbers are left out. num_batches_tracked is the only one that does not count; a
+        table of positions does, whatever its dtype.""",
+        partial(count, left_out=lambda name, tensor: not tensor.is_floating_point()),
+    ),
+    mistake(
+        "scalar_buffers_missing",
+        """Buffers with a single element are left out. num_batches_tracked is the only one that does not
+        count; any other scalar does.""",
+        partial(count, left_out=lambda name, tensor: tensor.dim() == 0),
+        partial(count, left_out=lambda name, tensor: tensor.numel() == 1),
+    ),
+    mistake(
+        "unsaved_buffers_missing",
+        """Buffers that state_dict leaves out are not counted. Whether a buffer is saved is another question;
+        the model holds it all the same.""",
+        partial(count, buffers=saved_buffers),
+    ),
+    mistake(
+        "only_running_statistics",
+        """Of the buffers only the running statistics are counted. A model may register others, and they are
+        non-trainable too.""",
+        partial(
+            count,
+            left_out=lambda name, tensor: not name.endswith(("running_mean", "running_var")),
+        ),
+    ),
+    mistake(
+        "only_weight_and_bias",
+        """Only parameters called weight or bias are counted. A module may hold parameters under any name.""",
+        partial(count, parameters=of_layers),
+    ),
+    mistake(
+        "tensors_counted",
+        """This counts tensors. What is asked for is their elements: a weight of shape (3, 4) is 12.""",
+        partial(count, size=lambda tensor: 1),
+    ),
+    mistake(
+        "total_for_trainable",
+        """The first number is the total. It should be the trainable part alone, so that the two add up to
+        the total.""",
+        lambda model: (sum(count(model)), count(model)[1]),
+    ),
+    mistake(
+        "swapped",
+        "The two numbers are returned in each other's place: trainable comes first.",
+        lambda model: count(model)[::-1],
+    ),
+)
+
+
+# -- freezing ------------------------------------------------------------------------------------------
+
+
+def freeze_by_train(model: nn.Module) -> nn.Module:
+    """train() puts the rest of the model in its mode and batch norm back into eval mode."""
+    original = model.train
+
+    def train(mode: bool = True) -> nn.Module:
+        original(mode)
+        for layer in batch_norms(model):
+            layer.eval()
+        return model
+
+    model.train = train
+    for layer in batch_norms(model):
+        layer.requires_grad_(False)
+    return model.train(model.training)
+
+
+def batch_norms(model: nn.Module, kinds: Any = _BatchNorm) -> Iterator[nn.Module]:
+    return (module for module in model.modules() if isinstance(module, kinds))
+
+
+def stays(layer: nn.Module) -> None:
+    """From now on train() leaves this layer alone."""
+    layer.train = lambda mode=True: layer
+
+
+def freeze(
+    model: nn.Module,
+    *,
+    layers: Callable[[nn.Module], Iterable[nn.Module]] = batch_norms,
+    parameters: Callable[[nn.Module], Iterable[Tensor]] = lambda layer: layer.parameters(recurse=False),
+    mode: Callable[[nn.Module], Any] = lambda layer: layer.eval(),
+    lasting: Callable[[nn.Module], Any] = stays,
+    rest: Callable[[nn.Module], Any] = lambda model: None,
+) -> nn.Module:
+    """The definition: three things for every batch-norm layer, and a knob for each."""
+    for layer in layers(model):
+        mode(layer)
+        lasting(layer)
+        for parameter in parameters(layer):
+            parameter.requires_grad_(False)
+    rest(model)
+    return model
+
+
+def zero_gradients(layer: nn.Module) -> Iterable[Tensor]:
+    """Gradients of zero in place of none."""
+    for parameter in layer.parameters():
+        parameter.register_hook(torch.zeros_like)
+    return ()
+
+
+def momentum_zero(layer: nn.Module) -> None:
+    layer.momentum = 0.0
+
+
+def untracked(layer: nn.Module) -> None:
+    layer.track_running_stats = False
+
+
+def statistics_dropped(layer: nn.Module) -> None:
+    layer.running_mean = layer.running_var = None
+
+
+def cut(layer: nn.Module) -> None:
+    layer.forward = torch.no_grad()(layer.forward)
+
+
+def evaluated_for_ever(model: nn.Module) -> None:
+    model.eval()
+    model.train = lambda mode=True: model
+
+
+def one_dimensional(model: nn.Module) -> None:
+    for parameter in model.parameters():
+        if parameter.dim() == 1:
+            parameter.requires_grad_(False)
+
+
+def frozen_copy(model: nn.Module) -> nn.Module:
+    return freeze(copy.deepcopy(model))
+
+
+def reset(layer: nn.Module) -> None:
+    """Freezing at gamma 1 and beta 0."""
+    layer.eval()
+    layer.reset_parameters()
+
+
+NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm)
+
+FREEZE_MISTAKES = (
+    mistake(
+        "undone_by_train",
+        """It is frozen at first, and the next model.train() undoes it: train() puts every module below it
+        into train mode, so the layers use and follow their batches again. Every training loop calls it, so
+        the freezing has to outlast that call.""",
+        partial(freeze, lasting=nothing),
+    ),
+    mistake(
+        "parameters_only",
+        """gamma and beta are fixed, but the layers still normalize with the batch and their running
+        statistics still move: those are buffers, which requires_grad does not concern. What decides about
+        them is the mode of the layer.""",
+        partial(freeze, mode=nothing, lasting=nothing),
+    ),
+    mistake(
+        "parameters_still_learn",
+        """The running statistics are fixed, but gamma and beta still learn: eval mode changes which
+        statistics are used and lets gradients flow as before. Parameters that should not learn must not get
+        a gradient.""",
+        partial(freeze, parameters=nothing),
+        partial(freeze, parameters=nothing, lasting=nothing),
+    ),
+    mistake(
+        "momentum_zero",
+        """The running statistics no longer move, but the layers still normalize with the batch at hand.
+        Momentum decides what is stored, not what is used; a frozen layer uses what it has stored.""",
+        partial(freeze, mode=momentum_zero, lasting=nothing),
+        partial(freeze, mode=untracked, lasting=nothing),
+        partial(freeze, mode=statistics_dropped, lasting=nothing),
+    ),
+    mistake(
+        "everything_in_eval",
+        """The whole model is in eval mode, so dropout and its like are off as well. Only the batch-norm
+        layers change mode; everything else goes on training as before.""",
+        partial(freeze, rest=lambda model: model.eval()),
+        partial(freeze, lasting=nothing, rest=lambda model: model.eval()),
+        partial(freeze, lasting=nothing, rest=evaluated_for_ever),
+    ),
+    mistake(
+        "everything_frozen",
+        """No parameter of the model learns any more. Only gamma and beta of the batch-norm layers stop;
+        weights elsewhere keep their gradients.""",
+        partial(freeze, rest=lambda model: model.requires_grad_(False)),
+        partial(freeze, lasting=nothing, rest=lambda model: model.requires_grad_(False)),
+    ),
+    mistake(
+        "other_parameters_frozen",
+        """More is frozen than batch norm: other norms, or biases, do not learn any more. What has one
+        dimension, or the word norm in its name, need not be batch norm.""",
+        partial(freeze, layers=partial(batch_norms, kinds=NORMS)),
+        partial(freeze, layers=partial(batch_norms, kinds=_NormBase)),
+        partial(freeze, rest=one_dimensional),
+        partial(freeze, layers=partial(batch_norms, kinds=NORMS), lasting=nothing),
+    ),
+    mistake(
+        "kinds_missing",
+        """Some kinds of batch norm are not frozen. There is one each for features, images and volumes
+        (BatchNorm1d, 2d, 3d), and they have a base in common.""",
+        partial(freeze, layers=partial(batch_norms, kinds=nn.BatchNorm1d)),
+        partial(freeze, layers=partial(batch_norms, kinds=nn.BatchNorm2d)),
+        partial(freeze, layers=partial(batch_norms, kinds=(nn.BatchNorm1d, nn.BatchNorm2d))),
+    ),
+    mistake(
+        "nested_missing",
+        """Layers inside blocks are not frozen: only the direct children of the model are looked at.
+        Batch norm may lie at any depth.""",
+        partial(
+            freeze,
+            layers=lambda model: (one for one in model.children() if isinstance(one, _BatchNorm)),
+        ),
+    ),
+    mistake(
+        "gradients_zeroed",
+        """gamma and beta get a gradient of zero instead of none. Weight decay adds its share to a gradient of
+        zero, and momentum goes on by itself, so they still move. What has no gradient is left alone by an
+        optimizer.""",
+        partial(freeze, parameters=zero_gradients),
+    ),
+    mistake(
+        "no_grad_for_eval",
+        """The batch-norm layers run without gradients, and still normalize with the batch and follow it.
+        no_grad stops gradients and nothing else: which statistics are used, and whether they move, is decided
+        by the mode of the layer. What stands before the layers no longer learns either.""",
+        partial(freeze, mode=nothing, parameters=nothing, lasting=cut),
+    ),
+    mistake(
+        "gradient_cut",
+        """The frozen layers let no gradient through, so nothing before them learns. Frozen means that their
+        own parameters stay; what stands before them still trains, through them.""",
+        partial(freeze, lasting=lambda layer: (stays(layer), cut(layer))),
+    ),
+    mistake(
+        "shift_still_learns",
+        """Only one of gamma and beta is frozen, and the other still learns.""",
+        partial(freeze, parameters=lambda layer: [layer.weight] if layer.affine else []),
+        partial(freeze, parameters=lambda layer: [layer.bias] if layer.affine else []),
+    ),
+    mistake(
+        "affine_reset",
+        """gamma and beta are back at 1 and 0. Freezing keeps what was learned.""",
+        partial(freeze, mode=reset),
+    ),
+    mistake(
+        "nothing_frozen",
+        """The batch-norm layers train as before: they normalize with the batch, their running statistics
+        follow it, and gamma and beta learn.""",
+        lambda model: model,
+        partial(freeze, layers=nothing),
+    ),
+    mistake(
+        "copy_frozen",
+        """A copy is frozen and returned, and the model that was given trains on as before. Freeze the model
+        itself, and return that.""",
+        frozen_copy,
+    ),
+)
+
+
+ANSWERS = {
+    "update_running_stats": Answer(library_update, update, UPDATE_MISTAKES),
+    "batch_norm_inference": Answer(library_inference, infer, INFERENCE_MISTAKES),
+    "BatchNorm1d": Answer(nn.BatchNorm1d, BatchNorm1d, LAYER_MISTAKES),
+    "count_parameters": Answer(count_by_walking, count, COUNT_MISTAKES),
+    "freeze_batch_norm": Answer(freeze_by_train, freeze, FREEZE_MISTAKES),
+}

@@ -1,0 +1,1124 @@
+"""Day 28: the right answers, and what people get wrong, with the knobs that make it.
+
+Sources of the mistakes: reports and fixes in public repositories and forums, and public course solutions.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from graders.judging.answer import Answer, mistake
+from graders.judging.references.normalizing import (
+    affine_mistakes,
+    centred_squares,
+    difference_of_squares,
+    lone_mistake,
+    normalize,
+    statistics_mistakes,
+)
+
+EPS = 1e-5
+AXES = (0, 2, 3)
+
+
+# -- the statistics ----------------------------------------------------------------------------------
+
+
+def library_statistics(x: Tensor) -> tuple[Tensor, Tensor]:
+    var, mean = torch.var_mean(x, AXES, correction=0)
+    return mean, var
+
+
+def statistics(
+    x: Tensor,
+    *,
+    mean: Callable[[Tensor], Tensor] = lambda x: x.mean(AXES),
+    var: Callable[[Tensor], Tensor] = lambda x: centred_squares(x, AXES).reshape(x.shape[1]),
+) -> tuple[Tensor, Tensor]:
+    """The definition: one mean and one biased variance for each channel."""
+    return mean(x), var(x)
+
+
+def statistics_over(axes: int | tuple[int, ...]) -> Callable:
+    """The definition with other axes."""
+    return partial(
+        statistics,
+        mean=lambda x: x.mean(axes),
+        var=lambda x: x.var(axes, correction=0).reshape_as(x.mean(axes)),
+    )
+
+
+def count(x: Tensor) -> int:
+    """How many values share one mean."""
+    return x.numel() // x.shape[1]
+
+
+def reshaped(x: Tensor) -> Tensor:
+    """(N·H·W, C) by reshape alone, which mixes the channels."""
+    return x.reshape(-1, x.shape[1])
+
+
+STATISTICS_MISTAKES = (
+    mistake(
+        "per_pixel",
+        """The averages run over the batch alone, so there is one mean for every pixel of every channel,
+        C · H · W of them. A convolution treats all places alike, and so does its batch norm: one mean for
+        each channel, over N, H and W.""",
+        statistics_over(0),
+    ),
+    mistake(
+        "per_sample",
+        """There is one mean for every channel of every sample, N · C of them: the averages run over H and W
+        alone. That is instance normalization. Batch norm averages over the samples as well.""",
+        statistics_over((2, 3)),
+    ),
+    mistake(
+        "channels_averaged",
+        """The averages run over the channels too. Each channel is the output of a filter of its own, with a
+        scale of its own, and keeps a mean of its own: C is the one axis that stays.""",
+        statistics_over((1, 2, 3)),
+        statistics_over((0, 1, 2, 3)),
+        statistics_over(1),
+        statistics_over((0, 1)),
+    ),
+    mistake(
+        "channels_last",
+        """These are statistics for each column of the image, W of them: the last axis is taken for the
+        channels, as in N × H × W × C. In PyTorch the channels are axis 1, N × C × H × W.""",
+        statistics_over((0, 1, 2)),
+    ),
+    mistake(
+        "channels_mixed",
+        """The shape is right and the channels are mixed. A reshape of N × C × H × W to rows of C takes
+        the next C numbers in memory, and those are neighbours in one image row; it moves no axis.
+        Transpose or permute first, or reduce over three axes and reshape nothing.""",
+        lambda x: statistics(
+            x,
+            mean=lambda x: reshaped(x).mean(0),
+            var=lambda x: reshaped(x).var(0, correction=0),
+        ),
+        lambda x: statistics(
+            x,
+            mean=lambda x: x.reshape(x.shape[1], -1).mean(1),
+            var=lambda x: x.reshape(x.shape[1], -1).var(1, correction=0),
+        ),
+    ),
+    mistake(
+        "unbiased_variance",
+        """The variance is divided by N · H · W − 1. Normalizing takes the biased one, divided by N · H · W;
+        torch.var divides by one less unless told otherwise. Where a channel has a single value, yours is
+        NaN and should be 0.""",
+        partial(statistics, var=lambda x: x.var(AXES)),
+    ),
+    mistake(
+        "wrong_count",
+        """The sums are divided by the wrong number. How many values share one mean? All of a channel's, in
+        every sample and at every place: N · H · W, not N and not H · W.""",
+        partial(
+            statistics,
+            mean=lambda x: x.sum(AXES) / x.shape[0],
+            var=lambda x: centred_squares(x, AXES).reshape(-1) * (count(x) / x.shape[0]),
+        ),
+        partial(
+            statistics,
+            mean=lambda x: x.sum(AXES) / x[0, 0].numel(),
+            var=lambda x: centred_squares(x, AXES).reshape(-1) * x.shape[0],
+        ),
+        partial(statistics, mean=lambda x: x.sum(AXES), var=lambda x: centred_sums(x, x.mean(AXES))),
+        partial(statistics, var=lambda x: centred_sums(x, x.mean(AXES)) / x.shape[0]),
+        partial(statistics, var=lambda x: centred_sums(x, x.mean(AXES)) / x[0, 0].numel()),
+        partial(statistics, var=lambda x: centred_sums(x, x.sum(AXES) / x.shape[0]) / x.shape[0]),
+    ),
+    mistake(
+        "bessel_with_batch_size",
+        """The variance is corrected by a factor made of N alone, such as (N − 1)/N. The sample behind each
+        channel is N · H · W values; and the biased variance needs no correction, only the division by that
+        number.""",
+        partial(statistics, var=lambda x: x.var(AXES) * (x.shape[0] - 1) / x.shape[0]),
+        partial(statistics, var=lambda x: centred_sums(x, x.mean(AXES)) / (x.shape[0] - 1) / x[0, 0].numel()),
+    ),
+    mistake(
+        "variances_averaged",
+        """Variances of parts are averaged: of the samples, or of the pixels. That leaves out how far the
+        means of the parts lie apart, so it is too small. The variance of a channel is about the one mean
+        of the whole channel.""",
+        partial(statistics, var=lambda x: x.var((2, 3), correction=0).mean(0)),
+        partial(statistics, var=lambda x: x.var(0, correction=0).mean((1, 2))),
+        partial(statistics, var=lambda x: x.var((0, 2), correction=0).mean(1)),
+    ),
+    mistake(
+        "means_spread",
+        """The variance is taken of averages: of the means of the samples, or of the mean image. Averaging
+        takes most of the variation away; the variance is that of the values themselves.""",
+        partial(statistics, var=lambda x: x.mean((2, 3)).var(0, correction=0)),
+        partial(statistics, var=lambda x: x.mean(0).var((1, 2), correction=0)),
+    ),
+    mistake(
+        "deviation_for_variance",
+        """What is returned second is the standard deviation; asked for is the variance, its square.""",
+        partial(statistics, var=lambda x: centred_squares(x, AXES).reshape(-1).sqrt()),
+        partial(statistics, var=lambda x: x.std(AXES)),
+    ),
+    mistake(
+        "variance_about_zero",
+        """The mean of x² stands where the variance belongs. The variance is the mean squared distance from
+        the mean; the two agree only for values that are centred already.""",
+        partial(statistics, var=lambda x: x.square().mean(AXES)),
+    ),
+    mistake(
+        "variance_by_cancellation",
+        """The variance is computed as E[x²] − E[x]². On paper that is the same. At an offset of 10,000 both
+        terms are near 10⁸ and float32 keeps seven digits, so their difference is noise. Centre first, then
+        square.""",
+        partial(statistics, var=lambda x: difference_of_squares(x, AXES).reshape(-1)),
+        partial(statistics, var=lambda x: difference_of_squares(x, AXES).reshape(-1).clamp_min(0)),
+        rounding=True,
+    ),
+    mistake(
+        "swapped",
+        "mean and variance are returned in each other's place: the mean comes first.",
+        lambda x: statistics(x)[::-1],
+    ),
+)
+
+
+def centred_sums(x: Tensor, mean: Tensor) -> Tensor:
+    """The sum of squared distances from a value for each channel."""
+    return (x - mean.reshape(-1, 1, 1)).square().sum(AXES)
+
+
+# -- the normalization -------------------------------------------------------------------------------
+
+
+def library_norm(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = EPS) -> Tensor:
+    """`F.batch_norm` in training mode, which refuses one value a channel; there y is beta."""
+    if count(x) == 1:
+        return 0 * x + channelwise(beta)
+    return F.batch_norm(x, None, None, gamma, beta, training=True, eps=eps)
+
+
+def channelwise(values: Tensor) -> Tensor:
+    """(C,) so that it meets axis 1 of N × C × H × W."""
+    return values.reshape(-1, 1, 1)
+
+
+def norm(
+    x: Tensor,
+    gamma: Tensor,
+    beta: Tensor,
+    eps: float = EPS,
+    *,
+    affine: Callable[[Tensor, Tensor, Tensor], Tensor] = lambda x_hat, gamma, beta: gamma * x_hat + beta,
+    shaped: Callable[[Tensor], Tensor] = channelwise,
+    **knobs: Any,
+) -> Tensor:
+    """The definition, with the knobs of `normalize`."""
+    x_hat, _ = normalize(x, AXES, eps, **knobs)
+    return affine(x_hat, shaped(gamma), shaped(beta))
+
+
+def with_knobs(default_eps: float = EPS, **knobs: Any) -> Callable:
+    """A `batch_norm_2d` with these knobs turned."""
+
+    def batch_norm_2d(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = default_eps) -> Tensor:
+        return norm(x, gamma, beta, eps, **knobs)
+
+    return batch_norm_2d
+
+
+def by_reshaping(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = EPS) -> Tensor:
+    """The routine for (N, D) on rows of C that a reshape alone has made."""
+    x_hat, _ = normalize(reshaped(x), 0, eps)
+    return (gamma * x_hat + beta).reshape(x.shape)
+
+
+def by_reshaping_back(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = EPS) -> Tensor:
+    """The rows are right, and the way back is a reshape alone."""
+    x_hat, _ = normalize(reshaped(x.permute(0, 2, 3, 1)), 0, eps)
+    return (gamma * x_hat + beta).reshape(x.shape)
+
+
+def by_flattening(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = EPS) -> Tensor:
+    """Axes C and N change places without a transpose."""
+    x_hat, _ = normalize(x.reshape(x.shape[1], -1), 1, eps)
+    return (gamma[:, None] * x_hat + beta[:, None]).reshape(x.shape)
+
+
+def uncorrected(factor: Callable[[Tensor], float]) -> Callable:
+    """The variance times a factor that depends on the sizes."""
+    return with_knobs(variance=lambda x, axes: centred_squares(x, axes) * factor(x))
+
+
+NORM_MISTAKES = (
+    *statistics_mistakes(with_knobs, "N·H·W", "one value alone gives NaN"),
+    mistake(
+        "per_pixel",
+        """Every pixel has a mean and a variance of its own, taken over the N samples: C · H · W of them. A
+        convolution treats all places alike, and so does its batch norm: one mean for each channel, over N,
+        H and W.""",
+        with_knobs(over=0),
+    ),
+    mistake(
+        "per_sample",
+        """Every sample is normalized by its own statistics, over H and W: that is instance normalization.
+        Batch norm takes one mean for each channel, over all samples of the batch too, so a sample's output
+        depends on the others.""",
+        with_knobs(over=(2, 3)),
+    ),
+    mistake(
+        "layer_statistics",
+        """Every sample is normalized over C, H and W: that is layer normalization. Batch norm keeps the
+        channels apart and averages over the batch: axes N, H and W.""",
+        with_knobs(over=(1, 2, 3)),
+        with_knobs(over=1),
+    ),
+    mistake(
+        "one_statistic_for_all",
+        """One mean and one variance are taken over the whole array. Each channel has its own, over N, H and
+        W; your channels do not have mean 0.""",
+        with_knobs(over=(0, 1, 2, 3)),
+    ),
+    mistake(
+        "channels_last",
+        """The statistics belong to the columns of the image: the last axis is taken for the channels, as in
+        N × H × W × C. In PyTorch the channels are axis 1, N × C × H × W.""",
+        with_knobs(over=(0, 1, 2)),
+        with_knobs(over=(0, 1, 3)),
+    ),
+    mistake(
+        "channels_mixed",
+        """The shape is right and the channels are mixed. A reshape of N × C × H × W to rows of C takes the
+        next C numbers in memory, and those are neighbours in one image row. Axes change places by a
+        transpose or permute: before the reshape, and again on the way back.""",
+        by_reshaping,
+        by_reshaping_back,
+        by_flattening,
+    ),
+    mistake(
+        "broadcast_on_last_axis",
+        """Something of shape (C,) meets the last axis, W: broadcasting lines shapes up from the right. Where
+        W is not C, PyTorch stops; where the two happen to be equal, the numbers are wrong without a word.
+        The shape (C, 1, 1) lines up with axis 1.""",
+        with_knobs(shaped=lambda values: values),
+        with_knobs(shaped=lambda values: values, affine=lambda x_hat, gamma, beta: x_hat * gamma + beta),
+        with_knobs(mean=lambda x, axes: x.mean(axes)),
+    ),
+    mistake(
+        "wrong_count",
+        """The squares are divided by the wrong number. How many values share one mean? All of a channel's,
+        in every sample and at every place: N · H · W, not N and not H · W.""",
+        uncorrected(lambda x: count(x) / x.shape[0]),
+        uncorrected(lambda x: x.shape[0]),
+        uncorrected(count),
+    ),
+    mistake(
+        "bessel_with_batch_size",
+        """The variance is corrected by a factor made of N alone, such as (N − 1)/N. The sample behind each
+        channel is N · H · W values; and the biased variance needs no correction, only the division by that
+        number.""",
+        with_knobs(variance=lambda x, axes: x.var(axes, keepdim=True) * (len(x) - 1) / len(x)),
+        with_knobs(variance=lambda x, axes: centred_squares(x, axes) * len(x) / (len(x) - 1 or torch.nan)),
+    ),
+    mistake(
+        "variances_averaged",
+        """The variances of the samples are averaged. That leaves out how far the means of the samples lie
+        apart, so it is too small. The variance of a channel is about the one mean of the whole channel.""",
+        with_knobs(variance=lambda x, axes: centred_squares(x, (2, 3)).mean(0, keepdim=True)),
+    ),
+    lone_mistake(
+        with_knobs,
+        "A single value in each channel",
+        lambda x, gamma, beta, eps=EPS: x if count(x) == 1 else norm(x, gamma, beta, eps),
+    ),
+    mistake(
+        "single_sample_set_apart",
+        """A batch of one sample is treated as a special case. Each channel of it still has H · W values, with
+        a mean and a variance over them; only where H · W is 1 too is there nothing to normalize by.""",
+        lambda x, gamma, beta, eps=EPS: (
+            0 * x + channelwise(beta) if len(x) == 1 else norm(x, gamma, beta, eps)
+        ),
+        lambda x, gamma, beta, eps=EPS: x if len(x) == 1 else norm(x, gamma, beta, eps),
+        lambda x, gamma, beta, eps=EPS: (
+            channelwise(gamma) * x + channelwise(beta) if len(x) == 1 else norm(x, gamma, beta, eps)
+        ),
+    ),
+    *affine_mistakes(with_knobs),
+)
+
+
+# -- the block ---------------------------------------------------------------------------------------
+
+
+class WrittenNorm(nn.BatchNorm2d):
+    """The library's layer with its formula in elementary operations."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            x_hat, _ = normalize(x, AXES, self.eps)
+        else:
+            x_hat = (x - channelwise(self.running_mean)) / (channelwise(self.running_var) + self.eps).sqrt()
+        return channelwise(self.weight) * x_hat + channelwise(self.bias)
+
+
+def library_block(in_channels: int, out_channels: int, kernel_size: int = 3) -> nn.Sequential:
+    convolution = nn.Conv2d(in_channels, out_channels, kernel_size, padding="same", bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(out_channels), nn.ReLU())
+
+
+def block(
+    in_channels: int,
+    out_channels: int,
+    kernel_size: int = 3,
+    *,
+    norm: Callable[[int], nn.Module] = WrittenNorm,
+    order: str = "conv norm relu",
+    kernel: Callable[[int], int] = lambda size: size,
+    padding: Callable[[int], int] = lambda size: size // 2,
+    turned: bool = False,
+    normalized: Callable[[int, int], int] = lambda into, out: out,
+    **options: Any,
+) -> nn.Sequential:
+    """The definition, with a knob for each choice; options are those of the convolution."""
+    size = kernel(kernel_size)
+    channels = (out_channels, in_channels) if turned else (in_channels, out_channels)
+    layers: dict[str, Callable[[], nn.Module]] = {
+        "conv": lambda: nn.Conv2d(*channels, size, **{"padding": padding(size), "bias": False, **options}),
+        "norm": lambda: norm(normalized(in_channels, out_channels)),
+        "relu": nn.ReLU,
+    }
+    return nn.Sequential(*(layers[name]() for name in order.split()))
+
+
+def with_default(size: int) -> Callable:
+    """The block with another default kernel."""
+
+    def conv_bn_relu(in_channels: int, out_channels: int, kernel_size: int = size) -> nn.Sequential:
+        return block(in_channels, out_channels, kernel_size)
+
+    return conv_bn_relu
+
+
+BLOCK_MISTAKES = (
+    mistake(
+        "redundant_bias",
+        """The convolution has a bias. Batch norm subtracts the mean of each channel right behind it, and a
+        constant added to a channel goes with the mean: the output does not change and the gradient of that
+        bias is 0. The shift that counts is beta.""",
+        partial(block, bias=True),
+    ),
+    mistake(
+        "not_padded",
+        """The images shrink by kernel_size − 1: the convolution is not padded. To keep H and W, zeros are
+        added on each side, as many as the kernel reaches beyond its centre.""",
+        partial(block, padding=lambda size: 0),
+    ),
+    mistake(
+        "padding_fixed",
+        """H and W are kept for one kernel size only: the padding is a fixed number. How far a kernel reaches
+        beyond its centre depends on its size.""",
+        partial(block, padding=lambda size: 1),
+        partial(block, padding=lambda size: 2),
+    ),
+    mistake(
+        "padding_too_large",
+        """The images change their size: the padding is not what the kernel reaches beyond its centre. A
+        kernel of 3 reaches one pixel to each side, a kernel of 5 two.""",
+        partial(block, padding=lambda size: size),
+        partial(block, padding=lambda size: size - 1),
+        partial(block, padding=lambda size: (size + 1) // 2),
+    ),
+    mistake(
+        "strided",
+        """The images come out smaller by a factor: the convolution takes steps of more than one pixel. H and
+        W are to be kept.""",
+        partial(block, stride=2),
+    ),
+    mistake(
+        "relu_before_norm",
+        """The ReLU stands before the batch norm. Asked for is convolution, batch norm, ReLU: normalizing
+        first centres each channel, so that the ReLU cuts about half of it and beta can move the cut.""",
+        partial(block, order="conv relu norm"),
+        partial(block, order="conv relu norm relu"),
+    ),
+    mistake(
+        "norm_before_convolution",
+        """The batch norm stands before the convolution, so it normalizes the input and not what the
+        convolution gives. The order is convolution, batch norm, ReLU.""",
+        partial(block, order="norm conv relu", normalized=lambda into, out: into),
+        partial(block, order="norm relu conv", normalized=lambda into, out: into),
+    ),
+    mistake(
+        "relu_missing",
+        """The ReLU is missing: the output has negative values.""",
+        partial(block, order="conv norm"),
+    ),
+    mistake(
+        "norm_over_input_channels",
+        """The batch norm is made for in_channels. It stands behind the convolution, and what comes out of
+        that has out_channels channels.""",
+        partial(block, normalized=lambda into, out: into),
+    ),
+    mistake(
+        "channels_turned_round",
+        """in_channels and out_channels have changed places: nn.Conv2d takes the channels that come in first.
+        """,
+        partial(block, turned=True),
+        partial(block, turned=True, normalized=lambda into, out: into),
+    ),
+    mistake(
+        "kernel_fixed",
+        """The kernel has the same size whatever kernel_size says: use the argument.""",
+        partial(block, kernel=lambda size: 3),
+        partial(block, kernel=lambda size: 1),
+        partial(block, kernel=lambda size: 5),
+    ),
+    mistake(
+        "kernel_default",
+        "Right whenever kernel_size is passed; the default is 3.",
+        with_default(1),
+        with_default(5),
+        with_default(7),
+    ),
+    mistake(
+        "affine_missing",
+        """The batch norm has no gamma and no beta that learn. Here they are needed: beta is the shift that
+        takes the place of the bias of the convolution.""",
+        partial(block, norm=lambda channels: nn.BatchNorm2d(channels, affine=False)),
+    ),
+    mistake(
+        "no_running_statistics",
+        """In eval mode the block still normalizes with the statistics of the batch it is given: none are
+        stored. The same image then gives another output in another batch.""",
+        partial(block, norm=lambda channels: nn.BatchNorm2d(channels, track_running_stats=False)),
+    ),
+    mistake(
+        "another_norm",
+        """The normalization is not batch norm. Instance, group and layer normalization take the statistics
+        of each sample by itself; batch norm takes those of each channel over the batch.""",
+        partial(block, norm=nn.InstanceNorm2d),
+        partial(block, norm=lambda channels: nn.GroupNorm(1, channels)),
+        partial(block, norm=lambda channels: nn.LayerNorm(channels)),
+    ),
+    mistake(
+        "norm_of_another_dimension",
+        """nn.BatchNorm1d is for features, N × D, and nn.BatchNorm3d for volumes. Feature maps have two
+        dimensions in space, N × C × H × W: nn.BatchNorm2d.""",
+        partial(block, norm=nn.BatchNorm1d),
+        partial(block, norm=nn.BatchNorm3d),
+    ),
+)
+
+
+# -- folding -----------------------------------------------------------------------------------------
+
+
+def library_folding(conv: nn.Conv2d, bn: nn.BatchNorm2d) -> nn.Conv2d:
+    """PyTorch's own, on copies in eval mode: it asks for that mode and leaves it as it is."""
+    return fuse_conv_bn_eval(copy.deepcopy(conv).eval(), copy.deepcopy(bn).eval())
+
+
+Folder = Callable[..., nn.Conv2d]
+SETTINGS = ("stride", "padding", "dilation", "groups", "padding_mode")
+
+
+def folding(
+    conv: nn.Conv2d,
+    bn: nn.BatchNorm2d,
+    *,
+    divisor: Callable[[Tensor, float], Tensor] = lambda var, eps: (var + eps).sqrt(),
+    gamma: Callable[[nn.BatchNorm2d], Tensor | float] = lambda bn: 1.0 if bn.weight is None else bn.weight,
+    beta: Callable[[nn.BatchNorm2d], Tensor | float] = lambda bn: 0.0 if bn.bias is None else bn.bias,
+    kernel: Callable[[Tensor, Tensor], Tensor] = lambda weight, scale: weight * scale.reshape(-1, 1, 1, 1),
+    shift: Callable[..., Tensor] = lambda b, mean, scale, beta: (b - mean) * scale + beta,
+    settings: tuple[str, ...] = SETTINGS,
+    into: Callable[[nn.Conv2d, nn.Conv2d], nn.Conv2d] = lambda conv, new: new,
+) -> nn.Conv2d:
+    """The definition: scale = gamma / sqrt(running_var + eps), kernel · scale, (b − mean) · scale + beta.
+
+    settings: those of the convolution that the new layer takes over. into: the layer that receives the
+    result.
+    """
+    with torch.no_grad():
+        scale = gamma(bn) / divisor(bn.running_var, bn.eps)
+        bias = torch.zeros_like(bn.running_mean) if conv.bias is None else conv.bias
+        weight = kernel(conv.weight, scale)
+        shifted = shift(bias, bn.running_mean, scale, beta(bn))
+        taken = {name: getattr(conv, name) for name in settings}
+        folded = into(conv, nn.Conv2d(conv.in_channels, conv.out_channels, conv.kernel_size, **taken))
+        folded.weight = nn.Parameter(weight)
+        folded.bias = nn.Parameter(shifted)
+    return folded
+
+
+def without(*names: str) -> Folder:
+    """The definition with these settings left at their defaults."""
+    return partial(folding, settings=tuple(name for name in SETTINGS if name not in names))
+
+
+def folded_then(afterwards: Callable[[nn.Conv2d, nn.BatchNorm2d], Any], **knobs: Any) -> Folder:
+    """The definition, with something done to the arguments."""
+
+    def fold_batch_norm(conv: nn.Conv2d, bn: nn.BatchNorm2d) -> nn.Conv2d:
+        folded = folding(conv, bn, **knobs)
+        afterwards(conv, bn)
+        return folded
+
+    return fold_batch_norm
+
+
+def asked_in_training_mode(conv: nn.Conv2d, bn: nn.BatchNorm2d) -> nn.Conv2d:
+    """Scale and shift read off what a copy of bn makes of 0 and of 1, in the mode it happens to be in."""
+    asked = copy.deepcopy(bn)
+    with torch.no_grad():
+        at_zero, at_one = (
+            asked(torch.full_like(conv.weight[:1, :1, :1, :1], value).expand(2, len(bn.running_var), 1, 1))[
+                0
+            ].flatten()
+            for value in (0.0, 1.0)
+        )
+    return folding(
+        conv,
+        bn,
+        kernel=lambda weight, scale: weight * (at_one - at_zero).reshape(-1, 1, 1, 1),
+        shift=lambda b, mean, scale, beta: b * (at_one - at_zero) + at_zero,
+    )
+
+
+def on_input_channels(weight: Tensor, scale: Tensor) -> Tensor:
+    """The scale along the second axis, which stops where there are not as many channels in as out."""
+    return weight * scale.reshape(1, -1, 1, 1)
+
+
+FOLDING_MISTAKES = (
+    mistake(
+        "eps_missing",
+        """eps is left out. Batch norm divides by the root of (running_var + eps), also in eval mode; where a
+        variance is near eps, your kernel comes out too large.""",
+        partial(folding, divisor=lambda var, eps: var.sqrt()),
+    ),
+    mistake(
+        "eps_outside_root",
+        """eps is added to the standard deviation, outside the root. It belongs to the variance, inside, as
+        in the layer that is folded.""",
+        partial(folding, divisor=lambda var, eps: var.sqrt() + eps),
+    ),
+    mistake(
+        "eps_subtracted",
+        """eps is subtracted from the running variance. Batch norm adds it; yours gives NaN, or far too large
+        a kernel, where a variance is near eps.""",
+        partial(folding, divisor=lambda var, eps: (var - eps).sqrt()),
+    ),
+    mistake(
+        "eps_fixed",
+        """A fixed number stands where the eps of this layer belongs: every batch-norm layer carries its own,
+        in bn.eps.""",
+        *(
+            partial(folding, divisor=lambda var, eps, value=value: (var + value).sqrt())
+            for value in (1e-5, 1e-8, 1e-6, 1e-3)
+        ),
+    ),
+    mistake(
+        "divided_by_variance",
+        """The kernel is scaled by gamma over the variance: the root is missing. running_var holds variances,
+        and batch norm divides by standard deviations.""",
+        partial(folding, divisor=lambda var, eps: var + eps),
+        partial(folding, divisor=lambda var, eps: var),
+    ),
+    mistake(
+        "conv_bias_forgotten",
+        """The bias of the convolution is lost. It is part of what batch norm gets to see: it is there before
+        the mean is subtracted, and it is scaled with the rest.""",
+        partial(folding, shift=lambda b, mean, scale, beta: beta - mean * scale),
+    ),
+    mistake(
+        "conv_bias_unscaled",
+        """The bias of the convolution is added as it is. Batch norm comes after it and scales everything
+        that the convolution gives, its bias too.""",
+        partial(folding, shift=lambda b, mean, scale, beta: b + beta - mean * scale),
+    ),
+    mistake(
+        "mean_unscaled",
+        """The running mean is subtracted as it is. It is subtracted before the scaling, so in the folded bias
+        it stands multiplied by the scale.""",
+        partial(folding, shift=lambda b, mean, scale, beta: b * scale + beta - mean),
+        partial(folding, shift=lambda b, mean, scale, beta: b + beta - mean),
+    ),
+    mistake(
+        "mean_scaled_by_gamma",
+        """In the bias the running mean is multiplied by gamma alone. What multiplies the centred values is
+        gamma divided by the root of (running_var + eps), for the mean as for the kernel.""",
+        lambda conv, bn: folding(
+            conv,
+            bn,
+            shift=lambda b, mean, scale, beta: (
+                b * scale + beta - mean * (1 if bn.weight is None else bn.weight)
+            ),
+        ),
+    ),
+    mistake(
+        "mean_forgotten",
+        """The running mean is not in the bias: in eval mode batch norm subtracts it before it scales.""",
+        partial(folding, shift=lambda b, mean, scale, beta: b * scale + beta),
+        partial(folding, shift=lambda b, mean, scale, beta: b + beta),
+    ),
+    mistake(
+        "mean_sign",
+        "The running mean is added in the bias. Batch norm subtracts it.",
+        partial(folding, shift=lambda b, mean, scale, beta: (b + mean) * scale + beta),
+    ),
+    mistake(
+        "beta_forgotten",
+        """beta is not in the bias. It is added last, after the scaling, and so it enters as it is.""",
+        partial(folding, beta=lambda bn: 0.0),
+    ),
+    mistake(
+        "beta_scaled",
+        """beta is multiplied by the scale. It is added after the scaling, and so it enters as it is.""",
+        partial(folding, shift=lambda b, mean, scale, beta: (b - mean + beta) * scale),
+    ),
+    mistake(
+        "bias_not_folded",
+        """Only the kernel is folded: the bias of your layer is that of the convolution, or none. The running
+        mean and beta shift every channel, and that shift is the new bias.""",
+        partial(folding, shift=lambda b, mean, scale, beta: b + 0.0),
+        partial(folding, shift=lambda b, mean, scale, beta: b * scale),
+        partial(folding, shift=lambda b, mean, scale, beta: 0.0 * b),
+    ),
+    mistake(
+        "kernel_not_scaled",
+        """The kernel is that of the convolution, unscaled. Batch norm multiplies what the convolution gives
+        by gamma over the root of (running_var + eps), and that factor goes into the kernel.""",
+        partial(folding, kernel=lambda weight, scale: weight.clone()),
+    ),
+    mistake(
+        "gamma_forgotten",
+        """gamma is missing in the scale: it is gamma over the root of (running_var + eps).""",
+        partial(folding, gamma=lambda bn: 1.0),
+    ),
+    mistake(
+        "running_statistics_forgotten",
+        """Only gamma and beta are folded. In eval mode batch norm also subtracts the running mean and divides
+        by the root of (running_var + eps); that is most of its work.""",
+        partial(
+            folding,
+            divisor=lambda var, eps: torch.ones_like(var),
+            shift=lambda b, mean, scale, beta: b * scale + beta,
+        ),
+    ),
+    mistake(
+        "statistics_of_the_kernel",
+        """The mean and the variance are computed from the weights of the convolution. The ones that batch
+        norm uses in eval mode are those of its outputs, stored in running_mean and running_var.""",
+        lambda conv, bn: folding(
+            conv,
+            bn,
+            divisor=lambda var, eps: (conv.weight.var((1, 2, 3), correction=0) + eps).sqrt(),
+            shift=lambda b, mean, scale, beta: (b - conv.weight.mean((1, 2, 3))) * scale + beta,
+        ),
+    ),
+    mistake(
+        "batch_statistics",
+        """bn is asked in training mode, where it normalizes with the batch it is given and not with what it
+        has stored. Folding is about eval mode: running_mean and running_var, whatever mode bn comes in.""",
+        asked_in_training_mode,
+    ),
+    mistake(
+        "scale_on_input_channels",
+        """The scale lies along the wrong axis of the kernel. Batch norm scales the channels that come out of
+        the convolution, and those are axis 0 of its weight (out, in, kH, kW). With as many channels in as
+        out nothing stops you, and the numbers are wrong.""",
+        partial(folding, kernel=on_input_channels),
+        partial(folding, kernel=lambda weight, scale: scale.reshape(1, -1, 1, 1) * weight),
+    ),
+    mistake(
+        "padding_mode_lost",
+        """Right but for padding_mode: the new layer pads with zeros, and conv pads otherwise. It is one
+        of the settings that belong to the convolution.""",
+        without("padding_mode"),
+    ),
+    mistake(
+        "settings_lost",
+        """The new layer has lost settings of conv. Stride, padding, dilation, groups and padding_mode say
+        where the kernel is applied; folding changes the numbers in the kernel and none of these.""",
+        without("stride"),
+        without("padding"),
+        without("dilation"),
+        without("groups"),
+        without("dilation", "groups"),
+        without("dilation", "padding_mode"),
+        without("groups", "padding_mode"),
+        without("dilation", "groups", "padding_mode"),
+        without(*SETTINGS),
+    ),
+    mistake(
+        "conv_changed",
+        """conv itself is changed. The arguments stay as they were: whoever called may still train with
+        them. Give the new numbers to a layer of your own.""",
+        partial(folding, into=lambda conv, new: conv),
+    ),
+    mistake(
+        "mode_changed",
+        """conv or bn is left in another mode than it came in. Folding needs no forward pass, so it needs no
+        eval(); if you want one, take it on a copy.""",
+        folded_then(lambda conv, bn: (conv.eval(), bn.eval())),
+        folded_then(lambda conv, bn: bn.eval()),
+        folded_then(lambda conv, bn: (conv.train(), bn.train())),
+        folded_then(lambda conv, bn: bn.train()),
+    ),
+)
+
+
+# -- running statistics anew -------------------------------------------------------------------------
+
+
+def norms_of(model: nn.Module) -> list[nn.Module]:
+    return [module for module in model.modules() if isinstance(module, _BatchNorm)]
+
+
+def switched(model: nn.Module) -> None:
+    """Only the batch-norm layers to training mode."""
+    for layer in norms_of(model):
+        layer.train()
+
+
+def by_library(
+    model: nn.Module,
+    batches: Sequence[Tensor],
+    *,
+    reset: bool = True,
+    momentum: Callable[[Any], float | None] = lambda own: None,
+    modes: Callable[[nn.Module], Any] = switched,
+    afterwards: Callable[[nn.Module], Any] = lambda model: None,
+    restored: bool = True,
+) -> None:
+    """The layers' own bookkeeping, with momentum None: the cumulative average since the last reset.
+
+    afterwards: done to the model at the end. restored: whether flags and momenta are put back before.
+    """
+    flags = {module: module.training for module in model.modules()}
+    momenta = {layer: layer.momentum for layer in norms_of(model)}
+    for layer in momenta:
+        if reset:
+            layer.reset_running_stats()
+        layer.momentum = momentum(layer.momentum)
+    modes(model)
+    with torch.no_grad():
+        for batch in batches:
+            model(batch)
+    if restored:
+        for layer, own in momenta.items():
+            layer.momentum = own
+        for module, flag in flags.items():
+            module.training = flag
+    afterwards(model)
+
+
+class Measured:
+    """What a batch-norm layer computes from the batch that reaches it; axes of the channels kept."""
+
+    def __init__(self, x: Tensor) -> None:
+        axes = (0, *range(2, x.dim()))
+        self.samples, self.count = len(x), count(x)
+        self.mean = x.mean(axes, keepdim=True)
+        self.centred = x - self.mean
+        self.biased = self.centred.square().mean(axes, keepdim=True)
+
+    @property
+    def unbiased(self) -> Tensor:
+        return self.biased * (self.count / (self.count - 1))
+
+
+def scaled_and_shifted(layer: Any, x_hat: Tensor) -> Tensor:
+    if layer.weight is None:
+        return x_hat
+    return as_channels(layer.weight, x_hat) * x_hat + as_channels(layer.bias, x_hat)
+
+
+def as_channels(values: Tensor, x: Tensor) -> Tensor:
+    return values.reshape(-1, *[1] * (x.dim() - 2))
+
+
+def by_batch(layer: Any, x: Tensor, batch: Measured) -> Tensor:
+    """What a batch-norm layer gives in training mode, written out."""
+    return scaled_and_shifted(layer, batch.centred / (batch.biased + layer.eps).sqrt())
+
+
+def by_stored(layer: Any, x: Tensor, batch: Measured) -> Tensor:
+    """What a batch-norm layer gives in eval mode, written out."""
+    centred = x - as_channels(layer.running_mean, x)
+    return scaled_and_shifted(layer, centred / (as_channels(layer.running_var, x) + layer.eps).sqrt())
+
+
+Combine = Callable[[Tensor, Tensor, Sequence[int]], Tensor]
+
+
+def plain(old: Tensor, values: Tensor, counts: Sequence[int]) -> Tensor:
+    """The average over batches, unweighted."""
+    return values.mean(0)
+
+
+def weighted(old: Tensor, values: Tensor, counts: Sequence[int]) -> Tensor:
+    """The average over samples."""
+    weights = torch.tensor(counts, dtype=values.dtype, device=values.device)
+    return weights @ values / sum(counts)
+
+
+def recalibrated(
+    model: nn.Module,
+    batches: Sequence[Tensor],
+    *,
+    chosen: Callable[[nn.Module], list[nn.Module]] = norms_of,
+    variance: Callable[[Measured], Tensor] = lambda batch: batch.unbiased,
+    means: Combine = plain,
+    variances: Combine = plain,
+    spread: bool = False,
+    passed_on: Callable[[Any, Tensor, Measured], Tensor] = by_batch,
+    outputs: bool = False,
+    given: Callable[[Sequence[Tensor]], Sequence[Tensor]] = lambda batches: batches,
+) -> None:
+    """The definition: what reaches each layer is measured and averaged; the layer passes it on normalized.
+
+    chosen: the layers whose statistics are stored. spread: whether the variance between the means of the
+    batches is added. outputs: whether what leaves the layers is measured instead.
+    """
+    norms = norms_of(model)
+    seen: dict[nn.Module, list[Measured]] = {layer: [] for layer in norms}
+
+    def looking(layer: nn.Module, x: Tensor) -> Tensor:
+        batch = Measured(x)
+        passing = passed_on(layer, x, batch)
+        seen[layer].append(Measured(passing) if outputs else batch)
+        return passing
+
+    with torch.no_grad():
+        for layer in norms:
+            layer.forward = partial(looking, layer)
+        for batch in given(batches):
+            model(batch)
+        for layer in norms:
+            del layer.forward
+        for layer in chosen(model):
+            counts = [batch.count for batch in seen[layer]]
+            mean = torch.stack([batch.mean.flatten() for batch in seen[layer]])
+            var = variances(
+                layer.running_var, torch.stack([variance(one).flatten() for one in seen[layer]]), counts
+            )
+            new = means(layer.running_mean, mean, counts)
+            layer.running_var.copy_(var + weighted(new, (mean - new).square(), counts) if spread else var)
+            layer.running_mean.copy_(new)
+
+
+def both(combined: Combine, **knobs: Any) -> Callable:
+    """The definition with another way to combine the batches, for means and variances alike."""
+    return partial(recalibrated, means=combined, variances=combined, **knobs)
+
+
+def one_after_the_other(model: nn.Module, batches: Sequence[Tensor]) -> None:
+    """Each layer in a pass of its own, with the layers before it in eval mode already."""
+    done: set[nn.Module] = set()
+
+    def passed_on(layer: Any, x: Tensor, batch: Measured) -> Tensor:
+        return (by_stored if layer in done else by_batch)(layer, x, batch)
+
+    for layer in norms_of(model):
+        recalibrated(model, batches, chosen=lambda model, one=layer: [one], passed_on=passed_on)
+        done.add(layer)
+
+
+def training_without_dropout(model: nn.Module) -> None:
+    """Everything to eval mode, then the batch-norm layers back."""
+    model.eval()
+    switched(model)
+
+
+def momentum_set(value: float | None) -> Callable[[nn.Module], None]:
+    def change(model: nn.Module) -> None:
+        for layer in norms_of(model):
+            layer.momentum = value
+
+    return change
+
+
+RECALIBRATION_MISTAKES = (
+    mistake(
+        "exponential_average",
+        """The running statistics are moved by each layer's momentum. That is an exponential average: the last
+        batches weigh most, and what stood there before is still part of it. Asked for is the plain average,
+        in which every batch counts the same.""",
+        partial(by_library, reset=False, momentum=lambda own: own),
+        partial(by_library, momentum=lambda own: own),
+        partial(by_library, reset=False, momentum=lambda own: 0.1),
+        partial(by_library, momentum=lambda own: 0.1),
+    ),
+    mistake(
+        "old_statistics_kept",
+        """The old running statistics are still part of the average. The layers take a plain average where
+        momentum is None, but over all batches since the last reset, and these layers had seen some before
+        yours.""",
+        partial(by_library, reset=False),
+        both(lambda old, values, counts: (old + values.sum(0)) / (len(values) + 1)),
+    ),
+    mistake(
+        "layers_missed",
+        """Some batch-norm layers are left out. They may stand anywhere, in parts within parts, and there is
+        nn.BatchNorm1d as well as nn.BatchNorm2d: model.modules() walks through all of them.""",
+        partial(recalibrated, chosen=lambda model: norms_of(model)[:1]),
+        partial(recalibrated, chosen=lambda model: norms_of(model)[-1:]),
+        partial(
+            recalibrated,
+            chosen=lambda model: [layer for layer in model.children() if isinstance(layer, _BatchNorm)],
+        ),
+        partial(
+            recalibrated,
+            chosen=lambda model: [layer for layer in norms_of(model) if isinstance(layer, nn.BatchNorm2d)],
+        ),
+    ),
+    mistake(
+        "nothing_measured",
+        """The running statistics are not measured: they are what they were, or what a reset makes of them
+        (mean 0, variance 1). They move only in forward passes in which the batch-norm layer is in
+        training mode; in eval mode a layer reads them and changes nothing.""",
+        partial(by_library, reset=False, modes=lambda model: model.eval()),
+        partial(by_library, modes=lambda model: model.eval()),
+        partial(by_library, reset=False, momentum=lambda own: 0.0),
+    ),
+    mistake(
+        "mode_not_switched",
+        """Right for the layers that come in training mode; those that come in eval mode are not measured. A
+        batch-norm layer in eval mode reads its statistics and never changes them.""",
+        partial(by_library, modes=lambda model: None),
+        partial(by_library, reset=False, modes=lambda model: None),
+    ),
+    mistake(
+        "weighted_by_batch_size",
+        """The batches are weighted by their size, so the small last one counts less. Asked for is the plain
+        average over batches, as PyTorch's momentum=None takes it.""",
+        both(weighted),
+    ),
+    mistake(
+        "pooled_variance",
+        """The running variance is that of all batches taken together. It holds how far the means of the
+        batches lie apart, which the average of the batches' own variances does not. In training, batch
+        norm divides by the variance within a batch, and that is what is to be estimated.""",
+        partial(recalibrated, means=weighted, variances=weighted, spread=True),
+        partial(recalibrated, spread=True),
+        partial(recalibrated, given=lambda batches: [torch.cat(list(batches))]),
+    ),
+    mistake(
+        "biased_variance",
+        """The running variance is averaged from biased variances, divided by the number of values n.
+        Batch norm normalizes with those, and stores the unbiased ones, divided by n − 1; yours is too
+        small by (n − 1)/n.""",
+        partial(recalibrated, variance=lambda batch: batch.biased),
+    ),
+    mistake(
+        "bessel_with_batch_size",
+        """The factor that makes the variance unbiased is taken from the number of samples N. Behind each
+        channel of an image there are n = N · H · W values, and the factor is n / (n − 1): very near 1.""",
+        partial(
+            recalibrated,
+            variance=lambda batch: batch.biased * batch.samples / (batch.samples - 1),
+        ),
+        partial(
+            recalibrated,
+            variance=lambda batch: batch.unbiased * batch.samples / (batch.samples - 1),
+        ),
+    ),
+    mistake(
+        "deviation_for_variance",
+        """Standard deviations are averaged where variances belong. running_var holds variances, and the
+        square of an average of roots is not the average.""",
+        partial(recalibrated, variance=lambda batch: batch.unbiased.sqrt()),
+        partial(
+            recalibrated,
+            variance=lambda batch: batch.unbiased.sqrt(),
+            variances=lambda old, values, counts: values.mean(0).square(),
+        ),
+    ),
+    mistake(
+        "eps_stored",
+        """running_var holds var + eps. The layer adds eps itself whenever it divides, so it would count
+        twice: store the variance alone.""",
+        lambda model, batches: add_eps(model, batches),
+    ),
+    mistake(
+        "last_batch_only",
+        """Only the last batch is left in the statistics: each batch overwrites the one before.""",
+        both(lambda old, values, counts: values[-1]),
+    ),
+    mistake(
+        "first_batch_only",
+        """Only the first batch is in the statistics.""",
+        both(lambda old, values, counts: values[0]),
+    ),
+    mistake(
+        "summed",
+        """The statistics of the batches are summed and not divided by the number of batches.""",
+        both(lambda old, values, counts: values.sum(0)),
+    ),
+    mistake(
+        "outputs_measured",
+        """The statistics are those of what the batch-norm layers give: they come out near beta and
+        gamma². What is needed are those of what reaches the layer, its input.""",
+        partial(recalibrated, outputs=True),
+    ),
+    mistake(
+        "later_layers_in_eval_mode",
+        """Right for the first batch-norm layer, wrong for those behind it: they were measured while the ones
+        before them normalized with stored statistics. All are to be measured in the same forward passes, in
+        training mode, where every layer normalizes with its batch.""",
+        partial(recalibrated, passed_on=by_stored),
+        one_after_the_other,
+    ),
+    mistake(
+        "other_layers_switched",
+        """Other layers were put into another mode for the measurement: dropout among them, which changes what
+        reaches the batch-norm layers behind it. model.train() and model.eval() switch everything; only the
+        batch-norm layers are to change.""",
+        partial(by_library, modes=lambda model: model.train()),
+        partial(by_library, modes=training_without_dropout),
+    ),
+    mistake(
+        "flags_lost",
+        """Afterwards modules are in another mode than before. Note the training flag of every module that you
+        switch and put it back; the modules need not all have had the same.""",
+        partial(by_library, afterwards=lambda model: model.eval()),
+        partial(by_library, afterwards=lambda model: model.train()),
+        partial(by_library, afterwards=switched),
+        partial(by_library, afterwards=lambda model: [layer.eval() for layer in norms_of(model)]),
+        partial(by_library, afterwards=lambda model: model.train(model.training)),
+    ),
+    mistake(
+        "momenta_lost",
+        """Afterwards the momentum of the layers is another one. Each layer may have its own (None too);
+        note it and put it back.""",
+        partial(by_library, afterwards=momentum_set(None)),
+        partial(by_library, afterwards=momentum_set(0.1)),
+        partial(by_library, afterwards=momentum_set(0.0)),
+        partial(by_library, afterwards=momentum_set(1.0)),
+    ),
+)
+
+
+def add_eps(model: nn.Module, batches: Sequence[Tensor]) -> None:
+    recalibrated(model, batches)
+    for layer in norms_of(model):
+        layer.running_var += layer.eps
+
+
+ANSWERS = {
+    "channel_statistics": Answer(library_statistics, statistics, STATISTICS_MISTAKES),
+    "batch_norm_2d": Answer(library_norm, norm, NORM_MISTAKES),
+    "conv_bn_relu": Answer(library_block, block, BLOCK_MISTAKES),
+    "fold_batch_norm": Answer(library_folding, folding, FOLDING_MISTAKES),
+    "recalibrate": Answer(by_library, recalibrated, RECALIBRATION_MISTAKES),
+}

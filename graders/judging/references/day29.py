@@ -1,0 +1,929 @@
+"""Day 29: the right answers, and what people get wrong, with the knobs that make it.
+
+Sources of the mistakes: reports and fixes in public repositories and forums, and public course solutions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from graders.judging.answer import Answer, Mistake, mistake
+from graders.judging.references.normalizing import (
+    Axes,
+    affine_mistakes,
+    difference_of_squares,
+    normalize,
+    statistics_mistakes,
+)
+from graders.probing.exercise import Candidate
+
+EPS = 1e-5
+KINDS = ("batch", "layer", "instance")
+
+
+# -- another kind ------------------------------------------------------------------------------------
+
+
+def refused(kind: str) -> NoReturn:
+    raise ValueError(f"kind is one of {KINDS}, not {kind!r}")
+
+
+def failing_with(error: type[Exception]) -> Callable[[str], NoReturn]:
+    def fail(kind: str) -> NoReturn:
+        raise error(kind)
+
+    return fail
+
+
+def kind_mistakes(make: Callable[..., Candidate]) -> tuple[Mistake, ...]:
+    """The mistakes in refusing another kind; `make` takes the knobs `other(kind)` and `read(kind)`."""
+    return (
+        mistake(
+            "another_kind_accepted",
+            """Another kind is answered where a ValueError is asked for. A function that returns None, or
+            falls through to its last branch, hides the caller's slip until much later; an error raised at
+            once names it. (Raised, not returned.)""",
+            make(other=lambda kind: None),
+        ),
+        mistake(
+            "another_exception",
+            """Another kind ends with an exception, but not with a ValueError. Looking it up in a dict gives
+            a KeyError and a failed assert an AssertionError; ValueError is Python's word for an argument
+            of the right type with a value that makes no sense.""",
+            *(
+                make(other=failing_with(error))
+                for error in (KeyError, AssertionError, UnboundLocalError, TypeError, Exception)
+            ),
+        ),
+        mistake(
+            "spelling_forgiven",
+            """'Batch' is taken for 'batch'. Only the names as they stand in the contract are kinds;
+            everything else, another spelling included, is a ValueError.""",
+            make(read=str.lower, other=refused),
+        ),
+        mistake(
+            "empty_kind_accepted",
+            """The empty string is taken for a kind. Is the test one for a part of a string? '' is in every
+            string. A kind has to be equal to one of the names.""",
+            make(read=lambda kind: kind or "layer", other=refused),
+        ),
+    )
+
+
+# -- the axes ----------------------------------------------------------------------------------------
+
+
+def axes(
+    kind: str,
+    *,
+    batch: tuple[int, ...] = (0, 2, 3),
+    layer: tuple[int, ...] = (1, 2, 3),
+    instance: tuple[int, ...] = (2, 3),
+    other: Callable[[str], Any] = refused,
+    read: Callable[[str], str] = lambda kind: kind,
+) -> Any:
+    """The definition, with a knob for every kind."""
+    table = {"batch": batch, "layer": layer, "instance": instance}
+    kind = read(kind)
+    return table[kind] if kind in table else other(kind)
+
+
+def axes_left_over(kind: str) -> tuple[int, ...]:
+    """The same from the other end: every axis that does not tell one mean from the next."""
+    kept = {"batch": "C", "layer": "N", "instance": "NC"}
+    if kind not in kept:
+        raise ValueError(kind)
+    return tuple(position for position, letter in enumerate("NCHW") if letter not in kept[kind])
+
+
+def axes_with(**knobs: Any) -> Callable:
+    return partial(axes, **knobs)
+
+
+AXES_MISTAKES = (
+    mistake(
+        "kept_axes",
+        """These are the axes that are kept, one mean for each position along them. Asked for are the others,
+        which the mean runs over and which are gone afterwards.""",
+        axes_with(batch=(1,), layer=(0,), instance=(0, 1)),
+    ),
+    mistake(
+        "pixels_left_out",
+        """H and W are not among the axes, so every pixel has statistics of its own. A feature map is one
+        feature seen at many places: all three norms average over H and W as well.""",
+        axes_with(batch=(0,), layer=(1,), instance=()),
+        axes_with(batch=(0,), layer=(1,), instance=(0,)),
+        axes_with(batch=(0,), layer=(1,), instance=(1,)),
+    ),
+    mistake(
+        "batch_and_layer_swapped",
+        """Batch and layer normalization have changed places. Batch normalization averages over the samples,
+        separately for each channel; layer normalization averages over all features of one sample.""",
+        axes_with(batch=(1, 2, 3), layer=(0, 2, 3)),
+    ),
+    mistake(
+        "instance_over_the_batch",
+        """The axes for 'instance' are those of batch normalization. An instance is one sample: its channels
+        are normalized by themselves, whatever else is in the batch.""",
+        axes_with(instance=(0, 2, 3)),
+    ),
+    mistake(
+        "instance_over_channels",
+        """The axes for 'instance' are those of layer normalization. Instance normalization keeps the channels
+        apart: one mean for each sample and each channel.""",
+        axes_with(instance=(1, 2, 3)),
+    ),
+    mistake(
+        "channels_kept_in_layer",
+        """Layer normalization here averages over H and W alone; that is instance normalization. Its mean runs
+        over all features of a sample, the channels too.""",
+        axes_with(layer=(2, 3)),
+        axes_with(layer=(3,)),
+    ),
+    mistake(
+        "samples_kept_in_batch",
+        """Batch normalization here does not average over the batch, axis 0. That average is what it is named
+        after: one mean for each channel, shared by all samples.""",
+        axes_with(batch=(2, 3)),
+    ),
+    mistake(
+        "all_axes",
+        """The mean runs over all four axes, so one number is left for the whole array. Each norm keeps
+        something apart: the channels, the samples, or both.""",
+        axes_with(
+            batch=(0, 1, 2, 3),
+            layer=(0, 1, 2, 3),
+            instance=(0, 1, 2, 3),
+        ),
+    ),
+    mistake(
+        "channels_last",
+        """These are the axes of an N×H×W×C array. In PyTorch's order the channels come second: N is axis 0,
+        C is 1, H is 2, W is 3.""",
+        axes_with(batch=(0, 1, 2), layer=(1, 2, 3), instance=(1, 2)),
+    ),
+    mistake(
+        "counted_from_one",
+        "The axes are counted from 1. Python and PyTorch count from 0: N is axis 0 and W is axis 3.",
+        axes_with(batch=(1, 3, 4), layer=(2, 3, 4), instance=(3, 4)),
+    ),
+    mistake(
+        "group_accepted",
+        """'group' is answered. The mean of group normalization does not run over whole axes of N×C×H×W: it
+        takes a part of the channels, so no tuple of these axes describes it, and a ValueError is asked
+        for.""",
+        lambda kind: (1, 2, 3) if kind == "group" else axes(kind),
+    ),
+    *kind_mistakes(axes_with),
+)
+
+
+# -- how many means ----------------------------------------------------------------------------------
+
+
+def count(
+    kind: str,
+    shape: torch.Size,
+    num_groups: int | None = None,
+    *,
+    batch: Callable[..., int] = lambda n, c, h, w: c,
+    layer: Callable[..., int] = lambda n, c, h, w: n,
+    instance: Callable[..., int] = lambda n, c, h, w: n * c,
+    group: Callable[..., int] = lambda n, c, h, w, g: n * g,
+    other: Callable[[str], Any] = refused,
+    read: Callable[[str], str] = lambda kind: kind,
+) -> Any:
+    """The definition, with a knob for every kind."""
+    kind = read(kind)
+    if kind == "group":
+        return group(*shape, num_groups)
+    table = {"batch": batch, "layer": layer, "instance": instance}
+    return table[kind](*shape) if kind in table else other(kind)
+
+
+def counted(kind: str, shape: torch.Size, num_groups: int | None = None) -> int:
+    """The means themselves, counted."""
+    x = torch.empty(shape, device="meta")
+    if kind == "group":
+        x = x.reshape(shape[0], num_groups, -1)
+        return x.mean(2).numel()
+    return x.mean(axes_left_over(kind)).numel()
+
+
+def count_with(**knobs: Any) -> Callable:
+    return partial(count, **knobs)
+
+
+COUNT_MISTAKES = (
+    mistake(
+        "values_per_mean",
+        """This is how many values share one mean. Asked for is how many means there are: together the two
+        give the number of elements.""",
+        count_with(
+            batch=lambda n, c, h, w: n * h * w,
+            layer=lambda n, c, h, w: c * h * w,
+            instance=lambda n, c, h, w: h * w,
+            group=lambda n, c, h, w, g: c // g * h * w,
+        ),
+    ),
+    mistake(
+        "one_per_pixel",
+        """Every pixel has a mean of its own here. All of these norms average over H and W, so the count does
+        not depend on them.""",
+        count_with(
+            batch=lambda n, c, h, w: c * h * w,
+            layer=lambda n, c, h, w: n * h * w,
+            instance=lambda n, c, h, w: n * c * h * w,
+            group=lambda n, c, h, w, g: n * g * h * w,
+        ),
+    ),
+    mistake(
+        "samples_not_counted",
+        """The batch is missing in the count. Layer, instance and group normalization treat every sample by
+        itself, so N samples have N times as many means as one.""",
+        count_with(
+            layer=lambda n, c, h, w: 1,
+            instance=lambda n, c, h, w: c,
+            group=lambda n, c, h, w, g: g,
+        ),
+    ),
+    mistake(
+        "samples_counted_in_batch",
+        """Batch normalization has one mean for each channel, shared by the whole batch: its count is the same
+        for every N.""",
+        count_with(batch=lambda n, c, h, w: n * c),
+    ),
+    mistake(
+        "one_for_all",
+        """There is not one mean for the whole array. Which axes does the mean keep apart, and how many
+        positions do they have?""",
+        count_with(batch=lambda n, c, h, w: 1, instance=lambda n, c, h, w: 1, group=lambda n, c, h, w, g: 1),
+    ),
+    mistake(
+        "batch_and_layer_swapped",
+        """The counts of batch and layer normalization have changed places: batch normalization has one mean
+        for each channel, layer normalization one for each sample.""",
+        count_with(batch=lambda n, c, h, w: n, layer=lambda n, c, h, w: c),
+    ),
+    mistake(
+        "channels_counted_in_layer",
+        """Layer normalization has no means for single channels: all features of a sample share one. With one
+        for each sample and channel it would be instance normalization.""",
+        count_with(layer=lambda n, c, h, w: n * c),
+    ),
+    mistake(
+        "channels_not_counted_in_instance",
+        "Instance normalization keeps the channels apart: each sample has one mean for each of them.",
+        count_with(instance=lambda n, c, h, w: n),
+    ),
+    mistake(
+        "group_size",
+        """num_groups is how many groups there are, not how many channels are in one. Each group of a sample
+        has one mean.""",
+        count_with(group=lambda n, c, h, w, g: n * (c // g)),
+        count_with(group=lambda n, c, h, w, g: c // g),
+    ),
+    mistake(
+        "channels_counted_in_group",
+        """The channels of a group share one mean, so the number of channels does not enter: each group of
+        each sample counts once.""",
+        count_with(group=lambda n, c, h, w, g: n * c),
+        count_with(group=lambda n, c, h, w, g: n * c * g),
+        count_with(group=lambda n, c, h, w, g: c * g),
+    ),
+    mistake(
+        "groups_not_counted",
+        "num_groups is not used: group normalization has one mean for each group of each sample.",
+        count_with(group=lambda n, c, h, w, g: n),
+    ),
+    mistake(
+        "mean_and_variance_counted",
+        "The count is twice what it should be: asked for are the means alone, without the variances.",
+        count_with(
+            batch=lambda n, c, h, w: 2 * c,
+            layer=lambda n, c, h, w: 2 * n,
+            instance=lambda n, c, h, w: 2 * n * c,
+            group=lambda n, c, h, w, g: 2 * n * g,
+        ),
+    ),
+    mistake(
+        "channels_last",
+        """The number of channels is read from the last axis. A shape here is (N, C, H, W): the channels come
+        second.""",
+        count_with(batch=lambda n, c, h, w: w, instance=lambda n, c, h, w: n * w),
+    ),
+    *kind_mistakes(count_with),
+)
+
+
+# -- layer, instance and group normalization ---------------------------------------------------------
+
+
+def scaled_and_shifted(x_hat: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
+    return gamma * x_hat + beta
+
+
+def layer(
+    x: Tensor,
+    gamma: Tensor,
+    beta: Tensor,
+    eps: float = EPS,
+    *,
+    affine: Callable[[Tensor, Tensor, Tensor], Tensor] = scaled_and_shifted,
+    **knobs: Any,
+) -> Tensor:
+    """The definition, with the knobs of `normalize`."""
+    return affine(normalize(x, (1, 2, 3), eps, **knobs)[0], gamma, beta)
+
+
+def library_layer(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = EPS) -> Tensor:
+    return F.layer_norm(x, x.shape[1:], gamma, beta, eps)
+
+
+def per_channel(parameter: Tensor) -> Tensor:
+    """A (C,) parameter in the shape (C, 1, 1) that lines up with the channels."""
+    return parameter.reshape(-1, 1, 1)
+
+
+def instance(
+    x: Tensor,
+    gamma: Tensor,
+    beta: Tensor,
+    eps: float = EPS,
+    *,
+    affine: Callable[[Tensor, Tensor, Tensor], Tensor] = scaled_and_shifted,
+    column: Callable[[Tensor], Tensor] = per_channel,
+    **knobs: Any,
+) -> Tensor:
+    """The definition, with the knobs of `normalize` and one for the place of gamma and beta."""
+    return affine(normalize(x, (2, 3), eps, **knobs)[0], column(gamma), column(beta))
+
+
+def library_instance(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = EPS) -> Tensor:
+    return F.instance_norm(x, weight=gamma, bias=beta, eps=eps)
+
+
+def refuse_groups(channels: int, groups: int) -> None:
+    if channels % groups:
+        raise ValueError(f"{groups} groups of {channels} channels")
+
+
+def assert_groups(channels: int, groups: int) -> None:
+    assert channels % groups == 0
+
+
+def group(
+    x: Tensor,
+    num_groups: int,
+    gamma: Tensor,
+    beta: Tensor,
+    eps: float = EPS,
+    *,
+    refuse: Callable[[int, int], None] = refuse_groups,
+    split: Callable[..., tuple[int, ...]] = lambda n, c, h, w, g: (n, g, c // g, h, w),
+    along: Axes = (2, 3, 4),
+    parameter: Callable[[Tensor, int], Tensor] = lambda parameter, groups: parameter,
+    affine: Callable[[Tensor, Tensor, Tensor], Tensor] = scaled_and_shifted,
+    column: Callable[[Tensor], Tensor] = per_channel,
+    result: Callable[[Tensor, int], Tensor] = lambda y, groups: y,
+    **knobs: Any,
+) -> Tensor:
+    """The definition, with the knobs of `normalize` and those of the groups."""
+    refuse(x.shape[1], num_groups)
+    x_hat = normalize(x.reshape(split(*x.shape, num_groups)), along, eps, **knobs)[0].reshape(x.shape)
+    gamma, beta = (column(parameter(one, num_groups)) for one in (gamma, beta))
+    return result(affine(x_hat, gamma, beta), num_groups)
+
+
+def library_group(x: Tensor, num_groups: int, gamma: Tensor, beta: Tensor, eps: float = EPS) -> Tensor:
+    refuse_groups(x.shape[1], num_groups)
+    return F.group_norm(x, num_groups, gamma, beta, eps)
+
+
+def layer_with(default_eps: float = EPS, **knobs: Any) -> Callable:
+    """A `layer_norm` with these knobs turned."""
+
+    def layer_norm(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = default_eps) -> Tensor:
+        return layer(x, gamma, beta, eps, **knobs)
+
+    return layer_norm
+
+
+def instance_with(default_eps: float = EPS, **knobs: Any) -> Callable:
+    """An `instance_norm` with these knobs turned."""
+
+    def instance_norm(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = default_eps) -> Tensor:
+        return instance(x, gamma, beta, eps, **knobs)
+
+    return instance_norm
+
+
+def group_with(default_eps: float = EPS, **knobs: Any) -> Callable:
+    """A `group_norm` with these knobs turned."""
+
+    def group_norm(
+        x: Tensor, num_groups: int, gamma: Tensor, beta: Tensor, eps: float = default_eps
+    ) -> Tensor:
+        return group(x, num_groups, gamma, beta, eps, **knobs)
+
+    return group_norm
+
+
+def first_scaled(norm: Callable, column: Callable[[Tensor], Tensor]) -> Callable:
+    """`norm` of gamma x + beta, with nothing left to do for gamma and beta afterwards."""
+
+    def candidate(x: Tensor, *given: Any) -> Tensor:
+        # group_norm's num_groups comes first, a missing eps last; the two tensors are gamma and beta.
+        gamma, beta = (one for one in given if isinstance(one, Tensor))
+        done = {id(gamma): torch.ones_like(gamma), id(beta): torch.zeros_like(beta)}
+        return norm(column(gamma) * x + column(beta), *(done.get(id(one), one) for one in given))
+
+    return candidate
+
+
+def norm_mistakes(
+    make: Callable[..., Candidate], norm: Callable, values: str, column: Callable[[Tensor], Tensor]
+) -> tuple[Mistake, ...]:
+    """What the three norms of the day have in common.
+
+    make: builds the norm with knobs turned. values: the letters for how many values share a mean.
+    column: brings gamma and beta into a shape that meets x where it should.
+    """
+    return (
+        *statistics_mistakes(make, values, "a mean over a single value gives NaN"),
+        *affine_mistakes(make),
+        mistake(
+            "affine_first",
+            """gamma and beta act on x before it is normalized, and normalizing takes away what they did. They
+            come last, on x_hat.""",
+            first_scaled(norm, column),
+        ),
+    )
+
+
+LAYER_MISTAKES = (
+    *norm_mistakes(layer_with, layer, "C·H·W", lambda parameter: parameter),
+    mistake(
+        "over_channels_only",
+        """Each pixel is normalized over its channels alone, so there are N·H·W means. Some networks use that
+        norm too, under the same name; here the mean of a sample runs over C, H and W together, and there are
+        N of them.""",
+        layer_with(over=1),
+    ),
+    mistake(
+        "over_pixels_only",
+        """Each channel of a sample is normalized by itself, over H and W: that is instance normalization,
+        with N·C means. The mean of layer normalization runs over the channels too, and there are N.""",
+        layer_with(over=(2, 3)),
+    ),
+    mistake(
+        "over_last_axis",
+        """An axis is missing: the mean runs over W alone, as it would for a sequence of vectors, or over the
+        channels and one of H and W. A sample has a single mean, over C, H and W.""",
+        layer_with(over=3),
+        layer_with(over=(1, 3)),
+        layer_with(over=(1, 2)),
+    ),
+    mistake(
+        "over_the_batch_too",
+        """The mean runs over the batch as well, so one mean serves all samples. Layer normalization treats
+        every sample by itself: what comes out for it must not depend on the others.""",
+        layer_with(over=(0, 1, 2, 3)),
+    ),
+    mistake(
+        "batch_statistics",
+        """The averages run over the samples, as in batch normalization. Layer normalization averages within
+        a sample, over its C, H and W, and what comes out for it does not depend on the others.""",
+        layer_with(over=(0, 2, 3)),
+        layer_with(over=0),
+    ),
+    mistake(
+        "affine_per_channel",
+        """gamma and beta are used as if they held one number a channel. In layer normalization every element
+        of a sample has its own: they are (C, H, W), as one sample is.""",
+        layer_with(
+            affine=lambda x_hat, gamma, beta: gamma[:, :1, :1] * x_hat + beta[:, :1, :1],
+        ),
+        layer_with(
+            affine=lambda x_hat, gamma, beta: (
+                gamma.mean((1, 2), keepdim=True) * x_hat + beta.mean((1, 2), keepdim=True)
+            ),
+        ),
+    ),
+    mistake(
+        "affine_misaligned",
+        """x_hat is right, but gamma and beta meet the wrong elements: one of the two is flattened with the
+        channels last, the other with the channels first. Element (c, h, w) of gamma belongs to element
+        (c, h, w) of every sample.""",
+        layer_with(
+            affine=lambda x_hat, gamma, beta: channels_last_order(gamma) * x_hat + channels_last_order(beta),
+        ),
+        layer_with(
+            affine=lambda x_hat, gamma, beta: (
+                channels_first_order(gamma) * x_hat + channels_first_order(beta)
+            ),
+        ),
+    ),
+)
+
+
+def channels_last_order(parameter: Tensor) -> Tensor:
+    """(C, H, W) numbers read as if they had been stored with the channels last."""
+    c, h, w = parameter.shape
+    return parameter.reshape(h, w, c).permute(2, 0, 1)
+
+
+def channels_first_order(parameter: Tensor) -> Tensor:
+    """The opposite: stored with the channels last and read as (C, H, W)."""
+    return parameter.permute(1, 2, 0).reshape(parameter.shape)
+
+
+def stops_on_last_axis(make: Callable[..., Candidate]) -> Mistake:
+    """gamma of shape (C,) against (N, C, H, W); the text of torch's error depends on who stands first."""
+    return mistake(
+        "affine_on_another_axis",
+        """gamma and beta do not line up with the channels, so torch stops. Broadcasting matches shapes from
+        the last axis backwards: a (C,) tensor meets W, a (C, 1) tensor meets H. Which shape puts C where
+        the channels are?""",
+        *(
+            make(column=column, affine=affine)
+            for column in (lambda parameter: parameter, lambda parameter: parameter[:, None])
+            for affine in (
+                scaled_and_shifted,
+                lambda x_hat, gamma, beta: x_hat * gamma + beta,
+                lambda x_hat, gamma, beta: x_hat + beta,
+                lambda x_hat, gamma, beta: beta + x_hat,
+            )
+        ),
+    )
+
+
+def mixed_channels(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = EPS, *, late: bool = True) -> Tensor:
+    """(N, H·W, C) made by reshape alone, which puts values of several channels into one column."""
+    n, c, h, w = x.shape
+    x_hat = normalize(x.reshape(n, h * w, c), 1, eps)[0]
+    if late:
+        return per_channel(gamma) * x_hat.reshape(x.shape) + per_channel(beta)
+    return (gamma * x_hat + beta).reshape(x.shape)
+
+
+INSTANCE_MISTAKES = (
+    *norm_mistakes(instance_with, instance, "H·W", per_channel),
+    mistake(
+        "batch_statistics",
+        """The averages run over the samples, as in batch normalization. Instance normalization takes every
+        sample by itself, so there are N·C means, over H and W, and a sample's result does not depend on the
+        others.""",
+        instance_with(over=(0, 2, 3)),
+        instance_with(over=0),
+    ),
+    mistake(
+        "layer_statistics",
+        """This is layer normalization's mean, over C, H and W. Instance normalization keeps the channels
+        apart: one mean for each sample and each channel.""",
+        instance_with(over=(1, 2, 3)),
+    ),
+    mistake(
+        "over_one_axis",
+        """The mean runs over H or over W alone, so every row or column of a map is normalized by itself. A
+        whole map, H and W together, shares one mean.""",
+        instance_with(over=3),
+        instance_with(over=2),
+    ),
+    mistake(
+        "over_channels_only",
+        """Each pixel is normalized over its channels. Instance normalization does the opposite: the channels
+        stay apart, and the mean runs over the pixels, H and W.""",
+        instance_with(over=1),
+    ),
+    mistake(
+        "over_all_axes",
+        """One mean and one variance are taken over the whole array. Each sample and each channel has its own:
+        N·C of them.""",
+        instance_with(over=(0, 1, 2, 3)),
+    ),
+    mistake(
+        "reshape_mixes_channels",
+        """The array is reshaped to have the channels last. reshape keeps the order of the elements in memory
+        and only cuts it elsewhere, so each column holds values of several channels. To move an axis, permute
+        it.""",
+        mixed_channels,
+        partial(mixed_channels, late=False),
+    ),
+    stops_on_last_axis(instance_with),
+)
+
+
+def one_per_group(parameter: Tensor, groups: int, pick: Callable[[Tensor], Tensor]) -> Tensor:
+    """`parameter` (C,) with one number in each group of channels."""
+    grouped = parameter.reshape(groups, -1)
+    return pick(grouped).expand_as(grouped).reshape(-1)
+
+
+def by_chunks(x: Tensor, num_groups: int, gamma: Tensor, beta: Tensor, eps: float = EPS) -> Tensor:
+    """`torch.chunk` makes as many groups as it can, and none of them need be what was asked for."""
+    parts = [normalize(part, (1, 2, 3), eps)[0] for part in x.chunk(num_groups, 1)]
+    return scaled_and_shifted(torch.cat(parts, 1), per_channel(gamma), per_channel(beta))
+
+
+GROUP_MISTAKES = (
+    *norm_mistakes(group_with, group, "(C/G)·H·W", per_channel),
+    mistake(
+        "interleaved_groups",
+        """The groups are interleaved: channels 0, G, 2G, … share a mean. A group is a run of consecutive
+        channels, the first C/G of them, then the next.""",
+        group_with(split=lambda n, c, h, w, g: (n, c // g, g, h, w), along=(1, 3, 4)),
+    ),
+    mistake(
+        "reshape_mixes_channels",
+        """The array is reshaped as if its channels came last, so a group holds values of all channels.
+        reshape does not move axes; the array is (N, C, H, W), and it is the axis C that is cut.""",
+        group_with(split=lambda n, c, h, w, g: (n, h, w, g, c // g), along=(1, 2, 4)),
+        group_with(split=lambda n, c, h, w, g: (n, h, w, c // g, g), along=(1, 2, 3)),
+    ),
+    mistake(
+        "over_channels_only",
+        """H and W are not averaged over: every pixel of a group has a mean of its own. There is one mean for
+        each sample and group, N·G in all.""",
+        group_with(along=2),
+    ),
+    mistake(
+        "over_pixels_only",
+        """Only H and W are averaged over, so each channel is normalized by itself: that is instance
+        normalization, with N·C means. The channels of a group share one mean; there are N·G.""",
+        group_with(along=(3, 4)),
+    ),
+    mistake(
+        "layer_statistics",
+        """All channels of a sample share one mean: that is layer normalization, or one single group. There is
+        one mean for each sample and group, N·G in all.""",
+        group_with(along=(1, 2, 3, 4)),
+    ),
+    mistake(
+        "over_the_batch_too",
+        """The mean of a group runs over the batch as well. Group normalization takes every sample by itself,
+        which is why it does not mind small batches: N·G means, not G.""",
+        group_with(along=(0, 2, 3, 4)),
+    ),
+    mistake(
+        "group_size",
+        """num_groups is taken for the number of channels in a group. It is the number of groups; each holds
+        C / num_groups channels.""",
+        group_with(split=lambda n, c, h, w, g: (n, c // g, g, h, w)),
+    ),
+    mistake(
+        "affine_per_group",
+        """gamma and beta are used as if they held one number for each group. Only the statistics are shared
+        in a group: scale and shift are per channel, C of them.""",
+        *(
+            group_with(parameter=parameter)
+            for parameter in (
+                partial(one_per_group, pick=lambda grouped: grouped[:, :1]),
+                partial(one_per_group, pick=lambda grouped: grouped.mean(1, keepdim=True)),
+                lambda parameter, groups: parameter[:groups].repeat_interleave(len(parameter) // groups),
+                lambda parameter, groups: parameter[:groups].repeat(len(parameter) // groups),
+            )
+        ),
+    ),
+    mistake(
+        "extra_axes",
+        """The values are right, with axes of length 1 in front: a gamma of shape (1, 1, 1, C, 1, 1) and its
+        like bring them in by broadcasting. The result has the shape of x, (N, C, H, W).""",
+        *(
+            group_with(result=lambda y, groups, extra=extra: y.reshape(*(1,) * extra, *y.shape))
+            for extra in (1, 2, 3)
+        ),
+    ),
+    mistake(
+        "groups_not_undone",
+        """The values are right, but the channels are still cut into groups. The result has the shape of x,
+        (N, C, H, W).""",
+        group_with(result=lambda y, groups: y.reshape(y.shape[0], groups, -1, *y.shape[2:])),
+        group_with(result=lambda y, groups: y.reshape(y.shape[0], groups, -1)),
+    ),
+    mistake(
+        "indivisible_groups",
+        """Where num_groups does not divide C there are no groups of one size, and a ValueError is asked for.
+        Yours ends in another way: left to itself, reshape stops with a RuntimeError, a failed assert is an
+        AssertionError, and chunk or a slice goes on with groups that nobody asked for.""",
+        group_with(refuse=lambda channels, groups: None),
+        group_with(refuse=assert_groups),
+        by_chunks,
+    ),
+    stops_on_last_axis(group_with),
+)
+
+
+# -- adaptive instance normalization -----------------------------------------------------------------
+
+
+def adaptive(
+    content: Tensor,
+    style: Tensor,
+    eps: float = EPS,
+    *,
+    seen: Callable[[Tensor, Tensor], Tensor] = lambda content, style: style,
+    of_content: dict[str, Any] | None = None,
+    of_style: dict[str, Any] | None = None,
+    mean: Callable[[Tensor, Tensor], Tensor] = lambda mean, std: mean,
+    std: Callable[[Tensor, Tensor], Any] = lambda mean, std: std,
+    combine: Callable[[Tensor, Any, Tensor], Tensor] = lambda x_hat, std, mean: std * x_hat + mean,
+) -> Tensor:
+    """The definition. seen: what the style's statistics are taken of. of_content, of_style: knobs of
+    `normalize` for either. mean, std: what becomes of the style's two. combine: the last step.
+    """
+    x_hat = normalize(content, (2, 3), eps, **(of_content or {}))[0]
+    style = seen(content, style)
+    knobs = of_style or {}
+    _, style_std = normalize(style, (2, 3), eps, **knobs)
+    style_mean = style.mean(knobs.get("over", (2, 3)), keepdim=True)
+    return combine(x_hat, std(style_mean, style_std), mean(style_mean, style_std))
+
+
+def library_adaptive(content: Tensor, style: Tensor, eps: float = EPS) -> Tensor:
+    """`F.instance_norm` of the content, then the style's own numbers."""
+    var, mean = torch.var_mean(style, (2, 3), correction=0, keepdim=True)
+    return F.instance_norm(content, eps=eps) * torch.sqrt(var + eps) + mean
+
+
+def adaptive_with(default_eps: float = EPS, **knobs: Any) -> Callable:
+    """An `adaptive_instance_norm` with these knobs turned."""
+
+    def adaptive_instance_norm(content: Tensor, style: Tensor, eps: float = default_eps) -> Tensor:
+        return adaptive(content, style, eps, **knobs)
+
+    return adaptive_instance_norm
+
+
+def in_content(default_eps: float = EPS, **knobs: Any) -> Callable:
+    return adaptive_with(default_eps, of_content=knobs)
+
+
+def in_style(default_eps: float = EPS, **knobs: Any) -> Callable:
+    return adaptive_with(default_eps, of_style=knobs)
+
+
+def in_both(default_eps: float = EPS, **knobs: Any) -> Callable:
+    return adaptive_with(default_eps, of_content=knobs, of_style=knobs)
+
+
+def content_mistakes() -> tuple[Mistake, ...]:
+    """The shared mistakes, made for the content alone, and for both where the message fits that too."""
+    alone = statistics_mistakes(in_content, "H·W", "a mean over a single value gives NaN")
+    both = {one.key: one for one in statistics_mistakes(in_both, "H·W", "")}
+    only_alone = ("unbiased_variance", "not_centred", "divided_by_variance")
+    return tuple(
+        one
+        if one.key in only_alone
+        else Mistake(one.key, one.message, one.variants + both[one.key].variants, one.rounding)
+        for one in alone
+    )
+
+
+def cropped(content: Tensor, style: Tensor) -> Tensor:
+    return style[:, :, : content.shape[2], : content.shape[3]]
+
+
+ADAPTIVE_MISTAKES = (
+    *content_mistakes(),
+    mistake(
+        "unbiased_in_both",
+        """Both variances are divided by H·W − 1, as in a widely copied implementation. The biased ones are
+        asked for, divided by H·W. The two slips all but cancel where content and style are of one size, and
+        only there.""",
+        in_both(variance=lambda x, axes: x.var(axes, keepdim=True)),
+    ),
+    mistake(
+        "unbiased_in_style",
+        """The style's variance is divided by H·W − 1. It describes the values of the style and estimates
+        nothing: divide by H·W, as for the content.""",
+        in_style(variance=lambda x, axes: x.var(axes, keepdim=True)),
+    ),
+    mistake(
+        "eps_missing_in_style",
+        """The style's standard deviation is taken without eps. Here both are the root of (var + eps), so that
+        a content that is its own style comes back unchanged. The difference shows where the style hardly
+        varies.""",
+        in_style(deviation=lambda var, eps: var.sqrt()),
+    ),
+    mistake(
+        "eps_against_zero_only",
+        """eps is used as a guard against dividing by zero: it is added to the content's standard deviation,
+        and the style's goes without, as nothing is divided by it. Here both are the root of (var + eps).""",
+        adaptive_with(
+            of_content={"deviation": lambda var, eps: var.sqrt() + eps},
+            of_style={"deviation": lambda var, eps: var.sqrt()},
+        ),
+    ),
+    mistake(
+        "eps_outside_root_in_style",
+        """The style's standard deviation is std + eps. As for the content it is the root of (var + eps), with
+        eps inside.""",
+        in_style(deviation=lambda var, eps: var.sqrt() + eps),
+    ),
+    mistake(
+        "variance_for_deviation_in_style",
+        """x_hat is multiplied by the style's variance. It has standard deviation 1 and should get that of the
+        style: multiply by the root of (var + eps).""",
+        in_style(deviation=lambda var, eps: var + eps),
+        in_style(deviation=lambda var, eps: var),
+        in_both(deviation=lambda var, eps: var + eps),
+    ),
+    mistake(
+        "style_by_cancellation",
+        """The style's variance is computed as E[x²] − E[x]². At an offset of 10,000 both terms are near 10⁸
+        and float32 keeps seven digits, so their difference is noise. Centre first, then square.""",
+        in_style(variance=difference_of_squares),
+        in_style(variance=lambda x, axes: difference_of_squares(x, axes).clamp_min(0)),
+        rounding=True,
+    ),
+    mistake(
+        "style_mean_missing",
+        """The style's mean is not added (or is subtracted): every map of your result should have the mean of
+        the style's map.""",
+        adaptive_with(mean=lambda mean, std: torch.zeros_like(mean)),
+        adaptive_with(mean=lambda mean, std: -mean),
+    ),
+    mistake(
+        "style_deviation_missing",
+        """x_hat is not multiplied by the style's standard deviation (or divided by it): x_hat has standard
+        deviation 1, and what you return should have that of the style.""",
+        adaptive_with(std=lambda mean, std: 1.0),
+        adaptive_with(std=lambda mean, std: 1.0 / std),
+    ),
+    mistake(
+        "mean_and_deviation_swapped",
+        """The style's mean scales and its standard deviation shifts: they have changed places.""",
+        adaptive_with(mean=lambda mean, std: std, std=lambda mean, std: mean),
+    ),
+    mistake(
+        "shift_before_scale",
+        """The style's mean is added before the scaling, so it is scaled too. The standard deviation scales
+        x_hat alone; the mean comes last.""",
+        adaptive_with(combine=lambda x_hat, std, mean: std * (x_hat + mean)),
+    ),
+    mistake(
+        "content_not_normalized",
+        """The content keeps its own statistics under those of the style. First take the content's mean and
+        standard deviation away, then give it those of the style.""",
+        lambda content, style, eps=EPS: adaptive(
+            content, style, eps, combine=lambda x_hat, std, mean: std * content + mean
+        ),
+    ),
+    mistake(
+        "content_not_scaled",
+        """The content is centred and not divided by its standard deviation, so the product of both standard
+        deviations is left.""",
+        in_content(deviation=lambda var, eps: torch.ones_like(var)),
+    ),
+    mistake(
+        "content_and_style_swapped",
+        """Content and style have changed places: the result has the size of the style. It is the content that
+        is normalized and the style that lends its statistics.""",
+        lambda content, style, eps=EPS: adaptive(style, content, eps),
+    ),
+    mistake(
+        "own_statistics",
+        """The content gets its own mean and standard deviation back; the style is not looked at.""",
+        adaptive_with(seen=lambda content, style: content),
+    ),
+    mistake(
+        "batch_statistics",
+        """Statistics are taken over the batch as well, so samples share them. Every sample has a style of its
+        own, and each channel too: N·C means, over H and W.""",
+        in_both(over=(0, 2, 3)),
+        in_style(over=(0, 2, 3)),
+        in_content(over=(0, 2, 3)),
+        adaptive_with(seen=lambda content, style: style[:1]),
+    ),
+    mistake(
+        "layer_statistics",
+        """Statistics are taken over the channels as well. Every channel has its own: N·C means, over H and
+        W.""",
+        in_both(over=(1, 2, 3)),
+        in_style(over=(1, 2, 3)),
+        in_content(over=(1, 2, 3)),
+    ),
+    mistake(
+        "style_cropped",
+        """Only a part of the style is looked at, cut to the size of the content. A mean does not need equal
+        sizes: take it over all of the style's H and W.""",
+        adaptive_with(seen=cropped),
+    ),
+)
+
+
+ANSWERS = {
+    "normalized_axes": Answer(axes_left_over, axes, AXES_MISTAKES),
+    "statistics_count": Answer(counted, count, COUNT_MISTAKES),
+    "layer_norm": Answer(library_layer, layer, LAYER_MISTAKES),
+    "instance_norm": Answer(library_instance, instance, INSTANCE_MISTAKES),
+    "group_norm": Answer(library_group, group, GROUP_MISTAKES),
+    "adaptive_instance_norm": Answer(library_adaptive, adaptive, ADAPTIVE_MISTAKES),
+}

@@ -1,0 +1,465 @@
+"""Day 30: the right answers, and what people get wrong, with the knobs that make it.
+
+Sources of the mistakes: reports and fixes in public repositories and forums, and public course solutions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from graders.judging.answer import Answer, mistake
+
+# -- the penalty ---------------------------------------------------------------------------------------
+
+
+def penalty(
+    model: nn.Module,
+    strength: float,
+    *,
+    counted: Callable[[str, Tensor], bool] = lambda name, w: w.dim() >= 2,
+    size: Callable[[Tensor], Tensor] = lambda w: (w * w).sum(),
+    total: Callable[[list[Tensor]], Any] = sum,
+    scaled: Callable[[Tensor, float], Any] = lambda total, strength: strength * total,
+    seen: Callable[[Tensor], Tensor] = lambda w: w,
+) -> Any:
+    """The definition, with a knob for each choice."""
+    sizes = [size(seen(w)) for name, w in model.named_parameters() if counted(name, w)]
+    return scaled(total(sizes), strength) if sizes else torch.zeros(())
+
+
+def penalty_by_norms(model: nn.Module, strength: float) -> Tensor:
+    """By the library's norm of one long vector."""
+    weights = [w.flatten() for w in model.parameters() if w.dim() >= 2]
+    return strength * torch.linalg.vector_norm(torch.cat(weights)).square() if weights else torch.zeros(())
+
+
+PENALTY_MISTAKES = (
+    mistake(
+        "biases_included",
+        """The penalty counts the biases, the gammas and the betas too. Decay is meant for the weights with
+        two or more dimensions: shrinking a bias does not make a function simpler, and shrinking gamma and
+        beta pulls the outputs of a normalization layer to 0.""",
+        partial(penalty, counted=lambda name, w: True),
+    ),
+    mistake(
+        "gamma_included",
+        """The gammas of the normalization layers are in the penalty. They are called weight as well, but have
+        one dimension: it is the number of dimensions that tells, not the name.""",
+        partial(penalty, counted=lambda name, w: name.endswith("weight")),
+        partial(penalty, counted=lambda name, w: "bias" not in name),
+    ),
+    mistake(
+        "only_matrices",
+        """Only tensors with exactly two dimensions are counted. The weight of a convolution has three or
+        four, and is a weight all the same.""",
+        partial(penalty, counted=lambda name, w: w.dim() == 2),
+    ),
+    mistake(
+        "norm_not_squared",
+        """The norms of the weights are added without being squared. The gradient of the squared norm is in
+        proportion to the weight; that of the norm has the same length however small the weight is.""",
+        partial(penalty, size=lambda w: (w * w).sum().sqrt()),
+        partial(penalty, total=lambda sizes: sum(sizes).sqrt()),
+    ),
+    mistake(
+        "half",
+        """The penalty is half of what is asked for, or twice. Many texts put a 1/2 before the sum, so that
+        the gradient is strength · w; here there is none, and the gradient is 2 · strength · w.""",
+        partial(penalty, scaled=lambda total, strength: strength * total / 2),
+        partial(penalty, scaled=lambda total, strength: 2 * strength * total),
+    ),
+    mistake(
+        "mean_for_sum",
+        "The squares are averaged instead of summed, so that a large layer weighs no more than a small one.",
+        partial(penalty, size=lambda w: (w * w).mean()),
+        partial(penalty, total=lambda sizes: sum(sizes) / len(sizes)),
+    ),
+    mistake(
+        "absolute_values",
+        "These are absolute values: the L1 penalty. The L2 penalty sums squares.",
+        partial(penalty, size=lambda w: w.abs().sum()),
+    ),
+    mistake(
+        "square_of_the_sum",
+        """The weights are summed before they are squared, so that positive and negative ones cancel. Square
+        each first.""",
+        partial(penalty, size=lambda w: w.sum().square()),
+    ),
+    mistake(
+        "strength_ignored",
+        "The strength is not used, or enters squared. It multiplies the sum, once.",
+        partial(penalty, scaled=lambda total, strength: total),
+        partial(penalty, scaled=lambda total, strength: strength**2 * total),
+    ),
+    mistake(
+        "first_layer_only",
+        "Only one of the layers is counted. The sum runs over all weights of the model, nested ones too.",
+        partial(penalty, total=lambda sizes: sizes[0]),
+        partial(penalty, total=lambda sizes: sizes[-1]),
+    ),
+    mistake(
+        "detached",
+        """The number is right, but it is cut off from the weights: no gradient flows back, and the penalty
+        would never shrink anything. .data, .detach(), .item() and no_grad all cut it.""",
+        partial(penalty, seen=lambda w: w.detach()),
+    ),
+)
+
+
+# -- the groups ----------------------------------------------------------------------------------------
+
+
+def groups(
+    model: nn.Module,
+    weight_decay: float,
+    *,
+    decays: Callable[[str, Tensor], bool] = lambda name, w: w.dim() >= 2,
+    trains: Callable[[Tensor], bool] = lambda w: w.requires_grad,
+    left: Callable[[str], bool] = lambda name: True,
+    values: Callable[[float], tuple[Any, Any]] = lambda decay: (decay, 0.0),
+    result: Callable[[list[dict]], Any] = lambda groups: groups,
+    listed: Callable[[nn.Module], Iterable[tuple[str, Tensor]]] = lambda model: model.named_parameters(),
+) -> Any:
+    """The definition, with a knob for each choice."""
+    of_first, of_second = values(weight_decay)
+    first: dict[str, Any] = {"params": []} | ({} if of_first is None else {"weight_decay": of_first})
+    second: dict[str, Any] = {"params": []} | ({} if of_second is None else {"weight_decay": of_second})
+    for name, w in listed(model):
+        if not trains(w):
+            continue
+        if decays(name, w):
+            first["params"].append(w)
+        elif left(name):
+            second["params"].append(w)
+    return result([first, second])
+
+
+GROUP_MISTAKES = (
+    mistake(
+        "gamma_decays",
+        """The gammas of the normalization layers are in the group that decays. They are called weight as
+        well, but have one dimension; pulling them to 0 pulls the outputs of the layer to 0.""",
+        partial(groups, decays=lambda name, w: name.endswith("weight")),
+        partial(groups, decays=lambda name, w: "bias" not in name),
+    ),
+    mistake(
+        "everything_decays",
+        """All parameters are in the group that decays. Biases, gammas and betas, with one dimension, belong
+        in the second one.""",
+        partial(groups, decays=lambda name, w: True),
+    ),
+    mistake(
+        "only_matrices",
+        """Only tensors with exactly two dimensions decay. The weight of a convolution has three or four, and
+        is a weight all the same.""",
+        partial(groups, decays=lambda name, w: w.dim() == 2),
+    ),
+    mistake(
+        "groups_swapped",
+        "The groups have changed places: the weights that decay come first.",
+        partial(groups, result=lambda both: both[::-1]),
+    ),
+    mistake(
+        "decays_swapped",
+        """The weight decays have changed places: the weights with two or more dimensions decay, the others
+        have 0.""",
+        partial(groups, values=lambda decay: (0.0, decay)),
+    ),
+    mistake(
+        "both_decay",
+        """The second group decays as well. It is there to be left alone: its weight decay is 0, and it has to
+        say so, or the optimizer's own default is used.""",
+        partial(groups, values=lambda decay: (decay, decay)),
+        partial(groups, values=lambda decay: (decay, None)),
+    ),
+    mistake(
+        "decay_scaled",
+        "The first group's weight decay is not the number that was passed.",
+        partial(groups, values=lambda decay: (2 * decay, 0.0)),
+        partial(groups, values=lambda decay: (decay / 2, 0.0)),
+        partial(groups, values=lambda decay: (None, 0.0)),
+        partial(groups, values=lambda decay: (1e-2, 0.0)),
+    ),
+    mistake(
+        "frozen_included",
+        """A frozen parameter is in a group. Only what trains belongs there: whatever has requires_grad =
+        False was taken out of training on purpose.""",
+        partial(groups, trains=lambda w: True),
+    ),
+    mistake(
+        "others_lost",
+        """Some parameters are in neither group and would never be trained. Everything that does not decay
+        goes into the second one: biases, gammas and betas.""",
+        partial(groups, left=lambda name: name.endswith("bias")),
+        partial(groups, left=lambda name: name.endswith("weight")),
+        partial(groups, left=lambda name: False),
+    ),
+)
+
+
+# -- dropout -------------------------------------------------------------------------------------------
+
+
+def dropped(
+    x: Tensor,
+    keep: Tensor,
+    p: float,
+    training: bool = True,
+    *,
+    mask: Callable[[Tensor], Tensor] = lambda keep: keep,
+    scale: Callable[[Tensor, float, Tensor], Any] = lambda y, p, keep: y / (1 - p),
+    all_dropped: Callable[[Tensor, Tensor, float], Tensor] = lambda x, keep, p: torch.zeros_like(x),
+    evaluated: Callable[[Tensor, Tensor, float], Tensor] = lambda x, keep, p: x,
+) -> Tensor:
+    """Inverted dropout, with a knob for each choice."""
+    keep = keep.to(x.dtype)
+    if not training:
+        return evaluated(x, keep, p)
+    if p == 1:
+        return all_dropped(x, keep, p)
+    return scale(x * mask(keep), p, keep)
+
+
+def always_training(x: Tensor, keep: Tensor, p: float, training: bool = True) -> Tensor:
+    return dropped(x, keep, p)
+
+
+def default_evaluating(x: Tensor, keep: Tensor, p: float, training: bool = False) -> Tensor:
+    return dropped(x, keep, p, training)
+
+
+def plain(x: Tensor, keep: Tensor, p: float) -> Tensor:
+    return x * keep
+
+
+DROPOUT_MISTAKES = (
+    mistake(
+        "not_scaled",
+        """What is kept is not scaled up. With a share p dropped the outputs are smaller by the factor 1 − p
+        on average, and the next layer would meet another scale at test time; inverted dropout makes up for it
+        while it trains.""",
+        partial(dropped, scale=lambda y, p, keep: y),
+    ),
+    mistake(
+        "scaled_by_p",
+        """What is kept is divided by p. p is the probability of dropping; a share of 1 − p is kept, and that
+        is what the scale makes up for.""",
+        partial(dropped, scale=lambda y, p, keep: y / p if p else y),
+    ),
+    mistake(
+        "scaled_down",
+        """What is kept is multiplied by 1 − p, so it gets smaller twice: once by dropping, once by the scale.
+        Divide, so that the average stays.""",
+        partial(dropped, scale=lambda y, p, keep: y * (1 - p)),
+    ),
+    mistake(
+        "scaled_in_evaluation",
+        """This is the older form of dropout: nothing is scaled in training, and everything by 1 − p at test
+        time. Inverted dropout scales in training, so that the network is left alone afterwards.""",
+        partial(dropped, scale=lambda y, p, keep: y, evaluated=lambda x, keep, p: x * (1 - p)),
+    ),
+    mistake(
+        "evaluation_scaled_too",
+        """Training is right, but the output is scaled when not training as well. Then dropout does nothing: x
+        comes back as it is.""",
+        partial(dropped, evaluated=lambda x, keep, p: x * (1 - p)),
+        partial(dropped, evaluated=lambda x, keep, p: x / (1 - p)),
+    ),
+    mistake(
+        "mask_in_evaluation",
+        "Values are dropped although training is False. Outside training x comes back as it is.",
+        always_training,
+        partial(dropped, evaluated=plain),
+    ),
+    mistake(
+        "mask_inverted",
+        """The mask is turned round: where keep is 1 the value stays, where it is 0 the value is dropped.""",
+        partial(dropped, mask=lambda keep: 1 - keep),
+    ),
+    mistake(
+        "share_of_the_mask",
+        """The scale is taken from this mask, from how many values happened to be kept. The scale that keeps
+        the average right over all masks is 1/(1 − p), the same at every step.""",
+        partial(dropped, scale=lambda y, p, keep: y / keep.mean()),
+    ),
+    mistake(
+        "nan_where_all_is_dropped",
+        """p = 1 gives 0/0. If everything is dropped, the output is 0, whatever the mask says.""",
+        partial(dropped, all_dropped=lambda x, keep, p: x * keep / torch.zeros_like(x)),
+        partial(dropped, all_dropped=lambda x, keep, p: x * 0 / torch.zeros_like(x)),
+    ),
+    mistake(
+        "p_of_one_not_dropped",
+        """With p = 1 something is still there. If everything is dropped the output is 0, whatever the mask
+        says.""",
+        partial(dropped, all_dropped=plain),
+        partial(dropped, all_dropped=lambda x, keep, p: x),
+    ),
+    mistake(
+        "default_evaluating",
+        "Right whenever training is passed, and wrong when it is left out: its default is True.",
+        default_evaluating,
+    ),
+)
+
+
+# -- the noise of the batch mean -----------------------------------------------------------------------
+
+
+def noise(
+    x: Tensor,
+    batch_size: int,
+    *,
+    cut: Callable[[Tensor, int], list[Tensor]] = lambda x, size: list(x[: len(x) // size * size].split(size)),
+    statistic: Callable[[Tensor], Tensor] = lambda batch: batch.mean(0),
+    spread: Callable[[Tensor], Tensor] = lambda means: (means - means.mean(0)).square().mean(0).sqrt(),
+    result: Callable[[Tensor, Tensor, int], Tensor] = lambda std, x, size: std,
+) -> Tensor:
+    """The definition, with a knob for each step."""
+    return result(spread(torch.stack([statistic(batch) for batch in cut(x, batch_size)])), x, batch_size)
+
+
+def noise_by_reshape(x: Tensor, batch_size: int) -> Tensor:
+    """By one reshape and the library's standard deviation."""
+    batches = x[: len(x) // batch_size * batch_size].reshape(-1, batch_size, x.shape[1])
+    return batches.mean(1).std(0, correction=0)
+
+
+NOISE_MISTAKES = (
+    mistake(
+        "last_batch_kept",
+        """The incomplete last batch is counted. Its mean is noisier than the others, being taken over fewer
+        samples; it is dropped, so that all means are of one kind.""",
+        partial(noise, cut=lambda x, size: list(x.split(size))),
+    ),
+    mistake(
+        "unbiased",
+        """The standard deviation divides by the number of batches less one. Asked for is the biased one,
+        divided by the number of batches; with a single batch that is 0, and yours is NaN.""",
+        partial(noise, spread=lambda means: means.std(0)),
+    ),
+    mistake(
+        "variance",
+        "This is the variance of the batch means; the root is missing.",
+        partial(noise, spread=lambda means: means.var(0, correction=0)),
+    ),
+    mistake(
+        "spread_within_batches",
+        """This is how much the samples vary inside the batches. Asked for is how much the means of the
+        batches vary from one to the next.""",
+        partial(
+            noise,
+            statistic=lambda batch: batch.std(0, correction=0),
+            spread=lambda stds: stds.mean(0),
+        ),
+        partial(noise, statistic=lambda batch: batch.std(0, correction=0)),
+    ),
+    mistake(
+        "theory",
+        """This is σ/√B from the textbook, what the spread would be on average for independent samples. Asked
+        for is the spread that these batches really have.""",
+        partial(noise, result=lambda std, x, size: x.std(0, correction=0) / size**0.5),
+        partial(noise, result=lambda std, x, size: x.std(0) / size**0.5),
+    ),
+    mistake(
+        "all_features_together",
+        "One number is taken over all features. Each of the D features has a mean, and a spread, of its own.",
+        partial(noise, statistic=lambda batch: batch.mean().expand(batch.shape[1])),
+        partial(noise, result=lambda std, x, size: std.mean().expand(x.shape[1])),
+    ),
+    mistake(
+        "interleaved",
+        """The batches are not consecutive: every so-many-th sample is taken. Where the samples drift, that
+        evens the means out.""",
+        partial(
+            noise,
+            cut=lambda x, size: [
+                x[: len(x) // size * size][start :: len(x) // size] for start in range(len(x) // size)
+            ],
+        ),
+    ),
+    mistake(
+        "number_of_batches",
+        "batch_size is taken for the number of batches. It is how many samples are in one.",
+        partial(noise, cut=lambda x, size: list(x[: len(x) // size * size].split(len(x) // size))),
+    ),
+    mistake(
+        "sums_for_means",
+        """The sums of the batches are compared instead of their means; the result is too large by the batch
+        size.""",
+        partial(noise, statistic=lambda batch: batch.sum(0)),
+    ),
+)
+
+
+# -- the step that a scale-invariant weight feels --------------------------------------------------------
+
+
+def rate(
+    lr: float,
+    weight: Tensor,
+    *,
+    size: Callable[[Tensor], Tensor] = lambda w: (w * w).sum(),
+    combine: Callable[[float, Tensor], Tensor] = lambda lr, size: lr / size,
+) -> Tensor:
+    """The definition, with a knob for the norm and one for how it enters."""
+    return combine(lr, size(weight))
+
+
+def rate_by_norm(lr: float, weight: Tensor) -> Tensor:
+    return lr / torch.linalg.vector_norm(weight).square()
+
+
+RATE_MISTAKES = (
+    mistake(
+        "norm_not_squared",
+        """The learning rate is divided by the norm once. It counts twice: the gradient of a scale-invariant
+        loss shrinks as 1/‖w‖, and a step of the same length turns a longer weight by less, again as
+        1/‖w‖.""",
+        partial(rate, size=lambda w: (w * w).sum().sqrt()),
+    ),
+    mistake(
+        "multiplied",
+        """The learning rate is multiplied by the squared norm. A longer weight is turned by less, so the step
+        it feels is smaller.""",
+        partial(rate, combine=lambda lr, size: lr * size),
+        partial(rate, combine=lambda lr, size: size / lr),
+    ),
+    mistake(
+        "mean_square",
+        "The squares are averaged. The squared norm is their sum, over all entries.",
+        partial(rate, size=lambda w: (w * w).mean()),
+    ),
+    mistake(
+        "spectral_norm",
+        """A matrix norm stands for the norm, such as the largest singular value. Scaling acts on all entries,
+        and the norm meant is the root of the sum of all squares.""",
+        partial(rate, size=lambda w: torch.linalg.svdvals(w.reshape(len(w), -1)).amax().square()),
+        partial(rate, size=lambda w: torch.linalg.matrix_norm(w.reshape(len(w), -1), 1).square()),
+    ),
+    mistake(
+        "absolute_values",
+        "The norm is the sum of absolute values. Asked for is the Euclidean norm, squared.",
+        partial(rate, size=lambda w: w.abs().sum().square()),
+        partial(rate, size=lambda w: w.abs().sum()),
+    ),
+    mistake(
+        "one_per_row",
+        "There is one number for each row. The weight is one vector here, with one norm.",
+        partial(rate, size=lambda w: (w * w).reshape(len(w), -1).sum(1)),
+    ),
+)
+
+
+ANSWERS = {
+    "l2_penalty": Answer(penalty_by_norms, penalty, PENALTY_MISTAKES),
+    "parameter_groups": Answer(groups, groups, GROUP_MISTAKES),
+    "dropout": Answer(dropped, dropped, DROPOUT_MISTAKES),
+    "batch_mean_std": Answer(noise_by_reshape, noise, NOISE_MISTAKES),
+    "effective_learning_rate": Answer(rate_by_norm, rate, RATE_MISTAKES),
+}

@@ -1,0 +1,659 @@
+"""Day 31: the right answers, and what people get wrong, with the knobs that make it.
+
+Sources of the mistakes: reports and fixes in public repositories and forums, and public course solutions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from graders.judging.answer import Answer, mistake
+
+Loss = Callable[[Tensor], Tensor]
+
+
+# -- two lists of gradients --------------------------------------------------------------------------
+
+
+def flattened(tensors: Iterable[Tensor]) -> Tensor:
+    """All entries of a list of tensors as one long vector."""
+    return torch.cat([one.flatten() for one in tensors])
+
+
+def library_shift(before: list[Tensor], after: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """The library's distance and cosine of the long vectors."""
+    a, b = flattened(before), flattened(after)
+    return torch.dist(a, b), F.cosine_similarity(a, b, dim=0)
+
+
+def length(vector: Tensor) -> Tensor:
+    return vector.square().sum().sqrt()
+
+
+def distance(a: Tensor, b: Tensor) -> Tensor:
+    return length(a - b)
+
+
+def cosine(a: Tensor, b: Tensor) -> Tensor:
+    return (a * b).sum() / (length(a) * length(b))
+
+
+Between = Callable[[Tensor, Tensor], Tensor]
+
+
+def shift(
+    before: list[Tensor], after: list[Tensor], *, l2: Between = distance, cos: Between = cosine
+) -> tuple[Tensor, Tensor]:
+    """The definition, with a knob for each of the two numbers."""
+    a, b = flattened(before), flattened(after)
+    return l2(a, b), cos(a, b)
+
+
+def layer_by_layer(
+    before: list[Tensor],
+    after: list[Tensor],
+    *,
+    l2: Callable[[Tensor], Tensor] | None = torch.mean,
+    cos: Callable[[Tensor], Tensor] | None = torch.mean,
+) -> tuple[Tensor, Tensor]:
+    """Both numbers for each tensor by itself, then brought together; None where that is done right."""
+    pairs = [(a.flatten(), b.flatten()) for a, b in zip(before, after, strict=True)]
+    right = shift(before, after)
+    return (
+        l2(torch.stack([distance(a, b) for a, b in pairs])) if l2 else right[0],
+        cos(torch.stack([F.cosine_similarity(a, b, dim=0) for a, b in pairs])) if cos else right[1],
+    )
+
+
+def row_by_row(before: list[Tensor], after: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """The cosine along the last axis of each tensor, averaged."""
+    pairs = zip(before, after, strict=True)
+    cosines = [F.cosine_similarity(torch.atleast_1d(a), torch.atleast_1d(b), dim=-1).mean() for a, b in pairs]
+    return shift(before, after)[0], torch.stack(cosines).mean()
+
+
+def other_way_round(before: list[Tensor], after: list[Tensor]) -> tuple[Tensor, Tensor]:
+    return shift(before, after)[::-1]
+
+
+SHIFT_MISTAKES = (
+    mistake(
+        "layer_by_layer",
+        """Each tensor is compared by itself, and the results are averaged or added up. The gradient is one
+        vector with an entry for every parameter of the network: join the tensors first, then compare. A
+        small layer counts little then, and one without a gradient does no harm.""",
+        layer_by_layer,
+        partial(layer_by_layer, l2=torch.sum),
+        partial(layer_by_layer, l2=None),
+        partial(layer_by_layer, cos=None),
+        partial(layer_by_layer, l2=torch.sum, cos=None),
+        row_by_row,
+    ),
+    mistake(
+        "squared_distance",
+        "The distance is squared, or averaged over the entries. l2 is the root of the sum of squares.",
+        partial(shift, l2=lambda a, b: (a - b).square().sum()),
+        partial(shift, l2=lambda a, b: (a - b).square().mean()),
+        partial(shift, l2=lambda a, b: (a - b).square().mean().sqrt()),
+    ),
+    mistake(
+        "sum_of_absolutes",
+        """The distance is the sum (or the mean) of absolute differences. l2 is the root of the sum of
+        squared differences.""",
+        partial(shift, l2=lambda a, b: (a - b).abs().sum()),
+        partial(shift, l2=lambda a, b: (a - b).abs().mean()),
+    ),
+    mistake(
+        "relative_distance",
+        """The distance is divided by the length of a gradient. Asked for is the plain distance; it is the
+        cosine that does not depend on lengths.""",
+        partial(shift, l2=lambda a, b: distance(a, b) / length(a)),
+        partial(shift, l2=lambda a, b: distance(a, b) / length(b)),
+    ),
+    mistake(
+        "difference_of_lengths",
+        """The lengths of the two gradients are subtracted. Two gradients of one length can point in opposite
+        directions: subtract the vectors, then take the length.""",
+        partial(shift, l2=lambda a, b: (length(a) - length(b)).abs()),
+        partial(shift, l2=lambda a, b: length(b) - length(a)),
+    ),
+    mistake(
+        "distance_by_cancellation",
+        """The distance is computed from the lengths and the dot product. On paper that is the same; where
+        the two gradients are nearly the same, large numbers cancel and float32 keeps no digit. Subtract
+        first, then square.""",
+        partial(shift, l2=lambda a, b: ((a * a).sum() + (b * b).sum() - 2 * (a * b).sum()).sqrt()),
+        partial(
+            shift, l2=lambda a, b: ((a * a).sum() + (b * b).sum() - 2 * (a * b).sum()).clamp_min(0).sqrt()
+        ),
+        rounding=True,
+    ),
+    mistake(
+        "eps_in_distance",
+        """A small number is added to every difference, which F.pairwise_distance does by default. Two lists
+        that are the same then have a distance, and small distances lose their digits.""",
+        partial(shift, l2=lambda a, b: length(a - b + 1e-6)),
+        partial(shift, l2=lambda a, b: length(a - b + 1e-8)),
+        partial(shift, l2=lambda a, b: ((a - b).square().sum() + 1e-8).sqrt()),
+    ),
+    mistake(
+        "cosine_distance",
+        """This is 1 minus the cosine. Asked for is the cosine itself: 1 where both gradients point the same
+        way, −1 where they are opposite.""",
+        partial(shift, cos=lambda a, b: 1 - cosine(a, b)),
+    ),
+    mistake(
+        "angle_for_cosine",
+        "This is the angle between the two gradients. Asked for is its cosine.",
+        partial(shift, cos=lambda a, b: cosine(a, b).clamp(-1, 1).acos()),
+        partial(shift, cos=lambda a, b: torch.rad2deg(cosine(a, b).clamp(-1, 1).acos())),
+    ),
+    mistake(
+        "cosine_not_normalized",
+        """The dot product is not divided by both lengths. The cosine is that of two vectors of length 1, and
+        never leaves −1 to 1.""",
+        partial(shift, cos=lambda a, b: (a * b).sum()),
+        partial(shift, cos=lambda a, b: (a * b).mean()),
+        partial(shift, cos=lambda a, b: (a * b).sum() / length(a)),
+        partial(shift, cos=lambda a, b: (a * b).sum() / length(b)),
+        partial(shift, cos=lambda a, b: (a * b).sum() / length(a).square()),
+        partial(shift, cos=lambda a, b: (a * b).sum() / (length(a) * length(b)).square()),
+        partial(shift, cos=lambda a, b: (a * b).sum() / (length(a) + length(b))),
+    ),
+    mistake(
+        "correlation_for_cosine",
+        """The mean is subtracted from each gradient first, which makes this a correlation. The direction of a
+        gradient includes its mean.""",
+        partial(shift, cos=lambda a, b: cosine(a - a.mean(), b - b.mean())),
+    ),
+    mistake(
+        "cosine_without_sign",
+        """The cosine has lost its sign, by an absolute value or a square. It is negative where the gradient
+        has turned by more than a right angle, and then a step along the old one leads uphill.""",
+        partial(shift, cos=lambda a, b: cosine(a, b).abs()),
+        partial(shift, cos=lambda a, b: cosine(a, b).square()),
+    ),
+    mistake(
+        "swapped",
+        "The two numbers are in each other's place: the distance comes first, the cosine second.",
+        other_way_round,
+    ),
+)
+
+
+# -- along the gradient ------------------------------------------------------------------------------
+
+
+def gradient_at(loss_fn: Loss, w: Tensor) -> Tensor:
+    """The gradient, with w itself left out of autograd."""
+    leaf = w.detach().clone().requires_grad_()
+    return torch.autograd.grad(loss_fn(leaf), leaf)[0]
+
+
+def library_losses(loss_fn: Loss, w: Tensor, step_sizes: Sequence[float] | Tensor) -> Tensor:
+    """The same by `torch.func`."""
+    gradient = torch.func.grad(loss_fn)(w)
+    return torch.stack([loss_fn(w - size * gradient) for size in step_sizes])
+
+
+def library_changes(loss_fn: Loss, w: Tensor, step_sizes: Sequence[float] | Tensor) -> Tensor:
+    """The same by `torch.func`."""
+    derivative = torch.func.grad(loss_fn)
+    gradient = derivative(w)
+    return torch.stack([torch.dist(gradient, derivative(w - size * gradient)) for size in step_sizes])
+
+
+def direct(w: Tensor, gradient: Tensor, step_sizes: Any, loss_fn: Loss) -> list[Tensor]:
+    """The points to look at: all of them reached from w."""
+    return [w - size * gradient for size in step_sizes]
+
+
+def cumulative(w: Tensor, gradient: Tensor, step_sizes: Any, loss_fn: Loss) -> list[Tensor]:
+    """Each step taken from the point where the last one ended, along the first gradient."""
+    points = []
+    for size in step_sizes:
+        w = w - size * gradient
+        points.append(w)
+    return points
+
+
+def cumulative_in_place(w: Tensor, gradient: Tensor, step_sizes: Any, loss_fn: Loss) -> list[Tensor]:
+    """The same, with w itself moved."""
+    points = []
+    for size in step_sizes:
+        w -= size * gradient
+        points.append(w.clone())
+    return points
+
+
+def descent(w: Tensor, gradient: Tensor, step_sizes: Any, loss_fn: Loss) -> list[Tensor]:
+    """Gradient descent: a new gradient at every point."""
+    points = []
+    for size in step_sizes:
+        w = w - size * gradient_at(loss_fn, w)
+        points.append(w)
+    return points
+
+
+def along(
+    loss_fn: Loss,
+    w: Tensor,
+    step_sizes: Sequence[float] | Tensor,
+    *,
+    measure: Callable[[Loss, Tensor, Tensor, Tensor], Tensor],
+    direction: Callable[[Tensor], Tensor] = lambda gradient: gradient,
+    points: Callable[..., list[Tensor]] = direct,
+    paired: Callable[[list[Tensor], Tensor], list[Tensor]] = lambda points, w: [w] * len(points),
+    marked: bool = False,
+    filled: bool = False,
+) -> Tensor:
+    """What `measure(loss_fn, start, gradient, point)` gives at each point, with a knob for each choice.
+
+    paired: the start that goes with each point. marked: w is left with requires_grad. filled: with .grad.
+    """
+    gradient = gradient_at(loss_fn, w)
+    reached = points(w, direction(gradient), step_sizes, loss_fn)
+    starts = paired(reached, w)
+    values = [measure(loss_fn, start, gradient, point) for start, point in zip(starts, reached, strict=True)]
+    if filled:
+        w.grad = gradient.clone()
+    if marked:
+        w.requires_grad_()
+    return torch.stack(values)
+
+
+def loss_there(loss_fn: Loss, start: Tensor, gradient: Tensor, point: Tensor) -> Tensor:
+    return loss_fn(point)
+
+
+losses = partial(along, measure=loss_there)
+
+
+def change(
+    loss_fn: Loss,
+    start: Tensor,
+    gradient: Tensor,
+    point: Tensor,
+    *,
+    result: Callable[[Tensor, Tensor, Tensor], Tensor] = lambda before, after, step: length(before - after),
+) -> Tensor:
+    """How much the gradient has changed; `result` gets both gradients and the step between."""
+    return result(gradient_at(loss_fn, start), gradient_at(loss_fn, point), point - start)
+
+
+changes = partial(along, measure=change)
+
+
+def changes_by(result: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Callable:
+    """`changes` with another way to compare the two gradients."""
+    return partial(along, measure=partial(change, result=result))
+
+
+def unit(gradient: Tensor) -> Tensor:
+    return gradient / length(gradient)
+
+
+def path_mistakes(make: Callable[..., Tensor], what: str) -> tuple:
+    """The mistakes in the way along the gradient, for an exercise that measures `what` there."""
+    return (
+        mistake(
+            "uphill",
+            f"""The steps go along the gradient, uphill. Asked for is {what} at w − s·gradient; your points
+            are w + s·gradient.""",
+            partial(make, direction=torch.neg),
+        ),
+        mistake(
+            "steps_added_up",
+            """Each step starts where the last one ended, so the later points are too far away (or the way
+            is a descent with new gradients). All step sizes are measured from the same w, along the
+            gradient at w.""",
+            partial(make, points=cumulative),
+            partial(make, points=cumulative_in_place),
+            partial(make, points=descent),
+        ),
+        mistake(
+            "direction_of_length_one",
+            """The gradient is brought to length 1 (or to its signs) before the steps are taken. A step of
+            size s moves w by s times the gradient as it is, so where the slope is steep the point is further
+            away.""",
+            partial(make, direction=unit),
+            partial(make, direction=torch.sign),
+        ),
+        mistake(
+            "w_drawn_into_autograd",
+            """Afterwards w asks for gradients, or holds one in .grad. It is the caller's tensor: ask for the
+            gradient of a detached copy.""",
+            partial(make, marked=True),
+            partial(make, filled=True),
+            partial(make, marked=True, filled=True),
+        ),
+    )
+
+
+LOSS_MISTAKES = (
+    *path_mistakes(losses, "the loss"),
+    mistake(
+        "change_of_loss",
+        """These are differences from the loss at w, or ratios to it. Asked for is the loss at each point, so
+        that a step size of 0 gives the loss at w.""",
+        partial(along, measure=lambda loss_fn, w, gradient, point: loss_fn(point) - loss_fn(w)),
+        partial(along, measure=lambda loss_fn, w, gradient, point: loss_fn(w) - loss_fn(point)),
+        partial(along, measure=lambda loss_fn, w, gradient, point: (loss_fn(w) - loss_fn(point)).abs()),
+        partial(along, measure=lambda loss_fn, w, gradient, point: loss_fn(point) / loss_fn(w)),
+    ),
+    mistake(
+        "straight_line",
+        """This is what the gradient promises: loss(w) − s·‖gradient‖², the straight line. How far the loss
+        itself departs from it is the point of looking; call loss_fn at each point.""",
+        partial(
+            along,
+            measure=lambda loss_fn, w, gradient, point: loss_fn(w) + (gradient * (point - w)).sum(),
+        ),
+    ),
+    mistake(
+        "loss_of_step",
+        """The loss is taken at the step itself, −s·gradient, or at the gradient. Start from w: the point is
+        w − s·gradient.""",
+        partial(along, measure=lambda loss_fn, w, gradient, point: loss_fn(point - w)),
+        partial(along, measure=lambda loss_fn, w, gradient, point: loss_fn(w - point)),
+    ),
+    mistake(
+        "start_left_behind",
+        """Your values are those of the step before: the first one is the loss at w itself, and the last
+        step size is not used. Take the step, then the loss.""",
+        partial(
+            along,
+            points=lambda w, gradient, sizes, loss_fn: [w, *direct(w, gradient, sizes, loss_fn)[:-1]],
+            measure=loss_there,
+        ),
+        partial(
+            along,
+            points=lambda w, gradient, sizes, loss_fn: [w, *cumulative(w, gradient, sizes, loss_fn)[:-1]],
+            measure=loss_there,
+        ),
+        partial(
+            along,
+            points=lambda w, gradient, sizes, loss_fn: [w, *descent(w, gradient, sizes, loss_fn)[:-1]],
+            measure=loss_there,
+        ),
+    ),
+)
+
+CHANGE_MISTAKES = (
+    *path_mistakes(changes, "the gradient"),
+    mistake(
+        "previous_point",
+        """Each gradient is compared with the one at the point before. Asked for is how far the gradient at w
+        can be trusted: compare all of them with the one at w.""",
+        partial(changes, paired=lambda points, w: [w, *points[:-1]]),
+    ),
+    mistake(
+        "difference_of_norms",
+        """The norms of the two gradients are subtracted. A gradient can turn and keep its norm: subtract the
+        vectors first, then take the norm.""",
+        changes_by(lambda before, after, step: (length(before) - length(after)).abs()),
+        changes_by(lambda before, after, step: length(before) - length(after)),
+        changes_by(lambda before, after, step: length(after) - length(before)),
+    ),
+    mistake(
+        "new_gradient_alone",
+        """These are the norms of the gradients at the new points. The gradient at w has to be subtracted: a
+        step of 0 changes nothing, and gives 0.""",
+        changes_by(lambda before, after, step: length(after)),
+    ),
+    mistake(
+        "squared_norm",
+        "The norm is squared, or averaged over the entries. It is the root of the sum of squares.",
+        changes_by(lambda before, after, step: (before - after).square().sum()),
+        changes_by(lambda before, after, step: (before - after).square().mean()),
+        changes_by(lambda before, after, step: (before - after).square().mean().sqrt()),
+    ),
+    mistake(
+        "other_norm",
+        """This is the sum of absolute values, or the largest of them. Asked for is the Euclidean norm, the
+        root of the sum of squares.""",
+        changes_by(lambda before, after, step: (before - after).abs().sum()),
+        changes_by(lambda before, after, step: (before - after).abs().amax()),
+    ),
+    mistake(
+        "spectral_norm",
+        """Where w is a matrix, this is the largest singular value of the difference. The Euclidean norm takes
+        all entries as one long vector; torch.linalg.norm with ord=2 does that only for one axis.""",
+        changes_by(lambda before, after, step: torch.linalg.norm(before - after, 2)),
+    ),
+    mistake(
+        "change_per_distance",
+        """The change is divided by the length of the step or by its size. That measures smoothness, how fast
+        the gradient changes; asked for is the change itself, which grows with the step.""",
+        changes_by(lambda before, after, step: length(before - after) / length(step)),
+        changes_by(lambda before, after, step: length(before - after) * length(before) / length(step)),
+    ),
+    mistake(
+        "relative_change",
+        """The change is divided by the norm of a gradient. Asked for is the plain norm of the difference.""",
+        changes_by(lambda before, after, step: length(before - after) / length(before)),
+        changes_by(lambda before, after, step: length(before - after) / length(after)),
+    ),
+    mistake(
+        "cosine_for_difference",
+        """The two gradients are compared by their cosine. Asked for is the length of their difference, which
+        also sees that a gradient grows.""",
+        changes_by(lambda before, after, step: cosine(before, after)),
+        changes_by(lambda before, after, step: 1 - cosine(before, after)),
+    ),
+    mistake(
+        "losses_compared",
+        """Losses are compared, not gradients. Asked for is how much the gradient has changed at the new
+        point.""",
+        partial(along, measure=lambda loss_fn, w, gradient, point: (loss_fn(w) - loss_fn(point)).abs()),
+        partial(along, measure=lambda loss_fn, w, gradient, point: loss_fn(w) - loss_fn(point)),
+        partial(along, measure=loss_there),
+    ),
+)
+
+
+# -- the sharpest direction --------------------------------------------------------------------------
+
+Product = Callable[[Tensor], Tensor]
+
+
+def by_eigenvectors(hvp: Product, v: Tensor, iterations: int) -> Tensor:
+    """The same without iterating: each eigenvector's share of v grows by its eigenvalue."""
+    hessian = torch.stack([hvp(row) for row in torch.eye(len(v), dtype=v.dtype, device=v.device)])
+    values, vectors = torch.linalg.eigh(hessian)
+    scale = values.abs().max()
+    shares = (vectors.T @ v).square() * (values / scale) ** (2 * iterations)
+    return (shares * values).sum() / shares.sum()
+
+
+def quotient(v: Tensor, hv: Tensor) -> Tensor:
+    return (v * hv).sum() / (v * v).sum()
+
+
+def power(
+    hvp: Product,
+    v: Tensor,
+    iterations: int,
+    *,
+    count: Callable[[int], int] = lambda iterations: iterations,
+    start: Callable[[Tensor], Tensor] = lambda v: v,
+    rescaled: Callable[[Tensor], Tensor] = lambda v: v / length(v),
+    result: Callable[[Tensor, Tensor], Tensor] = quotient,
+) -> Tensor:
+    """The definition, with a knob for each step; `result` gets the last v and its Hessian-vector product."""
+    v = start(v)
+    for _ in range(count(iterations)):
+        v = rescaled(hvp(v))
+    return result(v, hvp(v))
+
+
+POWER_MISTAKES = (
+    mistake(
+        "one_iteration_off",
+        """The result is that of one iteration more, or one fewer. After no iteration it is the Rayleigh
+        quotient of v as it came; every iteration multiplies by the Hessian once, and the quotient takes one
+        product of its own.""",
+        partial(power, count=lambda iterations: iterations + 1),
+        partial(power, count=lambda iterations: max(iterations - 1, 0)),
+    ),
+    mistake(
+        "sign_lost",
+        """The eigenvalue has lost its sign. The length of the product tells its size only; the Rayleigh
+        quotient also tells on which side of 0 it is, and a negative one means that the loss bends down.""",
+        partial(power, result=lambda v, hv: quotient(v, hv).abs()),
+        partial(power, result=lambda v, hv: length(hv) / length(v)),
+        partial(power, result=lambda v, hv: length(hv)),
+    ),
+    mistake(
+        "quotient_not_divided",
+        """The product of v with Hv is not divided by that of v with itself. The two agree where v has length
+        1, and v does not come that way: after 0 iterations it still has the length it had.""",
+        partial(power, result=lambda v, hv: (v * hv).sum()),
+        partial(power, result=lambda v, hv: (v * hv).sum() / length(v)),
+    ),
+    mistake(
+        "never_rescaled",
+        """v is not brought back to length 1 between the iterations. It grows (or shrinks) by the eigenvalue
+        every time, and after enough of them it is inf or 0, and the quotient NaN.""",
+        partial(power, rescaled=lambda v: v),
+        partial(power, rescaled=lambda v: v, result=lambda v, hv: (v * hv).sum()),
+    ),
+    mistake(
+        "entries_compared",
+        """Entries of Hv and of v are compared. That is right only when v has become an eigenvector; the
+        Rayleigh quotient uses all entries and is much nearer before.""",
+        partial(power, result=lambda v, hv: (hv / v).mean()),
+        partial(power, result=lambda v, hv: hv.abs().amax() / v.abs().amax()),
+        partial(power, result=lambda v, hv: (hv / v).abs().amax()),
+        partial(power, result=lambda v, hv: hv.sum() / v.sum()),
+        partial(power, result=lambda v, hv: hv[0] / v[0]),
+    ),
+    mistake(
+        "eigenvalue_squared",
+        """This is the quotient of the squared Hessian, the product of Hv with Hv. One of the two factors is v
+        itself.""",
+        partial(power, result=lambda v, hv: (hv * hv).sum() / (v * v).sum()),
+    ),
+    mistake(
+        "quotient_upside_down",
+        "The quotient stands on its head: the product of v with Hv is divided by that of v with v.",
+        partial(power, result=lambda v, hv: (v * v).sum() / (v * hv).sum()),
+    ),
+    mistake(
+        "iterations_fixed",
+        """The number of iterations does not follow the argument: a fixed number stands in the code, or v is
+        iterated until it settles.""",
+        *(partial(power, count=lambda iterations, fixed=fixed: fixed) for fixed in (1, 10, 20, 60)),
+    ),
+    mistake(
+        "start_replaced",
+        """The iterations start from another vector than v. Which one is the caller's choice; after few
+        iterations it shows.""",
+        partial(power, start=torch.ones_like),
+        partial(power, start=lambda v: torch.ones_like(v).cumsum(0)),
+    ),
+)
+
+
+# -- the largest step --------------------------------------------------------------------------------
+
+
+def plain_rate(eigenvalue: Any) -> Any:
+    if eigenvalue <= 0:
+        raise ValueError("the eigenvalue must be positive")
+    return 2 / eigenvalue
+
+
+def rate(
+    eigenvalue: Any,
+    *,
+    formula: Callable[[Tensor], Tensor] = lambda value: 2 / value,
+    allowed: Callable[[Any], bool] = lambda eigenvalue: bool(eigenvalue > 0),
+    otherwise: Callable[[], Any] | None = None,
+) -> Any:
+    """The definition, with a knob for the formula, for what is allowed, and for what happens otherwise."""
+    if not allowed(eigenvalue):
+        if otherwise is None:
+            raise ValueError("the eigenvalue must be positive")
+        return otherwise()
+    if isinstance(eigenvalue, Tensor):
+        return formula(eigenvalue)
+    return float(formula(torch.tensor(eigenvalue, dtype=torch.float64)))
+
+
+def with_error(error: type[Exception]) -> Callable:
+    """The definition with another exception."""
+
+    def raising() -> None:
+        raise error("the eigenvalue must be positive")
+
+    return partial(rate, otherwise=raising)
+
+
+RATE_MISTAKES = (
+    mistake(
+        "one_over_eigenvalue",
+        """This is 1 over the eigenvalue, the step that lands in the minimum at once. Up to twice that step
+        the iterates still come closer; beyond it they move away.""",
+        partial(rate, formula=lambda value: 1 / value),
+    ),
+    mistake(
+        "other_formula",
+        """On a parabola with second derivative λ a step multiplies the distance from the minimum by 1 − lr·λ.
+        The largest stable learning rate is the one for which that is −1; yours is another.""",
+        partial(rate, formula=lambda value: 2 / value.sqrt()),
+        partial(rate, formula=lambda value: 2 / value.square()),
+        partial(rate, formula=lambda value: 4 / value),
+        partial(rate, formula=lambda value: 1 / (2 * value)),
+        partial(rate, formula=lambda value: value / 2),
+        partial(rate, formula=lambda value: 2 * value),
+        partial(rate, formula=lambda value: 2 / (1 + value)),
+    ),
+    mistake(
+        "error_missing",
+        """No ValueError is raised where the eigenvalue is not positive. There the loss bends down or is flat,
+        so no learning rate is the largest stable one, and a negative one or inf would be misleading.""",
+        partial(rate, allowed=lambda eigenvalue: True),
+        lambda eigenvalue: 2 / eigenvalue,
+        partial(rate, formula=lambda value: 2 / value.abs(), allowed=lambda eigenvalue: True),
+        partial(rate, otherwise=lambda: math.inf),
+        partial(rate, otherwise=lambda: math.nan),
+        partial(rate, otherwise=lambda: 0.0),
+        partial(rate, otherwise=lambda: None),
+    ),
+    mistake(
+        "zero_let_through",
+        """An eigenvalue of 0 gets through. It is not positive: the loss is flat there, and every learning
+        rate is as good as another.""",
+        partial(rate, allowed=lambda eigenvalue: bool(eigenvalue >= 0)),
+        lambda eigenvalue: 2 / eigenvalue if eigenvalue >= 0 else plain_rate(eigenvalue),
+    ),
+    mistake(
+        "negative_let_through",
+        """A negative eigenvalue gets through. Along its direction the loss bends down, and no positive step
+        is stable there.""",
+        partial(rate, allowed=lambda eigenvalue: bool(eigenvalue != 0)),
+    ),
+    mistake(
+        "other_error",
+        """An error is raised, but not a ValueError. The caller is told to expect that one; an assert can be
+        switched off, and other kinds mean other things.""",
+        *(with_error(error) for error in (AssertionError, RuntimeError, TypeError, ZeroDivisionError)),
+    ),
+)
+
+
+ANSWERS = {
+    "covariate_shift": Answer(library_shift, shift, SHIFT_MISTAKES),
+    "loss_along_gradient": Answer(library_losses, losses, LOSS_MISTAKES),
+    "gradient_predictiveness": Answer(library_changes, changes, CHANGE_MISTAKES),
+    "top_eigenvalue": Answer(by_eigenvectors, power, POWER_MISTAKES),
+    "max_stable_learning_rate": Answer(plain_rate, rate, RATE_MISTAKES),
+}

@@ -1,0 +1,962 @@
+"""Day 32: the right answers, and what people get wrong, with the knobs that make it.
+
+Sources of the mistakes: reports and fixes in public repositories and forums, and public course solutions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from graders.judging.answer import Answer, mistake
+from graders.judging.references.normalizing import (
+    affine_mistakes,
+    lone_mistake,
+    normalize,
+    statistics_mistakes,
+)
+
+EPS = 1e-5
+RMS_EPS = 1e-6
+
+
+# -- merging the statistics of shards ----------------------------------------------------------------
+
+
+def merge(
+    counts: Tensor,
+    means: Tensor,
+    variances: Tensor,
+    *,
+    weights: Callable[[Tensor], Tensor] = lambda n: n / n.sum(),
+    weights_of_variance: Callable[[Tensor], Tensor] | None = None,
+    mean: Callable[[Tensor, Tensor], Tensor] = lambda w, means: (w * means).sum(0),
+    within: Callable[[Tensor, Tensor, Tensor], Any] = lambda w, variances, n: (w * variances).sum(0),
+    between: Callable[[Tensor, Tensor, Tensor], Any] = lambda w, means, m: (w * (means - m).square()).sum(0),
+    result: Callable[[Tensor], Tensor] = lambda var: var,
+) -> tuple[Tensor, Tensor]:
+    """The variance within the shards plus that between their means, with a knob for each step.
+
+    n: the counts, w: the weights, both (K, 1); m: the merged mean (D,). weights_of_variance: other weights
+    than the mean's for the variance.
+    """
+    n = counts.to(means.dtype)[:, None]
+    w = weights(n)
+    merged = mean(w, means)
+    w = w if weights_of_variance is None else weights_of_variance(n)
+    return merged, result(within(w, variances, n) + between(w, means, merged))
+
+
+def merge_sums(counts: Tensor, means: Tensor, variances: Tensor) -> tuple[Tensor, Tensor]:
+    """The definition, from the sums of the shards, with the count of all samples at the end.
+
+    Rounding is measured on this way. At an offset it loses as many digits as merging one shard after the
+    other does (Chan, Golub and LeVeque 1979), which is as right as `merge` and less exact.
+    """
+    n = counts.to(means.dtype)[:, None]
+    sums = n * means
+    mean = sums.sum(0) / n.sum()
+    apart = sums / n - mean
+    return mean, (n * (variances + apart.square())).sum(0) / n.sum()
+
+
+def one_by_one(
+    counts: Tensor,
+    means: Tensor,
+    variances: Tensor,
+    *,
+    share: Callable[[Tensor, Tensor], Any] = lambda n, new: new / (n + new),
+    shift: Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Any],
+) -> tuple[Tensor, Tensor]:
+    """The shards merged one after the other, with a knob for the new shard's share and for the shift.
+
+    shift(n, new, old, mean, merged): what is added to the sum of squares because the means differ; n and
+    old are the count and the mean so far, new and mean those of the shard that joins.
+    """
+    sizes = counts.to(means.dtype)
+    n, old, squares = sizes[0], means[0], sizes[0] * variances[0]
+    for new, mean, var in zip(sizes[1:], means[1:], variances[1:], strict=True):
+        merged = old + (mean - old) * share(n, new)
+        squares = squares + new * var + shift(n, new, old, mean, merged)
+        n, old = n + new, merged
+    return old, squares / n
+
+
+def plain(n: Tensor) -> Tensor:
+    """Every shard weighs the same."""
+    return torch.ones_like(n) / len(n)
+
+
+def single_precision_weights(
+    counts: Tensor, means: Tensor, variances: Tensor, *, weights: Callable[[Tensor], Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Weights that are computed before the counts are brought to the dtype of the rest."""
+    w = weights(counts)[:, None].to(means.dtype)
+    return merge(counts, means, variances, weights=lambda n: w)
+
+
+def squares_less_square(w: Tensor, means: Tensor, m: Tensor) -> Tensor:
+    """The variance of the means as E[m²] − E[m]², which loses its digits at an offset."""
+    return (w * means.square()).sum(0) - m.square()
+
+
+def swapped(counts: Tensor, means: Tensor, variances: Tensor) -> tuple[Tensor, Tensor]:
+    return merge(counts, means, variances)[::-1]
+
+
+def none(*_: Tensor) -> float:
+    return 0.0
+
+
+MERGE_MISTAKES = (
+    mistake(
+        "between_missing",
+        """The variance is only the average of the variances within the shards. The shards' means differ,
+        and that spread belongs to the union too: between {0, 0} and {10, 10} there is variance, though each
+        has none. This is why many micro-batches are not one large batch.""",
+        partial(merge, between=none),
+        partial(merge, between=lambda w, means, m: (w * (means - m)).sum(0)),
+    ),
+    mistake(
+        "plain_averages",
+        """The variance is a plain average of the shards' variances. Two things are lost: a shard of 40
+        counts no more than one of 2, and the spread between the shards' means, which belongs to the union,
+        does not count at all.""",
+        partial(merge, weights=plain, between=none),
+        partial(merge, weights_of_variance=plain, between=none),
+    ),
+    mistake(
+        "distance_from_plain_mean",
+        """The distances of the shards' means are taken from their plain average. The mean of the union is the
+        weighted one, and a variance is the mean squared distance from that; from any other point it comes
+        out too large.""",
+        partial(merge, between=lambda w, means, m: (w * (means - means.mean(0)).square()).sum(0)),
+    ),
+    mistake(
+        "unweighted",
+        """Every shard counts the same. In the union every sample counts the same, so a shard of 40 weighs
+        twenty times as much as a shard of 2: weight by the counts.""",
+        partial(merge, weights=plain),
+        partial(merge, weights=plain, weights_of_variance=lambda n: n / n.sum()),
+        partial(merge, weights_of_variance=plain),
+        partial(merge, weights=plain, between=lambda w, means, m: means.var(0) if len(means) > 1 else 0.0),
+    ),
+    mistake(
+        "between_unweighted",
+        """The variances within the shards are weighted by the counts, but the spread of the means is not:
+        there a shard of 2 pulls as hard as a shard of 40. Both terms take the same weights, and the distance
+        is the one from the merged mean.""",
+        partial(merge, between=lambda w, means, m: (means - m).square().mean(0)),
+        partial(merge, between=lambda w, means, m: means.var(0, correction=0)),
+        partial(merge, between=lambda w, means, m: means.var(0) if len(means) > 1 else 0.0),
+    ),
+    mistake(
+        "within_unweighted",
+        """The spread of the means is weighted by the counts, but the variances within the shards are
+        averaged plainly. Both terms take the same weights.""",
+        partial(merge, within=lambda w, variances, n: variances.mean(0)),
+    ),
+    mistake(
+        "within_missing",
+        """The variance is only the spread of the shards' means. What varies inside the shards belongs to
+        the union too; with a single shard, yours is 0.""",
+        partial(merge, within=none),
+        partial(merge, weights_of_variance=plain, within=none),
+    ),
+    mistake(
+        "unbiased_variance",
+        """A count is taken less one, as for an unbiased estimate. The variances that come in are biased,
+        divided by their counts, and so is the one that goes out: the sum of squares of a shard is count
+        times variance, and all of it is divided by all samples.""",
+        partial(merge, weights_of_variance=lambda n: n / (n.sum() - 1)),
+        partial(merge, within=lambda w, variances, n: ((n - 1) * variances).sum(0) / n.sum()),
+        partial(merge, weights_of_variance=lambda n: (n - 1) / (n - 1).sum()),
+        partial(merge, within=lambda w, variances, n: ((n - 1) * variances).sum(0) / (n.sum() - len(n))),
+        partial(
+            merge,
+            weights_of_variance=lambda n: n / (n.sum() - 1),
+            within=lambda w, variances, n: ((n - 1) * variances).sum(0) / (n.sum() - 1),
+        ),
+        partial(
+            merge,
+            within=lambda w, variances, n: ((n - 1) * variances).sum(0) / (n.sum() - len(n)),
+            between=none,
+        ),
+    ),
+    mistake(
+        "weights_not_normalized",
+        """The weights do not sum to 1. Multiplied by counts, the sum has to be divided by all samples
+        together: not by the number of shards, nor by the largest shard, and not left as it is. A single
+        shard should come back as it went in.""",
+        *(
+            partial(merge, **{knob: lambda n, total=total: n / total(n)})
+            for total in (lambda n: 1.0, lambda n: len(n), lambda n: n.max())
+            for knob in ("weights", "weights_of_variance")
+        ),
+    ),
+    mistake(
+        "variance_by_cancellation",
+        """The variance is computed as E[x²] − E[x]², here from the shards' second moments. On paper that is
+        the same. At an offset of 10,000 both terms are near 10⁸ and float32 keeps seven digits, so their
+        difference is noise. Take each shard's distance from the merged mean first, then square.""",
+        partial(merge, between=squares_less_square),
+        lambda counts, means, variances: merge(
+            counts,
+            means,
+            variances + means.square(),
+            between=none,
+            mean=lambda w, m: (w * means).sum(0),
+            result=lambda second: second - (counts[:, None] * means / counts.sum()).sum(0).square(),
+        ),
+        rounding=True,
+    ),
+    mistake(
+        "second_moment",
+        """This is the mean of x², not the variance: the squared mean of the union is still in it. The
+        distance of each shard's mean is taken from the merged mean, not from 0.""",
+        partial(merge, between=lambda w, means, m: (w * means.square()).sum(0)),
+    ),
+    mistake(
+        "deviations_averaged",
+        """The standard deviations are averaged and the result is squared. What adds up over samples is the
+        squared distance, so it is the variances that are averaged.""",
+        *(
+            partial(
+                merge,
+                within=lambda w, variances, n: (w * variances.sqrt()).sum(0).square(),
+                **knobs,
+            )
+            for knobs in ({}, {"between": none})
+        ),
+    ),
+    mistake(
+        "weights_squared",
+        """The weights are squared in the variance. That is the variance of a weighted mean of independent
+        values; asked for is the variance of all samples taken together, in which each weight stands once.""",
+        partial(merge, within=lambda w, variances, n: (w.square() * variances).sum(0)),
+        partial(merge, within=lambda w, variances, n: (w.square() * variances).sum(0), between=none),
+        partial(merge, weights_of_variance=lambda n: (n / n.sum()).square()),
+        partial(merge, between=lambda w, means, m: (w * (means - m)).square().sum(0)),
+    ),
+    mistake(
+        "distance_not_squared",
+        """The distances of the shards' means from the merged mean enter as they are. A variance is made of
+        squares.""",
+        partial(merge, between=lambda w, means, m: (w * (means - m).abs()).sum(0)),
+    ),
+    mistake(
+        "shift_of_one_side",
+        """Shards are merged one after the other, and the term for the distance of their means is off. When
+        two meet, both move to the new mean, so with counts a and b the squared distance counts ab/(a + b)
+        times; b times the squared distance from the old mean is too much, from the new mean too little.""",
+        partial(one_by_one, shift=lambda n, new, old, mean, merged: new * (mean - old).square()),
+        partial(one_by_one, shift=lambda n, new, old, mean, merged: new * (mean - merged).square()),
+    ),
+    mistake(
+        "halves_when_merging",
+        """Shards are merged one after the other, and each new one gets the weight 1/2, whatever the counts:
+        the last shard weighs as much as all before it together.""",
+        partial(
+            one_by_one,
+            share=lambda n, new: 0.5,
+            shift=lambda n, new, old, mean, merged: (mean - old).square() * n * new / (n + new),
+        ),
+    ),
+    mistake(
+        "single_precision",
+        """In float64 half of the digits are missing: something passes through float32, as what float() gives
+        does. Compute in the dtype of the means.""",
+        partial(single_precision_weights, weights=lambda counts: counts.float() / counts.sum().float()),
+        lambda counts, means, variances: tuple(
+            result.to(means.dtype) for result in merge(counts, means.float(), variances.float())
+        ),
+        rounding=True,
+    ),
+    mistake(
+        "deviation_returned",
+        "The second result is a standard deviation. Asked for is the variance; leave out the root.",
+        partial(merge, result=lambda var: var.sqrt()),
+    ),
+    mistake(
+        "swapped",
+        "mean and variance are returned in each other's place: the mean comes first.",
+        swapped,
+    ),
+)
+
+
+# -- ghost batch norm --------------------------------------------------------------------------------
+
+
+def library_ghost(
+    x: Tensor, virtual_batch_size: int, gamma: Tensor, beta: Tensor, eps: float = EPS
+) -> Tensor:
+    """`F.batch_norm` on one virtual batch after the other; it refuses a single sample, where y is beta."""
+    done = []
+    for ghost in x.split(virtual_batch_size):
+        if len(ghost) == 1:
+            done.append(beta + 0 * gamma * ghost)
+        else:
+            done.append(F.batch_norm(ghost, None, None, gamma, beta, training=True, eps=eps))
+    return torch.cat(done)
+
+
+def ghost(
+    x: Tensor,
+    virtual_batch_size: int,
+    gamma: Tensor,
+    beta: Tensor,
+    eps: float = EPS,
+    *,
+    pieces: Callable[[Tensor, int], Any] = lambda x, size: x.split(size),
+    affine: Callable[[Tensor, Tensor, Tensor], Tensor] = lambda x_hat, gamma, beta: gamma * x_hat + beta,
+    **knobs: Any,
+) -> Tensor:
+    """Cut, normalize every piece, join, scale and shift; a knob for each step, and those of `normalize`.
+
+    pieces: how the batch is cut.
+    """
+    x_hat = torch.cat([normalize(piece, 0, eps, **knobs)[0] for piece in pieces(x, virtual_batch_size)])
+    return affine(x_hat, gamma, beta)
+
+
+def ghost_by_averages(
+    x: Tensor, virtual_batch_size: int, gamma: Tensor, beta: Tensor, eps: float = EPS
+) -> Tensor:
+    """The definition, all virtual batches at once: a matrix that gives each row the mean of its own."""
+    which = torch.arange(len(x), device=x.device) // virtual_batch_size
+    together = (which[:, None] == which).to(x.dtype)
+    average = together / together.sum(1, keepdim=True)
+    centred = x - average @ x
+    return gamma * centred / (average @ centred.square() + eps).sqrt() + beta
+
+
+def ghost_with(default_eps: float = EPS, **knobs: Any) -> Callable:
+    """A `ghost_batch_norm` with these knobs turned."""
+
+    def ghost_batch_norm(
+        x: Tensor, virtual_batch_size: int, gamma: Tensor, beta: Tensor, eps: float = default_eps
+    ) -> Tensor:
+        return ghost(x, virtual_batch_size, gamma, beta, eps, **knobs)
+
+    return ghost_batch_norm
+
+
+def full(x: Tensor, size: int) -> int:
+    """How many samples the full virtual batches hold together."""
+    return len(x) // size * size
+
+
+def last_joined(x: Tensor, size: int) -> list[Tensor]:
+    """The rest is added to the virtual batch before it."""
+    whole = list(x.split(size))
+    if len(whole) > 1 and len(whole[-1]) < size:
+        whole[-2:] = [torch.cat(whole[-2:])]
+    return whole
+
+
+def rest_left(make: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Callable:
+    """Full virtual batches are normalized; what is left over becomes `make(rest, gamma, beta)`."""
+
+    def ghost_batch_norm(
+        x: Tensor, virtual_batch_size: int, gamma: Tensor, beta: Tensor, eps: float = EPS
+    ) -> Tensor:
+        cut = full(x, virtual_batch_size)
+        rest = make(x[cut:], gamma, beta)
+        return torch.cat([ghost(x[:cut], virtual_batch_size, gamma, beta, eps), rest])
+
+    return ghost_batch_norm
+
+
+def padded(padding: Callable[[Tensor, int], Tensor]) -> Callable:
+    """The last virtual batch is filled up before it is normalized."""
+
+    def ghost_batch_norm(
+        x: Tensor, virtual_batch_size: int, gamma: Tensor, beta: Tensor, eps: float = EPS
+    ) -> Tensor:
+        short = -len(x) % virtual_batch_size
+        longer = torch.cat([x, padding(x, short)])
+        return ghost(longer, virtual_batch_size, gamma, beta, eps)[: len(x)]
+
+    return ghost_batch_norm
+
+
+def interleaved(stride: Callable[[Tensor, int], int], back: bool = True) -> Callable:
+    """Samples a fixed number of rows apart make a virtual batch. back: the rows return to their places."""
+
+    def ghost_batch_norm(
+        x: Tensor, virtual_batch_size: int, gamma: Tensor, beta: Tensor, eps: float = EPS
+    ) -> Tensor:
+        step = min(stride(x, virtual_batch_size), len(x))
+        order = [torch.arange(first, len(x), step) for first in range(step)]
+        y = ghost(x, virtual_batch_size, gamma, beta, eps, pieces=lambda x, _: [x[rows] for rows in order])
+        return y[torch.cat(order).argsort()] if back else y
+
+    return ghost_batch_norm
+
+
+def shared(choose: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]) -> Callable:
+    """Statistics of every virtual batch, out of which one pair is made that normalizes all samples."""
+
+    def ghost_batch_norm(
+        x: Tensor, virtual_batch_size: int, gamma: Tensor, beta: Tensor, eps: float = EPS
+    ) -> Tensor:
+        ghosts = x.split(virtual_batch_size)
+        means = torch.stack([ghost.mean(0) for ghost in ghosts])
+        variances = torch.stack([ghost.var(0, correction=0) for ghost in ghosts])
+        mean, var = choose(means, variances)
+        return gamma * (x - mean) / (var + eps).sqrt() + beta
+
+    return ghost_batch_norm
+
+
+def lone_sample_raw(
+    x: Tensor, virtual_batch_size: int, gamma: Tensor, beta: Tensor, eps: float = EPS
+) -> Tensor:
+    return torch.cat(
+        [
+            piece if len(piece) == 1 else ghost(piece, virtual_batch_size, gamma, beta, eps)
+            for piece in x.split(virtual_batch_size)
+        ]
+    )
+
+
+GHOST_MISTAKES = (
+    *statistics_mistakes(
+        ghost_with,
+        "n",
+        "a virtual batch of one sample gives NaN",
+        note="(Here n is the size of the virtual batch.)",
+    ),
+    mistake(
+        "whole_batch_statistics",
+        """One mean and one variance of the whole batch normalize everything, as in ordinary batch
+        normalization. A virtual batch sees only itself, as the micro-batches of accumulated gradients do:
+        each has its own statistics, and together they are not one large batch.""",
+        ghost_with(pieces=lambda x, size: [x]),
+    ),
+    mistake(
+        "statistics_shared",
+        """All samples are normalized with one pair of statistics made from those of the virtual batches
+        (an average, or the first one's). Each virtual batch is normalized with its own, so that each comes
+        out with mean 0 before gamma and beta.""",
+        shared(lambda means, variances: (means.mean(0), variances.mean(0))),
+        shared(lambda means, variances: (means[0], variances[0])),
+        shared(lambda means, variances: (means[-1], variances[-1])),
+    ),
+    mistake(
+        "last_dropped",
+        """The samples that do not fill a virtual batch are missing from the result, which has fewer rows
+        than x. The last virtual batch may be smaller, and is normalized by its own statistics.""",
+        ghost_with(pieces=lambda x, size: x[: full(x, size)].split(size)),
+    ),
+    mistake(
+        "last_left_out",
+        """The samples that do not fill a virtual batch come back as they were, or as zeros. They make a
+        smaller virtual batch of their own, and are normalized like the others.""",
+        rest_left(lambda rest, gamma, beta: rest),
+        rest_left(lambda rest, gamma, beta: torch.zeros_like(rest)),
+        rest_left(lambda rest, gamma, beta: gamma * rest + beta),
+        rest_left(lambda rest, gamma, beta: beta.expand_as(rest)),
+    ),
+    mistake(
+        "last_padded",
+        """The last virtual batch is filled up to the full size, and what it is filled with counts in its
+        mean and variance. It may be smaller: normalize the samples that are there.""",
+        padded(lambda x, short: x.new_zeros(short, x.shape[1])),
+        padded(lambda x, short: x[-1:].expand(short, -1)),
+        padded(lambda x, short: x[torch.arange(short) % len(x)]),
+    ),
+    mistake(
+        "last_joined",
+        """The samples that are left over are added to the virtual batch before them, which becomes larger
+        than the others. They make a smaller one of their own.""",
+        ghost_with(pieces=last_joined),
+    ),
+    mistake(
+        "last_overlaps",
+        """The last virtual batch is made full by taking samples of the one before it into its statistics.
+        It may be smaller; each sample belongs to one virtual batch only.""",
+        lambda x, virtual_batch_size, gamma, beta, eps=EPS: torch.cat(
+            [
+                *(
+                    ghost(one, virtual_batch_size, gamma, beta, eps)
+                    for one in x[: full(x, virtual_batch_size)].split(virtual_batch_size)
+                ),
+                ghost(x[-virtual_batch_size:], virtual_batch_size, gamma, beta, eps)[
+                    virtual_batch_size - len(x) % virtual_batch_size if len(x) > virtual_batch_size else 0 :
+                ],
+            ]
+        )[: len(x)],
+    ),
+    mistake(
+        "number_for_size",
+        """virtual_batch_size is taken for the number of virtual batches. It is how many samples each of
+        them holds.""",
+        ghost_with(pieces=lambda x, size: x.chunk(size)),
+        ghost_with(pieces=lambda x, size: x.tensor_split(min(size, len(x)))),
+    ),
+    mistake(
+        "cut_evenly",
+        """The batch is cut into pieces of about equal size. Every virtual batch has virtual_batch_size
+        samples, and only the last one may be smaller.""",
+        ghost_with(pieces=lambda x, size: x.tensor_split(-(-len(x) // size))),
+        ghost_with(pieces=lambda x, size: x.chunk(-(-len(x) // size))),
+        ghost_with(pieces=lambda x, size: x.tensor_split(max(1, len(x) // size))),
+        ghost_with(pieces=lambda x, size: x.chunk(max(1, len(x) // size))),
+    ),
+    mistake(
+        "interleaved",
+        """A virtual batch is made of samples that lie apart, every so many rows one. It is made of
+        consecutive samples: the first virtual_batch_size rows, then the next.""",
+        interleaved(lambda x, size: -(-len(x) // size)),
+        interleaved(lambda x, size: size),
+        interleaved(lambda x, size: -(-len(x) // size), back=False),
+        interleaved(lambda x, size: max(1, len(x) // size)),
+    ),
+    lone_mistake(ghost_with, "A virtual batch of one sample", lone_sample_raw),
+    mistake(
+        "one_statistic_for_all",
+        """Each virtual batch has one mean and one variance for all its features together. Each feature has
+        its own: the averages run over the samples, axis 0, and there are D of them.""",
+        ghost_with(over=(0, 1)),
+    ),
+    mistake(
+        "rows_normalized",
+        """Each row is normalized by its own mean and variance: that is layer normalization, for which the
+        virtual batches make no difference. Batch normalization averages over samples.""",
+        ghost_with(over=1),
+    ),
+    *affine_mistakes(ghost_with),
+)
+
+
+# -- RMS norm ----------------------------------------------------------------------------------------
+
+
+def library_rms(x: Tensor, gamma: Tensor, eps: float = RMS_EPS) -> Tensor:
+    """`F.rms_norm` over the last axis."""
+    return F.rms_norm(x, x.shape[-1:], gamma, eps)
+
+
+def rms(
+    x: Tensor,
+    gamma: Tensor,
+    eps: float = RMS_EPS,
+    *,
+    axes: Callable[[Tensor], Any] = lambda x: -1,
+    above: Callable[[Tensor, Any], Tensor] = lambda x, axes: x,
+    mean_square: Callable[[Tensor, Any], Tensor] = lambda x, axes: x.square().mean(axes, keepdim=True),
+    divisor: Callable[[Tensor, float], Any] = lambda square, eps: (square + eps).sqrt(),
+    eps_used: Callable[[float], float] = lambda eps: eps,
+    scaled: Callable[[Tensor, Tensor], Tensor] = lambda x_hat, gamma: gamma * x_hat,
+) -> Tensor:
+    """The definition, with a knob for each step. above: what stands above the fraction line."""
+    over = axes(x)
+    return scaled(above(x, over) / divisor(mean_square(x, over), eps_used(eps)), gamma)
+
+
+def rms_with(default_eps: float = RMS_EPS, **knobs: Callable) -> Callable:
+    """An `rms_norm` with these knobs turned."""
+
+    def rms_norm(x: Tensor, gamma: Tensor, eps: float = default_eps) -> Tensor:
+        return rms(x, gamma, eps, **knobs)
+
+    return rms_norm
+
+
+def centred(x: Tensor, axes: Any) -> Tensor:
+    return x - x.mean(axes, keepdim=True)
+
+
+def variance(x: Tensor, axes: Any) -> Tensor:
+    return centred(x, axes).square().mean(axes, keepdim=True)
+
+
+def single_precision_rms(x: Tensor, gamma: Tensor, eps: float = RMS_EPS) -> Tensor:
+    return (gamma * rms(x.float(), torch.ones_like(gamma, dtype=torch.float32), eps)).to(x.dtype)
+
+
+RMS_MISTAKES = (
+    mistake(
+        "mean_subtracted",
+        """The mean is subtracted: that is layer normalization. RMS norm leaves the mean in and divides by
+        the root of the mean square, so a vector of equal values comes out as ±gamma rather than 0.""",
+        rms_with(above=centred, mean_square=variance),
+        rms_with(above=centred),
+        rms_with(
+            above=centred, mean_square=lambda x, axes: x.var(axes, keepdim=True) if x.shape[-1] > 1 else 0 * x
+        ),
+    ),
+    mistake(
+        "divided_by_deviation",
+        """The values are divided by their standard deviation, which measures the distance from the mean. The
+        root mean square measures the distance from 0: square the values themselves.""",
+        rms_with(mean_square=variance),
+        rms_with(mean_square=lambda x, axes: x.var(axes, keepdim=True)),
+    ),
+    mistake(
+        "sum_for_mean",
+        """The squares are summed and not averaged, so each vector comes out with length 1 instead of root
+        mean square 1: too small by √D where D is the size of the last axis.""",
+        rms_with(mean_square=lambda x, axes: x.square().sum(axes, keepdim=True)),
+        rms_with(
+            mean_square=lambda x, axes: x.square().sum(axes, keepdim=True),
+            divisor=lambda square, eps: square.sqrt() + eps,
+        ),
+        rms_with(
+            mean_square=lambda x, axes: x.square().sum(axes, keepdim=True),
+            divisor=lambda square, eps: square.sqrt().clamp_min(eps),
+        ),
+    ),
+    mistake(
+        "length_over_count",
+        """The length of the vector is divided by D, the size of the last axis, outside the root. The mean is
+        taken of the squares, inside the root, so the length is divided by √D.""",
+        rms_with(
+            mean_square=lambda x, axes: x.square().sum(axes, keepdim=True) / x.shape[-1] ** 2,
+        ),
+        lambda x, gamma, eps=RMS_EPS: (
+            gamma * x / ((x.square().sum(-1, keepdim=True) + eps).sqrt() / x.shape[-1])
+        ),
+        lambda x, gamma, eps=RMS_EPS: (
+            gamma * x / (x.square().sum(-1, keepdim=True).sqrt() / x.shape[-1] + eps)
+        ),
+    ),
+    mistake(
+        "one_less",
+        """The sum of squares is divided by D − 1. Nothing is estimated and no mean is subtracted here: it is
+        the mean of D squares.""",
+        rms_with(mean_square=lambda x, axes: x.square().sum(axes, keepdim=True) / (x.shape[-1] - 1)),
+    ),
+    mistake(
+        "root_missing",
+        """The values are divided by the mean square rather than by its root, so a vector twice as long comes
+        out half as long. It should come out the same.""",
+        rms_with(divisor=lambda square, eps: square + eps),
+    ),
+    mistake(
+        "absolute_values",
+        """The mean of the absolute values stands where the root of the mean square belongs. They differ
+        wherever the values differ in size.""",
+        rms_with(
+            mean_square=lambda x, axes: x.abs().mean(axes, keepdim=True),
+            divisor=lambda size, eps: size + eps,
+        ),
+    ),
+    mistake(
+        "square_of_mean",
+        """The mean is taken first and squared afterwards. Values of either sign cancel in it; the mean square
+        takes each square first, then the mean.""",
+        rms_with(mean_square=lambda x, axes: x.mean(axes, keepdim=True).square()),
+    ),
+    mistake(
+        "over_all_values",
+        """One root mean square is taken over several axes, so the vectors of a tensor depend on each other.
+        Each vector along the last axis has its own, whatever the number of axes.""",
+        rms_with(axes=lambda x: tuple(range(x.dim()))),
+        rms_with(axes=lambda x: tuple(range(min(1, x.dim() - 1), x.dim()))),
+        rms_with(axes=lambda x: tuple(range(max(0, x.dim() - 2), x.dim()))),
+    ),
+    mistake(
+        "wrong_axis",
+        """The mean square is taken along another axis than the last. Each vector along the last axis, the
+        one that gamma belongs to, is divided by its own root mean square.""",
+        rms_with(axes=lambda x: 0),
+        rms_with(axes=lambda x: min(1, x.dim() - 1)),
+        rms_with(axes=lambda x: max(-2, -x.dim())),
+        rms_with(axes=lambda x: tuple(range(max(1, x.dim() - 1)))),
+    ),
+    mistake(
+        "gamma_missing",
+        """gamma is not used: what you return has root mean square 1. The last step multiplies every entry of
+        the vector by its own gamma.""",
+        rms_with(scaled=lambda x_hat, gamma: x_hat),
+    ),
+    mistake(
+        "gamma_plus_one",
+        """The values are scaled by 1 + gamma. Some models store the scale that way; here gamma is the scale
+        itself.""",
+        rms_with(scaled=lambda x_hat, gamma: (1 + gamma) * x_hat),
+    ),
+    mistake(
+        "gamma_added",
+        "gamma is added. It is a scale: it multiplies, and RMS norm has no shift.",
+        rms_with(scaled=lambda x_hat, gamma: x_hat + gamma),
+    ),
+    mistake(
+        "gamma_before_norm",
+        """gamma scales x before the root mean square is taken, so the norm takes part of it away again.
+        Normalize first, then scale.""",
+        lambda x, gamma, eps=RMS_EPS: rms(gamma * x, torch.ones_like(gamma), eps),
+    ),
+    mistake(
+        "eps_outside_root",
+        """eps is added outside the root. It belongs to the mean square, inside: the divisor is the root of
+        (mean square + eps). Where the mean square is near eps, your values come out too large.""",
+        rms_with(divisor=lambda square, eps: square.sqrt() + eps),
+    ),
+    mistake(
+        "eps_missing",
+        """eps is not used. A row of zeros gives 0/0, which is NaN, and where the mean square is near eps your
+        values come out too large. Where does eps go?""",
+        rms_with(divisor=lambda square, eps: square.sqrt()),
+    ),
+    mistake(
+        "eps_as_floor",
+        """eps is a lower limit of the mean square or of its root. It is added to the mean square, whether
+        that is large or small; a limit changes nothing until the mean square falls below it.""",
+        rms_with(divisor=lambda square, eps: square.clamp_min(eps).sqrt()),
+        rms_with(divisor=lambda square, eps: square.sqrt().clamp_min(eps)),
+    ),
+    mistake(
+        "eps_fixed",
+        """The result does not change when eps changes: a fixed number stands in the code where the argument
+        eps should be used.""",
+        *(rms_with(eps_used=lambda eps, value=value: value) for value in (1e-6, 1e-8, 1e-5, 1e-3)),
+    ),
+    mistake(
+        "eps_default",
+        """Right whenever eps is passed, and wrong when it is left out: the default is part of the contract,
+        and for rms_norm it is 1e-6, not the 1e-5 of batch norm.""",
+        *(rms_with(default_eps=value) for value in (1e-5, 1e-8, 1e-3, 0.0, torch.finfo(torch.float32).eps)),
+    ),
+    mistake(
+        "eps_subtracted",
+        """eps is subtracted. It is added to the mean square, which keeps the divisor away from 0; yours gives
+        NaN for small values.""",
+        rms_with(divisor=lambda square, eps: (square - eps).sqrt()),
+    ),
+    mistake(
+        "eps_squared",
+        """What is added under the root is a power of eps. It is eps itself that is added to the mean
+        square.""",
+        rms_with(eps_used=lambda eps: eps**2),
+        rms_with(eps_used=lambda eps: eps**0.5),
+    ),
+    mistake(
+        "single_precision",
+        """Right in float32, and in float64 half of the digits are missing: the values pass through float32,
+        as in code written for half precision. Compute in the dtype of x.""",
+        single_precision_rms,
+        rounding=True,
+    ),
+)
+
+
+# -- weight standardization --------------------------------------------------------------------------
+
+
+def library_standardization(weight: Tensor, eps: float = EPS) -> Tensor:
+    """`F.layer_norm` over everything but the filters."""
+    return F.layer_norm(weight, weight.shape[1:], eps=eps)
+
+
+def standardized_with(default_eps: float = EPS, axes: tuple[int, ...] = (1, 2, 3), **knobs: Any) -> Callable:
+    """The definition, with the knobs of `normalize`."""
+
+    def weight_standardization(weight: Tensor, eps: float = default_eps) -> Tensor:
+        return normalize(weight, axes, eps, **knobs)[0]
+
+    return weight_standardization
+
+
+STANDARDIZATION_MISTAKES = (
+    *statistics_mistakes(standardized_with, "I·kH·kW", "a filter of one weight gives NaN"),
+    mistake(
+        "per_kernel",
+        """Each kernel of kH × kW is standardized by itself, one for every pair of output and input channel.
+        An output filter is all of I × kH × kW: one mean and one variance for each of the O filters.""",
+        standardized_with(over=(2, 3)),
+    ),
+    mistake(
+        "whole_weight",
+        """One mean and one variance are taken of the whole weight. Each output filter has its own: O of each,
+        over I, kH and kW.""",
+        standardized_with(over=(0, 1, 2, 3)),
+    ),
+    mistake(
+        "per_input_channel",
+        """The statistics run over the output channels and leave the input channels apart. A filter belongs to
+        an output channel, the first axis; the average runs over the other three.""",
+        standardized_with(over=(0, 2, 3)),
+    ),
+    mistake(
+        "per_position",
+        """The averages run over one axis only, so that there is a mean for every position. One filter shares
+        one mean and one variance, over I, kH and kW together.""",
+        standardized_with(over=0),
+        standardized_with(over=1),
+        standardized_with(over=3),
+        standardized_with(over=(1, 2)),
+        standardized_with(over=(0, 1)),
+    ),
+    mistake(
+        "only_centred",
+        """The mean is subtracted and nothing is divided. Standardized weights have variance 1 as well as
+        mean 0.""",
+        standardized_with(deviation=lambda var, eps: 1.0),
+    ),
+    mistake(
+        "length_one",
+        """Each filter comes out with length 1: the squared distances are summed and not averaged, or the
+        result is divided by the root of the number of weights. Asked for is variance 1, so the squares are
+        averaged over I·kH·kW.""",
+        standardized_with(
+            variance=lambda w, axes: (w - w.mean(axes, keepdim=True)).square().sum(axes, keepdim=True)
+        ),
+        lambda weight, eps=EPS: standardized_with()(weight, eps) / weight[0].numel() ** 0.5,
+    ),
+)
+
+
+# -- weight norm -------------------------------------------------------------------------------------
+
+
+def library_weight_norm(v: Tensor, g: Tensor) -> Tensor:
+    """PyTorch's own operator, the one behind `nn.utils.parametrizations.weight_norm`."""
+    return torch._weight_norm(v, g.reshape(-1, *(1,) * (v.dim() - 1)), 0)
+
+
+def rows(v: Tensor) -> tuple[int, ...]:
+    """All axes but the first; none of them for a vector."""
+    return tuple(range(1, v.dim()))
+
+
+def over(values: Tensor, axes: tuple[int, ...], reduce: str = "sum") -> Tensor:
+    """A reduction that keeps its axes, and leaves a tensor alone where there are none."""
+    return getattr(values, reduce)(axes, keepdim=True) if axes else values
+
+
+def rescaled(
+    v: Tensor,
+    g: Tensor,
+    *,
+    axes: Callable[[Tensor], tuple[int, ...]] = rows,
+    size: Callable[[Tensor, tuple[int, ...]], Any] = lambda v, axes: over(v.square(), axes).sqrt(),
+    direction: Callable[[Tensor, Any], Tensor] = lambda v, size: v / size,
+    scale: Callable[[Tensor], Any] = lambda g: g,
+) -> Tensor:
+    """The definition, with a knob for each step. size: by what a row is measured."""
+    norms = scale(g.reshape(-1, *(1,) * (v.dim() - 1)))
+    return norms * direction(v, size(v, axes(v)))
+
+
+def less_mean(v: Tensor) -> Tensor:
+    return v - over(v, rows(v), "mean")
+
+
+WEIGHT_NORM_MISTAKES = (
+    mistake(
+        "not_normalized",
+        """v is multiplied by g and not divided by its norm, so the rows have norm g·‖v‖. v gives the
+        direction alone; g is the whole length.""",
+        partial(rescaled, direction=lambda v, size: v),
+    ),
+    mistake(
+        "norm_of_everything",
+        """v is divided by the norm of the whole tensor. Each row has a norm of its own, so that each comes
+        out exactly as long as its g says.""",
+        partial(rescaled, axes=lambda v: tuple(range(v.dim()))),
+    ),
+    mistake(
+        "norm_over_axis_0",
+        """The norm runs over axis 0, across the rows, as norms of columns. g has one entry for each row, and
+        the norm runs within a row, over all axes but the first.""",
+        partial(rescaled, axes=lambda v: (0,)),
+        partial(rescaled, axes=lambda v: tuple(range(max(1, v.dim() - 1)))),
+    ),
+    mistake(
+        "part_of_the_row",
+        """Right for a matrix; where v has more axes, the norm runs over some of them only, so that the pieces
+        of a row have norm g and the row is longer. A row is all that belongs to one index of axis 0.""",
+        partial(rescaled, axes=lambda v: rows(v)[-1:]),
+        partial(rescaled, axes=lambda v: rows(v)[:1]),
+        partial(rescaled, axes=lambda v: rows(v)[-2:]),
+        partial(rescaled, axes=lambda v: rows(v)[1:] or rows(v)),
+    ),
+    mistake(
+        "squared_norm",
+        """v is divided by the squared norm: the root is missing. A row of v twice as long comes out half as
+        long, and it should come out the same.""",
+        partial(rescaled, size=lambda v, axes: over(v.square(), axes)),
+    ),
+    mistake(
+        "sum_of_absolute_values",
+        """The rows are measured by the sum of the absolute values. The norm is the Euclidean one, the root of
+        the sum of squares.""",
+        partial(rescaled, size=lambda v, axes: over(v.abs(), axes)),
+    ),
+    mistake(
+        "largest_value",
+        """The rows are measured by their largest absolute value. The norm is the Euclidean one, the root of
+        the sum of squares.""",
+        partial(rescaled, size=lambda v, axes: over(v.abs(), axes, "amax")),
+    ),
+    mistake(
+        "mean_square",
+        """The squares are averaged and not summed, so every row comes out longer than its g by the root of
+        the number of its values. A norm is the root of a sum.""",
+        partial(rescaled, size=lambda v, axes: over(v.square(), axes, "mean").sqrt()),
+    ),
+    mistake(
+        "standardized",
+        """The mean of each row is subtracted: that belongs to weight standardization. Weight norm changes the
+        length of a row and leaves its direction alone.""",
+        lambda v, g: rescaled(less_mean(v), g),
+        lambda v, g: rescaled(less_mean(v), g, size=lambda v, axes: over(v.square(), axes, "mean").sqrt()),
+        partial(rescaled, size=lambda v, axes: over(less_mean(v).square(), axes, "mean").sqrt()),
+    ),
+    mistake(
+        "eps_added",
+        """Something is added to the norm or under its root. Weight norm has no eps: a row comes out with
+        norm g exactly, however short v is.""",
+        *(
+            partial(rescaled, direction=lambda v, size, eps=eps: v / (size + eps))
+            for eps in (1e-5, 1e-6, 1e-7, 1e-8, 1e-10, 1e-12)
+        ),
+        *(
+            partial(rescaled, direction=lambda v, size, eps=eps: v / (size.square() + eps).sqrt())
+            for eps in (1e-5, 1e-6, 1e-7, 1e-8, 1e-10, 1e-12)
+        ),
+    ),
+    mistake(
+        "g_missing",
+        """g is not used: every row comes out with norm 1. Rescale it to the norm that g asks for.""",
+        partial(rescaled, scale=lambda g: 1.0),
+    ),
+    mistake(
+        "divided_by_g",
+        """The rows are divided by g. g is the norm that a row should have in the end: a row of norm 1 is
+        multiplied by it.""",
+        partial(rescaled, scale=lambda g: 1 / g),
+    ),
+    mistake(
+        "g_changed",
+        """g enters as its square, its root or its exponential. The norm of a row is g itself. (The paper also
+        tries to train the logarithm of g; here g is the norm.)""",
+        partial(rescaled, scale=lambda g: g.exp()),
+        partial(rescaled, scale=lambda g: g.square()),
+        partial(rescaled, scale=lambda g: g.sqrt()),
+    ),
+    mistake(
+        "multiplied_by_norm",
+        """v is multiplied by its norm where it should be divided: first each row is brought to norm 1, then
+        to norm g.""",
+        partial(rescaled, direction=lambda v, size: v * size),
+    ),
+)
+
+
+ANSWERS = {
+    "merge_statistics": Answer(merge, merge_sums, MERGE_MISTAKES),
+    "ghost_batch_norm": Answer(library_ghost, ghost_by_averages, GHOST_MISTAKES),
+    "rms_norm": Answer(library_rms, rms, RMS_MISTAKES),
+    "weight_standardization": Answer(library_standardization, standardized_with(), STANDARDIZATION_MISTAKES),
+    "weight_norm": Answer(library_weight_norm, rescaled, WEIGHT_NORM_MISTAKES),
+}

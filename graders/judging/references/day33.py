@@ -1,0 +1,1109 @@
+"""Day 33: the right answers, and what people get wrong, with the knobs that make it.
+
+Sources of the mistakes: reports and fixes in public repositories and forums, and public course solutions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim.sgd import sgd as library_sgd
+
+from graders.judging.answer import Answer, Mistake, mistake
+from graders.probing.exercise import Candidate
+
+#: Numbers that people write into the code where an argument should be used.
+USUAL_LRS = (0.01, 0.1, 0.001, 1.0)
+USUAL_BETAS = (0.9, 0.99, 0.5)
+
+
+# -- gradient descent --------------------------------------------------------------------------------
+
+
+def descent(
+    grad: Callable[[Tensor], Tensor],
+    w: Tensor,
+    lr: float,
+    steps: int,
+    *,
+    rate: Callable[[float], float] = lambda lr: lr,
+    more: int = 0,
+    gradient: Callable[[Callable, list[Tensor]], Tensor] = lambda grad, path: grad(path[-1]),
+    origin: Callable[[list[Tensor]], Tensor] = lambda path: path[-1],
+    result: Callable[[list[Tensor]], Tensor] = torch.stack,
+) -> Tensor:
+    """The definition, with a knob for each choice. more: steps beyond those asked for."""
+    path = [w]
+    for _ in range(steps + more):
+        path.append(origin(path) - rate(lr) * gradient(grad, path))
+    return result(path)
+
+
+def recursive_descent(grad: Callable, w: Tensor, lr: float, steps: int) -> Tensor:
+    """The path as its start followed by the path from the next point."""
+    if steps == 0:
+        return w[None]
+    return torch.cat([w[None], recursive_descent(grad, w.add(grad(w), alpha=-lr), lr, steps - 1)])
+
+
+def in_place(*, copy_first: bool, copy_start: bool, copy_rows: bool) -> Callable:
+    """Descent that updates one tensor and puts it, or copies of it, into the path."""
+
+    def aliasing(grad: Callable, w: Tensor, lr: float, steps: int) -> Tensor:
+        w = w.clone() if copy_first else w
+        path = [w.clone() if copy_start else w]
+        for _ in range(steps):
+            w -= lr * grad(w)
+            path.append(w.clone() if copy_rows else w)
+        return torch.stack(path)
+
+    return aliasing
+
+
+def summed_gradients(grad: Callable, path: list[Tensor]) -> Tensor:
+    """All gradients so far, which is what is left where old ones are not cleared."""
+    return torch.stack([grad(w) for w in path]).sum(0)
+
+
+def without_start(grad: Callable, w: Tensor, lr: float, steps: int) -> Tensor:
+    """The points after each step; with no step there is nothing to stack."""
+    path = []
+    for _ in range(steps):
+        w = w - lr * grad(w)
+        path.append(w)
+    return torch.stack(path)
+
+
+DESCENT_MISTAKES = (
+    mistake(
+        "start_missing",
+        """The start is missing from the path. steps steps visit steps + 1 points: the first row is the w
+        that was given, and with no step at all it is the only one.""",
+        partial(descent, result=lambda path: torch.stack(path)[1:]),
+        without_start,
+        partial(descent, more=1, result=lambda path: torch.stack(path)[1:]),
+    ),
+    mistake(
+        "count_of_steps",
+        """The number of steps is off by one. The path has steps + 1 rows, the start and one more for each
+        step.""",
+        partial(descent, more=1),
+        partial(descent, more=-1),
+        partial(descent, more=-1, result=lambda path: torch.stack([path[0], *path])),
+    ),
+    mistake(
+        "only_the_end",
+        "Only the last point is returned. The path holds all of them, one row for each, the start included.",
+        partial(descent, result=lambda path: path[-1]),
+    ),
+    mistake(
+        "gradient_reused",
+        """The gradient is computed once, at the start, and used for every step: the path is a straight
+        line with steps of one length. The slope is another one at every point, so ask for it anew.""",
+        partial(descent, gradient=lambda grad, path: grad(path[0])),
+    ),
+    mistake(
+        "gradient_of_the_point_before",
+        """Every step uses the gradient of the point before the current one. The slope that counts is the
+        one where you stand.""",
+        partial(descent, gradient=lambda grad, path: grad(path[-2] if len(path) > 1 else path[-1])),
+    ),
+    mistake(
+        "uphill",
+        "The gradient is added. It points uphill, and the step goes the other way: your path climbs.",
+        partial(descent, rate=lambda lr: -lr),
+    ),
+    mistake(
+        "rows_alias",
+        """One and the same tensor stands in the path more than once: w is updated in place, and every row
+        that refers to it changes with it, the start too. Make a new tensor in each step, or store copies.""",
+        in_place(copy_first=False, copy_start=False, copy_rows=False),
+        in_place(copy_first=True, copy_start=False, copy_rows=False),
+        in_place(copy_first=True, copy_start=True, copy_rows=False),
+        in_place(copy_first=False, copy_start=False, copy_rows=True),
+        in_place(copy_first=True, copy_start=False, copy_rows=True),
+    ),
+    mistake(
+        "lr_ignored",
+        """Your path does not change when lr changes: a fixed number, or none, stands where the argument
+        lr should be used.""",
+        *(partial(descent, rate=lambda lr, value=value: value) for value in USUAL_LRS),
+    ),
+    mistake(
+        "lr_squared",
+        "lr enters twice. Each step is lr times the gradient, and lr is multiplied in once.",
+        partial(descent, rate=lambda lr: lr * lr),
+    ),
+    mistake(
+        "lr_divides",
+        "The gradient is divided by lr. A small lr stands for small steps: it multiplies.",
+        partial(descent, rate=lambda lr: 1 / lr),
+    ),
+    mistake(
+        "always_from_the_start",
+        """Every step sets out from the start again. The next point is the current one less lr times the
+        gradient there.""",
+        partial(descent, origin=lambda path: path[0]),
+    ),
+    mistake(
+        "gradients_accumulated",
+        """Each step uses the sum of all gradients so far. That is a momentum that never fades, or old
+        gradients that were not cleared; plain descent uses the gradient at the current point alone.""",
+        partial(descent, gradient=summed_gradients),
+    ),
+    mistake(
+        "gradient_normalized",
+        """The gradient is scaled to length 1 before the step, so every step is lr long. In gradient
+        descent the steps shrink with the slope, which is how it comes to rest.""",
+        partial(descent, gradient=lambda grad, path: grad(path[-1]) / grad(path[-1]).norm()),
+    ),
+)
+
+
+# -- one step with momentum --------------------------------------------------------------------------
+
+#: What is returned by a step: (w, velocity).
+Pair = tuple[Tensor, Tensor]
+
+
+def heavy_ball_direction(g: Tensor, old: Tensor, new: Tensor, beta: float) -> Tensor:
+    """Where a heavy ball goes: along the new velocity."""
+    return new
+
+
+def nesterov_direction(g: Tensor, old: Tensor, new: Tensor, beta: float) -> Tensor:
+    """Where PyTorch's Nesterov goes: the gradient, and the velocity as it will have faded a step later."""
+    return g + beta * new
+
+
+def step(
+    w: Tensor,
+    g: Tensor,
+    velocity: Tensor,
+    lr: float,
+    beta: float,
+    *,
+    direction: Callable[[Tensor, Tensor, Tensor, float], Tensor],
+    accumulate: Callable[[Tensor, Tensor, float], Tensor] = lambda velocity, g, beta: beta * velocity + g,
+    move: Callable[[Tensor, float, Tensor], Tensor] = lambda w, lr, way: w - lr * way,
+    lr_used: Callable[[float], float] = lambda lr: lr,
+    beta_used: Callable[[float], float] = lambda beta: beta,
+    result: Callable[[Tensor, Tensor, Tensor, Tensor], Pair] = lambda w, new, old, way: (w, new),
+) -> Pair:
+    """The definition of both steps, with a knob for each choice."""
+    beta, lr = beta_used(beta), lr_used(lr)
+    new = accumulate(velocity, g, beta)
+    way = direction(g, velocity, new, beta)
+    return result(move(w, lr, way), new, velocity, way)
+
+
+momentum = partial(step, direction=heavy_ball_direction)
+nesterov = partial(step, direction=nesterov_direction)
+
+
+def library_step(looking_ahead: bool) -> Callable[..., Pair]:
+    """One step by PyTorch's own functional SGD."""
+
+    def with_library(w: Tensor, g: Tensor, velocity: Tensor, lr: float, beta: float) -> Pair:
+        w, velocity = w.clone(), velocity.clone()
+        settings = {"weight_decay": 0.0, "momentum": beta, "lr": lr, "dampening": 0.0, "maximize": False}
+        library_sgd([w], [g], [velocity], foreach=False, nesterov=looking_ahead, **settings)
+        # With a momentum of 0 the library leaves the velocity alone; by the formula it is the gradient.
+        return w, velocity if beta else g.clone()
+
+    return with_library
+
+
+def lr_inside(keep: Callable[[Tensor, Tensor, float], Tensor], sign: float = 1.0) -> Callable[..., Pair]:
+    """The classical form: the velocity is a step, lr included. keep: how far w goes, from old and new."""
+
+    def classical(w: Tensor, g: Tensor, velocity: Tensor, lr: float, beta: float) -> Pair:
+        new = beta * velocity - sign * lr * g
+        return w + sign * keep(velocity, new, beta), new
+
+    return classical
+
+
+def step_mistakes(right: Callable[..., Pair], ahead: bool) -> tuple[Mistake, ...]:
+    """What goes wrong in either step. ahead: Nesterov's."""
+    if ahead:
+        inside: tuple[Candidate, ...] = tuple(
+            lr_inside(keep, sign)
+            for keep in (
+                lambda old, new, beta: (1 + beta) * new - beta * old,
+                lambda old, new, beta: beta * new + (new - beta * old),
+                lambda old, new, beta: new,
+            )
+            for sign in (1.0, -1.0)
+        )
+    else:
+        inside = (lr_inside(lambda old, new, beta: new), lr_inside(lambda old, new, beta: new, -1.0))
+    return (
+        mistake(
+            "gradient_damped",
+            """The gradient enters the velocity with the factor 1 − beta: a moving average. Here the
+            velocity is beta times the old one plus the whole gradient, as in PyTorch. At beta = 0.9 your
+            steps are ten times too small.""",
+            partial(right, accumulate=lambda v, g, beta: beta * v + (1 - beta) * g),
+            partial(
+                right,
+                accumulate=lambda v, g, beta: torch.where((v == 0).all(), g, beta * v + (1 - beta) * g),
+            ),
+        ),
+        mistake(
+            "lr_in_velocity",
+            """lr stands inside the velocity, as in the classical form. PyTorch's velocity is in units of
+            the gradient, and lr multiplies it when w moves. From rest the two take the same path while lr
+            is constant; once lr changes, a velocity with the old lr inside moves on at the old pace.""",
+            *inside,
+        ),
+        mistake(
+            "lr_twice",
+            "lr enters twice, in the velocity and again when w moves. It belongs to the second alone.",
+            lambda w, g, velocity, lr, beta: right(w, lr * g, velocity, lr, beta),
+        ),
+        mistake(
+            "lr_ignored",
+            """w does not change when lr changes: a fixed number, or none, stands where the argument lr
+            should be used. (A step that is ten times too small is not always a matter of beta.)""",
+            *(partial(right, lr_used=lambda lr, value=value: value) for value in USUAL_LRS),
+        ),
+        mistake(
+            "beta_fixed",
+            """The result does not change when beta changes: a fixed number stands in the code where the
+            argument beta should be used.""",
+            *(partial(right, beta_used=lambda beta, value=value: value) for value in USUAL_BETAS),
+        ),
+        mistake(
+            "beta_on_gradient",
+            """beta stands in the wrong place. It belongs to the old velocity, and the new gradient enters
+            whole.""",
+            partial(right, accumulate=lambda v, g, beta: (1 - beta) * v + beta * g),
+            partial(right, accumulate=lambda v, g, beta: v + beta * g),
+            partial(right, accumulate=lambda v, g, beta: (1 - beta) * v + g),
+        ),
+        mistake(
+            "beta_on_both",
+            """beta multiplies the sum of velocity and gradient. Only the old velocity fades, by the
+            factor beta.""",
+            partial(right, accumulate=lambda v, g, beta: beta * (v + g)),
+        ),
+        mistake(
+            "never_fades",
+            """The old velocity is added whole, so it never fades: beta is the part of it that is left
+            after one step.""",
+            partial(right, accumulate=lambda v, g, beta: v + g),
+        ),
+        mistake(
+            "velocity_ignored",
+            """The velocity that was given plays no part: the new one is the gradient alone, so there is
+            no momentum. It is beta times the old velocity plus the gradient.""",
+            partial(right, accumulate=lambda v, g, beta: g),
+        ),
+        mistake(
+            "velocity_not_stored",
+            """The velocity that comes back is the one that was given. w moves by the new velocity, and
+            the caller needs that one for the next step.""",
+            partial(right, result=lambda w, new, old, way: (w, old)),
+        ),
+        mistake(
+            "w_and_velocity_swapped",
+            "w and the velocity are returned in each other's place: w comes first.",
+            partial(right, result=lambda w, new, old, way: (new, w)),
+        ),
+        mistake(
+            "uphill",
+            """The step is added to w. Gradients point uphill, and so does this velocity: w goes the other
+            way.""",
+            partial(right, move=lambda w, lr, way: w + lr * way),
+        ),
+        mistake(
+            "gradient_subtracted",
+            """The gradient is subtracted in the velocity. In this form the velocity is beta times the old
+            one plus the gradient, and the one minus sign stands where w moves.""",
+            partial(right, accumulate=lambda v, g, beta: beta * v - g),
+            lambda w, g, velocity, lr, beta: right(w, -g, velocity, -lr, beta),
+            lambda w, g, velocity, lr, beta: right(w, -g, velocity, lr, beta),
+        ),
+    )
+
+
+MOMENTUM_MISTAKES = (
+    mistake(
+        "nesterov_for_classical",
+        """This is Nesterov's step: from rest it is 1 + beta times too long. The heavy ball moves along
+        the new velocity itself.""",
+        nesterov,
+        lr_inside(lambda old, new, beta: (1 + beta) * new - beta * old),
+    ),
+    mistake(
+        "old_velocity_moves_w",
+        """w moves along the velocity from before this step, so the newest gradient comes one step late,
+        and from rest nothing moves at all. Update the velocity first.""",
+        partial(momentum, direction=lambda g, old, new, beta: old),
+        partial(momentum, direction=lambda g, old, new, beta: beta * old),
+    ),
+    mistake(
+        "gradient_counted_twice",
+        "w moves along the velocity and along the gradient, but the gradient is in the new velocity already.",
+        partial(momentum, direction=lambda g, old, new, beta: new + g),
+    ),
+    mistake(
+        "gradient_moves_w",
+        """w moves along the gradient alone: the velocity is kept and never used. That is plain gradient
+        descent.""",
+        partial(momentum, direction=lambda g, old, new, beta: g),
+    ),
+    *step_mistakes(momentum, ahead=False),
+)
+
+NESTEROV_MISTAKES = (
+    mistake(
+        "classical_for_nesterov",
+        """This is the classical step along the velocity. Nesterov's looks one step ahead: to the gradient
+        it adds beta times the velocity that is new already. (With the old velocity there, it is the
+        classical step again, written in another way.)""",
+        momentum,
+        partial(nesterov, direction=lambda g, old, new, beta: g + beta * old),
+    ),
+    mistake(
+        "look_ahead_without_beta",
+        """The velocity is added to the gradient whole. One step ahead it will have faded: it enters with
+        the factor beta once more.""",
+        partial(nesterov, direction=lambda g, old, new, beta: g + new),
+    ),
+    mistake(
+        "gradient_missing_ahead",
+        """The gradient is left out of the step: only beta times the new velocity is taken. Looking ahead
+        means one more fading and one more gradient.""",
+        partial(nesterov, direction=lambda g, old, new, beta: beta * new),
+    ),
+    mistake(
+        "velocity_and_gradient_swapped",
+        """Velocity and gradient have changed places: w moves along the gradient plus beta times the new
+        velocity, and here beta multiplies the gradient.""",
+        partial(nesterov, direction=lambda g, old, new, beta: new + beta * g),
+    ),
+    mistake(
+        "look_ahead_stored",
+        """w is right after the first step, but what comes back as the velocity is the direction in which
+        w went. The look-ahead is for this step only; the velocity is beta times the old one plus the
+        gradient.""",
+        partial(nesterov, result=lambda w, new, old, way: (w, way)),
+    ),
+    *step_mistakes(nesterov, ahead=True),
+)
+
+
+# -- the moving average ------------------------------------------------------------------------------
+
+
+def moving_average(
+    values: Tensor,
+    beta: float,
+    bias_correction: bool = False,
+    *,
+    start: Callable[[Tensor], Tensor] = lambda values: torch.zeros_like(values[0]),
+    mix: Callable[[Tensor, Tensor, Any], Tensor] = lambda old, new, beta: beta * old + (1 - beta) * new,
+    corrected: Callable[[bool], bool] = lambda bias_correction: bias_correction,
+    divisor: Callable[[Any, int, int], Any] = lambda beta, t, steps: 1 - beta**t,
+    fed_back: bool = False,
+    beta_used: Callable[[Any], Any] = lambda beta: beta,
+    first: int = 0,
+    axis: int = 0,
+    result: Callable[[list[Tensor]], Tensor] = torch.stack,
+) -> Tensor:
+    """The definition, with a knob for each choice. first: how many values the start stands for."""
+    values = values.movedim(axis, 0)
+    weight = beta_used(torch.full((), beta, dtype=values.dtype, device=values.device))
+    average = start(values)
+    averages = [average] * first
+    for t, value in enumerate(values[first:], first + 1):
+        average = mix(average, value, weight)
+        shown = average / divisor(weight, t, len(values)) if corrected(bias_correction) else average
+        averages.append(shown)
+        average = shown if fed_back else average
+    return result(averages).movedim(0, axis) if axis else result(averages)
+
+
+def weighted_sums(values: Tensor, beta: float, bias_correction: bool = False) -> Tensor:
+    """The same as one matrix product: value s has the weight (1 − beta)·beta^(t − s) in average t."""
+    time = torch.arange(len(values), dtype=values.dtype, device=values.device)
+    age = time[:, None] - time
+    weights = torch.where(age >= 0, (1 - beta) * beta ** age.clamp_min(0), 0.0)
+    if bias_correction:
+        weights = weights / weights.sum(1, keepdim=True)  # a geometric series: 1 − beta^t
+    return torch.tensordot(weights, values, dims=1)
+
+
+def aliased_average(values: Tensor, beta: float, bias_correction: bool = False) -> Tensor:
+    """One tensor updated in place and listed T times."""
+    average, averages = torch.zeros_like(values[0]), []
+    for value in values:
+        average.mul_(beta).add_((1 - beta) * value)
+        averages.append(average)
+    divisors = [1 - beta**t if bias_correction else 1.0 for t in range(1, len(values) + 1)]
+    return torch.stack([one / divisor for one, divisor in zip(averages, divisors, strict=True)])
+
+
+AVERAGE_MISTAKES = (
+    mistake(
+        "started_at_first_value",
+        """The average starts at the first value. Here it starts at zero, so the first average is 1 − beta
+        times the first value; the bias towards zero that this brings is what the correction removes.""",
+        partial(moving_average, start=lambda values: values[0]),
+        partial(moving_average, start=lambda values: values[0], first=1),
+    ),
+    mistake(
+        "weights_swapped",
+        """The weights have changed places: beta belongs to the old average and 1 − beta to the new value.
+        A beta near 1 stands for a long memory.""",
+        partial(moving_average, mix=lambda old, new, beta: (1 - beta) * old + beta * new),
+        partial(
+            moving_average,
+            mix=lambda old, new, beta: (1 - beta) * old + beta * new,
+            divisor=lambda beta, t, steps: 1 - (1 - beta) ** t,
+        ),
+    ),
+    mistake(
+        "not_damped",
+        """The new value enters whole: that is a velocity, which adds up, and not an average. The two
+        weights of an average sum to 1.""",
+        partial(moving_average, mix=lambda old, new, beta: beta * old + new),
+    ),
+    mistake(
+        "beta_fixed",
+        """The averages do not change when beta changes: a fixed number stands in the code where the
+        argument beta should be used.""",
+        *(partial(moving_average, beta_used=lambda beta, value=value: value) for value in USUAL_BETAS),
+    ),
+    mistake(
+        "plain_mean",
+        """This is the plain mean of all values so far. An exponential average forgets: each step
+        multiplies the weight of every older value by beta.""",
+        lambda values, beta, bias_correction=False: torch.stack(
+            [values[: t + 1].mean(0) for t in range(len(values))]
+        ),
+    ),
+    mistake(
+        "correction_missing",
+        """bias_correction changes nothing. With it, each average is divided by 1 − beta^t, the sum of the
+        weights that it has given out so far; without it the first averages are far too small.""",
+        partial(moving_average, corrected=lambda wanted: False),
+    ),
+    mistake(
+        "correction_always",
+        "The averages are corrected even where bias_correction is False, which is the default.",
+        partial(moving_average, corrected=lambda wanted: True),
+    ),
+    mistake(
+        "correction_reversed",
+        "bias_correction works the wrong way round: it corrects where it is False, and not where it is True.",
+        partial(moving_average, corrected=lambda wanted: not wanted),
+    ),
+    mistake(
+        "correction_count",
+        """The exponent of the correction is off by one: t counts from 1. After the first value the
+        divisor is 1 − beta, which gives that value back; with t = 0 it would be 0.""",
+        partial(moving_average, divisor=lambda beta, t, steps: 1 - beta ** (t - 1)),
+        partial(moving_average, divisor=lambda beta, t, steps: 1 - beta ** (t + 1)),
+    ),
+    mistake(
+        "correction_constant",
+        """All averages are divided by one number. The bias is large at first and fades: the divisor 1 −
+        beta^t grows with t, from 1 − beta up to nearly 1.""",
+        partial(moving_average, divisor=lambda beta, t, steps: 1 - beta),
+        partial(moving_average, divisor=lambda beta, t, steps: 1 - beta**steps),
+    ),
+    mistake(
+        "correction_multiplied",
+        "The averages are multiplied by 1 − beta^t. They are too small at first, so it divides them.",
+        partial(moving_average, divisor=lambda beta, t, steps: 1 / (1 - beta**t)),
+    ),
+    mistake(
+        "correction_fed_back",
+        """The corrected average goes into the next step, so corrections pile up. The recursion goes on
+        with the uncorrected one; what is divided is only what you hand out.""",
+        partial(moving_average, fed_back=True),
+    ),
+    mistake(
+        "last_axis",
+        """The averages run along the last axis. Time is the first axis: each entry of a vector or a
+        matrix is averaged over the T values for itself.""",
+        partial(moving_average, axis=-1),
+    ),
+    mistake(
+        "only_the_last",
+        """Only the last average is returned. There is one after each of the T values, so the shape is
+        that of values.""",
+        partial(moving_average, result=lambda averages: averages[-1]),
+    ),
+    mistake(
+        "start_included",
+        """The zero from which the average starts is among the results. The first result is the average
+        after the first value.""",
+        partial(moving_average, result=lambda averages: torch.stack([0 * averages[0], *averages])),
+        partial(moving_average, result=lambda averages: torch.stack([0 * averages[0], *averages[:-1]])),
+    ),
+    mistake(
+        "rows_alias",
+        """All averages are the last one: one tensor is updated in place and stored again and again. Make
+        a new tensor in each step, or store copies.""",
+        aliased_average,
+    ),
+)
+
+
+# -- the best heavy ball -----------------------------------------------------------------------------
+
+
+def heavy_ball(
+    smallest: float,
+    largest: float,
+    *,
+    lr: Callable[[Tensor, Tensor], Tensor] = lambda low, high: 4 / (high.sqrt() + low.sqrt()) ** 2,
+    beta: Callable[[Tensor], Tensor] = lambda kappa: ((kappa.sqrt() - 1) / (kappa.sqrt() + 1)) ** 2,
+    result: Callable[[float, float], tuple[float, float]] = lambda lr, beta: (lr, beta),
+) -> tuple[float, float]:
+    """The definition, with a knob for each number. kappa is largest / smallest."""
+    low = torch.full((), smallest, dtype=torch.float64)
+    high = torch.full((), largest, dtype=torch.float64)
+    return result(float(lr(low, high)), float(beta(high / low)))
+
+
+def critically_damped(smallest: float, largest: float) -> tuple[float, float]:
+    """The same from the condition for it: both extreme eigenvalues are critically damped.
+
+    An eigenvalue h is when beta = (1 − √(lr·h))²; with the root positive for the smallest one and
+    negative for the largest one, √lr·(√smallest + √largest) = 2.
+    """
+    root = 2 / (math.sqrt(smallest) + math.sqrt(largest))
+    return root**2, (1 - root * math.sqrt(smallest)) ** 2
+
+
+HEAVY_BALL_MISTAKES = (
+    mistake(
+        "lr_of_gradient_descent",
+        """lr is 2 / (smallest + largest), the best one for gradient descent without momentum. The heavy
+        ball stands larger steps: its formula has the square roots of the eigenvalues.""",
+        partial(heavy_ball, lr=lambda low, high: 2 / (low + high)),
+        partial(heavy_ball, lr=lambda low, high: 2 / (low + high), beta=lambda kappa: 0 * kappa),
+    ),
+    mistake(
+        "beta_not_squared",
+        """beta is the square of (√kappa − 1) / (√kappa + 1); that number itself is the rate at which the
+        error shrinks, and the beta of Nesterov's method.""",
+        partial(heavy_ball, beta=lambda kappa: (kappa.sqrt() - 1) / (kappa.sqrt() + 1)),
+    ),
+    mistake(
+        "beta_without_roots",
+        """beta is computed from the condition number itself, where its square root belongs. That root is
+        what momentum wins: the rate of gradient descent is (kappa − 1) / (kappa + 1).""",
+        partial(heavy_ball, beta=lambda kappa: ((kappa - 1) / (kappa + 1)) ** 2),
+        partial(heavy_ball, beta=lambda kappa: (kappa - 1) / (kappa + 1)),
+    ),
+    mistake(
+        "lr_without_roots",
+        """The denominator of lr holds the eigenvalues themselves; what is added and squared there is
+        their roots.""",
+        partial(heavy_ball, lr=lambda low, high: 4 / (low + high) ** 2),
+        partial(heavy_ball, lr=lambda low, high: 4 / (low + high)),
+    ),
+    mistake(
+        "roots_forgotten",
+        "Both numbers are computed from the eigenvalues themselves, where their square roots belong.",
+        partial(
+            heavy_ball,
+            lr=lambda low, high: 4 / (low + high) ** 2,
+            beta=lambda kappa: ((kappa - 1) / (kappa + 1)) ** 2,
+        ),
+    ),
+    mistake(
+        "lr_not_squared",
+        """lr is the square of 2 / (√largest + √smallest). Without it the units are wrong: a landscape
+        that is four times as steep needs a quarter of the lr.""",
+        partial(heavy_ball, lr=lambda low, high: 2 / (high.sqrt() + low.sqrt())),
+        partial(heavy_ball, lr=lambda low, high: 4 / (high.sqrt() + low.sqrt())),
+    ),
+    mistake(
+        "lr_factor",
+        """lr is off by a constant factor. It is the square of 2 / (√largest + √smallest), and squaring
+        gives 4.""",
+        partial(heavy_ball, lr=lambda low, high: 2 / (high.sqrt() + low.sqrt()) ** 2),
+        partial(heavy_ball, lr=lambda low, high: 1 / (high.sqrt() + low.sqrt()) ** 2),
+    ),
+    mistake(
+        "lr_from_one_eigenvalue",
+        """lr looks at one of the eigenvalues only. The best one is a compromise between the steepest and
+        the flattest direction, so both enter.""",
+        *(partial(heavy_ball, lr=lambda low, high, top=top: top / high) for top in (1.0, 2.0, 4.0)),
+        partial(heavy_ball, lr=lambda low, high: 2 / low),
+        partial(heavy_ball, lr=lambda low, high: 1 / low),
+    ),
+    mistake(
+        "lr_for_damped_gradients",
+        """lr is divided by 1 − beta, as it would be for a velocity that takes in 1 − beta of the
+        gradient. In this course the velocity takes in all of it.""",
+        lambda smallest, largest: (
+            heavy_ball(smallest, largest)[0] / (1 - heavy_ball(smallest, largest)[1]),
+            heavy_ball(smallest, largest)[1],
+        ),
+    ),
+    mistake(
+        "parameters_of_nesterov",
+        """These are the parameters for Nesterov's method, 1 / largest and a beta without the square. The
+        heavy ball's are larger steps and a smaller beta.""",
+        partial(
+            heavy_ball,
+            lr=lambda low, high: 1 / high,
+            beta=lambda kappa: (kappa.sqrt() - 1) / (kappa.sqrt() + 1),
+        ),
+    ),
+    mistake(
+        "swapped",
+        "lr and beta are returned in each other's place: lr comes first.",
+        partial(heavy_ball, result=lambda lr, beta: (beta, lr)),
+    ),
+)
+
+
+# -- the optimizer -----------------------------------------------------------------------------------
+
+
+def library_optimizer(
+    params: Iterable[Tensor],
+    lr: float,
+    momentum: float = 0.0,
+    nesterov: bool = False,
+    weight_decay: float = 0.0,
+) -> torch.optim.Optimizer:
+    """PyTorch's own, whose arguments stand in another order."""
+    return torch.optim.SGD(params, lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay)
+
+
+def to_none(p: Tensor) -> None:
+    p.grad = None
+
+
+def to_zero(p: Tensor) -> None:
+    if p.grad is not None:
+        p.grad.zero_()
+
+
+def updated_in_place(p: Tensor, lr: float, way: Tensor) -> Tensor:
+    p.copy_(p - lr * way)
+    return p
+
+
+def optimizer_class(
+    *,
+    default_momentum: float = 0.0,
+    default_decay: float = 0.0,
+    lr_used: Callable[[float], float] = lambda lr: lr,
+    beta_used: Callable[[float], float] = lambda beta: beta,
+    nesterov_used: Callable[[bool], bool] = lambda nesterov: nesterov,
+    kept: Callable[[Iterable[Tensor]], Any] = list,
+    missing: Callable[[Tensor], Tensor | None] = lambda p: p.grad,
+    stops: bool = False,
+    decayed: Callable[[Tensor, Tensor, float, float], Tensor] = lambda g, p, decay, beta: g + decay * p,
+    first: Callable[[Tensor, float], Tensor] = lambda g, beta: g,
+    following: Callable[[Tensor, Tensor, float], Tensor] = lambda v, g, beta: beta * v + g,
+    direction: Callable[[Tensor, Tensor, Tensor | None, Tensor, float, bool], Tensor] = (
+        lambda raw, g, old, v, beta, nesterov: g + beta * v if nesterov else v
+    ),
+    stored: Callable[[Tensor, Tensor], Tensor | None] = lambda v, way: v,
+    finished: Callable[[Tensor, Tensor, float, float], Tensor] = lambda way, p, decay, lr: way,
+    update: Callable[[Tensor, float, Tensor], Tensor] = updated_in_place,
+    zero: Callable[[Tensor], None] = to_none,
+    clears: bool = False,
+    graph: bool = False,
+) -> type:
+    """The definition as a class, with a knob for each choice.
+
+    missing: the gradient to use. stops: at the first parameter without one. decayed: the gradient with
+    weight decay. first, following: the velocity from the first gradient, and from each later one.
+    direction: from the raw and the decayed gradient, the old and the new velocity. finished: what is
+    done to the direction at the end. clears: step does what zero_grad is for. graph: step is recorded
+    by autograd.
+    """
+
+    class SGD:
+        def __init__(
+            self,
+            params: Iterable[Tensor],
+            lr: float,
+            momentum: float = default_momentum,
+            nesterov: bool = False,
+            weight_decay: float = default_decay,
+        ) -> None:
+            self.params = kept(params)
+            self.lr, self.beta = lr_used(lr), beta_used(momentum)
+            self.nesterov, self.decay = nesterov_used(nesterov), weight_decay
+            self.velocities: dict[int, Tensor] = {}
+
+        def step(self) -> None:
+            with torch.set_grad_enabled(graph):
+                for i, p in enumerate(self.params):
+                    raw = missing(p)
+                    if raw is None and stops:
+                        break
+                    if raw is not None:
+                        self._move(i, p, raw)
+
+        def _move(self, i: int, p: Tensor, raw: Tensor) -> None:
+            g = decayed(raw, p, self.decay, self.beta)
+            old = self.velocities.get(i)
+            v = first(g, self.beta) if old is None else following(old, g, self.beta)
+            way = direction(raw, g, old, v, self.beta, self.nesterov)
+            kept_velocity = stored(v, way)
+            if kept_velocity is not None:
+                self.velocities[i] = kept_velocity
+            moved = update(p, self.lr, finished(way, p, self.decay, self.lr))
+            if moved is not p:
+                self.params[i] = moved
+            if clears:
+                p.grad = None
+
+        def zero_grad(self) -> None:
+            for p in self.params:
+                zero(p)
+
+    return SGD
+
+
+def rebinding(p: Tensor, lr: float, way: Tensor) -> Tensor:
+    """A new tensor in the optimizer's list; the model's own stays as it was."""
+    return (p - lr * way).requires_grad_()
+
+
+def computed_only(p: Tensor, lr: float, way: Tensor) -> Tensor:
+    """The new value under a local name, and then forgotten."""
+    return p
+
+
+def without_no_grad(p: Tensor, lr: float, way: Tensor) -> Tensor:
+    p -= lr * way
+    return p
+
+
+def aliased_decay(g: Tensor, p: Tensor, decay: float, beta: float) -> Tensor:
+    """Weight decay that makes a new tensor only where there is some."""
+    return g + decay * p if decay else g
+
+
+def in_place_velocity(v: Tensor, g: Tensor, beta: float) -> Tensor:
+    return v.mul_(beta).add_(g)
+
+
+def or_zeros(p: Tensor) -> Tensor:
+    return torch.zeros_like(p) if p.grad is None else p.grad
+
+
+def walked(params: Iterable[Tensor]) -> Iterable[Tensor]:
+    """The params as they came, walked through once already if they can be walked through only once."""
+    for _ in params:
+        pass
+    return params
+
+
+def ignoring_none(method: Callable[[Tensor], Any]) -> Callable[[Tensor], Tensor]:
+    """The gradient after a first use of it that does not ask whether there is one."""
+
+    def used(p: Tensor) -> Tensor:
+        method(p)
+        return p.grad
+
+    return used
+
+
+def in_the_order_of_torch() -> type:
+    """The definition with its optional arguments as `torch.optim.SGD` has them, but for the dampening."""
+    right = optimizer_class()
+
+    class SGD(right):
+        def __init__(
+            self,
+            params: Iterable[Tensor],
+            lr: float,
+            momentum: float = 0.0,
+            weight_decay: float = 0.0,
+            nesterov: bool = False,
+        ) -> None:
+            super().__init__(params, lr, momentum, nesterov, weight_decay)
+
+    return SGD
+
+
+OPTIMIZER_MISTAKES = (
+    mistake(
+        "order_of_arguments",
+        """Right where the arguments are passed by name, and wrong by position: the order is params, lr,
+        momentum, nesterov, weight_decay. (In torch.optim.SGD it is another one.)""",
+        in_the_order_of_torch(),
+    ),
+    mistake(
+        "zero_grad_does_nothing",
+        """After zero_grad the old gradients are still there, so the next backward adds to them. It sets
+        every parameter's .grad to None or to zero.""",
+        optimizer_class(zero=lambda p: None),
+    ),
+    mistake(
+        "zero_grad_fails",
+        """zero_grad fails where a parameter has no gradient yet, and before the first backward none has
+        one. Ask whether there is one, or set it to None without asking.""",
+        optimizer_class(zero=lambda p: p.grad.zero_()),
+        optimizer_class(zero=lambda p: p.grad.fill_(0)),
+    ),
+    mistake(
+        "generator_used_up",
+        """Where params is a generator, as model.parameters() is, only the first walk through it finds
+        anything. Turn it into a list when the optimizer is made.""",
+        optimizer_class(kept=lambda params: params),
+        optimizer_class(kept=walked),
+    ),
+    mistake(
+        "momentum_default",
+        "Right whenever momentum is passed, and wrong when it is left out: its default is 0.",
+        *(optimizer_class(default_momentum=value) for value in USUAL_BETAS),
+    ),
+    mistake(
+        "weight_decay_default",
+        "Right whenever weight_decay is passed, and wrong when it is left out: its default is 0.",
+        *(optimizer_class(default_decay=value) for value in (1e-2, 1e-4, 5e-4, 1e-3)),
+    ),
+    mistake(
+        "gradient_damped",
+        """The gradient enters the velocity with the factor 1 − momentum: a moving average, whose steps
+        are ten times too small at 0.9. In PyTorch's SGD the velocity is momentum times the old one plus
+        the whole gradient.""",
+        optimizer_class(
+            first=lambda g, beta: (1 - beta) * g, following=lambda v, g, beta: beta * v + (1 - beta) * g
+        ),
+    ),
+    mistake(
+        "damped_after_the_first",
+        """From the second step on the gradient enters the velocity with the factor 1 − momentum. The
+        gradient enters whole in every step, not only in the first.""",
+        optimizer_class(following=lambda v, g, beta: beta * v + (1 - beta) * g),
+    ),
+    mistake(
+        "first_gradient_damped",
+        """The first velocity is damped. It is the first gradient itself, whole, and later ones are added
+        to momentum times the old velocity.""",
+        optimizer_class(first=lambda g, beta: (1 - beta) * g),
+        optimizer_class(first=lambda g, beta: beta * g),
+    ),
+    mistake(
+        "old_velocity_moves",
+        """The parameters move along the velocity from before this step: in the first step nothing moves,
+        and every gradient comes one step late. Update the velocity first.""",
+        optimizer_class(
+            direction=lambda raw, g, old, v, beta, nesterov: torch.zeros_like(g) if old is None else old
+        ),
+        optimizer_class(
+            direction=lambda raw, g, old, v, beta, nesterov: (
+                g if not beta else torch.zeros_like(g) if old is None else old
+            )
+        ),
+    ),
+    mistake(
+        "velocity_is_the_gradient",
+        """The stored velocity and a parameter's .grad are one and the same tensor: what zero_grad or the
+        next backward does to the gradient, it does to the velocity too. Keep a copy, or compute into a
+        new tensor.""",
+        *(
+            optimizer_class(decayed=aliased_decay, following=following, zero=zero)
+            for following in (in_place_velocity, lambda v, g, beta: beta * v + g)
+            for zero in (to_zero, to_none)
+        ),
+    ),
+    mistake(
+        "momentum_ignored",
+        """momentum changes nothing: every step is one of plain gradient descent. The velocity is momentum
+        times the old velocity plus the gradient, and the parameters move along it.""",
+        optimizer_class(beta_used=lambda beta: 0.0),
+    ),
+    mistake(
+        "velocity_not_kept",
+        """Each step starts from rest: the velocity is not kept for the next one. A ball gathers speed
+        only if its velocity is carried over, for every parameter by itself.""",
+        optimizer_class(stored=lambda v, way: None),
+    ),
+    mistake(
+        "velocity_kept_from_the_first",
+        """The velocity stays what it was after the first step, and later gradients do not enter it. It is
+        computed anew in every step, and stored again.""",
+        optimizer_class(following=lambda v, g, beta: v),
+    ),
+    mistake(
+        "momentum_fixed",
+        """The path does not change when momentum changes: a fixed number stands in the code where the
+        argument should be used, even where momentum is 0.""",
+        *(optimizer_class(beta_used=lambda beta, value=value: value) for value in USUAL_BETAS),
+        *(
+            optimizer_class(beta_used=lambda beta, value=value: value if beta else 0.0)
+            for value in USUAL_BETAS
+        ),
+    ),
+    mistake(
+        "lr_ignored",
+        "The path does not change when lr changes: a fixed number stands where the argument should be used.",
+        *(optimizer_class(lr_used=lambda lr, value=value: value) for value in USUAL_LRS),
+    ),
+    mistake(
+        "uphill",
+        "The step is added to the parameters. Gradients point uphill, and the parameters go the other way.",
+        optimizer_class(lr_used=lambda lr: -lr),
+    ),
+    mistake(
+        "nesterov_ignored",
+        """nesterov=True changes nothing: the step is the classical one. Nesterov's takes the gradient
+        plus momentum times the velocity that is new already. (With the old one it is the classical step
+        again.)""",
+        optimizer_class(nesterov_used=lambda nesterov: False),
+    ),
+    mistake(
+        "nesterov_always",
+        """Nesterov's step is taken even where nesterov is False, which is the default: the classical step
+        is along the velocity itself.""",
+        optimizer_class(nesterov_used=lambda nesterov: True),
+    ),
+    mistake(
+        "nesterov_without_factor",
+        """Nesterov's step adds the velocity to the gradient whole; looking one step ahead it has faded,
+        by the factor momentum once more.""",
+        optimizer_class(
+            direction=lambda raw, g, old, v, beta, nesterov: g + v if nesterov else v,
+        ),
+    ),
+    mistake(
+        "look_ahead_stored",
+        """With nesterov=True the direction of the step is stored as the velocity. The look-ahead is for
+        this step only; the velocity itself is momentum times the old one plus the gradient.""",
+        optimizer_class(stored=lambda v, way: way),
+    ),
+    mistake(
+        "weight_decay_missing",
+        "weight_decay changes nothing. It adds weight_decay times the parameter to the gradient.",
+        optimizer_class(decayed=lambda g, p, decay, beta: 1.0 * g),
+    ),
+    mistake(
+        "weight_decay_after_momentum",
+        """Weight decay comes in after the velocity. In SGD it joins the gradient first, and goes through
+        the velocity with it. (Kept apart from it, as here, is what AdamW does: decoupled weight decay.)""",
+        optimizer_class(
+            decayed=lambda g, p, decay, beta: 1.0 * g, finished=lambda way, p, decay, lr: way + decay * p
+        ),
+    ),
+    mistake(
+        "weight_decay_without_lr",
+        """The parameters shrink by the factor 1 − weight_decay in each step, whatever lr is. Weight decay
+        is added to the gradient, so it goes through the velocity and is multiplied by lr.""",
+        optimizer_class(
+            decayed=lambda g, p, decay, beta: 1.0 * g, finished=lambda way, p, decay, lr: way + decay / lr * p
+        ),
+    ),
+    mistake(
+        "weight_decay_only_with_momentum",
+        """Weight decay acts only where momentum is not 0. It joins the gradient before anything is asked
+        about momentum.""",
+        optimizer_class(decayed=lambda g, p, decay, beta: g + decay * p if beta else 1.0 * g),
+    ),
+    mistake(
+        "weight_decay_only_without_momentum",
+        "Weight decay acts only where momentum is 0. It joins the gradient first, with or without momentum.",
+        optimizer_class(decayed=lambda g, p, decay, beta: 1.0 * g if beta else g + decay * p),
+    ),
+    mistake(
+        "weight_decay_factor",
+        """Weight decay is off by a factor of 2. In PyTorch weight_decay times the parameter joins the
+        gradient: the derivative of weight_decay / 2 times the sum of squares.""",
+        optimizer_class(decayed=lambda g, p, decay, beta: g + 2 * decay * p),
+        optimizer_class(decayed=lambda g, p, decay, beta: g + 0.5 * decay * p),
+    ),
+    mistake(
+        "weight_decay_sign",
+        "Weight decay makes the parameters grow: it is added to the gradient, which is subtracted later.",
+        optimizer_class(decayed=lambda g, p, decay, beta: g - decay * p),
+    ),
+    mistake(
+        "weight_decay_by_sign",
+        """Weight decay pulls by a constant amount, the sign of the parameter. That is the L1 penalty;
+        here it is in proportion to the parameter.""",
+        optimizer_class(decayed=lambda g, p, decay, beta: g + decay * p.sign()),
+    ),
+    mistake(
+        "look_ahead_without_decay",
+        """With nesterov=True the velocity has the weight decay in it, but the gradient that it is added
+        to has not. The decayed gradient is meant in both places.""",
+        optimizer_class(
+            direction=lambda raw, g, old, v, beta, nesterov: raw + beta * v if nesterov else v,
+        ),
+    ),
+    mistake(
+        "missing_gradient_stops",
+        """The first parameter without a gradient ends the step, and the ones behind it stay where they
+        are. Skip that one alone.""",
+        optimizer_class(stops=True),
+    ),
+    mistake(
+        "missing_gradient_as_zero",
+        """A parameter without a gradient is treated as if its gradient were zero: its velocity or its
+        weight decay still moves it. PyTorch skips it, and leaves its velocity as it is.""",
+        optimizer_class(missing=or_zeros),
+    ),
+    mistake(
+        "missing_gradient_fails",
+        """A parameter whose .grad is None makes step fail. Not every parameter takes part in every loss;
+        skip the ones without a gradient.""",
+        *(
+            optimizer_class(missing=ignoring_none(method))
+            for method in (
+                lambda p: p.grad + 0.5 * p,
+                lambda p: 0.5 * p + p.grad,
+                lambda p: p + p.grad,
+                lambda p: 0.5 * p.grad,
+                lambda p: p.grad * 0.5,
+                lambda p: p.grad.clone(),
+                lambda p: p.grad.detach(),
+                lambda p: p.grad.data,
+                lambda p: p.grad.add(p),
+                lambda p: p - p.grad,
+            )
+        ),
+    ),
+    mistake(
+        "parameters_replaced",
+        """The parameters that were handed in do not move: the new values are put into new tensors. The
+        model holds on to the old ones, so they have to be changed in place.""",
+        optimizer_class(update=rebinding),
+        optimizer_class(update=computed_only),
+    ),
+    mistake(
+        "recorded_by_autograd",
+        """The update is recorded by autograd, which refuses to change a parameter in place while it
+        records. Switch recording off for the step: torch.no_grad().""",
+        optimizer_class(update=without_no_grad, graph=True),
+    ),
+    mistake(
+        "step_clears_gradients",
+        """step clears the gradients. That is what zero_grad is for: whoever adds up gradients over
+        several backward passes still needs them.""",
+        optimizer_class(clears=True),
+    ),
+)
+
+
+ANSWERS = {
+    "gradient_descent": Answer(recursive_descent, descent, DESCENT_MISTAKES),
+    "momentum_step": Answer(library_step(False), momentum, MOMENTUM_MISTAKES),
+    "nesterov_step": Answer(library_step(True), nesterov, NESTEROV_MISTAKES),
+    "exponential_moving_average": Answer(weighted_sums, moving_average, AVERAGE_MISTAKES),
+    "optimal_heavy_ball": Answer(critically_damped, heavy_ball, HEAVY_BALL_MISTAKES),
+    "SGD": Answer(library_optimizer, optimizer_class(), OPTIMIZER_MISTAKES),
+}

@@ -1,0 +1,1074 @@
+"""Day 34: the right answers, and what people get wrong, with the knobs that make it.
+
+Sources of the mistakes: reports and fixes in public repositories and forums, and public course solutions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from graders.judging.answer import Answer, mistake
+from graders.probing.days.day34 import EndlessLoop
+
+EPS = 1e-5
+
+
+# -- convergence_rate --------------------------------------------------------------------------------
+
+
+def rate_by_matrices(eigenvalues: Tensor, lr: float, beta: float = 0.0) -> float:
+    """The spectral radius of the 2 × 2 matrices that take (w, v) to the next (w, v)."""
+    step = torch.zeros(len(eigenvalues), 2, 2, dtype=eigenvalues.dtype, device=eigenvalues.device)
+    step[:, 0, 0], step[:, 0, 1] = 1 - lr * eigenvalues, -lr * beta
+    step[:, 1, 0], step[:, 1, 1] = eigenvalues, beta
+    return torch.linalg.eigvals(step).abs().max().item()
+
+
+def root_size(
+    real: Callable[[Tensor, Tensor], Tensor] = lambda trace, root: (trace.abs() + root) / 2,
+    conjugate: Callable[[Tensor, Tensor], Tensor] = lambda trace, product: product.clamp_min(0).sqrt(),
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """The larger |r| of r² − trace · r + product = 0, as a function of trace and product.
+
+    real: from trace and the root of the discriminant, where the two roots are real. conjugate: from trace
+    and product, where they are complex, each √product away from 0.
+    """
+
+    def radius(trace: Tensor, product: Tensor) -> Tensor:
+        discriminant = trace * trace - 4 * product
+        with_real_roots = real(trace, discriminant.clamp_min(0).sqrt())
+        return torch.where(discriminant < 0, conjugate(trace, product), with_real_roots)
+
+    return radius
+
+
+LARGER_ROOT = root_size()
+
+
+def rate(
+    eigenvalues: Tensor,
+    lr: float,
+    beta: float = 0.0,
+    *,
+    chosen: Callable[[Tensor], Tensor] = lambda eigenvalues: eigenvalues,
+    step: Callable[[float, float], float] = lambda lr, beta: lr,
+    trace: Callable[[Tensor, Any], Tensor] = lambda p, beta: 1 + beta - p,
+    product: Callable[[Tensor, Any], Tensor] = lambda p, beta: beta + 0 * p,
+    radius: Callable[[Tensor, Tensor], Tensor] = LARGER_ROOT,
+    worst: Callable[[Tensor], Tensor] = lambda radius: radius.max(),
+) -> float:
+    """The definition by the quadratic formula: w[t+1] = (1 + beta − p) w[t] − beta w[t−1], p = lr · λ."""
+    p = step(lr, beta) * chosen(eigenvalues)
+    return worst(radius(trace(p, beta), product(p, beta))).item()
+
+
+def rate_at_best_step(eigenvalues: Tensor, lr: float, beta: float = 0.0) -> float:
+    """What the condition number allows if lr and beta are tuned."""
+    condition = eigenvalues.max() / eigenvalues.min()
+    condition = condition.sqrt() if beta else condition
+    return ((condition - 1) / (condition + 1)).item()
+
+
+def rate_in_real_numbers(eigenvalues: Tensor, lr: float, beta: float = 0.0) -> float:
+    """`math.sqrt`, which raises where the roots are complex."""
+    traces = [1 + beta - lr * eigenvalue for eigenvalue in eigenvalues.tolist()]
+    return max((abs(trace) + math.sqrt(trace**2 - 4 * beta)) / 2 for trace in traces)
+
+
+def rate_in_float32(eigenvalues: Tensor, lr: float, beta: float = 0.0) -> float:
+    return rate(eigenvalues.float(), lr, beta)
+
+
+def formula_slip(
+    four: float = 4.0, two: float = 2.0, complex_size: bool = False
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """`root_size` with other numbers in the quadratic formula."""
+
+    def radius(trace: Tensor, product: Tensor) -> Tensor:
+        inner = trace * trace - four * product
+        real = (trace.abs() + inner.clamp_min(0).sqrt()) / two
+        by_modulus = (trace * trace - inner).clamp_min(0).sqrt() / two
+        return torch.where(inner < 0, by_modulus if complex_size else product.clamp_min(0).sqrt(), real)
+
+    return radius
+
+
+RATE_MISTAKES = (
+    mistake(
+        "largest_eigenvalue_only",
+        """Only the largest eigenvalue is looked at. Which direction is the slowest depends on lr: with small
+        steps it is the one with the smallest eigenvalue. The rate is the worst over all of them.""",
+        partial(rate, chosen=lambda eigenvalues: eigenvalues.max()),
+    ),
+    mistake(
+        "smallest_eigenvalue_only",
+        """Only the smallest eigenvalue is looked at. With large steps the steepest direction is the one
+        that jumps back and forth, and the first to diverge. The rate is the worst over all of them.""",
+        partial(rate, chosen=lambda eigenvalues: eigenvalues.min()),
+    ),
+    mistake(
+        "ends_taken_for_extremes",
+        """The first and the last eigenvalue are taken for the smallest and the largest. They come in any
+        order here.""",
+        partial(rate, chosen=lambda eigenvalues: eigenvalues[[0, -1]]),
+        partial(rate, chosen=lambda eigenvalues: eigenvalues[-1]),
+        partial(rate, chosen=lambda eigenvalues: eigenvalues[0]),
+    ),
+    mistake(
+        "not_the_worst",
+        """The eigenvalues are averaged over, or the best of them is taken. After many steps only the
+        slowest direction is left of the error, so the rate is the largest over all eigenvalues.""",
+        partial(rate, worst=lambda radius: radius.mean()),
+        partial(rate, worst=lambda radius: radius.min()),
+        partial(rate, chosen=lambda eigenvalues: eigenvalues.mean()),
+    ),
+    mistake(
+        "momentum_ignored",
+        """The result does not change with beta: this is |1 − lr · λ|, the rate of gradient descent. With
+        momentum a step depends on the two before it, and there is a quadratic equation for each
+        eigenvalue.""",
+        partial(rate, radius=lambda trace, product: (trace - product).abs()),
+    ),
+    mistake(
+        "beta_added",
+        """beta is added to the factor of gradient descent. The velocity is not a multiple of w, so it has no
+        factor of its own: put w and v together in a 2 × 2 matrix, or write w[t+1] with w[t] and w[t−1],
+        and solve for the root.""",
+        partial(rate, radius=lambda trace, product: trace.abs()),
+        partial(rate, radius=lambda trace, product: (trace - product).abs() + product),
+        partial(rate, radius=lambda trace, product: (trace - product).abs() * product),
+    ),
+    mistake(
+        "root_of_beta_always",
+        """The rate with momentum is always √beta here. That is the size of complex roots, which an eigenvalue
+        gives only for (1 − √beta)² < lr · λ < (1 + √beta)². Outside, the roots are real and the larger one
+        is larger than √beta.""",
+        lambda eigenvalues, lr, beta=0.0: beta**0.5 if beta else rate(eigenvalues, lr),
+        lambda eigenvalues, lr, beta=0.0: beta**0.5,
+    ),
+    mistake(
+        "beta_for_complex_roots",
+        """Where the roots are complex you return beta. beta is the product of the two roots; as they are
+        conjugate, each of them has the size √beta.""",
+        partial(rate, radius=root_size(conjugate=lambda trace, product: product)),
+    ),
+    mistake(
+        "real_part_only",
+        """Where the roots are complex only their real part counts here. A complex root turns the error round
+        while it shrinks it; how fast it shrinks is its absolute value, imaginary part included.""",
+        partial(rate, radius=root_size(conjugate=lambda trace, product: trace.abs() / 2)),
+        partial(
+            rate, radius=root_size(lambda trace, root: (trace + root) / 2, lambda trace, product: trace / 2)
+        ),
+    ),
+    mistake(
+        "imaginary_part_as_real",
+        """Where the number under the root is negative, its absolute value is taken. The two roots are complex
+        then: the real and the imaginary part stand at right angles and are not added.""",
+        partial(
+            rate,
+            radius=root_size(
+                conjugate=lambda trace, product: (trace.abs() + (trace**2 - 4 * product).abs().sqrt()) / 2
+            ),
+        ),
+    ),
+    mistake(
+        "root_of_a_negative_number",
+        """The root of a negative number is NaN or an error in real arithmetic. With momentum the number under
+        the root is negative over a whole range of eigenvalues: the roots are complex there, and their size
+        is what you look for.""",
+        partial(rate, radius=root_size(conjugate=lambda trace, product: math.nan * trace)),
+        rate_in_real_numbers,
+    ),
+    mistake(
+        "absolute_value_missing",
+        """The absolute value is missing: the largest root is taken, not the largest in size. Where lr is
+        large the factor is negative, the error changes sign at every step, and −1.2 diverges as 1.2 does.""",
+        partial(rate, radius=root_size(lambda trace, root: (trace + root) / 2)),
+        lambda eigenvalues, lr, beta=0.0: (
+            rate(eigenvalues, lr, beta, radius=root_size(lambda trace, root: (trace + root) / 2))
+            if beta
+            else (1 - lr * eigenvalues).max().item()
+        ),
+    ),
+    mistake(
+        "one_root_only",
+        """Only one of the two roots is looked at. The one with the plus sign is the further from 0 while lr ·
+        λ is below 1 + beta; beyond that it is the one with the minus sign.""",
+        partial(rate, radius=root_size(lambda trace, root: (trace + root).abs() / 2)),
+        partial(rate, radius=root_size(lambda trace, root: (trace - root).abs() / 2)),
+    ),
+    mistake(
+        "quadratic_formula",
+        """A number has slipped in the quadratic formula: the roots of r² − b r + c are half of
+        (b ± the root of b² − 4c), with b = 1 + beta − lr · λ and c = beta.""",
+        partial(rate, radius=formula_slip(four=1.0)),
+        partial(rate, radius=formula_slip(four=1.0, complex_size=True)),
+        partial(rate, radius=formula_slip(four=2.0)),
+        partial(rate, radius=formula_slip(four=2.0, complex_size=True)),
+        partial(rate, radius=formula_slip(two=1.0)),
+        partial(rate, radius=formula_slip(two=1.0, complex_size=True)),
+    ),
+    mistake(
+        "gradient_damped",
+        """The gradient is multiplied by 1 − beta, as in an exponential average. The velocity here is
+        PyTorch's, v ← beta · v + g, with the whole gradient; yours takes steps that are 1 − beta times
+        as large.""",
+        partial(rate, step=lambda lr, beta: lr * (1 - beta)),
+    ),
+    mistake(
+        "beta_reversed",
+        """beta and 1 − beta have changed places. The beta of an optimizer is the weight of the old velocity,
+        so beta = 0 is gradient descent.""",
+        partial(rate, trace=lambda p, beta: 2 - beta - p, product=lambda p, beta: 1 - beta + 0 * p),
+        partial(rate, trace=lambda p, beta: 2 - beta - beta * p, product=lambda p, beta: 1 - beta + 0 * p),
+    ),
+    mistake(
+        "nesterov",
+        """This is the rate of Nesterov's momentum, which takes the gradient further ahead. The heavy ball
+        takes it where it stands: w[t+1] = (1 + beta − lr · λ) w[t] − beta w[t−1].""",
+        partial(rate, trace=lambda p, beta: (1 + beta) * (1 - p), product=lambda p, beta: beta * (1 - p)),
+    ),
+    mistake(
+        "rate_of_the_best_step",
+        """This is the rate that the condition number allows with the best lr and beta. What is asked is the
+        rate with the lr and the beta that are given, which may be far from the best, or diverge.""",
+        rate_at_best_step,
+    ),
+    mistake(
+        "rate_of_the_loss",
+        """This is the square of the rate: the loss of a quadratic shrinks with it, because it is the square
+        of the distance. The spectral radius is the rate of the distance itself.""",
+        lambda eigenvalues, lr, beta=0.0: rate(eigenvalues, lr, beta) ** 2,
+    ),
+    mistake(
+        "cut_off_at_1",
+        """The rate is never above 1 here. Above 1 the iteration diverges, and how fast is worth knowing: the
+        spectral radius goes on beyond 1.""",
+        lambda eigenvalues, lr, beta=0.0: min(1.0, rate(eigenvalues, lr, beta)),
+    ),
+    mistake(
+        "computed_in_float32",
+        """Right to seven digits, and float64 eigenvalues have sixteen. Somewhere the numbers pass through
+        float32: torch.tensor and torch.zeros make that unless dtype=eigenvalues.dtype is given.""",
+        rate_in_float32,
+        rounding=True,
+    ),
+)
+
+
+# -- steps_to_tolerance ------------------------------------------------------------------------------
+
+
+def steps_by_powers(rate: float, tolerance: float) -> int:
+    """The row read aloud: try one k after the other."""
+    rate, tolerance = float(rate), float(tolerance)
+    if tolerance < 0 or (rate >= 1 and tolerance < 1):
+        raise ValueError("rate ** k never comes down to the tolerance")
+    k = 0
+    while rate**k > tolerance:
+        k += 1
+    return k
+
+
+def never_comes(rate: float, tolerance: float) -> bool:
+    return tolerance <= 0 or (rate >= 1 and tolerance < 1)
+
+
+def steps(
+    rate: float,
+    tolerance: float,
+    *,
+    never: Callable[[float, float], bool] = never_comes,
+    at_once: Callable[[float, float], bool] = lambda rate, tolerance: tolerance >= 1,
+    ratio: Callable[[Tensor, Tensor], Tensor] = lambda rate, tolerance: tolerance.log() / rate.log(),
+    whole: Callable[[Tensor], Tensor] = torch.ceil,
+    after: Callable[[int], Any] = lambda k: k,
+    of_zero: int = 1,
+) -> Any:
+    """The definition by logarithms: the least whole k with k · log(rate) <= log(tolerance)."""
+    rate, tolerance = float(rate), float(tolerance)
+    if never(rate, tolerance):
+        raise ValueError("rate ** k never comes down to the tolerance")
+    if at_once(rate, tolerance):
+        return after(0)
+    if rate == 0:
+        return after(of_zero)
+    wide = [torch.tensor(one, dtype=torch.float64) for one in (rate, tolerance)]
+    return after(int(whole(ratio(*wide))))
+
+
+def unguarded_formula(rate: float, tolerance: float, clamp: bool = False) -> int:
+    """`math.log` and nothing around it."""
+    k = math.ceil(math.log(float(tolerance)) / math.log(float(rate)))
+    return max(0, k) if clamp else k
+
+
+def endless(rate: float, tolerance: float, by_powers: bool = False) -> int:
+    """A loop that asks for the tolerance alone, and what becomes of it where that never comes."""
+    rate, tolerance = float(rate), float(tolerance)
+    if never_comes(rate, tolerance):
+        if rate > 1 and by_powers:
+            raise OverflowError
+        raise EndlessLoop
+    return steps_by_powers(rate, tolerance)
+
+
+def instead_of_error(value: Any) -> Callable[[float, float], Any]:
+    def steps_to_tolerance(rate: float, tolerance: float) -> Any:
+        try:
+            return steps(rate, tolerance)
+        except ValueError:
+            return value
+
+    return steps_to_tolerance
+
+
+def with_error(error: type[Exception]) -> Callable[[float, float], int]:
+    def steps_to_tolerance(rate: float, tolerance: float) -> int:
+        try:
+            return steps(rate, tolerance)
+        except ValueError:
+            raise error from None
+
+    return steps_to_tolerance
+
+
+STEPS_MISTAKES = (
+    mistake(
+        "rounded_down",
+        """The number of steps is rounded down, to the last step before the tolerance is reached. The error
+        is still above it there; k is the first whole number with rate^k at or below it.""",
+        partial(steps, whole=torch.floor),
+        partial(steps, after=lambda k: max(0, k - 1)),
+    ),
+    mistake(
+        "rounded_to_nearest",
+        """The number of steps is rounded to the nearest whole number, which is one too few in about half of
+        the cases. The tolerance has to be reached, so it is rounded up.""",
+        partial(steps, whole=torch.round),
+    ),
+    mistake(
+        "one_step_too_many",
+        """One step too many: rate^(k − 1) is at or below the tolerance already. Rounding up and adding 1 do
+        the same work twice; a loop that counts before it compares does too.""",
+        partial(steps, after=lambda k: k + 1),
+        partial(steps, whole=lambda ratio: ratio.ceil() + 1),
+        partial(steps, whole=lambda ratio: ratio.ceil() + 1, of_zero=2),
+    ),
+    mistake(
+        "starts_at_1",
+        """k starts at 1 here. Where the tolerance is 1 or more, nothing is left to do: rate^0 = 1 is within
+        it, and the answer is 0.""",
+        partial(steps, after=lambda k: max(1, k)),
+    ),
+    mistake(
+        "negative_steps",
+        """Where the tolerance is above 1 the quotient of the logarithms is negative, and no number of steps
+        is. The least k that is allowed is 0, and rate^0 = 1 is within the tolerance there.""",
+        partial(
+            steps,
+            never=lambda rate, tolerance: tolerance <= 0 or rate >= 1,
+            at_once=lambda rate, tolerance: rate == 0 and tolerance >= 1,
+        ),
+        partial(steps, at_once=lambda rate, tolerance: rate == 0 and tolerance >= 1),
+        partial(steps, at_once=lambda rate, tolerance: False),
+    ),
+    mistake(
+        "rate_alone_decides",
+        """ValueError is raised whenever the rate is 1 or more. A growing error is within a tolerance above 1
+        at the start, so the answer is 0 there: the tolerance has a say too.""",
+        partial(steps, never=lambda rate, tolerance: tolerance <= 0 or rate >= 1),
+    ),
+    mistake(
+        "rate_of_0",
+        """A rate of 0 is left to the logarithm, and log(0) is minus infinity. Such an iteration is done after
+        a single step: 0^0 is 1, and 0^1 is 0.""",
+        partial(steps, of_zero=0),
+        lambda rate, tolerance: 0 if rate == 0 else steps(rate, tolerance),
+        lambda rate, tolerance: (
+            steps(rate, tolerance)
+            if rate or never_comes(rate, tolerance) or tolerance >= 1
+            else int(math.log(0.0))
+        ),
+        lambda rate, tolerance: (
+            steps(rate, tolerance) if rate or never_comes(rate, tolerance) else int(math.log(0.0))
+        ),
+        partial(
+            steps, never=lambda rate, tolerance: rate <= 0 or tolerance <= 0 or (rate >= 1 and tolerance < 1)
+        ),
+    ),
+    mistake(
+        "quotient_inverted",
+        """The quotient of the logarithms is upside down. From k · log(rate) = log(tolerance) follows
+        k = log(tolerance) / log(rate): a smaller tolerance takes more steps.""",
+        partial(steps, ratio=lambda rate, tolerance: rate.log() / tolerance.log()),
+    ),
+    mistake(
+        "logarithms_mixed",
+        """The two logarithms have different bases, so all counts are off by one factor, about 2.3 for 10
+        against e. Any base will do, but the same one for both.""",
+        partial(steps, ratio=lambda rate, tolerance: tolerance.log10() / rate.log()),
+        partial(steps, ratio=lambda rate, tolerance: tolerance.log() / rate.log10()),
+        partial(steps, ratio=lambda rate, tolerance: tolerance.log2() / rate.log()),
+        partial(steps, ratio=lambda rate, tolerance: tolerance.log() / rate.log2()),
+    ),
+    mistake(
+        "sign_of_a_logarithm",
+        """A minus sign is lost. Both logarithms are negative, the rate's and the tolerance's, so their
+        quotient is positive as it stands.""",
+        partial(steps, ratio=lambda rate, tolerance: -tolerance.log() / rate.log()),
+    ),
+    mistake(
+        "logarithm_approximated",
+        """1 − rate stands where −log(rate) belongs. The two agree for a rate near 1 only; for a rate of 0.5
+        they are 0.5 and 0.69.""",
+        partial(steps, ratio=lambda rate, tolerance: -tolerance.log() / (1 - rate)),
+    ),
+    mistake(
+        "linear_decrease",
+        """The error is taken to lose the same amount in every step. It loses the same share: the powers of
+        the rate shrink by a factor.""",
+        partial(steps, ratio=lambda rate, tolerance: (1 - tolerance) / (1 - rate)),
+    ),
+    mistake(
+        "rate_squared",
+        """These are the steps for the square of the rate, as if the loss and not the distance were asked for.
+        The condition is rate^k at or below the tolerance.""",
+        partial(steps, ratio=lambda rate, tolerance: tolerance.log() / rate.log() / 2),
+    ),
+    mistake(
+        "loop_without_end",
+        """The loop waits for the error to come down to the tolerance, and there it never does: it runs for
+        ever, or until the power is too large for a float. Before the loop, sort out the arguments for which
+        the answer is never.""",
+        endless,
+        partial(endless, by_powers=True),
+    ),
+    mistake(
+        "formula_without_conditions",
+        """The quotient of logarithms is right where the error shrinks to a tolerance below 1. Everywhere else
+        it gives a division by log(1) = 0, a negative number of steps, or the logarithm of 0. Which of these
+        have an answer, and which ask for a ValueError?""",
+        unguarded_formula,
+        partial(unguarded_formula, clamp=True),
+    ),
+    mistake(
+        "value_instead_of_exception",
+        """Where the tolerance never comes, something is returned, and the caller would go on counting with
+        it. There is no such number, and the row asks for a ValueError.""",
+        *(instead_of_error(value) for value in (math.inf, None, -1, 0)),
+    ),
+    mistake(
+        "another_exception",
+        """An exception is raised where the tolerance never comes, but not a ValueError: that is the one for
+        an argument of the right type with a value that cannot be.""",
+        *(
+            with_error(error)
+            for error in (
+                *(RuntimeError, AssertionError, Exception, OverflowError, ArithmeticError),
+                *(ZeroDivisionError, TypeError),
+            )
+        ),
+    ),
+    mistake(
+        "negative_tolerance",
+        """A negative tolerance is let through, and no power of the rate is ever below 0. It never comes: that
+        asks for a ValueError too.""",
+        lambda rate, tolerance: 0 if tolerance < 0 else steps(rate, tolerance),
+        lambda rate, tolerance: endless(rate, tolerance) if tolerance < 0 else steps(rate, tolerance),
+        lambda rate, tolerance: steps(rate, abs(tolerance)),
+    ),
+)
+
+
+# -- whiten ------------------------------------------------------------------------------------------
+
+
+def whiten_by_svd(x: Tensor, eps: float = EPS) -> Tensor:
+    """ZCA from the singular values of the centred batch, which never forms a covariance."""
+    u, s, vh = torch.linalg.svd(x - x.mean(0), full_matrices=False)
+    return (u * (s / (s.square() / len(x) + eps).sqrt())) @ vh
+
+
+def covariance(centred: Tensor) -> Tensor:
+    return centred.T @ centred / len(centred)
+
+
+def powered(cov: Tensor, eps: float, power: Callable[[Tensor, float], Tensor]) -> Tensor:
+    """The symmetric matrix with the eigenvectors of cov and eigenvalues power(eigenvalues, eps)."""
+    values, vectors = torch.linalg.eigh(cov)
+    return (vectors * power(values, eps)) @ vectors.T
+
+
+def inverse_root(values: Tensor, eps: float) -> Tensor:
+    return 1 / (values + eps).sqrt()
+
+
+def whiten(
+    x: Tensor,
+    eps: float = EPS,
+    *,
+    mean: Callable[[Tensor], Any] = lambda x: x.mean(0),
+    cov: Callable[[Tensor, Tensor], Tensor] = lambda x, centred: covariance(centred),
+    eps_used: Callable[[float], float] = lambda eps: eps,
+    power: Callable[[Tensor, float], Tensor] = inverse_root,
+    matrix: Callable[..., Tensor] = powered,
+    product: Callable[[Tensor, Tensor, Tensor], Tensor] = lambda x, centred, w: centred @ w,
+) -> Tensor:
+    """The definition by the eigenvectors of the covariance, with a knob for each step."""
+    centred = x - mean(x)
+    return product(x, centred, matrix(cov(x, centred), eps_used(eps), power))
+
+
+def with_default_eps(value: float) -> Callable:
+    def with_default(x: Tensor, eps: float = value) -> Tensor:
+        return whiten(x, eps)
+
+    return with_default
+
+
+def pca_matrix(cov: Tensor, eps: float, power: Callable[[Tensor, float], Tensor]) -> Tensor:
+    values, vectors = torch.linalg.eigh(cov)
+    return vectors * power(values, eps)
+
+
+def pca_by_svd(x: Tensor, eps: float = EPS) -> Tensor:
+    u, s, _ = torch.linalg.svd(x - x.mean(0), full_matrices=False)
+    y = u * (s / (s.square() / len(x) + eps).sqrt())
+    return torch.nn.functional.pad(y, (0, x.shape[1] - y.shape[1]))
+
+
+def cholesky_matrix(cov: Tensor, eps: float, power: Callable, *, of_inverse: bool, upper: bool) -> Tensor:
+    """A triangular w with w wᵀ = the inverse of cov + eps I."""
+    one = torch.eye(len(cov), dtype=cov.dtype, device=cov.device)
+    full = cov + eps * one
+    if of_inverse:
+        w = torch.linalg.cholesky(torch.linalg.inv(full))
+    else:
+        w = torch.linalg.inv(torch.linalg.cholesky(full)).T
+    return w.T if upper else w
+
+
+def elementwise(cov: Tensor, eps: float, power: Callable[[Tensor, float], Tensor]) -> Tensor:
+    return power(cov + eps * torch.eye(len(cov), dtype=cov.dtype, device=cov.device), 0.0)
+
+
+def inverse_elementwise(cov: Tensor, eps: float, power: Callable) -> Tensor:
+    return torch.linalg.inv(cov + eps * torch.eye(len(cov), dtype=cov.dtype, device=cov.device)).sqrt()
+
+
+def rows_whitened(x: Tensor, eps: float = EPS) -> Tensor:
+    """W x with the N × N matrix of how the rows vary together."""
+    centred = x - x.mean(1, keepdim=True)
+    return powered(centred @ centred.T / x.shape[1], eps, inverse_root) @ centred
+
+
+def reassembled(cov: Tensor, eps: float, power: Callable, together: Callable) -> Tensor:
+    """`powered` with the eigenvectors put together by `together(vectors, powers)`."""
+    values, vectors = torch.linalg.eigh(cov)
+    return together(vectors, power(values, eps))
+
+
+WHITEN_MISTAKES = (
+    mistake(
+        "pca_whitening",
+        """This is PCA whitening: the features are uncorrelated with variance 1, but they are coordinates
+        along the eigenvectors, not along the axes of x. ZCA turns them back, which makes the matrix
+        symmetric and keeps every feature as near to its original as whitening allows.""",
+        partial(whiten, matrix=pca_matrix),
+        partial(whiten, matrix=lambda cov, eps, power: pca_matrix(cov, eps, power).flip(1)),
+        pca_by_svd,
+    ),
+    mistake(
+        "cholesky_whitening",
+        """This whitens with a triangular matrix, from Cholesky's factors. The covariance comes out as it
+        should, but the result depends on the order of the features: the first or the last of them is only
+        rescaled. The inverse root that is asked for is the symmetric one.""",
+        *(
+            partial(whiten, matrix=partial(cholesky_matrix, of_inverse=of_inverse, upper=upper))
+            for of_inverse in (True, False)
+            for upper in (False, True)
+        ),
+    ),
+    mistake(
+        "standardized_only",
+        """Every feature has variance 1, but they are still correlated: only the diagonal of the covariance
+        is used. Whitening takes the inverse root of the whole matrix.""",
+        partial(whiten, cov=lambda x, centred: covariance(centred).diagonal().diag()),
+        partial(
+            whiten,
+            cov=lambda x, centred: covariance(centred).diagonal().diag(),
+            power=lambda values, eps: 1 / (values.clamp_min(0).sqrt() + eps),
+        ),
+    ),
+    mistake(
+        "standardized_first",
+        """Each feature is divided by its own standard deviation before the covariance is taken, so it is the
+        correlations that are undone. The covariance of x as it is decides which symmetric matrix this is.""",
+        lambda x, eps=EPS: whiten((x - x.mean(0)) / (x.var(0, correction=0) + eps).sqrt(), eps),
+        lambda x, eps=EPS: whiten((x - x.mean(0)) / (x.std(0, correction=0) + eps), eps),
+    ),
+    mistake(
+        "not_centred",
+        """The mean of each feature is not subtracted. The covariance is taken of the centred batch, and it is
+        the centred batch that is multiplied; the columns of the result have mean 0.""",
+        partial(whiten, mean=lambda x: 0.0),
+        partial(whiten, product=lambda x, centred, w: x @ w),
+        partial(whiten, cov=lambda x, centred: covariance(x)),
+    ),
+    mistake(
+        "mean_over_another_axis",
+        """The mean is taken over the features, or over everything. Each feature has a mean of its own over
+        the batch, axis 0, so that the columns come out with mean 0.""",
+        partial(whiten, mean=lambda x: x.mean()),
+        partial(whiten, mean=lambda x: x.mean(1, keepdim=True)),
+    ),
+    mistake(
+        "covariance_of_rows",
+        """The covariance is N × N here: that of the samples. Features are what is decorrelated, so it is
+        D × D. (torch.cov takes its variables in rows, unlike a batch.)""",
+        rows_whitened,
+    ),
+    mistake(
+        "unbiased_covariance",
+        """The covariance is divided by N − 1. Whitening, like normalizing, takes the biased one, divided by
+        N; your values are too small by about √((N − 1)/N), and one sample alone gives NaN. (torch.cov
+        divides by N − 1 unless told otherwise.)""",
+        partial(whiten, cov=lambda x, centred: centred.T @ centred / (len(x) - 1)),
+    ),
+    mistake(
+        "covariance_not_divided_by_n",
+        """The sum of products, centredᵀ · centred, is divided by D, or not at all. The covariance is its mean
+        over the batch: divide by N, or the result depends on how many samples there are.""",
+        partial(whiten, cov=lambda x, centred: centred.T @ centred),
+        partial(whiten, cov=lambda x, centred: centred.T @ centred / x.shape[1]),
+    ),
+    mistake(
+        "covariance_by_cancellation",
+        """The covariance is computed as E[xxᵀ] − E[x]E[x]ᵀ. On paper that is the same. At an offset of 10,000
+        both terms are near 10⁸, and their difference has lost its digits. Centre first, then multiply.""",
+        partial(whiten, cov=lambda x, centred: x.T @ x / len(x) - torch.outer(x.mean(0), x.mean(0))),
+        partial(
+            whiten,
+            cov=lambda x, centred: x.T @ x / len(x) - torch.outer(x.mean(0), x.mean(0)),
+            power=lambda values, eps: 1 / (values.clamp_min(0) + eps).sqrt(),
+        ),
+        rounding=True,
+    ),
+    mistake(
+        "eps_missing",
+        """eps is not used. Where features are constant, or there are fewer samples than features, the
+        covariance has eigenvalues of 0 that cannot be inverted; where eigenvalues are near eps, your values
+        come out too large.""",
+        partial(whiten, eps_used=lambda eps: 0.0),
+        partial(whiten, power=lambda values, eps: 1 / values.clamp_min(1e-30).sqrt()),
+    ),
+    mistake(
+        "eps_outside_root",
+        """eps is added to the root of the covariance. It belongs to the covariance itself, before the root:
+        along an eigenvector the divisor is √(λ + eps), not √λ + eps. The two differ where λ is near eps.""",
+        partial(whiten, power=lambda values, eps: 1 / (values.clamp_min(0).sqrt() + eps)),
+    ),
+    mistake(
+        "eps_subtracted",
+        """eps is subtracted from the covariance. It is added: it lifts the eigenvalues off 0, so that each
+        has an inverse root. Yours gives NaN where one is smaller than eps.""",
+        partial(whiten, power=lambda values, eps: 1 / (values - eps).sqrt()),
+    ),
+    mistake(
+        "eps_on_every_entry",
+        """eps is added to every entry of the covariance. eps · I has it on the diagonal only; elsewhere it
+        would pretend that the features hang together.""",
+        partial(
+            whiten,
+            matrix=lambda cov, eps, power: powered(cov + eps, 0.0, power),
+        ),
+    ),
+    mistake(
+        "eps_as_floor",
+        """eps replaces the eigenvalues that are smaller instead of being added to all. cov + eps · I has the
+        eigenvalues λ + eps, the small ones and the large ones.""",
+        partial(whiten, power=lambda values, eps: 1 / values.clamp_min(eps).sqrt()),
+    ),
+    mistake(
+        "eps_fixed",
+        """The result does not change when eps changes: a fixed number stands in the code where the argument
+        eps should be used.""",
+        *(partial(whiten, eps_used=lambda eps, value=value: value) for value in (1e-5, 1e-8, 1e-6, 1e-3)),
+    ),
+    mistake(
+        "eps_default",
+        "Right whenever eps is passed, and wrong when it is left out: the default is 1e-5.",
+        *(with_default_eps(value) for value in (1e-8, 1e-6, 1e-3, 0.0)),
+    ),
+    mistake(
+        "eps_in_float32",
+        """Right to seven digits of eps: it passes through float32 on its way to the diagonal, whatever the
+        dtype of x. torch.eye makes float32 unless told otherwise.""",
+        partial(whiten, eps_used=lambda eps: torch.tensor(eps, dtype=torch.float32).double().item()),
+    ),
+    mistake(
+        "root_missing",
+        """The centred batch is multiplied by the inverse of the covariance. The variances are divided out
+        twice that way: a direction with standard deviation σ comes out with 1/σ. It is the inverse of the
+        root.""",
+        partial(whiten, power=lambda values, eps: 1 / (values + eps)),
+    ),
+    mistake(
+        "root_not_inverted",
+        """The centred batch is multiplied by the root of the covariance, which stretches the long directions
+        further. Whitening divides it out: the inverse root.""",
+        partial(whiten, power=lambda values, eps: (values + eps).sqrt()),
+    ),
+    mistake(
+        "root_of_every_entry",
+        """The root is taken of every entry of the matrix. The root of a matrix is another one: the matrix
+        that multiplied by itself gives it. It has the same eigenvectors, and the roots of the
+        eigenvalues; negative entries would give NaN.""",
+        partial(whiten, matrix=elementwise),
+        partial(whiten, matrix=inverse_elementwise),
+    ),
+    mistake(
+        "eigenvectors_not_transposed",
+        """The matrix is put together again with a transpose in the wrong place. With the eigenvectors in the
+        columns of V it is V · diag · Vᵀ, and only that is symmetric.""",
+        partial(whiten, matrix=partial(reassembled, together=lambda v, scale: v * scale @ v)),
+        partial(whiten, matrix=partial(reassembled, together=lambda v, scale: v.T * scale @ v)),
+    ),
+    mistake(
+        "matrix_returned",
+        """What is returned is the D × D matrix that whitens. The last step is to multiply the centred batch
+        by it, which gives (N, D).""",
+        partial(whiten, product=lambda x, centred, w: w),
+    ),
+)
+
+
+# -- train -------------------------------------------------------------------------------------------
+
+Pairs = Iterable[tuple[Tensor, Tensor]]
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def train_by_grad(
+    model: nn.Module, optimizer: torch.optim.Optimizer, batches: Pairs, loss_fn: Loss
+) -> Tensor:
+    """Each gradient asked for by name and put in place, so that nothing is there to be cleared."""
+    losses = []
+    for x, y in batches:
+        loss = loss_fn(model(x), y)
+        parameters = list(model.parameters())
+        for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
+            parameter.grad = gradient
+        optimizer.step()
+        losses.append(loss.detach())
+    return torch.stack(losses)
+
+
+def train(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    batches: Pairs,
+    loss_fn: Loss,
+    *,
+    order: str = "clear forward backward step note",
+    before: Callable[[nn.Module, torch.optim.Optimizer], Any] = lambda model, optimizer: None,
+    after: Callable[[nn.Module, torch.optim.Optimizer], Any] = lambda model, optimizer: None,
+    loss_of: Callable[[nn.Module, Tensor, Tensor, Loss], Tensor] = (
+        lambda model, x, y, loss_fn: loss_fn(model(x), y)
+    ),
+    noted: Callable[[Tensor, Tensor], Tensor] = lambda loss, x: loss.detach(),
+    result: Callable[[list[Tensor]], Any] = torch.stack,
+    set_to_none: bool = True,
+) -> Any:
+    """The definition: clear, forward, backward, step, in the order that the knob `order` writes."""
+    losses = []
+    before(model, optimizer)
+    for x, y in batches:
+        loss = torch.zeros(())
+        for action in order.split():
+            if action == "clear":
+                optimizer.zero_grad(set_to_none=set_to_none)
+            elif action == "forward":
+                loss = loss_of(model, x, y, loss_fn)
+            elif action == "backward":
+                loss.backward()
+            elif action == "step":
+                optimizer.step()
+            elif action == "note":
+                losses.append(noted(loss, x))
+            elif action == "again":
+                losses.append(noted(loss_of(model, x, y, loss_fn), x))
+    after(model, optimizer)
+    return result(losses)
+
+
+def one_step_at_the_end(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    batches: Pairs,
+    loss_fn: Loss,
+    clear: bool = True,
+    mean: bool = False,
+) -> Tensor:
+    losses = []
+    if clear:
+        optimizer.zero_grad()
+    for x, y in batches:
+        losses.append(loss_fn(model(x), y))
+    total = torch.stack(losses).mean() if mean else torch.stack(losses).sum()
+    total.backward()
+    optimizer.step()
+    return torch.stack(losses).detach()
+
+
+def train_in_evaluation_mode(
+    model: nn.Module, optimizer: torch.optim.Optimizer, batches: Pairs, loss_fn: Loss
+) -> Tensor:
+    was = model.training
+    losses = train(model.eval(), optimizer, batches, loss_fn)
+    model.train(was)
+    return losses
+
+
+def running_mean(losses: list[Tensor]) -> Tensor:
+    values = torch.stack(losses)
+    return values.cumsum(0) / torch.arange(1, len(values) + 1, device=values.device)
+
+
+def clear_now(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    optimizer.zero_grad()
+
+
+TRAIN_MISTAKES = (
+    mistake(
+        "gradients_accumulated",
+        """The gradients are not cleared: backward adds to what is there, so every step also takes those of
+        the batches before. Clear them once per batch, before backward.""",
+        partial(train, order="forward backward step note"),
+        partial(train, order="forward backward step note", before=clear_now),
+    ),
+    mistake(
+        "cleared_after_the_step",
+        """The gradients are cleared at the end of each round, so the first backward adds to whatever lay
+        there before. A function does not know what its caller did: clear before backward.""",
+        partial(train, order="forward backward step clear note"),
+    ),
+    mistake(
+        "weights_never_move",
+        """The weights are the same afterwards as before: the optimizer finds no gradient when it steps, or
+        never steps. In each round the order is clear, forward, backward, step.""",
+        partial(train, order="forward backward clear step note"),
+        partial(train, order="forward backward clear step note", set_to_none=False),
+        partial(train, order="clear forward step backward note"),
+        partial(train, order="clear forward backward note"),
+        partial(train, order="clear forward step note"),
+        partial(train, order="clear forward step note", set_to_none=False),
+    ),
+    mistake(
+        "gradient_of_the_batch_before",
+        """The optimizer steps before backward has run, so each step uses the gradients of the batch before,
+        and the first one what lay there at the start. Backward comes first.""",
+        partial(train, order="forward step clear backward note"),
+        partial(train, order="step clear forward backward note"),
+    ),
+    mistake(
+        "loss_after_the_step",
+        """The losses are those after each step. What is asked is the loss that the step was taken from: the
+        one that backward is called on. It costs no second forward pass.""",
+        partial(train, order="clear forward backward step again"),
+    ),
+    mistake(
+        "not_detached",
+        """The values are right, but the losses still hang on the graph, which keeps the activations of every
+        step in memory. Detach each loss when it is noted.""",
+        partial(train, noted=lambda loss, x: loss),
+    ),
+    mistake(
+        "averaged_or_summed_over_steps",
+        """The losses of the steps are averaged or summed up. Every step has its own entry, (steps,) in all: a
+        curve to draw, not one number.""",
+        partial(train, result=lambda losses: torch.stack(losses).mean()),
+        partial(train, result=lambda losses: torch.stack(losses).sum()),
+        partial(train, result=lambda losses: torch.stack(losses).cumsum(0)),
+        partial(train, result=running_mean),
+        partial(train, result=lambda losses: torch.stack(losses) / len(losses)),
+    ),
+    mistake(
+        "last_loss_only",
+        "Only the loss of the last batch is returned. Note one at every step; (steps,) is what is asked.",
+        partial(train, result=lambda losses: losses[-1]),
+        partial(train, result=lambda losses: losses[-1].reshape(1)),
+    ),
+    mistake(
+        "one_step_at_the_end",
+        """All losses belong to the weights of the start, and the optimizer steps once at the end. One
+        optimizer step for every batch: the second batch meets the weights that the first has moved.""",
+        one_step_at_the_end,
+        partial(one_step_at_the_end, mean=True),
+        partial(one_step_at_the_end, clear=False),
+    ),
+    mistake(
+        "left_in_training_mode",
+        """A model that comes in evaluation mode goes out in training mode. Leave the mode alone, or put back
+        what `model.training` was.""",
+        partial(train, before=lambda model, optimizer: model.train()),
+        partial(train, after=lambda model, optimizer: model.train()),
+    ),
+    mistake(
+        "left_in_evaluation_mode",
+        """A model that comes in training mode goes out in evaluation mode. Leave the mode alone, or put back
+        what `model.training` was.""",
+        partial(train, after=lambda model, optimizer: model.eval()),
+        partial(
+            train,
+            before=lambda model, optimizer: model.train(),
+            after=lambda model, optimizer: model.eval(),
+        ),
+    ),
+    mistake(
+        "trained_in_evaluation_mode",
+        """A model in training mode is put in evaluation mode while it trains. Batch norm then takes its
+        running statistics instead of those of the batch, and they never move.""",
+        train_in_evaluation_mode,
+        partial(train, before=lambda model, optimizer: model.eval()),
+    ),
+    mistake(
+        "loss_arguments_swapped",
+        "loss_fn takes the output of the model first and the target y second; here they have changed places.",
+        partial(train, loss_of=lambda model, x, y, loss_fn: loss_fn(y, model(x))),
+    ),
+    mistake(
+        "weighted_by_batch_size",
+        """Each loss is multiplied by the number of samples in its batch, as one does before averaging over an
+        epoch. Asked is what loss_fn returns.""",
+        partial(train, noted=lambda loss, x: loss.detach() * len(x)),
+    ),
+    mistake(
+        "losses_in_float32",
+        """Right to seven digits: the losses pass through Python numbers, and torch.tensor makes float32 of
+        them whatever the model's dtype. Keep the tensors and stack them.""",
+        partial(train, result=lambda losses: torch.tensor([loss.item() for loss in losses])),
+        rounding=True,
+    ),
+)
+
+
+# -- compare -----------------------------------------------------------------------------------------
+
+
+def compare_written_out(run: Callable[[bool, bool], Any]) -> dict[str, Any]:
+    return {
+        "plain": run(False, False),
+        "momentum": run(True, False),
+        "normalization": run(False, True),
+        "both": run(True, True),
+    }
+
+
+SWITCHES = {
+    "plain": (False, False),
+    "momentum": (True, False),
+    "normalization": (False, True),
+    "both": (True, True),
+}
+
+
+def compare(
+    run: Callable[..., Any],
+    *,
+    made: Callable[[Callable, bool, bool], Any] = lambda run, momentum, normalization: run(
+        momentum, normalization
+    ),
+    **others: tuple[bool, bool],
+) -> dict[str, Any]:
+    """The definition by a table of the two switches. others: other switches for a key."""
+    return {key: made(run, *switches) for key, switches in (SWITCHES | others).items()}
+
+
+def combined(run: Callable[..., Any], join: Callable[[Any, Any], Any]) -> dict[str, Any]:
+    """ "both" put together from the two single runs."""
+    found = {key: run(*SWITCHES[key]) for key in ("plain", "momentum", "normalization")}
+    return {**found, "both": join(found["momentum"], found["normalization"])}
+
+
+COMPARE_MISTAKES = (
+    mistake(
+        "momentum_and_normalization_swapped",
+        """The results of 'momentum' and 'normalization' have changed places. run takes momentum first and
+        normalization second.""",
+        partial(compare, made=lambda run, momentum, normalization: run(normalization, momentum)),
+    ),
+    mistake(
+        "switches_reversed",
+        """True and False have changed places: 'plain' holds the run with everything switched on. True
+        switches something on.""",
+        partial(compare, made=lambda run, momentum, normalization: run(not momentum, not normalization)),
+        partial(compare, plain=(True, True), both=(False, False)),
+    ),
+    mistake(
+        "called_more_than_once",
+        """The results are right, but some runs are made more than once. A run is a whole training, and a
+        random one would give another result each time: call once and keep what comes back.""",
+        partial(compare, made=lambda run, *switches: (run(*switches), run(*switches))[0]),
+        lambda run: (run(False, False), compare(run))[1],
+        lambda run: (run(True, True), compare(run))[1],
+    ),
+    mistake(
+        "combination_repeated",
+        """Two keys hold the same run, and one of the four combinations of the two switches is missing. There
+        are four: neither, the one, the other, and both.""",
+        partial(compare, both=(True, False)),
+        partial(compare, both=(False, True)),
+        partial(compare, both=(False, False)),
+        partial(compare, normalization=(True, True)),
+        partial(compare, momentum=(True, True)),
+        partial(compare, normalization=(True, False)),
+        partial(compare, momentum=(False, True)),
+        partial(compare, normalization=(False, False)),
+        partial(compare, momentum=(False, False)),
+        partial(compare, plain=(True, False)),
+        partial(compare, plain=(False, True)),
+        partial(compare, plain=(True, True)),
+    ),
+    mistake(
+        "both_not_run",
+        """'both' is put together from the two single runs. Whether the two effects add up is the very
+        question here: the fourth run has to be made.""",
+        partial(combined, join=lambda momentum, normalization: momentum),
+        partial(combined, join=lambda momentum, normalization: normalization),
+        partial(combined, join=lambda momentum, normalization: (momentum, normalization)),
+        partial(combined, join=lambda momentum, normalization: [momentum, normalization]),
+        partial(combined, join=lambda momentum, normalization: None),
+    ),
+    mistake(
+        "not_called",
+        """The values are functions that would make the runs. The dict holds their results, so run is to be
+        called here.""",
+        partial(compare, made=lambda run, *switches: lambda: run(*switches)),
+        partial(compare, made=lambda run, *switches: partial(run, *switches)),
+        partial(compare, made=lambda run, *switches: run),
+    ),
+    mistake(
+        "numbers_for_bools",
+        """run is called with 0 and 1. They act as switches often enough, but two bools is what it is
+        promised: False and True.""",
+        partial(compare, made=lambda run, momentum, normalization: run(int(momentum), int(normalization))),
+    ),
+)
+
+
+ANSWERS = {
+    "convergence_rate": Answer(rate_by_matrices, rate, RATE_MISTAKES),
+    "steps_to_tolerance": Answer(steps_by_powers, steps, STEPS_MISTAKES),
+    "whiten": Answer(whiten_by_svd, whiten, WHITEN_MISTAKES),
+    "train": Answer(train_by_grad, train, TRAIN_MISTAKES),
+    "compare": Answer(compare_written_out, compare, COMPARE_MISTAKES),
+}

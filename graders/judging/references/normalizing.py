@@ -1,0 +1,223 @@
+"""What all the norms have in common: the definition with its knobs, and the mistakes they share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+from graders.judging.answer import Mistake, mistake
+from graders.probing.exercise import Candidate
+
+Axes = int | tuple[int, ...]
+
+
+def normalize(
+    x: Tensor,
+    axes: Axes,
+    eps: float,
+    *,
+    mean: Callable[[Tensor, Axes], Any] = lambda x, axes: x.mean(axes, keepdim=True),
+    variance: Callable[[Tensor, Axes], Tensor] = lambda x, axes: centred_squares(x, axes),
+    deviation: Callable[[Tensor, float], Tensor] = lambda var, eps: (var + eps).sqrt(),
+    eps_used: Callable[[float], float] = lambda eps: eps,
+    over: Axes | None = None,
+    lone: Callable[[Tensor], Tensor] | None = None,
+) -> tuple[Tensor, Tensor]:
+    """(x_hat, divisor) with one mean and one biased variance over `axes`; a knob for each step.
+
+    over: other axes than the right ones. lone: what becomes of x where each value is alone in its mean.
+    """
+    axes = axes if over is None else over
+    divisor = deviation(variance(x, axes), eps_used(eps))
+    if lone and divisor.numel() == x.numel():
+        return lone(x), divisor
+    return (x - mean(x, axes)) / divisor, divisor
+
+
+def centred_squares(x: Tensor, axes: Axes) -> Tensor:
+    """The biased variance: the mean squared distance from the mean, axes kept."""
+    return (x - x.mean(axes, keepdim=True)).square().mean(axes, keepdim=True)
+
+
+def statistics_mistakes(
+    make: Callable[..., Candidate], count: str, alone: str, default_eps: float = 1e-5, note: str = ""
+) -> tuple[Mistake, ...]:
+    """The mistakes in eps and in the statistics, for a norm that `make` builds with these knobs turned.
+
+    make: called with knobs of `normalize`, or with `default_eps`. count: the letters for how many values
+    share a mean ("N", "C·H·W"). alone: what dividing by one less does where there is only one value.
+    note: what the letters of `count` mean, where that has to be said.
+    """
+    share = count if count.isalnum() else f"({count})"
+    others = [value for value in (1e-8, 1e-6, 1e-5, 1e-3) if value != default_eps]
+    return (
+        mistake(
+            "eps_outside_root",
+            """eps is added to the standard deviation, outside the root. It belongs to the variance, inside:
+            the divisor is the root of (var + eps). The two agree while the variance is large; where it is
+            near eps, your values come out too large.""",
+            make(deviation=lambda var, eps: var.sqrt() + eps),
+        ),
+        mistake(
+            "eps_missing",
+            """eps is not used. On ordinary data nobody sees it, but where values are constant the variance
+            is 0, and 0/0 is NaN; where the variance is near eps, your values come out too large. Where does
+            eps go?""",
+            make(deviation=lambda var, eps: var.sqrt()),
+        ),
+        mistake(
+            "eps_fixed",
+            """The result does not change when eps changes: a fixed number stands in the code where the
+            argument eps should be used.""",
+            *(make(eps_used=lambda eps, value=value: value) for value in (default_eps, *others)),
+        ),
+        mistake(
+            "eps_default",
+            f"""Right whenever eps is passed, and wrong when it is left out: the default is part of the
+            contract, and here it is {default_eps:.0e}. (Other libraries and papers have others, which is why
+            it is named.)""".replace("e-0", "e-"),
+            *(make(default_eps=value) for value in (*others, 0.0)),
+        ),
+        mistake(
+            "eps_subtracted",
+            """eps is subtracted from the variance. It is added: it keeps the number under the root positive
+            where values hardly vary. Yours gives NaN there.""",
+            make(deviation=lambda var, eps: (var - eps).sqrt()),
+        ),
+        mistake(
+            "eps_squared",
+            """What is added under the root is a power of eps. It is eps itself that is added to the
+            variance, so that values with a variance of eps are divided by the root of 2 eps.""",
+            make(eps_used=lambda eps: eps**2),
+            make(eps_used=lambda eps: eps**0.5),
+        ),
+        mistake(
+            "eps_on_deviation",
+            """The root is taken of (std + eps): the standard deviation stands where the variance belongs, so
+            the root is taken twice, and the values do not come out with variance 1.""",
+            make(deviation=lambda var, eps: (var.sqrt() + eps).sqrt()),
+        ),
+        mistake(
+            "unbiased_variance",
+            f"""The variance is divided by {count} − 1. Normalizing takes the biased variance, divided by
+            {count}: it describes these values and estimates nothing. Yours come out too small by the factor
+            √(({count} − 1)/{share}), and {alone}. (torch.var divides by one less unless told otherwise.)
+            {note}""",
+            make(variance=lambda x, axes: x.var(axes, keepdim=True)),
+        ),
+        mistake(
+            "unbiased_and_eps_outside",
+            f"""The divisor is torch.std plus eps, as in several widely copied implementations, and two
+            things are off at once. torch.std divides by {count} − 1 unless told otherwise, and it is the
+            biased variance that normalizes, divided by {count}; and eps belongs under the root, added to
+            the variance. {note}""",
+            make(
+                variance=lambda x, axes: x.var(axes, keepdim=True),
+                deviation=lambda var, eps: var.sqrt() + eps,
+            ),
+            make(
+                variance=lambda x, axes: x.var(axes, keepdim=True),
+                deviation=lambda var, eps: var.sqrt() + default_eps,
+            ),
+        ),
+        mistake(
+            "divided_by_variance",
+            """The centred values are divided by the variance rather than by its root, so values with
+            standard deviation σ come out with 1/σ instead of 1. Check the variance of your x_hat.""",
+            make(deviation=lambda var, eps: var + eps),
+        ),
+        mistake(
+            "variance_by_cancellation",
+            """The variance is computed as E[x²] − E[x]². On paper that is the same. At an offset of 10,000
+            both terms are near 10⁸ and float32 keeps seven digits, so their difference is noise. Centre
+            first, then square.""",
+            make(variance=difference_of_squares),
+            make(variance=lambda x, axes: difference_of_squares(x, axes).clamp_min(0)),
+            rounding=True,
+        ),
+        mistake(
+            "not_centred",
+            """The mean is not subtracted before dividing, so the values keep an offset of mean/std. x_hat
+            has mean 0.""",
+            make(mean=lambda x, axes: 0.0),
+        ),
+        mistake(
+            "variance_about_zero",
+            """The mean of x² stands where the variance belongs. The variance is the mean squared distance
+            from the mean; the two agree only for values that are centred already.""",
+            make(variance=lambda x, axes: x.square().mean(axes, keepdim=True)),
+        ),
+    )
+
+
+def difference_of_squares(x: Tensor, axes: Axes) -> Tensor:
+    """The variance as E[x²] − E[x]², which loses its digits at an offset."""
+    return x.square().mean(axes, keepdim=True) - x.mean(axes, keepdim=True).square()
+
+
+def feature_mistakes(make: Callable[..., Candidate]) -> tuple[Mistake, ...]:
+    """The mistakes in the axes, for a norm of (N, D) that has one mean for each feature."""
+    return (
+        mistake(
+            "one_statistic_for_all",
+            """One mean and one variance are taken over the whole array. Each feature has its own: the
+            averages run over the batch, axis 0, and there are D of them. Your columns do not have mean
+            0.""",
+            make(over=(0, 1)),
+        ),
+        mistake(
+            "rows_normalized",
+            """Each row is normalized by its own mean and variance, so the rows have mean 0 and the columns
+            do not: that is layer normalization. A feature is a column. Its average runs over the batch, so
+            that every sample depends on the others.""",
+            make(over=1),
+        ),
+    )
+
+
+def lone_mistake(make: Callable[..., Candidate], lone: str, *more: Candidate) -> Mistake:
+    """A special case where the formula needs none. lone: what is alone. more: other ways to make it."""
+    return mistake(
+        "lone_sample_passed_through",
+        f"""{lone} comes back without being normalized. Its mean is the value itself, so x_hat is 0 whatever
+        x is (and y is beta, where there is one): the formula gives that by itself, without a special
+        case.""",
+        make(lone=lambda x: x),
+        *more,
+    )
+
+
+def affine_mistakes(make: Callable[..., Candidate]) -> tuple[Mistake, ...]:
+    """The mistakes in scale and shift; `make` takes the knob `affine(x_hat, gamma, beta)`."""
+    return (
+        mistake(
+            "affine_missing",
+            """gamma and beta are not used: what you return is x_hat. The last step scales and shifts it.""",
+            make(affine=lambda x_hat, gamma, beta: x_hat),
+        ),
+        mistake(
+            "beta_missing",
+            """beta is not added (or is subtracted): your output is right up to a constant amount for each
+            entry of beta.""",
+            make(affine=lambda x_hat, gamma, beta: gamma * x_hat),
+            make(affine=lambda x_hat, gamma, beta: gamma * x_hat - beta),
+        ),
+        mistake(
+            "gamma_missing",
+            "gamma does not scale x_hat: your output varies as x_hat does, with standard deviation 1.",
+            make(affine=lambda x_hat, gamma, beta: x_hat + beta),
+        ),
+        mistake(
+            "gamma_and_beta_swapped",
+            "gamma and beta have changed places: gamma scales x_hat, beta shifts it.",
+            make(affine=lambda x_hat, gamma, beta: beta * x_hat + gamma),
+        ),
+        mistake(
+            "shift_before_scale",
+            """beta is added before the scaling, so it is scaled too. gamma scales x_hat alone; beta comes
+            last.""",
+            make(affine=lambda x_hat, gamma, beta: gamma * (x_hat + beta)),
+        ),
+    )

@@ -1,0 +1,211 @@
+"""A verdict as a student reads it: HTML in a notebook, text in a terminal."""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass, fields
+from html import escape
+from typing import Any
+
+from graders.judging.verdict import MIME, Evidence, Verdict, number
+
+_STYLE = """
+.graders-verdict { --good: #0072b2; --bad: #d55e00; max-width: 46rem; line-height: 1.45;
+  font-family: var(--jp-ui-font-family, system-ui, sans-serif); font-size: 14px;
+  color: var(--jp-ui-font-color1, #212121); border: 1px solid var(--jp-border-color2, #c8c8c8);
+  border-left: 5px solid var(--bad); border-radius: 3px; padding: 0.7rem 1rem; }
+[data-jp-theme-light="false"] .graders-verdict { --good: #56b4e9; --bad: #f0793a; }
+.graders-verdict.passed { border-left-color: var(--good); }
+.graders-verdict h4 { margin: 0; font-size: 15px; font-weight: 600; }
+.graders-verdict h4 span { float: right; font-weight: 400; }
+.graders-verdict p { margin: 0.5rem 0; }
+.graders-verdict .diagnosis { font-size: 15px; }
+.graders-verdict table { border-collapse: collapse; margin: 0.4rem 0; font-size: 13px; }
+.graders-verdict.graders-verdict tr:nth-child(n) { background: none; }
+.graders-verdict.graders-verdict :is(th, td) { text-align: left; padding: 2px 14px 2px 0; border: 0;
+  background: none; font-weight: 400; }
+.graders-verdict th { color: var(--jp-ui-font-color2, #616161);
+  border-bottom: 1px solid var(--jp-border-color2, #c8c8c8); }
+.graders-verdict .good { color: var(--good); }
+.graders-verdict.graders-verdict td.bad { color: var(--bad); font-weight: 600; }
+.graders-verdict .grids { display: flex; flex-wrap: wrap; gap: 0.4rem 1.6rem; overflow-x: auto; }
+.graders-verdict.graders-verdict .grid td { text-align: right; padding: 1px 7px;
+  font-family: var(--jp-code-font-family, monospace); font-size: 12px; }
+.graders-verdict.graders-verdict .grid td.off { background: rgba(213, 94, 0, 0.22); }
+.graders-verdict .small { font-size: 12px; color: var(--jp-ui-font-color2, #616161); }
+.graders-verdict details { margin: 0.4rem 0; } .graders-verdict summary { cursor: pointer; }
+.graders-verdict pre { white-space: pre-wrap; font-size: 12px; margin: 0.3rem 0; }
+"""
+
+
+@dataclass(frozen=True, repr=False)
+class Report(Verdict):
+    """A verdict that shows itself: in a notebook as HTML, printed as text; its `repr` is still the points."""
+
+    def __str__(self) -> str:
+        return as_text(self)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        return as_bundle(self)
+
+
+def reported(verdict: Verdict) -> Report:
+    """The same verdict, as one that shows itself."""
+    return Report(**{field.name: getattr(verdict, field.name) for field in fields(verdict)})
+
+
+def as_bundle(verdict: Verdict) -> dict[str, Any]:
+    """What a notebook stores of a verdict: points as text, the report as HTML, the verdict as data."""
+    return {"text/plain": repr(verdict), "text/html": as_html(verdict), MIME: verdict.as_dict()}
+
+
+def as_html(verdict: Verdict) -> str:
+    """The report as one HTML element that stands by itself; also without scripts and styles of a page."""
+    points = f"{number(verdict.points)} of {verdict.max_points} points"
+    body = [f"<h4>{escape(verdict.exercise)}<span>{points}</span></h4>"]
+    body.append(f'<p class="diagnosis">{_marked(verdict.message)}</p>')
+    body += [f"<p>{_marked(note)}</p>" for note in verdict.notes]
+    if verdict.evidence:
+        if not _is_told(verdict):
+            body.append(f"<p>{_marked(_evidence_sentence(verdict.evidence))}</p>")
+        body.append(_evidence_html(verdict.evidence))
+    if len(verdict.scores) > 1 and not verdict.passed:
+        rows = "".join(
+            f"<tr><td>{escape(one.label)}</td><td>{number(one.points)} of {one.max_points}</td></tr>"
+            for one in verdict.scores
+        )
+        body.append(f"<table><tr><th>part</th><th>points</th></tr>{rows}</table>")
+    if verdict.rows:
+        marks = {mark for row in verdict.rows for mark in row.marks.values()}
+        opened = " open" if len(marks) > 1 else ""
+        body.append(f"<details{opened}><summary>The cases</summary>{_cases_html(verdict)}</details>")
+    if verdict.printed and not verdict.passed:
+        body.append(
+            "<details><summary>What your code printed</summary>"
+            f"<pre>{escape(verdict.printed)}</pre></details>"
+        )
+    classes = "graders-verdict passed" if verdict.passed else "graders-verdict"
+    data = {
+        "exercise": verdict.exercise,
+        "points": number(verdict.points),
+        "max-points": str(verdict.max_points),
+        "outcome": verdict.outcome,
+        "mistake": verdict.mistake or "",
+    }
+    attributes = " ".join(f'data-{key}="{escape(value)}"' for key, value in data.items())
+    return f'<div class="{classes}" {attributes}><style>{_STYLE}</style>{"".join(body)}</div>'
+
+
+def _marked(text: str) -> str:
+    """Text as HTML, with `code` between backquotes set as code."""
+    pieces = escape(text).split("`")
+    return "".join(f"<code>{piece}</code>" if i % 2 else piece for i, piece in enumerate(pieces))
+
+
+def _cases_html(verdict: Verdict) -> str:
+    columns = list(dict.fromkeys(column for row in verdict.rows for column in row.marks))
+    head = "".join(f"<th>{escape(column)}</th>" for column in columns)
+    rows = ""
+    for row in verdict.rows:
+        cells = "".join(_mark_html(row.marks.get(column)) for column in columns)
+        rows += f"<tr><td>{escape(row.case)}</td>{cells}</tr>"
+    return f"<table><tr><th>case</th>{head}</tr>{rows}</table>"
+
+
+def _mark_html(right: bool | None) -> str:
+    if right is None:
+        return "<td></td>"
+    return '<td class="good">right</td>' if right else '<td class="bad">wrong</td>'
+
+
+def _evidence_html(evidence: Evidence) -> str:
+    if not evidence.want_grid:
+        return ""
+    cut = '<span class="small"> (a part of it)</span>' if evidence.cut else ""
+    yours = _grid_html(evidence.got_grid, evidence.wrong)
+    right = _grid_html(evidence.want_grid, [])
+    return (
+        f'<div class="grids"><div><span class="small">yours</span>{yours}</div>'
+        f'<div><span class="small">expected</span>{cut}{right}</div></div>'
+    )
+
+
+def _grid_html(grid: list[list[str]], wrong: list[list[bool]]) -> str:
+    rows = ""
+    for i, row in enumerate(grid):
+        cells = ""
+        for j, cell in enumerate(row):
+            off = i < len(wrong) and j < len(wrong[i]) and wrong[i][j]
+            cells += f"<td{' class=off' if off else ''}>{escape(cell)}</td>"
+        rows += f"<tr>{cells}</tr>"
+    return f'<table class="grid">{rows}</table>'
+
+
+def _is_told(verdict: Verdict) -> bool:
+    """Whether the diagnosis or a note already says what the evidence shows."""
+    shown = verdict.evidence
+    if shown is None:
+        return False
+    pieces = (
+        f"«{shown.case}»",
+        shown.where,
+        shown.got.removeprefix("shape "),
+        shown.want.removeprefix("shape "),
+    )
+    return any(all(piece in text for piece in pieces) for text in (verdict.message, *verdict.notes))
+
+
+def _evidence_sentence(evidence: Evidence) -> str:
+    return (
+        f"In the case «{evidence.case}» ({evidence.column}), {evidence.where} is {evidence.got}; "
+        f"expected: {evidence.want}."
+    )
+
+
+def as_text(verdict: Verdict) -> str:
+    """The report as plain text, 88 columns wide."""
+    lines = [f"{verdict.exercise}: {number(verdict.points)} of {verdict.max_points} points"]
+    paragraphs = [verdict.message, *verdict.notes]
+    if verdict.evidence and not _is_told(verdict):
+        paragraphs.append(_evidence_sentence(verdict.evidence))
+    for paragraph in paragraphs:
+        lines += ["", *textwrap.wrap(paragraph, 88)]
+    if verdict.evidence and verdict.evidence.want_grid:
+        lines += ["", *_grid_text(verdict.evidence)]
+    if len(verdict.scores) > 1 and not verdict.passed:
+        width = max(len(one.label) for one in verdict.scores)
+        lines.append("")
+        lines += [
+            f"  {one.label:<{width}}  {number(one.points)} of {one.max_points}" for one in verdict.scores
+        ]
+    if verdict.rows:
+        lines += ["", *_cases_text(verdict)]
+    if verdict.printed and not verdict.passed:
+        lines += ["", "What your code printed:", textwrap.indent(verdict.printed.rstrip(), "  ")]
+    return "\n".join(lines)
+
+
+def _cases_text(verdict: Verdict) -> list[str]:
+    columns = list(dict.fromkeys(column for row in verdict.rows for column in row.marks))
+    width = max(len(row.case) for row in verdict.rows)
+    lines = [f"  {'case':<{width}}  " + "  ".join(columns)]
+    for row in verdict.rows:
+        words = {True: "right", False: "wrong", None: ""}
+        marks = "  ".join(f"{words[row.marks.get(column)]:<{len(column)}}" for column in columns)
+        lines.append(f"  {row.case:<{width}}  {marks}".rstrip())
+    return lines
+
+
+def _grid_text(evidence: Evidence) -> list[str]:
+    """Both arrays below one another; a star marks a value that is out."""
+
+    def block(title: str, grid: list[list[str]], wrong: list[list[bool]]) -> list[str]:
+        width = max((len(cell) for row in grid for cell in row), default=0)
+        lines = [f"  {title}:"]
+        for i, row in enumerate(grid):
+            marks = wrong[i] if i < len(wrong) else [False] * len(row)
+            cells = (f"{cell:>{width}}{'*' if mark else ' '}" for cell, mark in zip(row, marks, strict=False))
+            lines.append("    " + " ".join(cells).rstrip())
+        return lines
+
+    return block("yours", evidence.got_grid, evidence.wrong) + block("expected", evidence.want_grid, [])

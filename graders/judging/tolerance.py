@@ -1,0 +1,159 @@
+"""How far a correct implementation may be from the exact value: the one rule, for every exercise.
+
+A result in floating point is accepted where
+
+    |result - exact|  <=  SAFETY * sqrt(n) * eps(dtype) * (noise + |exact|)
+
+`noise` is measured, not guessed: the written-out definition runs in float64 while the result of every
+operation in it is changed by a tiny relative amount, random in sign and size (Monte Carlo arithmetic, Parker
+1997), and the change at the end is divided by that amount. So it is large where the case is badly
+conditioned (a feature at an offset of 1e4) and small where it is not. n is the number of elements of
+the largest input; rounding errors of different sign grow with sqrt(n), not with n (Higham and Mary,
+"A new approach to probabilistic rounding error analysis", SIAM J. Sci. Comput. 41, 2019).
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from functools import cached_property
+from typing import Any
+
+import torch
+
+from graders.probing.exercise import Candidate, Case, Exercise
+from graders.probing.observe import observe, tensors
+from graders.probing.recorder import DispatchMode
+
+SAFETY = 8.0
+#: The relative size of the perturbations: far above float64's rounding, far below where results bend.
+PERTURBATION = 2.0**-26
+SAMPLES = 3
+
+
+class _Perturbed(DispatchMode):
+    """Changes every newly computed floating-point value by about PERTURBATION, up or down at random."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self.factors, self.used = _factors(seed, 1 << 16), 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        returns = func._schema.returns
+        if len(returns) == 1:
+            return self._perturb(result, returns[0].alias_info)
+        if isinstance(result, tuple):
+            return tuple(
+                self._perturb(item, form.alias_info) for item, form in zip(result, returns, strict=True)
+            )
+        return result
+
+    def _perturb(self, value: Any, alias: Any) -> Any:
+        if not isinstance(value, torch.Tensor) or not value.is_floating_point():
+            return value
+        if alias is not None and not alias.is_write:  # a view: the values were perturbed when made
+            return value
+        count = value.numel()
+        if self.used + count > self.factors.numel():
+            self.factors, self.used = _factors(self.used + count, max(count, 1 << 16)), 0
+        factor = self.factors[self.used : self.used + count].view(value.shape)
+        self.used += count
+        return value * factor if alias is None else value.mul_(factor)
+
+
+@functools.lru_cache(maxsize=8)
+def _factors(seed: int, count: int) -> torch.Tensor:
+    """Numbers next to 1, above or below it at random: drawn once, and used from one operation to the next.
+
+    By PERTURBATION on average, and by half of it to one and a half: were it always the same, the changes of
+    two operations would cancel each other in every other sample.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    signs = torch.randint(0, 2, (count,), generator=generator, dtype=torch.float64) * 2 - 1
+    return 1 + PERTURBATION * signs * (0.5 + torch.rand(count, generator=generator, dtype=torch.float64))
+
+
+class Noise:
+    """How much each floating-point observation of a case moves for each unit of relative rounding.
+
+    case: its inputs in float64. Samples are taken as they are asked for: one tells a gross error from
+    rounding, a close call needs SAMPLES.
+    """
+
+    def __init__(self, exercise: Exercise, definition: Candidate, case: Case) -> None:
+        self.exercise, self.definition, self.case = exercise, definition, case
+        self._largest: dict[int, dict[str, torch.Tensor]] = {0: {}}
+
+    def after(self, samples: int) -> dict[str, torch.Tensor]:
+        """The largest movement of each observation over so many samples.
+
+        Also the largest along the first axis, so that one lucky draw does not make an element strict.
+        """
+        if samples not in self._largest:
+            moves = self._sampled(samples - 1)
+            before = self.after(samples - 1)
+            self._largest[samples] = before | {
+                name: torch.maximum(before[name], move) if name in before else move
+                for name, move in moves.items()
+            }
+        return self._largest[samples]
+
+    @cached_property
+    def _undisturbed(self) -> dict[str, Any]:
+        return dict(observe(self.exercise, self.definition, self.case).values)
+
+    def _sampled(self, seed: int) -> dict[str, torch.Tensor]:
+        with _Perturbed(seed):
+            seen = observe(self.exercise, self.definition, self.case).values
+        moves = {}
+        for name, value in self._undisturbed.items():
+            other = seen.get(name)
+            if not is_real(value) or not is_real(other):
+                continue
+            value, other = as_tensor(value), as_tensor(other)
+            if value.shape != other.shape:
+                continue
+            move = (other - value).abs() / PERTURBATION
+            if move.dim() > 1:
+                move = move.amax(0, keepdim=True).expand_as(value)
+            moves[name] = move
+        return moves
+
+
+def allowed(
+    dtype: torch.dtype,
+    size: int,
+    exact: torch.Tensor,
+    moved: torch.Tensor | None,
+    arithmetic: torch.dtype | None,
+) -> torch.Tensor:
+    """The largest accepted |result - exact|, elementwise, in float64.
+
+    dtype: of the result. size: elements of the largest input. arithmetic: where the exercise fixes the
+    dtype of the computation, rounding happens in that one and only the result is rounded to `dtype`.
+    """
+    scale = exact.abs() + (0 if moved is None else moved)
+    growth = SAFETY * math.sqrt(max(size, 1))
+    if arithmetic is None:
+        return growth * torch.finfo(dtype).eps * scale
+    return growth * torch.finfo(arithmetic).eps * scale + torch.finfo(dtype).eps * exact.abs()
+
+
+def size_of(case: Case) -> int:
+    """Elements of the largest tensor among the inputs; 1 where there is none."""
+    return max((tensor.numel() for _, tensor in tensors(case.inputs)), default=1)
+
+
+def is_real(value: Any) -> bool:
+    """Whether a value is compared within a tolerance: a float or a floating-point tensor."""
+    if isinstance(value, torch.Tensor):
+        return value.is_floating_point()
+    return isinstance(value, float)
+
+
+def as_tensor(value: Any) -> torch.Tensor:
+    """A floating-point value as a float64 tensor on the CPU."""
+    if isinstance(value, torch.Tensor):
+        return value.detach().to("cpu", torch.float64)
+    return torch.tensor(value, dtype=torch.float64)  # not by way of float32, the default dtype

@@ -1,0 +1,123 @@
+"""One question and what a candidate did with it, compared: which observations are right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from graders.judging import tolerance
+from graders.judging.compare import Expected, Finding, compare
+from graders.judging.question import Question, Setting, is_gross
+from graders.probing.exercise import Case
+from graders.probing.observe import Foreign, Raised, Sight
+
+
+@dataclass
+class Trial:
+    """A question, and what the candidate did with it."""
+
+    question: Question
+    sight: Sight
+    #: How many samples of the noise it took to settle what is right.
+    samples: int = field(default=0, init=False)
+
+    @property
+    def case(self) -> Case:
+        return self.question.case
+
+    @property
+    def setting(self) -> Setting:
+        return self.question.setting
+
+    @property
+    def expected(self) -> dict[str, Expected]:
+        """What each observation should be, and how far off it may be."""
+        return self._settled[0]
+
+    @property
+    def findings(self) -> dict[str, Finding]:
+        """Every expected observation compared with what the candidate did."""
+        return self._settled[1]
+
+    @cached_property
+    def _settled(self) -> tuple[dict[str, Expected], dict[str, Finding]]:
+        """What is expected and what was found.
+
+        The noise is measured only where a value is out without it, and thoroughly only where that makes a
+        difference.
+        """
+        for samples in (0, 1, tolerance.SAMPLES):
+            expected = self.question.expected_after(samples)
+            found = {name: compare(self.seen(name), one) for name, one in expected.items()}
+            if all(
+                one.equal or is_no_value(one.got) or (samples and is_gross(one)) for one in found.values()
+            ):
+                break
+        self.samples = samples
+        return expected, found
+
+    def seen(self, name: str) -> Any:
+        """The candidate's observation, or the exception that kept it from being made."""
+        return self.sight.values.get(name, self.sight.raised)
+
+    def wrong(self) -> Iterator[tuple[str, Finding]]:
+        return ((name, finding) for name, finding in self.findings.items() if not finding.equal)
+
+    @cached_property
+    def failing(self) -> tuple[str, ...]:
+        """The observations that are wrong and count."""
+        return tuple(name for name, _ in self.decided())
+
+    def decided(self) -> Iterator[tuple[str, Finding]]:
+        """Wrong observations that count, leaving out those that only give context."""
+        context = self.question.exercise.context
+        return ((name, finding) for name, finding in self.wrong() if name not in context)
+
+    def resembles(self, variant: Any, rounding: bool) -> bool:
+        """Whether a mistake's variant does as the candidate does in all that the candidate has wrong.
+
+        Most are told from it by the first of that, and need not go on.
+        """
+        parts = self.failing[:1], self.failing[1:]
+        return all(all(self.likes(variant, rounding, names)) for names in parts if names)
+
+    def likes(self, variant: Any, rounding: bool, names: Sequence[str]) -> Iterator[bool]:
+        """For each of these observations, which the candidate has wrong: is the variant's like it?"""
+        sight = self.question.sight_of(variant, rounding, until=names[-1])
+        for name in names:
+            if rounding:
+                yield not compare(sight.values.get(name, sight.raised), self.expected[name]).equal
+            else:
+                yield self._like(name, variant, sight)
+
+    def alike(self, variant: Any, rounding: bool, names: set[str]) -> dict[str, tuple[bool, bool]]:
+        """For each observation of a mistake's variant: is it wrong itself, and is the candidate like it?
+
+        Likeness is looked at for `names` only.
+        """
+        sight = self.question.sight_of(variant, rounding)
+        result = {}
+        for name in self.question.exact:
+            its = self.question.is_wrong_itself(name, variant, sight, rounding, self.samples)
+            if name not in names:
+                like = False
+            elif rounding:
+                like = its is not self.findings[name].equal
+            else:
+                like = self._like(name, variant, sight)
+            result[name] = (its, like)
+        return result
+
+    def _like(self, name: str, variant: Any, sight: Sight) -> bool:
+        """Whether the candidate's observation is the variant's."""
+        value, seen = sight.values.get(name, sight.raised), self.seen(name)
+        if is_no_value(value) or is_no_value(seen):
+            return value == seen
+        return compare(seen, self.question.as_expected(name, variant, value, self.samples)).equal
+
+
+def is_no_value(seen: Any) -> bool:
+    """Whether it is an exception or of a wrong type, which no noise makes right."""
+    return isinstance(seen, Raised | Foreign)

@@ -1,0 +1,63 @@
+"""Inputs that several exercises share: batches and feature maps that tell normalizations apart.
+
+A wrong place or size of eps shows only where a variance is about as large as eps; a wrong count only
+where it is small and all sizes differ; cancellation only at a large offset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+from graders.probing.exercise import Draw
+
+
+def batches(draw: Draw) -> Iterator[tuple[str, torch.Tensor, float | None]]:
+    """Named batches (N, D), each with an eps; None means that the default, 1e-5, is to be used."""
+    n, d = draw.sizes((5, 9), (3, 4))
+    yield f"an ordinary batch, {n} × {d}", draw.batch(n, d), None
+
+    x = draw.batch(n, d)
+    x[:, 0] = draw.normal(n, std=0.003)
+    yield "a feature with a variance near eps", x, None
+
+    x = draw.batch(n, d)
+    x[:, 1] = draw.normal(n, std=0.15)
+    yield "eps = 0.02", x, 0.02
+
+    x = draw.batch(n, d)
+    x[:, 2] = 0.75
+    yield "a constant feature", x, 1e-3
+    yield "a batch of two", draw.batch(2, d), 1e-4
+    yield "a batch of one", draw.batch(1, d), 1e-5
+    yield "features at an offset of 10,000", draw.normal(n + 10, d, mean=1e4), 1e-5
+    yield "a memory layout that is not contiguous", draw.batch(d, n).t(), 1e-5
+    yield "a batch of 4,096", draw.batch(4096, 2), 1e-5
+
+
+def feature_maps(draw: Draw) -> Iterator[tuple[str, torch.Tensor, float | None]]:
+    """Named feature maps (N, C, H, W), C = 6, each with an eps; None: the default, 1e-5, is to be used.
+
+    No two of the sizes are the same, and every channel and every sample has a scale of its own, so that
+    statistics over the wrong axes differ.
+    """
+    n, h, w = draw.sizes((2, 3), (4, 5), (7, 8))
+    c = 6
+
+    def maps(count: int = n, height: int = h, width: int = w) -> torch.Tensor:
+        scale = draw.uniform(count, c, 1, 1, low=0.5, high=2.0)
+        offset = draw.uniform(count, c, 1, 1, low=-2.0, high=2.0)
+        return draw.normal(count, c, height, width) * scale + offset
+
+    yield f"ordinary feature maps, {n} × {c} × {h} × {w}", maps(), None
+    yield "maps with a variance near eps", draw.normal(n, c, h, w, std=0.003), None
+    yield "eps = 0.02", draw.normal(n, c, h, w, std=0.15), 0.02
+    x = maps()
+    x[0] = 0.75
+    x[:, 2] = 0.75
+    yield "a constant channel and a constant sample", x, 1e-3
+    yield "a single sample", maps(1), 1e-4
+    yield "maps at an offset of 10,000", draw.normal(n, c, h, w, mean=1e4), 1e-5
+    yield "maps of a single row", maps(height=1), 1e-5
+    yield "larger maps", maps(4, 24, 20), 1e-5

@@ -1,0 +1,332 @@
+"""Day 25, the problem of unstable gradients: what scale does to layers. Cases and probes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from graders.probing.cases import batches
+from graders.probing.exercise import Candidate, Case, Draw, Exercise, Inputs, Part
+from graders.probing.probes import arguments, call
+from graders.probing.recorder import paused
+
+
+def standardize_cases(draw: Draw) -> Iterator[Case]:
+    for name, x, eps in batches(draw):
+        yield Case(name, {"x": x, "eps": eps})
+
+
+# -- the condition number ----------------------------------------------------------------------------
+
+
+def condition_cases(draw: Draw) -> Iterator[Case]:
+    """Features that are unlike each other, but never so much that float32 cannot tell the answer."""
+    n, d = draw.sizes((14, 18), (3, 4))
+    scales = torch.linspace(0.5, 2.0, d, dtype=torch.float64)
+    plain = draw.normal(n, d).cpu().double()
+    yield Case(f"features of different scale, {n} × {d}", {"x": draw.tensor(plain * scales)})
+
+    turn = torch.linalg.qr(draw.normal(d, d).cpu().double()).Q
+    plain = draw.normal(n, d).cpu().double()
+    yield Case("correlated features", {"x": draw.tensor((plain * scales) @ turn)})
+
+    offset = draw.uniform(d, low=0.7, high=1.5)
+    yield Case("features with an offset", {"x": draw.normal(n, d) + offset})
+
+    first = draw.normal(n, 1)
+    twin = first + draw.normal(n, 1, std=0.35)
+    yield Case("two features that are nearly the same", {"x": torch.cat([first, twin], 1)})
+
+    yield Case("a single feature", {"x": draw.normal(n, 1, mean=0.5)})
+
+    even = torch.linalg.qr(draw.normal(n, d).cpu().double()).Q * draw.number(2.0, 4.0)
+    yield Case("features at right angles, of one scale", {"x": draw.tensor(even)})
+
+    yield Case("small values", {"x": draw.normal(n, d, mean=0.002, std=0.003)})
+    yield Case("a memory layout that is not contiguous", {"x": draw.normal(d, n, mean=0.5).t()})
+
+
+# -- activations -------------------------------------------------------------------------------------
+
+LAYERS: dict[str, Callable[[], nn.Module]] = {
+    "tanh": nn.Tanh,
+    "sigmoid": nn.Sigmoid,
+    "relu": nn.ReLU,
+    "relu in place": lambda: nn.ReLU(inplace=True),
+    "flatten": nn.Flatten,
+}
+STATISTICS = "statistics"
+STATISTICS_IN_PLACE = "statistics of layers that work in place"
+
+
+def activation_cases(draw: Draw) -> Iterator[Case]:
+    n, d, h, k = draw.sizes((6, 8), (4, 5), (9, 10), (2, 3))
+
+    def case(name: str, x: Tensor, layers: list[str], *widths: int, offset: float = 0.0) -> Case:
+        """A stack of these layers; the linear ones have these output widths."""
+        weights, biases, fan_in = [], [], x[0].numel()
+        for width in widths:
+            weights.append(draw.normal(width, fan_in, std=1.3 / fan_in**0.5))
+            biases.append(draw.normal(width, mean=offset, std=0.6))
+            fan_in = width
+        return Case(name, {"x": x, "layers": layers, "weights": weights, "biases": biases})
+
+    x = draw.batch(n, d)
+    yield case(
+        "linear and tanh layers of one width", x, ["linear", "tanh", "linear", "tanh", "linear"], d, d, d
+    )
+    yield case("widths that differ", x, ["linear", "relu", "linear"], h, k)
+    yield case("ReLU in place", x, ["linear", "relu in place", "linear", "relu in place"], d, h)
+    yield case("a first layer that works in place", x, ["relu in place", "linear", "relu in place"], d)
+    yield case("outputs at an offset of 10,000", x, ["tanh", "sigmoid", "linear"], h, offset=1e4)
+    yield case("one sample, one output", draw.normal(1, d), ["tanh", "linear", "sigmoid"], 1)
+    maps = draw.normal(n, 2, k, d, mean=0.5)
+    yield case("feature maps and a flattening layer", maps, ["sigmoid", "flatten", "linear"], k)
+    yield case(
+        "a memory layout that is not contiguous", draw.batch(d, n).t(), ["linear", "tanh", "linear"], d, d
+    )
+
+
+def probe_activations(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any]]:
+    parameters = iter(zip(inputs["weights"], inputs["biases"], strict=True))
+    layers = [linear(*next(parameters)) if kind == "linear" else LAYERS[kind]() for kind in inputs["layers"]]
+    in_place = "relu in place" in inputs["layers"]
+    yield STATISTICS_IN_PLACE if in_place else STATISTICS, candidate(layers, inputs["x"])
+
+
+def linear(weight: Tensor, bias: Tensor) -> nn.Linear:
+    """A linear layer with copies of these parameters."""
+    with paused():
+        layer = nn.Linear(weight.shape[1], weight.shape[0])
+        layer.weight, layer.bias = nn.Parameter(weight.clone()), nn.Parameter(bias.clone())
+    return layer
+
+
+# -- gradients ---------------------------------------------------------------------------------------
+
+
+class Residual(nn.Module):
+    """Two linear layers in a block of their own, with a way round them."""
+
+    def __init__(self, d: int, h: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(d, h), nn.Tanh(), nn.Linear(h, d))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.body(x)
+
+
+class Unused(nn.Module):
+    """The second of three linear layers takes no part in the output."""
+
+    def __init__(self, d: int, h: int, k: int) -> None:
+        super().__init__()
+        self.first, self.unused, self.last = nn.Linear(d, h), nn.Linear(h, h), nn.Linear(h, k)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(torch.tanh(self.first(x)))
+
+
+class Repeated(nn.Module):
+    """The middle layer is applied three times."""
+
+    def __init__(self, d: int, h: int, k: int) -> None:
+        super().__init__()
+        self.first, self.middle, self.last = nn.Linear(d, h), nn.Linear(h, h), nn.Linear(h, k)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        for _ in range(3):
+            x = torch.tanh(self.middle(x))
+        return self.last(x)
+
+
+#: Models by name, for d inputs, a hidden width of h and k outputs.
+MODELS: dict[str, Callable[[int, int, int], nn.Module]] = {
+    "plain": lambda d, h, k: nn.Sequential(
+        nn.Linear(d, h), nn.Tanh(), nn.Linear(h, h), nn.Tanh(), nn.Linear(h, k)
+    ),
+    "unused": Unused,
+    "nested": lambda d, h, k: nn.Sequential(Residual(d, h), nn.Sigmoid(), Residual(d, h), nn.Linear(d, k)),
+    "repeated": Repeated,
+    "other layers": lambda d, h, k: nn.Sequential(
+        nn.Unflatten(1, (1, d)),
+        nn.Conv1d(1, h, d),
+        nn.Flatten(),
+        nn.LayerNorm(h),
+        nn.Linear(h, h, bias=False),
+        nn.Softplus(),
+        nn.Linear(h, k),
+    ),
+    "one layer": lambda d, h, k: nn.Linear(d, k, bias=False),
+}
+
+
+def gradient_cases(draw: Draw) -> Iterator[Case]:
+    n, d, h, k = draw.sizes((7, 9), (4, 5), (5, 6), (2, 3))
+
+    def case(name: str, model: str, before: str) -> Case:
+        """before: which parameters hold a gradient already: "none", "all" or "some"."""
+        parameters, gradients = [], []
+        for position, shape in enumerate(shapes(model, d, h, k)):
+            fan_in = shape[1:].numel()
+            parameters.append(draw.normal(*shape, mean=0.2, std=1 / fan_in**0.5))
+            held = before == "all" or (before == "some" and position % 3 == 0)
+            gradients.append(draw.normal(*shape) if held else None)
+        return Case(
+            name,
+            {
+                "model": model,
+                "sizes": [d, h, k],
+                "x": draw.normal(n, d, mean=0.3),
+                "target": draw.normal(n, k, std=2.0),
+                "parameters": parameters,
+                "gradients": gradients,
+            },
+        )
+
+    yield case("three linear layers", "plain", "none")
+    yield case("every .grad holds something already", "plain", "all")
+    yield case("some .grad hold something, some are None", "repeated", "some")
+    yield case("a layer that the loss does not use", "unused", "some")
+    yield case("blocks within the model", "nested", "none")
+    yield case("layers of other kinds among them", "other layers", "some")
+    yield case("the model is one linear layer", "one layer", "none")
+
+
+@cache
+def shapes(model: str, *sizes: int) -> tuple[torch.Size, ...]:
+    """The shapes of a model's parameters, in order."""
+    with torch.random.fork_rng(devices=[]):
+        return tuple(parameter.shape for parameter in MODELS[model](*sizes).parameters())
+
+
+def probe_gradients(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any]]:
+    with paused():
+        model = MODELS[inputs["model"]](*inputs["sizes"])
+        names = [name for name, _ in model.named_parameters()]
+        model.load_state_dict(dict(zip(names, inputs["parameters"], strict=True)), assign=True)
+        for parameter, gradient in zip(model.parameters(), inputs["gradients"], strict=True):
+            parameter.grad = None if gradient is None else gradient.clone()
+    loss = (model(inputs["x"]) - inputs["target"]).square().mean()
+    norms = candidate(model, loss)
+    yield "norms", norms
+    if isinstance(norms, Tensor) and norms.device.type != "meta":  # what does nothing leaves no traces
+        pairs = zip(model.parameters(), inputs["gradients"], strict=True)
+        yield "every .grad left as it was", all(same(one.grad, before) for one, before in pairs)
+
+
+def same(now: Tensor | None, before: Tensor | None) -> bool:
+    """Whether two gradients hold the same values, or are both missing."""
+    if now is None or before is None:
+        return now is before
+    return torch.equal(now, before)
+
+
+# -- the verdict -------------------------------------------------------------------------------------
+
+#: Observations, so that the points can be split.
+BY_RATIO = "verdict"
+NOT_FINITE = "verdict on norms that are not all finite"
+
+
+def verdict_cases(draw: Draw) -> Iterator[Case]:
+    def norms(ratio: float, count: int = 5) -> Tensor:
+        """Norms of which the first is `ratio` times the last, with others in between."""
+        values = torch.logspace(0, 1, count, base=ratio, dtype=torch.float64).flip(0)
+        values[1:-1] *= draw.uniform(count - 2, low=0.8, high=1.25).cpu().double()
+        return draw.tensor(values * draw.number(0.3, 3.0))
+
+    def case(name: str, values: Tensor, low: float | None = None, high: float | None = None) -> Case:
+        return Case(name, {"norms": values, "low": low, "high": high})
+
+    def tenfold(low: float, high: float) -> float:
+        return 10.0 ** draw.number(low, high)
+
+    def replaced(values: Tensor, **positions: float) -> Tensor:
+        for position, value in positions.items():
+            values[{"first": 0, "middle": 2, "last": -1}[position]] = value
+        return values
+
+    infinity, nan = float("inf"), float("nan")
+    yield case("norms of about one size", norms(tenfold(-0.7, 0.7)))
+    yield case("norms that fall towards the input", norms(tenfold(-3.8, -3.2)))
+    yield case("norms that grow towards the input", norms(tenfold(3.2, 3.8)))
+    yield case("norms that fall, but not below low", norms(tenfold(-2.8, -2.2)))
+    yield case("norms that grow, but not above high", norms(tenfold(2.2, 2.8)))
+    yield case("a ratio of about 1/30, low = 0.1, high = 1e4", norms(tenfold(-1.8, -1.2)), 0.1, 1e4)
+    yield case("a ratio of about 30, low = 1e-4, high = 10", norms(tenfold(1.2, 1.8)), 1e-4, 10.0)
+    yield case("small norms of one size", norms(tenfold(-0.7, 0.7)) * 1e-6)
+    yield case("large norms of one size", norms(tenfold(-0.7, 0.7)) * 1e6)
+    yield case("a small norm in the middle", replaced(norms(tenfold(-0.7, 0.7)), middle=1e-6))
+    yield case("a large norm in the middle", replaced(norms(tenfold(-0.7, 0.7)), middle=1e6))
+    yield case("a ratio that equals low", replaced(norms(0.1), first=2.0**-9, last=0.5), 2.0**-8, 2.0**8)
+    yield case("a ratio that equals high", replaced(norms(10.0), first=32.0, last=0.125), 2.0**-8, 2.0**8)
+    yield case("one layer", draw.uniform(1, low=0.5, high=2.0) * 1e-4)
+    yield case("a last norm of 0", replaced(norms(tenfold(-0.7, 0.7)), last=0.0))
+    yield case("a first norm of 0", replaced(norms(tenfold(-0.7, 0.7)), first=0.0))
+    yield case("a first and a last norm of 0", replaced(norms(tenfold(-0.7, 0.7)), first=0.0, last=0.0))
+    yield case("an infinite first norm", replaced(norms(tenfold(-0.7, 0.7)), first=infinity))
+    yield case("an infinite last norm", replaced(norms(tenfold(-0.7, 0.7)), last=infinity))
+    yield case("infinite first and last norms", replaced(norms(0.1), first=infinity, last=infinity))
+    yield case("an infinite norm in the middle", replaced(norms(tenfold(-0.7, 0.7)), middle=infinity))
+    yield case("NaN in the middle of falling norms", replaced(norms(tenfold(-4.6, -3.4)), middle=nan))
+    yield case("a last norm of NaN", replaced(norms(tenfold(-0.7, 0.7)), last=nan))
+
+
+def probe_verdict(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any]]:
+    finite = inputs["norms"].device.type == "meta" or bool(inputs["norms"].isfinite().all())
+    yield BY_RATIO if finite else NOT_FINITE, candidate(*arguments(inputs))
+
+
+EXERCISES = (
+    Exercise(
+        name="standardize",
+        signature="standardize(x, eps=1e-5)",
+        cases=standardize_cases,
+        probe=call("x_hat"),
+        parts=(Part("the standardized batch", 3),),
+    ),
+    Exercise(
+        name="hessian_condition_number",
+        signature="hessian_condition_number(x)",
+        cases=condition_cases,
+        probe=call("condition number"),
+        parts=(Part("the condition number", 3),),
+    ),
+    Exercise(
+        name="activation_statistics",
+        signature="activation_statistics(layers, x)",
+        cases=activation_cases,
+        probe=probe_activations,
+        parts=(
+            Part("the statistics of every layer", 3, (STATISTICS,)),
+            Part("also where layers work in place", 1, (STATISTICS_IN_PLACE,)),
+        ),
+    ),
+    Exercise(
+        name="gradient_norms",
+        signature="gradient_norms(model, loss)",
+        cases=gradient_cases,
+        probe=probe_gradients,
+        parts=(
+            Part("the norms", 4, ("norms",)),
+            Part("every .grad left as it was", 1, ("every .grad left as it was",)),
+        ),
+        barred=frozenset(),
+    ),
+    Exercise(
+        name="gradient_verdict",
+        signature="gradient_verdict(norms, low=1e-3, high=1e3)",
+        cases=verdict_cases,
+        probe=probe_verdict,
+        parts=(
+            Part("the verdict by the ratio", 2, (BY_RATIO,)),
+            Part("the verdict on norms that are not finite", 1, (NOT_FINITE,)),
+        ),
+    ),
+)

@@ -1,0 +1,203 @@
+"""Day 26, batch normalization: the algorithm, forward and backward. Cases and probes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+
+from graders.probing.cases import batches
+from graders.probing.exercise import (
+    AUTOGRAD,
+    LIBRARY_ANSWERS,
+    Candidate,
+    Case,
+    Draw,
+    Exercise,
+    Inputs,
+    Part,
+)
+from graders.probing.observe import unpacked
+from graders.probing.probes import arguments, call, first_of_pair
+
+
+def forward_cases(draw: Draw) -> Iterator[Case]:
+    for name, x, eps in batches(draw):
+        d = x.shape[1]
+        yield Case(name, {"x": x, "gamma": draw.scale(d), "beta": draw.normal(d), "eps": eps})
+
+
+def probe_forward(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any]]:
+    yield from first_of_pair(candidate(*arguments(inputs)), ("y", "cache"))
+
+
+def backward_cases(draw: Draw) -> Iterator[Case]:
+    for case in forward_cases(draw):
+        x = case.inputs["x"]
+        yield Case(case.name, {**case.inputs, "dy": draw.normal(*x.shape, mean=0.4)})
+
+
+def probe_backward(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any]]:
+    forward, backward = candidate
+    given = {name: value for name, value in inputs.items() if name != "dy"}
+    y, cache = unpacked_forward(forward(*arguments(given)))
+    yield "y", y
+    gradients = unpacked(backward(inputs["dy"], cache), ("dx", "dgamma", "dbeta"))
+    yield from zip(("dx", "dgamma", "dbeta"), gradients, strict=True)
+
+
+def unpacked_forward(result: Any) -> tuple[Any, Any]:
+    """The student's (y, cache). Raises BrokenContract where batch_norm_forward gives something else."""
+    try:
+        y, cache = unpacked(result, ("y", "cache"))
+    except Exception as problem:
+        raise type(problem)(f"batch_norm_forward comes first. {problem}") from None
+    return y, cache
+
+
+def gradient_cases(draw: Draw) -> Iterator[Case]:
+    """Functions of every kind: elementwise, mixing a row, mixing the batch, changing the shape."""
+    n, d, k = draw.sizes((4, 5), (2, 3), (6, 7))
+    yield Case(  # the first case is looked at most closely, and each element costs two calls of f
+        "f works on each element",
+        {"x": draw.batch(2, d), "dy": draw.normal(2, d), "h": None, "f": "sin", "weight": draw.normal(1)},
+    )
+    x = draw.batch(n, d)
+    yield Case(
+        "f is a matrix product with another shape",
+        {"x": x, "dy": draw.normal(n, k), "h": None, "f": "product", "weight": draw.normal(d, k)},
+    )
+    yield Case(
+        "f mixes the whole batch, h = 0.05",
+        {"x": x, "dy": draw.normal(n, d), "h": 0.05, "f": "centred cube", "weight": draw.normal(1)},
+    )
+    yield Case(
+        "h = 0.2",
+        {
+            "x": draw.normal(n, d),
+            "dy": draw.normal(n, d),
+            "h": 0.2,
+            "f": "cube",
+            "weight": draw.normal(1),
+        },
+    )
+    yield Case(
+        "x is a single vector",
+        {
+            "x": draw.normal(k),
+            "dy": draw.normal(k),
+            "h": 1e-4,
+            "f": "sin",
+            "weight": draw.normal(1),
+        },
+    )
+
+
+FUNCTIONS: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
+    "sin": lambda x, weight: torch.sin(x),
+    "cube": lambda x, weight: x * x * x,
+    "product": lambda x, weight: x @ weight,
+    "centred cube": lambda x, weight: (x - x.mean(0)) ** 3,
+}
+
+
+def probe_gradient(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any]]:
+    called_in = set()
+
+    def f(x: torch.Tensor) -> torch.Tensor:
+        called_in.add(str(x.dtype).removeprefix("torch."))
+        return FUNCTIONS[inputs["f"]](x, inputs["weight"].to(x.dtype))
+
+    values = [f, inputs["x"], inputs["dy"]]
+    yield "gradient", candidate(*values) if inputs["h"] is None else candidate(*values, inputs["h"])
+    yield "dtype in which f is called", ", ".join(sorted(called_in))
+
+
+def identity_cases(draw: Draw) -> Iterator[Case]:
+    for name, x, eps in batches(draw):
+        yield Case(name, {"x": x, "eps": eps})
+
+
+def function_cases(draw: Draw) -> Iterator[Case]:
+    for case in backward_cases(draw):
+        eps = 1e-5 if case.inputs["eps"] is None else case.inputs["eps"]
+        yield Case(case.name, {**case.inputs, "eps": eps})
+    inputs = {"x": draw.batch(3, 2), "gamma": draw.scale(2), "beta": draw.normal(2), "eps": 1e-3}
+    yield Case("torch.autograd.gradcheck", {**inputs, "dy": None})
+
+
+def probe_function(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any]]:
+    x, gamma, beta = (inputs[name].clone().requires_grad_() for name in ("x", "gamma", "beta"))
+    if inputs["dy"] is None:
+        yield from _gradcheck(candidate, x, gamma, beta, inputs["eps"])
+        return
+    y = candidate.apply(x, gamma, beta, inputs["eps"])
+    yield "y", y
+    y.backward(inputs["dy"])
+    yield from (("dx", x.grad), ("dgamma", gamma.grad), ("dbeta", beta.grad))
+    # As in a frozen layer: x alone asks for a gradient.
+    alone = inputs["x"].clone().requires_grad_()
+    candidate.apply(alone, inputs["gamma"], inputs["beta"], inputs["eps"]).backward(inputs["dy"])
+    yield "dx where gamma and beta are frozen", alone.grad
+
+
+def _gradcheck(candidate: Candidate, *inputs: Any) -> Iterator[tuple[str, bool]]:
+    """PyTorch's own numerical check; it needs values, and float64, which not every device has."""
+    if inputs[0].device.type != "meta":
+        leaves = [tensor.detach().cpu().double().requires_grad_() for tensor in inputs[:3]]
+        agrees = torch.autograd.gradcheck(candidate.apply, (*leaves, inputs[3]), raise_exception=False)
+        yield "gradcheck", agrees
+
+
+EXERCISES = (
+    Exercise(
+        name="batch_norm_forward",
+        signature="batch_norm_forward(x, gamma, beta, eps=1e-5)",
+        cases=forward_cases,
+        probe=probe_forward,
+        parts=(Part("the output y", 4, ("y",)),),
+    ),
+    Exercise(
+        name="numerical_gradient",
+        signature="numerical_gradient(f, x, dy, h=1e-6)",
+        cases=gradient_cases,
+        probe=probe_gradient,
+        parts=(Part("the gradient", 3),),
+        barred=LIBRARY_ANSWERS | AUTOGRAD,
+        arithmetic=torch.float64,
+    ),
+    Exercise(
+        name="batch_norm_backward",
+        signature="batch_norm_backward(dy, cache)",
+        cases=backward_cases,
+        probe=probe_backward,
+        parts=(
+            Part("dx, the gradient for the input", 3, ("dx",)),
+            Part("dgamma, the gradient for the scale", 1, ("dgamma",)),
+            Part("dbeta, the gradient for the shift", 1, ("dbeta",)),
+        ),
+        together=("batch_norm_forward", "batch_norm_backward"),
+        barred=LIBRARY_ANSWERS | AUTOGRAD,
+        context=frozenset({"y"}),
+    ),
+    Exercise(
+        name="identity_parameters",
+        signature="identity_parameters(x, eps=1e-5)",
+        cases=identity_cases,
+        probe=call("gamma", "beta"),
+        parts=(Part("gamma", 1, ("gamma",)), Part("beta", 1, ("beta",))),
+    ),
+    Exercise(
+        name="BatchNormFunction",
+        signature="BatchNormFunction.apply(x, gamma, beta, eps)",
+        cases=function_cases,
+        probe=probe_function,
+        parts=(
+            Part("forward: y", 1, ("y",)),
+            Part("backward: dx", 1, ("dx*",)),
+            Part("backward: dgamma and dbeta", 1, ("dgamma", "dbeta")),
+            Part("torch.autograd.gradcheck", 1, ("gradcheck",)),
+        ),
+    ),
+)

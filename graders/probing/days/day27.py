@@ -1,0 +1,622 @@
+"""Day 27, trainable and non-trainable parameters: a layer with two modes. Cases and probes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from graders.probing.exercise import BrokenContract, Candidate, Case, Draw, Exercise, Inputs, Part
+from graders.probing.observe import FORM, Raised, describe
+from graders.probing.probes import call, error_of, filled
+from graders.probing.recorder import paused
+
+# -- running statistics, one batch at a time -----------------------------------------------------------
+
+
+def update_cases(draw: Draw) -> Iterator[Case]:
+    n, d = draw.sizes((5, 9), (3, 4))
+
+    def inputs(x: Tensor, momentum: float | None) -> dict[str, Any]:
+        return {
+            "running_mean": draw.normal(d),
+            "running_var": draw.uniform(d, low=0.3, high=3.0),
+            "x": x,
+            "momentum": momentum,
+        }
+
+    yield Case(f"an ordinary batch, {n} × {d}", inputs(draw.batch(n, d), None))
+    yield Case("momentum = 0.3", inputs(draw.batch(n, d), 0.3))
+    yield Case("momentum = 0.85", inputs(draw.batch(n, d), 0.85))
+    yield Case("a batch of two", inputs(draw.batch(2, d), 0.4))
+
+    x = draw.batch(n, d)
+    x[:, 0] = draw.normal(n, std=0.003)
+    small = inputs(x, 0.6)
+    small["running_var"][0] = draw.tensor(torch.tensor(3e-5))
+    yield Case("a feature with a tiny variance", small)
+
+    x = draw.batch(n, d)
+    x[:, 1] = 0.75
+    yield Case("a constant feature", inputs(x, 0.25))
+    yield Case("features at an offset of 10,000", inputs(draw.normal(n + 10, d, mean=1e4), 0.7))
+    yield Case("a memory layout that is not contiguous", inputs(draw.batch(d, n).t(), None))
+
+
+# -- inference -----------------------------------------------------------------------------------------
+
+
+def inference_cases(draw: Draw) -> Iterator[Case]:
+    n, d = draw.sizes((5, 9), (3, 4))
+
+    def inputs(x: Tensor, eps: float | None, small: float | None = None) -> dict[str, Any]:
+        running_var = draw.uniform(d, low=0.3, high=3.0)
+        if small is not None:
+            running_var[0] = draw.tensor(torch.tensor(small))
+        return {
+            "x": x,
+            "running_mean": draw.normal(d),
+            "running_var": running_var,
+            "gamma": draw.scale(d),
+            "beta": draw.normal(d),
+            "eps": eps,
+        }
+
+    yield Case(f"an ordinary batch, {n} × {d}", inputs(draw.batch(n, d), None))
+    yield Case("a single sample", inputs(draw.batch(1, d), 1e-4))
+    yield Case("a running variance near eps", inputs(draw.batch(n, d), None, 2e-5))
+    yield Case("eps = 0.02", inputs(draw.batch(n, d), 0.02, 0.03))
+    yield Case("a running variance of 0", inputs(draw.batch(n, d), 1e-3, 0.0))
+    offset = inputs(draw.normal(n, d, mean=1e4), 1e-5)
+    offset["running_mean"] = draw.normal(d, mean=1e4)
+    yield Case("features at an offset of 10,000", offset)
+    yield Case("a memory layout that is not contiguous", inputs(draw.batch(d, n).t(), 1e-5))
+
+
+# -- the layer -----------------------------------------------------------------------------------------
+
+#: What a layer holds, and by which names a probe still finds it where the right one is missing.
+HELD = {
+    "gamma": ("weight", "gamma"),
+    "beta": ("bias", "beta"),
+    "running_mean": ("running_mean", "moving_mean"),
+    "running_var": ("running_var", "moving_var"),
+}
+PARAMETERS, STATISTICS = ("gamma", "beta"), ("running_mean", "running_var")
+NO_GRADIENT = Raised("no gradient", "nothing flows back to it")
+
+
+def layer_cases(draw: Draw) -> Iterator[Case]:
+    n, d = draw.sizes((6, 8), (3, 4))
+
+    def inputs(
+        batches: list[Tensor], eps: float | None, momentum: float | str | None, small: float | None = None
+    ) -> dict[str, Any]:
+        running_var = draw.uniform(d, low=0.3, high=3.0)
+        if small is not None:
+            running_var[0] = draw.tensor(torch.tensor(small))
+        return {
+            "gamma": draw.scale(d),
+            "beta": draw.normal(d),
+            "running_mean": draw.normal(d),
+            "running_var": running_var,
+            "batches": batches,
+            "dy": draw.normal(*batches[0].shape, mean=0.4),
+            "eps": eps,
+            "momentum": momentum,
+        }
+
+    def several(std: float | None = None) -> list[Tensor]:
+        """Three batches of different sizes and statistics; `std`: of their first feature."""
+        found = [draw.batch(size, d) for size in (n, n + 2, 2)]
+        if std is not None:
+            for x in found:
+                x[:, 0] = draw.normal(len(x), std=std)
+        return found
+
+    yield Case("eps and momentum left out", inputs(several(), None, "left out"))
+    yield Case("a variance near eps, momentum = 0.3", inputs(several(0.003)[:2], None, 0.3, 2e-5))
+    yield Case("eps = 0.02, momentum = 0.85", inputs(several(0.15), 0.02, 0.85, 0.03))
+    # Two batches, so that the weights 1 and 1/2 have no digits to lose, in whatever dtype they are computed.
+    yield Case("momentum = None", inputs(several()[:2], 1e-4, None))
+
+    flat = [draw.batch(d, size).t() for size in (n, n + 1)]
+    flat[1][:, 1] = 0.75
+    yield Case("not contiguous, a constant feature, momentum = 0", inputs(flat, 1e-3, 0.0))
+    offset = [draw.normal(n + 10, d, mean=1e4), draw.normal(n + 10, d, mean=1e4)]
+    yield Case("features at an offset of 10,000", inputs(offset, 1e-5, 0.7))
+
+    state = inputs([draw.batch(n, d), draw.batch(n + 1, d)], 1e-5, None)
+    yield Case("names, fresh values and state_dict", {**state, "state": "exchanged"})
+
+
+def probe_layer(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any]]:
+    if "state" in inputs:
+        yield from probe_state(candidate, inputs)
+        return
+    layer = made(candidate, inputs, "gamma", "beta")
+    for number, batch in enumerate(inputs["batches"], 1):
+        x = batch.detach().requires_grad_() if number == 1 else batch
+        if number == 3:  # as after a look at the validation set
+            layer.eval()
+            layer.train()
+        # Without gradients the layer still trains its statistics: no_grad is not eval.
+        with torch.no_grad() if number == 2 else nullcontext():
+            y = output(layer, x)
+        yield f"y of batch {number}{', under no_grad' if number == 2 else ''}", y
+        yield from statistics(layer, f"after batch {number}")
+        if number == 1:
+            yield "buffers that carry a graph", _listed(_with_a_graph(layer))
+            yield from gradients(layer, y, x, inputs["dy"])
+
+    layer = made(candidate, inputs, *HELD)
+    layer.eval()
+    x = inputs["batches"][0].detach().requires_grad_()
+    y = output(layer, x)
+    yield "y in eval mode", y
+    yield from statistics(layer, "after eval mode")
+    with torch.no_grad():
+        yield "y in eval mode, a single sample", output(layer, inputs["batches"][0][:1])
+    yield from gradients(layer, y, x, inputs["dy"], " in eval mode")
+
+
+def probe_state(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any]]:
+    """Names and fresh values, what moves with the layer, and the exchange with nn.BatchNorm1d."""
+    x, more = inputs["batches"]
+    layer = made(candidate, inputs)
+    yield "parameters", _listed(name for name, _ in layer.named_parameters())
+    yield "buffers", _listed(name for name, _ in layer.named_buffers())
+    yield "state_dict keys", _listed(layer.state_dict())
+    for name in PARAMETERS:
+        yield f"{HELD[name][0]} of a fresh layer", reading(layer, name)
+    yield from statistics(layer, "of a fresh layer")
+    yield "left behind by .to(device)", _listed(_left_behind(candidate(x.shape[1])))
+
+    with paused():
+        theirs, back = nn.BatchNorm1d(x.shape[1]).to(x), nn.BatchNorm1d(x.shape[1]).to(x)
+        given = {HELD[name][0]: inputs[name] for name in HELD}
+        theirs.load_state_dict({**given, "num_batches_tracked": torch.tensor(7)})
+    yield (
+        "loading a state_dict of nn.BatchNorm1d",
+        error_of(lambda: layer.load_state_dict(theirs.state_dict())),
+    )
+    yield "nn.BatchNorm1d loading yours", error_of(lambda: back.load_state_dict(layer.state_dict()))
+    for name in PARAMETERS:
+        yield f"{HELD[name][0]} there and back", reading(back, name)
+    yield from statistics(back, "there and back")
+
+    # Compared with the original, so that a wrong formula costs nothing here.
+    layer, copy = made(candidate, inputs, "gamma", "beta"), made(candidate, inputs)
+    layer(x)
+    yield "loading your own state_dict", error_of(lambda: copy.load_state_dict(layer.state_dict()))
+    seen = [
+        (output(one, more).detach(), *(value for _, value in statistics(one, ""))) for one in (layer, copy)
+    ]
+    yield "a copy by state_dict goes on like the original", all(map(_same, *seen))
+
+
+def made(candidate: Candidate, inputs: Inputs, *given: str) -> nn.Module:
+    """A layer of the candidate's, on the device and in the dtype of the inputs, holding what is given.
+
+    Raises BrokenContract where the candidate makes no module.
+    """
+    options = {name: inputs[name] for name in ("eps",) if inputs[name] is not None}
+    if inputs["momentum"] != "left out":
+        options["momentum"] = inputs["momentum"]
+    like = inputs["gamma"]
+    with paused():  # layers are made on the CPU and moved, as PyTorch's own are
+        layer = candidate(like.shape[0], **options)
+        if not isinstance(layer, nn.Module):
+            raise BrokenContract(f"BatchNorm1d(…) should be a torch.nn.Module, and it is {describe(layer)}.")
+        layer.to(device=like.device, dtype=like.dtype)
+        state = layer.state_dict()
+        for name in given:
+            key, tensor = held(layer, name)
+            if key in state:
+                state[key] = inputs[name].reshape(state[key].shape)
+            elif tensor is not None:
+                tensor.data.copy_(inputs[name])
+        if given:
+            layer.load_state_dict(state)
+    return layer
+
+
+def output(layer: nn.Module, x: Tensor) -> Tensor:
+    """What the layer makes of x. Raises BrokenContract where that is no tensor."""
+    y = layer(x)
+    if not isinstance(y, Tensor):
+        raise BrokenContract(f"Calling the layer should give a tensor, and it gives {describe(y)}.")
+    return y
+
+
+def held(layer: nn.Module, name: str) -> tuple[str, Tensor | None]:
+    """The name and the tensor that a layer holds for gamma, beta or a running statistic; or None."""
+    for key in HELD[name]:
+        value = getattr(layer, key, None)
+        if isinstance(value, Tensor):
+            return key, value
+    return HELD[name][0], None
+
+
+def reading(layer: nn.Module, name: str) -> Tensor | Raised:
+    """What the layer holds now, in memory of its own."""
+    value = held(layer, name)[1]
+    if value is None:
+        return Raised("AttributeError", f"the layer has no tensor {HELD[name][0]}")
+    return value.detach().clone()
+
+
+def statistics(layer: nn.Module, when: str) -> Iterator[tuple[str, Any]]:
+    """What the layer remembers of the batches: the running statistics and how many there were."""
+    for name in STATISTICS:
+        yield f"{name} {when}", reading(layer, name)
+    count = getattr(layer, "num_batches_tracked", None)
+    if count is None:
+        count = Raised("AttributeError", "the layer has no num_batches_tracked")
+    elif isinstance(count, Tensor) and count.numel() == 1 and count.device.type != "meta":
+        count = int(count)
+    yield f"num_batches_tracked {when}", count
+
+
+def gradients(
+    layer: nn.Module, y: Tensor, x: Tensor, dy: Tensor, when: str = ""
+) -> Iterator[tuple[str, Any]]:
+    """The gradients of sum(y · dy) for x, weight and bias."""
+    leaves = {"x": x, **{HELD[name][0]: held(layer, name)[1] for name in PARAMETERS}}
+    wanted = [leaf for leaf in leaves.values() if leaf is not None and leaf.requires_grad]
+    found: dict[int, Any] = {}
+    if y.requires_grad and y.shape == dy.shape:
+        results = torch.autograd.grad(y, wanted, dy, allow_unused=True)
+        found = {id(leaf): result for leaf, result in zip(wanted, results, strict=True)}
+    for name, leaf in leaves.items():
+        gradient = found.get(id(leaf))
+        yield f"gradient of {name}{when}", NO_GRADIENT if gradient is None else gradient
+
+
+def _with_a_graph(layer: nn.Module) -> Iterator[str]:
+    for name in STATISTICS:
+        key, value = held(layer, name)
+        if value is not None and not value.is_leaf:
+            yield key
+
+
+def _left_behind(layer: nn.Module) -> Iterator[str]:
+    """Which tensors do not follow the layer to another device; `meta` is one that every machine has."""
+    layer.to("meta")
+    for name in HELD:
+        key, value = held(layer, name)
+        if value is not None and value.device.type != "meta":
+            yield key
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two observations agree but for rounding."""
+    if isinstance(one, Tensor) and isinstance(other, Tensor):
+        return one.shape == other.shape and torch.allclose(one, other, rtol=1e-4, equal_nan=True)
+    return type(one) is type(other) and one == other
+
+
+def _listed(names: Any) -> str:
+    return ", ".join(sorted(names)) or "none"
+
+
+# -- counting ------------------------------------------------------------------------------------------
+
+
+class Extras(nn.Module):
+    """A network with what no layer has: a parameter of its own, and buffers of every kind."""
+
+    def __init__(self, a: int, b: int, c: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(a, b), nn.BatchNorm1d(b))
+        self.scale = nn.Parameter(torch.ones(c))
+        self.register_buffer("positions", torch.arange(a * c))
+        self.register_buffer("temperature", torch.tensor(0.7))
+        self.register_buffer("mask", torch.ones(b, c), persistent=False)
+
+
+class Tied(nn.Module):
+    """An embedding and a decoder with one weight between them."""
+
+    def __init__(self, a: int, b: int, c: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(a * c, b)
+        self.norm = nn.BatchNorm1d(b)
+        self.decoder = nn.Linear(b, a * c)
+        self.decoder.weight = self.embedding.weight
+
+
+def plain(a: int, b: int, c: int) -> nn.Module:
+    return nn.Sequential(nn.Linear(a, b), nn.BatchNorm1d(b), nn.ReLU(), nn.Linear(b, c))
+
+
+def partly_frozen(a: int, b: int, c: int) -> nn.Module:
+    model = plain(a, b, c)
+    model[0].requires_grad_(False)
+    model[1].bias.requires_grad_(False)
+    return model
+
+
+def nested(a: int, b: int, c: int) -> nn.Module:
+    block = nn.Sequential(nn.Conv2d(a, b, 3, bias=False), nn.BatchNorm2d(b), nn.ReLU())
+    return nn.Sequential(block, nn.Sequential(nn.Flatten(), nn.LayerNorm(b), nn.Linear(b, c)))
+
+
+def used_twice(a: int, b: int, c: int) -> nn.Module:
+    block = nn.Sequential(nn.Linear(b, b), nn.BatchNorm1d(b))
+    block[0].bias.requires_grad_(False)
+    return nn.Sequential(nn.Linear(a, b), block, nn.ReLU(), block, nn.Linear(b, c))
+
+
+def bare_norms(a: int, b: int, c: int) -> nn.Module:
+    return nn.Sequential(
+        nn.Linear(a, b),
+        nn.BatchNorm1d(b, affine=False),
+        nn.Linear(b, c),
+        nn.BatchNorm1d(c, track_running_stats=False),
+    )
+
+
+def shared_buffers(a: int, b: int, c: int) -> nn.Module:
+    """Two layers with one running mean, and a frozen weight that another module holds as a buffer."""
+    model = nn.Sequential(nn.BatchNorm1d(a), nn.BatchNorm1d(a), nn.Linear(a, b), nn.Linear(b, c))
+    model[2].weight.requires_grad_(False)
+    return model
+
+
+def share(model: nn.Module) -> None:
+    """What has to be shared after the model has moved, because moving makes new buffers."""
+    model[1].running_mean = model[0].running_mean
+    model[3].register_buffer("teacher", model[2].weight)
+
+
+COUNTED: dict[str, Callable[[int, int, int], nn.Module]] = {
+    "a network with batch norm": plain,
+    "frozen parameters": partly_frozen,
+    "blocks in blocks, convolutional": nested,
+    "a weight tied to another layer": Tied,
+    "a block that is used twice": used_twice,
+    "parameters and buffers of its own": Extras,
+    "batch norm without parameters, without statistics": bare_norms,
+    "a buffer in two places": shared_buffers,
+    "no parameters at all": lambda a, b, c: nn.Sequential(nn.ReLU(), nn.Flatten()),
+}
+
+
+def count_cases(draw: Draw) -> Iterator[Case]:
+    for name in COUNTED:
+        sizes = list(draw.sizes((4, 9), (10, 15), (2, 3)))
+        yield Case(name, {"model": name, "sizes": sizes, "like": draw.normal(1)})
+
+
+def probe_count(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any]]:
+    with paused():
+        model = COUNTED[inputs["model"]](*inputs["sizes"]).to(inputs["like"])
+    if inputs["model"] == "a buffer in two places":
+        share(model)
+    before = flags(model)
+    yield from call("trainable", "non_trainable")(candidate, {"model": model})
+    yield "the model afterwards", "as before" if flags(model) == before else "in other modes, or frozen"
+
+
+def flags(model: nn.Module) -> list[bool]:
+    """The mode of every module and the requires_grad of every parameter."""
+    return [
+        *(module.training for module in model.modules()),
+        *(parameter.requires_grad for parameter in model.parameters()),
+    ]
+
+
+# -- freezing ------------------------------------------------------------------------------------------
+
+
+class TrainingOnly(nn.Module):
+    """Stands for dropout and its like, without chance: doubles its input in train mode, else nothing."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * x if self.training else x
+
+
+def flat_network(d: int) -> nn.Module:
+    return nn.Sequential(
+        nn.Linear(d, 5),
+        nn.BatchNorm1d(5),
+        TrainingOnly(),
+        nn.Linear(5, 3),
+        nn.LayerNorm(3),
+    )
+
+
+def image_network(d: int) -> nn.Module:
+    block = nn.Sequential(
+        nn.BatchNorm2d(4), nn.InstanceNorm2d(4, affine=True, track_running_stats=True), TrainingOnly()
+    )
+    return nn.Sequential(nn.Conv2d(d, 4, 2, bias=False), nn.Sequential(block), nn.Conv2d(4, 2, 2))
+
+
+def volume_network(d: int) -> nn.Module:
+    return nn.Sequential(
+        nn.Linear(d, 12), nn.Unflatten(1, (3, 2, 2, 1)), nn.BatchNorm3d(3, momentum=None), nn.GroupNorm(1, 3)
+    )
+
+
+def bare_network(d: int) -> nn.Module:
+    return nn.Sequential(
+        nn.BatchNorm1d(d, affine=False),
+        nn.Linear(d, 5),
+        nn.BatchNorm1d(5, track_running_stats=False),
+        nn.Linear(5, 2),
+    )
+
+
+FROZEN: dict[str, tuple[Callable[[int], nn.Module], tuple[int, ...]]] = {
+    "a small network": (flat_network, ()),
+    "blocks in blocks, convolutional": (image_network, (4, 3)),
+    "batch norm in three dimensions, momentum = None": (volume_network, ()),
+    "batch norm without parameters, without statistics": (bare_network, ()),
+}
+
+
+def freeze_cases(draw: Draw) -> Iterator[Case]:
+    for name, (_, more) in FROZEN.items():
+        n, d = draw.sizes((6, 9), (3, 4))
+        yield Case(
+            name,
+            {
+                "model": name,
+                "seed": draw.integer(0, 10**6),
+                "batches": [draw.normal(size, d, *more, mean=0.5, std=1.5) for size in (n, n + 1)],
+                "lr": draw.number(0.05, 0.1),
+                "weight_decay": draw.number(0.1, 0.2),
+            },
+        )
+
+
+def probe_freeze(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any]]:
+    """Trains the model that was given for two steps, then in train mode anew for one more."""
+    first, second = inputs["batches"]
+    with paused():
+        model = filled(FROZEN[inputs["model"]][0](first.shape[1]), inputs["seed"], first)
+    result = candidate(model)
+    train = Training(model, inputs["lr"], inputs["weight_decay"])
+    yield "y in the first step", train.step(first)
+    yield "y in the second step", train.step(second)
+    model.eval()
+    model.train()
+    yield "y after model.train()", train.step(first)
+    model.eval()
+    with torch.no_grad():
+        yield "y in eval mode at the end", model(second)
+    if result is model:
+        yield FORM, None
+    elif isinstance(result, nn.Module):
+        yield FORM, "another model than the one it was given"
+    else:
+        yield FORM, f"{describe(result)} instead of the model"
+
+
+class Training:
+    """SGD with momentum and weight decay; a parameter without a gradient is skipped."""
+
+    def __init__(self, model: nn.Module, lr: float, weight_decay: float) -> None:
+        self.model, self.lr, self.weight_decay = model, lr, weight_decay
+        self.parameters = list(model.parameters())
+        self.velocities: dict[int, Tensor] = {}
+
+    def step(self, x: Tensor) -> Tensor:
+        """One step towards outputs of 1. Returns the outputs from before it."""
+        for parameter in self.parameters:
+            parameter.grad = None
+        y = self.model(x)
+        if y.requires_grad:
+            (y - 1).square().mean().backward()
+            with torch.no_grad():
+                for position, parameter in enumerate(self.parameters):
+                    if parameter.grad is not None:
+                        self._move(position, parameter)
+        return y
+
+    def _move(self, position: int, parameter: Tensor) -> None:
+        velocity = parameter.grad.add(parameter, alpha=self.weight_decay)
+        if position in self.velocities:
+            velocity = velocity.add(self.velocities[position], alpha=0.9)
+        self.velocities[position] = velocity
+        parameter.sub_(velocity, alpha=self.lr)
+
+
+EXERCISES = (
+    Exercise(
+        name="update_running_stats",
+        signature="update_running_stats(running_mean, running_var, x, momentum=0.1)",
+        cases=update_cases,
+        probe=call("new_running_mean", "new_running_var"),
+        parts=(
+            Part("the running mean", 1, ("new_running_mean",)),
+            Part("the running variance", 2, ("new_running_var",)),
+        ),
+    ),
+    Exercise(
+        name="batch_norm_inference",
+        signature="batch_norm_inference(x, running_mean, running_var, gamma, beta, eps=1e-5)",
+        cases=inference_cases,
+        probe=call("y"),
+        parts=(Part("the output y", 2, ("y",)),),
+    ),
+    Exercise(
+        name="BatchNorm1d",
+        signature="BatchNorm1d(num_features, eps=1e-5, momentum=0.1)",
+        cases=layer_cases,
+        probe=probe_layer,
+        parts=(
+            Part("train mode: y", 1, ("y of batch *",)),
+            Part(
+                "running statistics",
+                1,
+                (
+                    "running_mean after batch *",
+                    "running_var after batch *",
+                    "num_batches_tracked after batch *",
+                    "buffers that carry a graph",
+                ),
+            ),
+            Part(
+                "eval mode",
+                1,
+                (
+                    "y in eval mode*",
+                    "running_mean after eval mode",
+                    "running_var after eval mode",
+                    "num_batches_tracked after eval mode",
+                ),
+            ),
+            Part(
+                "parameters, buffers and state_dict",
+                1,
+                (
+                    "parameters",
+                    "buffers",
+                    "state_dict keys",
+                    *(
+                        f"{name} {when}"
+                        for name in ("weight", "bias", *STATISTICS, "num_batches_tracked")
+                        for when in ("of a fresh layer", "there and back")
+                    ),
+                    "left behind by .to(device)",
+                    "loading *",
+                    "nn.BatchNorm1d loading yours",
+                    "a copy by state_dict *",
+                ),
+            ),
+            Part("gradients", 1, ("gradient of *",)),
+        ),
+    ),
+    Exercise(
+        name="count_parameters",
+        signature="count_parameters(model)",
+        cases=count_cases,
+        probe=probe_count,
+        parts=(
+            Part("trainable", 1, ("trainable", "the model afterwards")),
+            Part("non-trainable", 2, ("non_trainable", "the model afterwards")),
+        ),
+        barred=frozenset(),
+    ),
+    Exercise(
+        name="freeze_batch_norm",
+        signature="freeze_batch_norm(model)",
+        cases=freeze_cases,
+        probe=probe_freeze,
+        parts=(
+            Part("frozen at once", 2, ("y in the *",)),
+            Part(
+                "frozen after a later model.train()",
+                2,
+                ("y after model.train()", "y in eval mode at the end"),
+            ),
+        ),
+        barred=frozenset(),
+    ),
+)

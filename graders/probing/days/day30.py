@@ -1,0 +1,213 @@
+"""Day 30, normalization and regularization: weight decay, dropout, the noise of batches. Cases and probes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import nn
+
+from graders.probing.exercise import BrokenContract, Candidate, Case, Draw, Exercise, Inputs, Part
+from graders.probing.observe import FORM, describe
+from graders.probing.probes import arguments, call, filled
+from graders.probing.recorder import paused
+
+# -- models with weights of every number of dimensions ------------------------------------------------
+
+
+def build(name: str, seed: int, like: torch.Tensor) -> nn.Module:
+    """One of the models below, filled from the seed, in the dtype and on the device of `like`."""
+    with paused():
+        if name == "mlp":
+            model: nn.Module = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 3))
+        elif name == "cnn":
+            model = nn.Sequential(
+                nn.Conv2d(2, 3, 3, bias=False), nn.GroupNorm(3, 3), nn.Flatten(), nn.Linear(12, 2)
+            )
+        elif name == "sequence":
+            model = nn.Sequential(nn.Embedding(7, 5), nn.LayerNorm(5), nn.Conv1d(5, 4, 2), nn.PReLU())
+        elif name == "nested":
+            model = nn.Sequential(nn.Sequential(nn.Linear(3, 5), nn.LayerNorm(5)), nn.Bilinear(5, 5, 2))
+        elif name == "no weights":
+            model = nn.Sequential(nn.BatchNorm1d(4), nn.ReLU())
+        elif name == "frozen":
+            model = nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Linear(5, 2))
+            model[1].requires_grad_(False)
+            model[2].bias.requires_grad_(False)
+        else:
+            model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.BatchNorm1d(4))
+            model[1].weight = model[0].weight
+    return filled(model, seed, like)
+
+
+MODELS = ("mlp", "cnn", "sequence", "nested", "tied")
+
+
+def penalty_cases(draw: Draw) -> Iterator[Case]:
+    like = draw.normal(1)
+    for name in MODELS:
+        strength = draw.number(0.01, 0.4)
+        inputs = {"like": like, "model": name, "seed": draw.integer(0, 10**6), "strength": strength}
+        yield Case(f"a model: {name}", inputs)
+    inputs = {"like": like, "model": "no weights", "seed": draw.integer(0, 10**6), "strength": 0.3}
+    yield Case("a model without such weights", inputs)
+
+
+def probe_penalty(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any]]:
+    model = build(inputs["model"], inputs["seed"], inputs["like"])
+    penalty = candidate(model, inputs["strength"])
+    if inputs["model"] == "no weights":
+        number = isinstance(penalty, torch.Tensor | int | float) and torch.as_tensor(penalty).numel() == 1
+        yield "penalty without weights", float(penalty) if number else penalty
+        return
+    yield "penalty", penalty
+    if not isinstance(penalty, torch.Tensor):
+        return
+    if penalty.requires_grad:
+        penalty.backward()
+    others = 0.0
+    for name, parameter in model.named_parameters():
+        gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        if parameter.dim() > 1:
+            yield f"gradient for {name}", gradient
+        elif gradient.device.type != "meta":
+            others = others + float(gradient.abs().sum())
+    yield "gradient for the biases, gammas and betas", others
+
+
+def group_cases(draw: Draw) -> Iterator[Case]:
+    like = draw.normal(1)
+    for name in (*MODELS, "frozen", "no weights"):
+        inputs = {"like": like, "model": name, "seed": draw.integer(0, 10**6)}
+        yield Case(f"a model: {name}", {**inputs, "weight_decay": draw.number(0.01, 0.4)})
+
+
+def probe_groups(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any]]:
+    model = build(inputs["model"], inputs["seed"], inputs["like"])
+    groups = candidate(model, inputs["weight_decay"])
+    if not isinstance(groups, list | tuple) or not all(isinstance(group, dict) for group in groups):
+        raise BrokenContract(f"It should return a list of two dicts, and it returns {describe(groups)}.")
+    yield "number of groups", len(groups)
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    for position, group in zip(("first", "second"), groups, strict=False):
+        if "params" not in group:
+            raise BrokenContract("Each dict needs the key 'params', by which an optimizer finds its tensors.")
+        given = list(group["params"])
+        if not all(isinstance(one, torch.Tensor) for one in given):
+            raise BrokenContract("'params' should hold the parameters themselves, not their names.")
+        known = sorted(names.get(id(one), "a tensor that is no parameter of the model") for one in given)
+        yield f"parameters in the {position} group", ", ".join(known)
+        decay = group.get("weight_decay")
+        yield f"weight_decay of the {position} group", None if decay is None else float(decay)
+    yield FORM, None if isinstance(groups, list) else f"{describe(groups)} instead of a list"
+
+
+# -- dropout ------------------------------------------------------------------------------------------
+
+
+def dropout_cases(draw: Draw) -> Iterator[Case]:
+    n, d = draw.sizes((5, 8), (3, 4))
+
+    def mask(*shape: int, p: float) -> torch.Tensor:
+        kept = draw.uniform(*shape) >= p
+        kept.view(-1)[0], kept.view(-1)[-1] = True, False
+        return kept.to(draw.dtype)
+
+    for title in ("a batch", "another batch"):
+        p = draw.number(0.1, 0.4) if title == "a batch" else draw.number(0.6, 0.9)
+        inputs = {"x": draw.batch(n, d), "keep": mask(n, d, p=0.5), "p": p, "training": None}
+        yield Case(f"{title}, p = {p:.2f}", inputs)
+    x = draw.normal(2, 3, 4, 5)
+    yield Case("feature maps", {"x": x, "keep": mask(2, 3, 4, 5, p=0.3), "p": 0.3, "training": True})
+    yield Case("a mask of bools", {"x": draw.batch(n, d), "keep": mask(n, d, p=0.5).bool(), "p": 0.25})
+    yield Case(
+        "not training", {"x": draw.batch(n, d), "keep": mask(n, d, p=0.5), "p": 0.35, "training": False}
+    )
+    yield Case(
+        "p = 0", {"x": draw.batch(n, d), "keep": mask(n, d, p=0.0) * 0 + 1, "p": 0.0, "training": True}
+    )
+    ones = {"x": draw.batch(n, d), "keep": mask(n, d, p=0.5), "p": 1.0, "training": True}
+    yield Case("p = 1", ones)
+
+
+def probe_dropout(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any]]:
+    result = candidate(*arguments(inputs))
+    name = "y where not training" if inputs.get("training") is False else "y"
+    yield "y where p = 1" if inputs["p"] == 1.0 else name, result
+
+
+# -- the noise of batch statistics, and the step of a scale-invariant weight ----------------------------
+
+
+def noise_cases(draw: Draw) -> Iterator[Case]:
+    n, size, d = 4 * draw.integer(6, 7) + 3, 4, draw.integer(2, 3)
+    drift = draw.tensor(torch.linspace(0, 3, n, dtype=torch.float64))[:, None]
+    yield Case(f"{n} samples, batches of {size}", {"x": draw.batch(n, d), "batch_size": size})
+    yield Case("batches of 5, a last one of 3", {"x": draw.batch(28, d), "batch_size": 5})
+    yield Case("samples that drift", {"x": draw.batch(n, d) + drift, "batch_size": size})
+    yield Case("batches that divide evenly", {"x": draw.batch(30, d), "batch_size": 6})
+    yield Case("batches of one", {"x": draw.batch(9, d), "batch_size": 1})
+    yield Case("a single batch", {"x": draw.batch(11, d), "batch_size": 7})
+    yield Case("features at an offset of 10,000", {"x": draw.normal(n, d, mean=1e4), "batch_size": size})
+    yield Case("512 samples, batches of 32", {"x": draw.batch(512, d), "batch_size": 32})
+
+
+def step_cases(draw: Draw) -> Iterator[Case]:
+    o, i, k = draw.sizes((4, 6), (2, 3), (7, 8))
+    yield Case("a matrix", {"lr": draw.number(0.05, 0.5), "weight": draw.normal(o, i)})
+    yield Case("a convolution's weight", {"lr": draw.number(0.05, 0.5), "weight": draw.normal(o, i, 3, 2)})
+    yield Case("a vector", {"lr": draw.number(1.5, 3.0), "weight": draw.normal(k)})
+    yield Case("small weights", {"lr": draw.number(0.05, 0.5), "weight": draw.normal(i, o, std=1e-3)})
+    yield Case("large weights", {"lr": draw.number(0.05, 0.5), "weight": draw.normal(i, o, std=1e3)})
+    yield Case("one row", {"lr": draw.number(0.05, 0.5), "weight": draw.normal(1, k)})
+
+
+EXERCISES = (
+    Exercise(
+        name="l2_penalty",
+        signature="l2_penalty(model, strength)",
+        cases=penalty_cases,
+        probe=probe_penalty,
+        parts=(
+            Part("the penalty", 2, ("penalty*",)),
+            Part("its gradient", 1, ("gradient*",)),
+        ),
+    ),
+    Exercise(
+        name="parameter_groups",
+        signature="parameter_groups(model, weight_decay)",
+        cases=group_cases,
+        probe=probe_groups,
+        parts=(
+            Part("which parameters", 2, ("number of groups", "parameters*")),
+            Part("the two weight decays", 1, ("weight_decay*",)),
+        ),
+        barred=frozenset(),
+    ),
+    Exercise(
+        name="dropout",
+        signature="dropout(x, keep, p, training=True)",
+        cases=dropout_cases,
+        probe=probe_dropout,
+        parts=(
+            Part("training", 2, ("y",)),
+            Part("not training", 1, ("y where not training",)),
+            Part("p = 1", 1, ("y where p = 1",)),
+        ),
+    ),
+    Exercise(
+        name="batch_mean_std",
+        signature="batch_mean_std(x, batch_size)",
+        cases=noise_cases,
+        probe=call("std"),
+        parts=(Part("the standard deviation of the batch means", 3),),
+    ),
+    Exercise(
+        name="effective_learning_rate",
+        signature="effective_learning_rate(lr, weight)",
+        cases=step_cases,
+        probe=call("rate"),
+        parts=(Part("the effective learning rate", 2),),
+    ),
+)

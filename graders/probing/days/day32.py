@@ -1,0 +1,206 @@
+"""Day 32, small batches and the norms that came after: merging statistics, ghost batches, RMS, weights.
+
+Cases and probes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+from graders.probing.exercise import Case, Draw, Exercise, Part
+from graders.probing.probes import call
+
+
+def merge_cases(draw: Draw) -> Iterator[Case]:
+    """Shards of unequal size whose means lie apart, so that every weight and every term shows."""
+    k, d = draw.sizes((4, 6), (2, 3))
+
+    def shards(count: int = k, features: int = d, mean: float = 0.0) -> dict[str, torch.Tensor]:
+        return {
+            "means": draw.normal(count, features, mean=mean, std=1.5),
+            "variances": draw.uniform(count, features, low=0.3, high=2.0),
+        }
+
+    yield Case(f"{k} shards of {d} features", {"counts": whole(draw, k), **shards()})
+    yield Case("the same with other counts", {"counts": whole(draw, k), **shards()})
+
+    counts = whole(draw, k)
+    counts[draw.integer(0, k - 1)] = draw.integer(200, 300)
+    yield Case("one shard much larger than the others", {"counts": counts, **shards()})
+    yield Case("a single shard", {"counts": whole(draw, 1), **shards(1)})
+
+    counts, inputs = whole(draw, k), shards()
+    counts[1], inputs["variances"][1] = 1, 0.0
+    yield Case("a shard of one sample", {"counts": counts, **inputs})
+
+    counts, inputs = torch.ones(k, dtype=torch.float64), shards()
+    inputs["variances"] = torch.zeros_like(inputs["variances"])
+    yield Case("every shard is one sample", {"counts": draw.tensor(counts), **inputs})
+
+    counts = whole(draw, k)
+    yield Case("means at an offset of 10,000", {"counts": counts, **shards(mean=1e4)})
+
+    inputs = {name: value.t() for name, value in shards(d, k).items()}
+    yield Case(
+        "a memory layout that is not contiguous",
+        {"counts": whole(draw, k), **inputs},
+    )
+    yield Case("40 shards", {"counts": whole(draw, 40), **shards(40, 2)})
+
+
+def whole(draw: Draw, count: int) -> torch.Tensor:
+    """(count,) whole numbers from 2 to 40, very unequal, in the draw's dtype."""
+    values = torch.randint(2, 41, (count,), generator=draw.generator)
+    if count > 1:
+        values[0], values[-1] = draw.integer(2, 6), draw.integer(25, 40)
+    return draw.tensor(values.double())
+
+
+def ghost_cases(draw: Draw) -> Iterator[Case]:
+    """Batches that divide evenly and ones that do not, virtual batches of one and of more than all."""
+    v, d = draw.sizes((5, 7), (2, 4))
+    n = 2 * v + draw.integer(2, v - 2)  # cut into pieces of equal size, it would be cut elsewhere
+
+    def case(name: str, x: torch.Tensor, size: int, eps: float | None) -> Case:
+        features = x.shape[1]
+        gamma, beta = draw.scale(features), draw.normal(features)
+        return Case(name, {"x": x, "virtual_batch_size": size, "gamma": gamma, "beta": beta, "eps": eps})
+
+    yield case(f"{n} samples, virtual batches of {v}", draw.batch(n, d), v, None)
+
+    x = draw.batch(n, d)
+    x[:, 0] = draw.normal(n, std=0.003)
+    yield case("a feature with a variance near eps", x, v, None)
+
+    x = draw.batch(2 * v, d)
+    x[:, 1] = draw.normal(2 * v, std=0.15)
+    yield case("eps = 0.02, and the sizes divide evenly", x, v, 0.02)
+
+    x = draw.batch(n, d)
+    x[:, 1] = 0.75
+    yield case("a constant feature", x, v, 1e-3)
+
+    drift = draw.tensor(0.7 * torch.arange(n, dtype=torch.float64))
+    x = (draw.batch(d, n) + drift).t()
+    yield case("a batch that drifts, not contiguous in memory", x, v, 0.3)
+    yield case("a last virtual batch of one sample", draw.batch(2 * v + 1, d), v, 0.05)
+    yield case("virtual batches of one sample", draw.batch(3, d + 2), 1, 1e-4)
+    yield case("a virtual batch larger than the batch", draw.batch(v, d), v + 3, 1e-5)
+    yield case("features at an offset of 10,000", draw.normal(2 * v + 9, d, mean=1e4), v + 6, 1e-5)
+    yield case("150 samples, virtual batches of 60", draw.batch(150, 2), 60, 1e-5)
+
+
+def rms_cases(draw: Draw) -> Iterator[Case]:
+    """Inputs with one to four axes; the values do not average to 0, which layer norm would remove."""
+    n, t, h, d = draw.sizes((2, 3), (4, 5), (6, 7), (8, 9))
+
+    def values(*shape: int, std: float = 1.0) -> torch.Tensor:
+        """Each vector along the last axis with a mean and a scale of its own, and each entry of it too."""
+        scale = draw.uniform(*shape[:-1], 1, low=0.5, high=2.0)
+        offset = draw.uniform(*shape[:-1], 1, low=0.4, high=1.2)
+        profile = draw.uniform(shape[-1], low=0.6, high=1.6)
+        return std * scale * profile * (draw.normal(*shape) + offset)
+
+    def case(name: str, x: torch.Tensor, eps: float | None) -> Case:
+        return Case(name, {"x": x, "gamma": draw.scale(x.shape[-1]), "eps": eps})
+
+    yield case(f"a batch, {n} × {d}", values(n, d), None)
+    yield case(f"sequences, {n} × {t} × {d}", values(n, t, d), 0.03)
+    yield case("values of about the root of eps", values(t, d, std=1e-3), None)
+    yield case("eps = 0.02", values(n, t, d, std=0.15), 0.02)
+    yield case("one vector", values(d), 0.1)
+    yield case(f"four axes, {n} × {h} × {t} × {d}", values(n, h, t, d), 0.05)
+
+    x = values(t, d)
+    x[1] = 0.0
+    yield case("a row of zeros", x, 1e-3)
+    yield case("a last axis of one", values(t, 1), 0.2)
+    yield case("a memory layout that is not contiguous", values(d, t).t(), 0.4)
+    yield case("300 features", values(2, n, 300), 1e-5)
+
+
+def standardization_cases(draw: Draw) -> Iterator[Case]:
+    """Weights (O, I, kH, kW) with no two sizes the same; filters and input channels with their own scale."""
+    o, i, kh, kw = draw.sizes((5, 6), (3, 4), (2, 3), (4, 5))
+
+    def weights(out: int = o, into: int = i, height: int = kh, width: int = kw) -> torch.Tensor:
+        scale = draw.uniform(out, into, 1, 1, low=0.4, high=1.6)
+        offset = draw.uniform(out, into, 1, 1, low=-1.5, high=1.5)
+        return draw.normal(out, into, height, width) * scale + offset
+
+    yield Case(f"filters, {o} × {i} × {kh} × {kw}", {"weight": weights(), "eps": None})
+    yield Case("weights with a variance near eps", {"weight": 0.004 * weights(), "eps": None})
+    yield Case("eps = 0.02", {"weight": 0.2 * weights(), "eps": 0.02})
+
+    weight = weights()
+    weight[1] = 0.75
+    yield Case("a filter whose weights are all the same", {"weight": weight, "eps": 1e-3})
+    yield Case("kernels of 1 × 1", {"weight": weights(3, 7, 1, 1), "eps": 0.1})
+    yield Case("one input channel", {"weight": weights(4, 1, 3, 2), "eps": 0.3})
+    yield Case("a single filter", {"weight": weights(1), "eps": 1e-4})
+    yield Case("filters of one weight", {"weight": weights(3, 1, 1, 1), "eps": 1e-4})
+    yield Case("weights at an offset of 10,000", {"weight": draw.normal(o, i, kh, kw, mean=1e4), "eps": 1e-5})
+    yield Case("kernels of one row", {"weight": weights(height=1), "eps": 0.05})
+    yield Case("larger filters, 8 × 24 × 3 × 3", {"weight": weights(8, 24, 3, 3), "eps": 1e-5})
+
+
+def weight_norm_cases(draw: Draw) -> Iterator[Case]:
+    """Weights with one to four axes; the rows have norms far from 1 and from each other."""
+    o, i, kh, kw = draw.sizes((4, 5), (6, 7), (2, 2), (3, 3))
+
+    def case(name: str, v: torch.Tensor) -> Case:
+        return Case(name, {"v": v, "g": draw.uniform(v.shape[0], low=0.5, high=4.0)})
+
+    def rows(*shape: int) -> torch.Tensor:
+        scale = draw.uniform(shape[0], *(1,) * (len(shape) - 1), low=0.5, high=2.0)
+        return scale * (draw.normal(*shape) + 0.4)
+
+    yield case(f"a matrix, {o} × {i}", rows(o, i))
+    yield case(f"filters, {o} × {i} × {kh} × {kw}", rows(o, i, kh, kw))
+    yield case(f"three axes, {kw} × {i} × {o}", rows(kw, i, o))
+    yield case("rows of one value", rows(o).sign() * draw.uniform(o, low=0.3, high=3.0))
+    yield case("a single row", rows(1, i, kw))
+    yield case("small weights", 1e-4 * rows(o, i, kw))
+    yield case("large weights", 1e4 * rows(o, kh, i))
+    yield case("long rows, 3 × 20 × 5 × 5", rows(3, 20, 5, 5))
+
+
+EXERCISES = (
+    Exercise(
+        name="merge_statistics",
+        signature="merge_statistics(counts, means, variances)",
+        cases=merge_cases,
+        probe=call("mean", "var"),
+        parts=(Part("the mean", 1, ("mean",)), Part("the variance", 3, ("var",))),
+    ),
+    Exercise(
+        name="ghost_batch_norm",
+        signature="ghost_batch_norm(x, virtual_batch_size, gamma, beta, eps=1e-5)",
+        cases=ghost_cases,
+        probe=call("y"),
+        parts=(Part("the output y", 4),),
+    ),
+    Exercise(
+        name="rms_norm",
+        signature="rms_norm(x, gamma, eps=1e-6)",
+        cases=rms_cases,
+        probe=call("y"),
+        parts=(Part("the output y", 3),),
+    ),
+    Exercise(
+        name="weight_standardization",
+        signature="weight_standardization(weight, eps=1e-5)",
+        cases=standardization_cases,
+        probe=call("the standardized weight"),
+        parts=(Part("the standardized weight", 3),),
+    ),
+    Exercise(
+        name="weight_norm",
+        signature="weight_norm(v, g)",
+        cases=weight_norm_cases,
+        probe=call("w"),
+        parts=(Part("the weight w", 2),),
+    ),
+)

@@ -1,0 +1,340 @@
+"""Day 33, momentum: from gradient descent to an optimizer. Cases and probes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from graders.probing.exercise import LIBRARY_ANSWERS, Candidate, Case, Draw, Exercise, Inputs, Part
+from graders.probing.observe import unpacked
+from graders.probing.probes import arguments, call, error_of, filled
+from graders.probing.recorder import paused
+
+#: PyTorch's optimizer is a class around functions, which are the answer too.
+LIBRARY_STEPS = LIBRARY_ANSWERS | {"sgd", "single_tensor_sgd", "multi_tensor_sgd"}
+
+
+# -- gradient_descent --------------------------------------------------------------------------------
+
+
+def descent_cases(draw: Draw) -> Iterator[Case]:
+    """Gradients of a quadratic and of functions that are none; every row of the matrix matters."""
+    d = draw.integer(3, 4)
+
+    def bowl(size: int) -> torch.Tensor:
+        half = draw.normal(size, size)
+        return half.T @ half / size + 0.3 * torch.eye(size, dtype=half.dtype, device=half.device)
+
+    def case(name: str, size: int, grad: str, steps: int) -> Case:
+        inputs = {"grad": grad, "matrix": bowl(size), "target": draw.normal(size)}
+        return Case(
+            name, {**inputs, "w": draw.normal(size, std=2.0), "lr": draw.number(0.12, 0.3), "steps": steps}
+        )
+
+    yield case("a quadratic, five steps", d, "quadratic", 5)
+    yield case("a quadratic with its minimum elsewhere", d, "shifted", 4)
+    yield case("no step at all", d, "quadratic", 0)
+    yield case("a single step", d, "shifted", 1)
+    yield case("a function that is no quadratic", d, "tanh", 7)
+    yield case("another function that is no quadratic", d, "sin", 6)
+    yield case("a single number to learn", 1, "shifted", 3)
+    yield case("twelve steps", 2, "quadratic", 12)
+
+
+GRADIENTS: dict[str, Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]] = {
+    "quadratic": lambda w, matrix, target: matrix @ w,
+    "shifted": lambda w, matrix, target: matrix @ (w - target),
+    "tanh": lambda w, matrix, target: matrix.T @ torch.tanh(matrix @ w - target),
+    "sin": lambda w, matrix, target: torch.sin(w) + 0.1 * w,
+}
+
+
+def probe_descent(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any]]:
+    def grad(w: torch.Tensor) -> torch.Tensor:
+        return GRADIENTS[inputs["grad"]](w, inputs["matrix"], inputs["target"])
+
+    yield "path", candidate(grad, inputs["w"], inputs["lr"], inputs["steps"])
+
+
+# -- momentum_step and nesterov_step -----------------------------------------------------------------
+
+
+def step_cases(draw: Draw) -> Iterator[Case]:
+    """Steps in a row, each with the gradient, the lr and the beta that the inputs list for it."""
+    d, rows, columns = draw.sizes((5, 6), (2, 2), (3, 4))
+
+    def lrs(count: int) -> list[float]:
+        return [draw.number(0.15, 0.6) for _ in range(count)]
+
+    def betas(count: int) -> list[float]:
+        return [draw.number(0.5, 0.85) for _ in range(count)]
+
+    def case(name: str, w: torch.Tensor, velocity: torch.Tensor, lr: list[float], beta: list[float]) -> Case:
+        gradients = [draw.normal(*w.shape, mean=0.3) for _ in lr]
+        return Case(name, {"w": w, "velocity": velocity, "gradients": gradients, "lr": lr, "beta": beta})
+
+    rest = torch.zeros_like(draw.normal(d))
+    yield case("one step from rest", draw.normal(d), rest, lrs(1), betas(1))
+    yield case("one step with a velocity", draw.normal(d), draw.normal(d), lrs(1), betas(1))
+    yield case("three steps in a row", draw.normal(d), rest, lrs(1) * 3, betas(1) * 3)
+    yield case("lr changes between the steps", draw.normal(d), draw.normal(d), lrs(3), betas(1) * 3)
+    yield case("beta changes between the steps", draw.normal(d), draw.normal(d), lrs(1) * 3, betas(3))
+    yield case("beta = 0 in the second step", draw.normal(d), draw.normal(d), lrs(2), [betas(1)[0], 0.0])
+    coasting = case("no slope, only velocity", draw.normal(d), draw.normal(d), lrs(2), betas(2))
+    flat = [torch.zeros_like(g) for g in coasting.inputs["gradients"]]
+    yield Case(coasting.name, {**coasting.inputs, "gradients": flat})
+    yield case("w is a matrix", draw.normal(columns, rows).t(), draw.normal(rows, columns), lrs(2), betas(2))
+
+
+def probe_steps(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any]]:
+    w, velocity = inputs["w"], inputs["velocity"]
+    steps = zip(inputs["gradients"], inputs["lr"], inputs["beta"], strict=True)
+    for count, (g, lr, beta) in enumerate(steps, 1):
+        w, velocity = unpacked(candidate(w, g, velocity, lr, beta), ("w", "velocity"))
+        yield f"w after step {count}", _kept(w)
+        yield f"velocity after step {count}", _kept(velocity)
+
+
+def _kept(value: Any) -> Any:
+    """A copy of a tensor, which a later step may change in place."""
+    return value.detach().clone() if isinstance(value, torch.Tensor) else value
+
+
+# -- exponential_moving_average ----------------------------------------------------------------------
+
+
+def average_cases(draw: Draw) -> Iterator[Case]:
+    """Series of one and of several axes, the first of them the time, without and with the correction."""
+    t, d, k = draw.sizes((5, 6), (3, 4), (2, 2))
+
+    def case(name: str, values: torch.Tensor, beta: float, bias_correction: bool | str | None) -> Case:
+        return Case(name, {"values": values, "beta": beta, "bias_correction": bias_correction})
+
+    def beta() -> float:
+        return draw.number(0.55, 0.85)
+
+    yield case(
+        "a series of vectors, without and with correction", draw.normal(t, d, mean=1.0), beta(), "both"
+    )
+    yield case("a series of numbers", draw.normal(t, mean=1.0), beta(), None)
+    yield case("a single value", draw.normal(1, mean=2.0), beta(), False)
+    yield case("a series of matrices", draw.normal(t, d, k), beta(), False)
+    yield case("a long memory", draw.normal(12, mean=1.0), draw.number(0.96, 0.98), False)
+    yield case("corrected: a series of numbers", draw.normal(t, mean=1.0), beta(), True)
+    yield case("corrected: a series of matrices", draw.normal(t, d, k, mean=1.0), beta(), True)
+    yield case("corrected: a constant series", draw.normal(1, d, mean=2.0).repeat(t, 1), beta(), True)
+    yield case("corrected: a long memory", draw.normal(12, mean=1.0), draw.number(0.96, 0.98), True)
+    yield case("corrected: a single value", draw.normal(1, d, mean=2.0), beta(), True)
+
+
+def probe_averages(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any]]:
+    wanted = inputs["bias_correction"]
+    for bias_correction in (None, True) if wanted == "both" else (wanted,):
+        result = candidate(*arguments({**inputs, "bias_correction": bias_correction}))
+        yield "corrected averages" if bias_correction else "averages", _kept(result)
+
+
+# -- optimal_heavy_ball ------------------------------------------------------------------------------
+
+
+def heavy_ball_cases(draw: Draw) -> Iterator[Case]:
+    smallest = draw.number(0.5, 2.0)
+    pairs: tuple[tuple[str, float, float], ...] = (
+        ("an ordinary valley", smallest, smallest * draw.number(5.0, 30.0)),
+        ("whole numbers", draw.integer(1, 3), draw.integer(20, 90)),
+        ("a narrow valley", draw.number(0.001, 0.003), draw.number(5.0, 9.0)),
+        ("nearly round", smallest, smallest * draw.number(1.2, 1.6)),
+        ("a flat landscape", draw.number(1e-4, 3e-4), draw.number(1e-3, 9e-3)),
+        ("a steep landscape", draw.number(30.0, 60.0), draw.number(2e3, 5e3)),
+    )
+    for name, low, high in pairs:
+        yield Case(name, {"smallest": low, "largest": high})
+
+
+# -- SGD ---------------------------------------------------------------------------------------------
+
+#: What the observations of a case are called by; each has its own part of the points.
+PLAIN, MOMENTUM, NESTEROV, DECAY = "plain", "momentum", "Nesterov", "weight decay"
+CLEARING, LOOP = "zero_grad", "training loop"
+#: The optional arguments, in the order of the signature.
+OPTIONS = ("momentum", "nesterov", "weight_decay")
+
+
+def optimizer_cases(draw: Draw) -> Iterator[Case]:
+    """Three parameters of different shapes; a gradient of None stands for a parameter that has none."""
+    rows, columns, d = draw.sizes((2, 2), (3, 3), (4, 5))
+    shapes = ((rows, columns), (d,), ())
+
+    def case(name: str, topic: str, steps: int, *, without: Sequence[int] = (), **options: Any) -> Case:
+        """without: the steps, from 0, in which parameter 1 has no gradient."""
+        inputs = {
+            "topic": topic,
+            "parameters": [draw.normal(*shape) for shape in shapes],
+            "gradients": [
+                [
+                    None if position == 1 and step in without else draw.normal(*shape, mean=0.3)
+                    for position, shape in enumerate(shapes)
+                ]
+                for step in range(steps)
+            ],
+            "lr": draw.number(0.15, 0.6),
+        }
+        return Case(name, {**inputs, **options})
+
+    def beta() -> float:
+        return draw.number(0.5, 0.85)
+
+    def decay() -> float:
+        return draw.number(0.1, 0.4)
+
+    yield case("momentum", MOMENTUM, 3, momentum=beta())
+    yield case("lr alone, the rest left out", PLAIN, 3)
+    yield case("a parameter without a gradient at times", MOMENTUM, 4, without=(0, 2), momentum=beta())
+    yield case("gradients that add up without zero_grad", MOMENTUM, 3, momentum=beta(), adds_up=True)
+    yield case("Nesterov", NESTEROV, 3, momentum=beta(), nesterov=True)
+    yield case("weight decay alone", DECAY, 3, without=(1,), momentum=0.0, weight_decay=decay())
+    yield case("weight decay with momentum", DECAY, 3, momentum=beta(), weight_decay=decay())
+    everything = {"momentum": beta(), "nesterov": True, "weight_decay": decay()}
+    yield case("every argument, by position", DECAY, 3, without=(0,), by_position=True, **everything)
+    yield case("zero_grad after a step", CLEARING, 1)
+    inputs = {
+        "topic": LOOP,
+        "x": draw.batch(6, 3),
+        "target": draw.normal(6, 2),
+        "seed": draw.integer(0, 9999),
+    }
+    yield Case(
+        "a training loop, with model.parameters()",
+        {**inputs, "lr": draw.number(0.05, 0.2), "momentum": beta()},
+    )
+
+
+def probe_optimizer(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any]]:
+    topic, options = inputs["topic"], {name: inputs[name] for name in OPTIONS if name in inputs}
+    if topic == LOOP:
+        yield from _training_loop(candidate, inputs, options)
+        return
+    parameters = [nn.Parameter(tensor.clone()) for tensor in inputs["parameters"]]
+    if inputs.get("by_position"):
+        optimizer = candidate(parameters, inputs["lr"], *options.values())
+    else:
+        optimizer = candidate(parameters, lr=inputs["lr"], **options)
+    paths = [[_kept(parameter)] for parameter in parameters]
+    for gradients in inputs["gradients"]:
+        for parameter, g in zip(parameters, gradients, strict=True):
+            _hand(parameter, g, inputs.get("adds_up", False))
+        optimizer.step()
+        for path, parameter in zip(paths, parameters, strict=True):
+            path.append(_kept(parameter))
+    if topic == CLEARING:
+        yield from _clearing(optimizer, parameters, inputs["gradients"][-1])
+    else:
+        for position, path in enumerate(paths):
+            yield f"{topic}: path of parameter {position}", torch.stack(path)
+
+
+def _hand(parameter: torch.Tensor, g: torch.Tensor | None, adds_up: bool) -> None:
+    """Do what backward does: leave a gradient, or add it to the one that is there still.
+
+    Where nothing is to add up the old gradient is dropped here, so that a fault in the candidate's
+    zero_grad does not spoil what its step is judged by.
+    """
+    if adds_up and parameter.grad is not None:
+        parameter.grad.add_(g)
+    else:
+        parameter.grad = None if g is None else g.clone()
+
+
+def _clearing(
+    optimizer: Any, parameters: list[torch.Tensor], gradients: list[torch.Tensor]
+) -> Iterator[tuple[str, Any]]:
+    """What zero_grad leaves, where None counts as zero, and whether it stands a gradient of None."""
+    for parameter, g in zip(parameters, gradients, strict=True):
+        _hand(parameter, g, adds_up=False)
+    optimizer.zero_grad()
+    for position, parameter in enumerate(parameters):
+        left = torch.zeros_like(parameter) if parameter.grad is None else _kept(parameter.grad)
+        yield f"{CLEARING}: gradient of parameter {position}", left
+    parameters[1].grad = None
+    yield f"{CLEARING} where a parameter has no gradient", error_of(optimizer.zero_grad)
+
+
+def _training_loop(
+    candidate: Candidate, inputs: Inputs, options: dict[str, Any]
+) -> Iterator[tuple[str, Any]]:
+    """Backward, step, zero_grad: the candidate's own zero_grad is all that clears the gradients."""
+    model = filled(nn.Linear(3, 2), inputs["seed"], inputs["x"])
+    optimizer = candidate(model.parameters(), lr=inputs["lr"], **options)
+    paths = {name: [_kept(parameter)] for name, parameter in model.named_parameters()}
+    for _ in range(3):
+        with paused():
+            (model(inputs["x"]) - inputs["target"]).square().mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        for name, parameter in model.named_parameters():
+            paths[name].append(_kept(parameter))
+    for name, path in paths.items():
+        yield f"{LOOP}: path of {name}", torch.stack(path)
+
+
+def steps_exercise(name: str) -> Exercise:
+    """momentum_step and nesterov_step are looked at in the same way."""
+    return Exercise(
+        name=name,
+        signature=f"{name}(w, g, velocity, lr, beta)",
+        cases=step_cases,
+        probe=probe_steps,
+        parts=(
+            Part("the new velocity", 1, ("velocity after step*",)),
+            Part("the new w", 2, ("w after step*",)),
+        ),
+        barred=LIBRARY_STEPS,
+    )
+
+
+EXERCISES = (
+    Exercise(
+        name="gradient_descent",
+        signature="gradient_descent(grad, w, lr, steps)",
+        cases=descent_cases,
+        probe=probe_descent,
+        parts=(Part("the path", 2),),
+    ),
+    steps_exercise("momentum_step"),
+    steps_exercise("nesterov_step"),
+    Exercise(
+        name="exponential_moving_average",
+        signature="exponential_moving_average(values, beta, bias_correction=False)",
+        cases=average_cases,
+        probe=probe_averages,
+        parts=(
+            Part("the averages", 2, ("averages",)),
+            Part("the averages with bias correction", 1, ("corrected averages",)),
+        ),
+    ),
+    Exercise(
+        name="optimal_heavy_ball",
+        signature="optimal_heavy_ball(smallest, largest)",
+        cases=heavy_ball_cases,
+        probe=call("lr", "beta"),
+        parts=(Part("lr", 1, ("lr",)), Part("beta", 1, ("beta",))),
+        arithmetic=torch.float32,  # plain numbers may pass through tensors of PyTorch's default dtype
+    ),
+    Exercise(
+        name="SGD",
+        signature="SGD(params, lr, momentum=0.0, nesterov=False, weight_decay=0.0)",
+        cases=optimizer_cases,
+        probe=probe_optimizer,
+        parts=(
+            Part("plain gradient descent", 1, (f"{PLAIN}: *",)),
+            Part("momentum", 1, (f"{MOMENTUM}: *",)),
+            Part("Nesterov", 1, (f"{NESTEROV}: *",)),
+            Part("weight decay", 1, (f"{DECAY}: *",)),
+            Part("zero_grad, and a training loop", 1, (f"{CLEARING}*", f"{LOOP}: *")),
+        ),
+        barred=LIBRARY_STEPS,
+    ),
+)

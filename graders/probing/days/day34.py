@@ -1,0 +1,435 @@
+"""Day 34, momentum versus normalization: rates, whitening and a fair comparison. Cases and probes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from numbers import Integral
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from graders.probing.exercise import BrokenContract, Candidate, Case, Draw, Exercise, Inputs, Part
+from graders.probing.observe import FORM, describe
+from graders.probing.probes import call, error_of, filled
+
+# -- convergence_rate --------------------------------------------------------------------------------
+
+
+def rate_cases(draw: Draw) -> Iterator[Case]:
+    """Spectra for which another eigenvalue decides each time, never near a double root.
+
+    With p = lr · eigenvalue the roots are complex for p between (1 − √beta)² and (1 + √beta)², and the
+    iteration diverges from 2 (1 + beta) on.
+    """
+
+    def case(name: str, smallest: float, largest: float, beta: float | None) -> Case:
+        lr = draw.number(0.02, 0.5)
+        return Case(name, {"eigenvalues": _spectrum(draw, lr, smallest, largest), "lr": lr, "beta": beta})
+
+    def edges() -> tuple[float, float, float]:
+        beta = draw.number(0.3, 0.7)
+        return beta, (1 - beta**0.5) ** 2, (1 + beta**0.5) ** 2
+
+    yield case("gradient descent, small steps", draw.number(0.05, 0.2), draw.number(0.5, 0.9), None)
+    yield case("gradient descent, large steps", draw.number(0.5, 0.9), draw.number(1.6, 1.9), None)
+    yield case("gradient descent that diverges", draw.number(0.1, 0.5), draw.number(2.4, 3.5), 0.0)
+    beta, low, high = edges()
+    inside = draw.number(0.15, 0.4), draw.number(0.6, 0.85)
+    yield case("momentum, every root complex", *(low + share * (high - low) for share in inside), beta)
+    beta, low, high = edges()
+    yield case("momentum, real roots at the small end", draw.number(0.2, 0.6) * low, 1.0, beta)
+    beta, low, high = edges()
+    yield case("momentum, real roots at the large end", 1.0, high + draw.number(0.3, 0.8) * low, beta)
+    beta, _, _ = edges()
+    yield case("momentum that diverges", 0.8, 2 * (1 + beta) + draw.number(0.3, 1.0), beta)
+    beta, _, _ = edges()
+    yield case("a flat direction: one eigenvalue is 0", 0.0, 1.2, beta)
+    lr = draw.number(0.02, 0.5)
+    one = {"eigenvalues": draw.uniform(1, low=1.5 / lr, high=1.8 / lr), "lr": lr, "beta": None}
+    yield Case("a single eigenvalue, gradient descent", one)
+    beta, low, high = edges()
+    one = {
+        "eigenvalues": draw.tensor(torch.tensor([(high + 0.5 * low) / lr], dtype=torch.float64)),
+        "lr": lr,
+        "beta": beta,
+    }
+    yield Case("a single eigenvalue, momentum", one)
+
+
+def _spectrum(draw: Draw, lr: float, smallest: float, largest: float) -> torch.Tensor:
+    """Eigenvalues with these extreme values of lr · eigenvalue, neither of them first or last."""
+    between = draw.uniform(draw.integer(3, 5), low=smallest, high=largest).double().cpu()
+    ends = [smallest, largest] if draw.integer(0, 1) else [largest, smallest]
+    products = [between[0], ends[0], *between[1:-1], ends[1], between[-1]]
+    return draw.tensor(torch.tensor(products, dtype=torch.float64) / lr)
+
+
+# -- steps_to_tolerance ------------------------------------------------------------------------------
+
+
+def steps_cases(draw: Draw) -> Iterator[Case]:
+    """The tolerance lies well between two powers of the rate, so that no rounding decides."""
+
+    def reached(name: str, rate: float, before: float, after: int) -> Case:
+        return Case(name, {"rate": rate, "tolerance": rate ** (after - before), "asks for": "steps"})
+
+    def case(name: str, rate: float, tolerance: float, asks_for: str = "steps") -> Case:
+        return Case(name, {"rate": rate, "tolerance": tolerance, "asks for": asks_for})
+
+    low, high = (0.2, 0.4), (0.6, 0.8)
+    yield reached(
+        "an error that shrinks slowly",
+        draw.number(0.98, 0.99),
+        draw.number(*low),
+        draw.integer(500, 900),
+    )
+    yield reached(
+        "an error that shrinks fast",
+        draw.number(0.1, 0.3),
+        draw.number(*high),
+        draw.integer(3, 5),
+    )
+    yield reached(
+        "an error that about halves",
+        draw.number(0.4, 0.6),
+        draw.number(*high),
+        draw.integer(12, 20),
+    )
+    yield reached("an ordinary rate", draw.number(0.8, 0.9), draw.number(*low), draw.integer(30, 60))
+    yield reached("one step is enough", draw.number(0.6, 0.9), draw.number(*high), 1)
+    rate = draw.number(0.5, 0.8)
+    yield case("a tolerance above 1", rate, rate ** -draw.number(1.2, 2.8))
+    yield case("a tolerance above 1, and the error grows", draw.number(1.1, 1.5), draw.number(2.0, 3.0))
+    yield case("a rate of 0", 0.0, draw.number(0.01, 0.5))
+    yield case("a rate of 0 and a tolerance above 1", 0.0, draw.number(1.2, 3.0))
+    yield case("a rate of 1: the error stays", 1.0, draw.number(0.01, 0.9), "an exception")
+    yield case(
+        "a rate above 1: the error grows", draw.number(1.1, 1.5), draw.number(0.01, 0.9), "an exception"
+    )
+    yield case("a negative tolerance", draw.number(0.5, 0.9), -draw.number(0.01, 0.9), "an exception")
+
+
+class EndlessLoop(Exception):
+    """Raised inside a candidate that keeps comparing with the tolerance and never comes to an end."""
+
+
+class Watched(float):
+    """A tolerance that counts how often something is compared with it.
+
+    A loop without an end would otherwise hang the check instead of being told so.
+    """
+
+    LIMIT = 1_100_000
+    compared = 0
+
+    def _count(self) -> None:
+        self.compared += 1
+        if self.compared > self.LIMIT:
+            raise EndlessLoop(
+                f"after {self.LIMIT:,} comparisons with the tolerance there is still no answer."
+            )
+
+    def __lt__(self, other: Any) -> Any:
+        self._count()
+        return super().__lt__(other)
+
+    def __le__(self, other: Any) -> Any:
+        self._count()
+        return super().__le__(other)
+
+    def __gt__(self, other: Any) -> Any:
+        self._count()
+        return super().__gt__(other)
+
+    def __ge__(self, other: Any) -> Any:
+        self._count()
+        return super().__ge__(other)
+
+
+def probe_steps(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any]]:
+    rate, tolerance = inputs["rate"], Watched(inputs["tolerance"])
+    if inputs["asks for"] != "steps":
+        yield "exception", error_of(lambda: candidate(rate, tolerance))
+        return
+    try:
+        steps = candidate(rate, tolerance)
+    except ValueError as error:  # in one wording, whatever the candidate says of it
+        raise ValueError("there is an answer here").with_traceback(error.__traceback__) from None
+    foreign = isinstance(steps, Integral) and not isinstance(steps, int)
+    yield "steps", int(steps) if foreign else steps
+    yield FORM, f"{describe(steps)} instead of an int" if foreign else None
+
+
+# -- whiten ------------------------------------------------------------------------------------------
+
+
+def whiten_cases(draw: Draw) -> Iterator[Case]:
+    n, d = draw.sizes((9, 12), (3, 4))
+
+    def case(name: str, x: torch.Tensor, eps: float | None) -> Case:
+        return Case(name, {"x": x, "eps": eps})
+
+    yield case(f"an ordinary batch, {n} × {d}", _correlated(draw, n, d), None)
+    yield case("variances near eps", _correlated(draw, n, d) * 0.004, None)
+    yield case("eps = 0.02", _correlated(draw, n, d) * 0.2, 0.02)
+    x = _correlated(draw, n, d)
+    x[:, 1] = 0.75
+    yield case("a constant feature", x, 1e-3)
+    yield case("fewer samples than features", _correlated(draw, 4, 6), 0.01)
+    yield case("a batch of one", _correlated(draw, 1, d), 1e-3)
+    yield case("a single feature", draw.batch(n, 1), 1e-4)
+    yield case("features at an offset of 10,000", _correlated(draw, n + 10, d) + 1e4, 1e-5)
+    yield case("a memory layout that is not contiguous", _correlated(draw, n, d).t().contiguous().t(), 1e-4)
+
+
+def _correlated(draw: Draw, n: int, d: int) -> torch.Tensor:
+    """(n, d): a batch of correlated features, its covariance well conditioned as far as n allows.
+
+    Its standard deviations along the eigenvectors go from 2 to 0.5, well apart, so that a candidate is
+    not judged by what rounding does to a nearly singular matrix.
+    """
+    rank = min(n - 1, d)
+    raw = torch.randn((n, d), generator=draw.generator, dtype=torch.float64)
+    mean = torch.rand(d, generator=draw.generator, dtype=torch.float64) + 0.5
+    u, _, vh = torch.linalg.svd(raw - raw.mean(0), full_matrices=False)
+    jitter = 1 + 0.1 * torch.rand(rank, generator=draw.generator, dtype=torch.float64)
+    deviations = torch.linspace(2.0, 0.5, rank, dtype=torch.float64) * jitter
+    return draw.tensor((u[:, :rank] * deviations * n**0.5) @ vh[:rank] + mean)
+
+
+# -- train -------------------------------------------------------------------------------------------
+
+
+CLASSES = 3
+
+
+def train_cases(draw: Draw) -> Iterator[Case]:
+    def case(
+        name: str,
+        *,
+        model: str,
+        loss: str,
+        optimizer: str,
+        steps: int,
+        training: bool = True,
+        stale: bool = False,
+        generator: bool = False,
+    ) -> Case:
+        d = draw.integer(2, 3)
+        inputs: dict[str, Any] = {"batches": [pair(n, d, loss) for n in draw.sizes(*[(4, 9)] * steps)]}
+        inputs |= {"model": model, "loss": loss, "optimizer": optimizer, "training": training}
+        inputs |= {"stale": stale, "generator": generator}
+        return Case(name, {**inputs, "lr": draw.number(0.05, 0.2), "seed": draw.integer(0, 2**31)})
+
+    def pair(n: int, d: int, loss: str) -> list[torch.Tensor]:
+        if loss == "cross entropy":
+            y = torch.randint(0, CLASSES, (n,), generator=draw.generator).to(draw.device)
+        else:
+            y = draw.normal(n, CLASSES)
+        return [draw.batch(n, d), y]
+
+    yield case(
+        "a linear model, momentum, a list of batches",
+        model="linear",
+        loss="linex",
+        optimizer="momentum",
+        steps=3,
+    )
+    yield case(
+        "old gradients lie about",
+        model="two layers",
+        loss="linex",
+        optimizer="plain",
+        steps=2,
+        stale=True,
+    )
+    yield case(
+        "batch norm, batches from a generator",
+        model="batch norm",
+        loss="cross entropy",
+        optimizer="momentum",
+        steps=2,
+        stale=True,
+        generator=True,
+    )
+    yield case(
+        "a model that comes in evaluation mode",
+        model="linear",
+        loss="cross entropy",
+        optimizer="adam",
+        steps=2,
+        training=False,
+        stale=True,
+    )
+    yield case(
+        "a single batch",
+        model="linear",
+        loss="linex",
+        optimizer="plain",
+        steps=1,
+        training=False,
+        stale=True,
+        generator=True,
+    )
+
+
+def built(kind: str, inputs: int, outputs: int) -> nn.Module:
+    """A model of this kind; only "batch norm" depends on the mode."""
+    if kind == "linear":
+        return nn.Linear(inputs, outputs)
+    if kind == "two layers":
+        return nn.Sequential(nn.Linear(inputs, 4), nn.Tanh(), nn.Linear(4, outputs))
+    return nn.Sequential(nn.Linear(inputs, 4, bias=False), nn.BatchNorm1d(4), nn.Linear(4, outputs))
+
+
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "plain": lambda parameters, lr: torch.optim.SGD(parameters, lr=lr),
+    "momentum": lambda parameters, lr: torch.optim.SGD(parameters, lr=lr, momentum=0.8, weight_decay=0.1),
+    "adam": lambda parameters, lr: torch.optim.Adam(parameters, lr=lr, eps=1e-3),
+}
+LOSSES: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
+    "cross entropy": F.cross_entropy,
+    # Not symmetric, so that it matters which of the two comes first.
+    "linex": lambda output, y: (torch.exp((output - y) / 2) - (output - y) / 2).mean(),
+}
+
+
+def probe_train(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any]]:
+    x = inputs["batches"][0][0]
+    model = filled(built(inputs["model"], x.shape[1], CLASSES), inputs["seed"], x).train(inputs["training"])
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    optimizer = OPTIMIZERS[inputs["optimizer"]](model.parameters(), inputs["lr"])
+    if inputs["stale"]:
+        for parameter in model.parameters():
+            parameter.grad = torch.cos(3 * parameter.detach())
+    pairs = [tuple(pair) for pair in inputs["batches"]]
+    batches = (pair for pair in pairs) if inputs["generator"] else pairs
+    result = candidate(model, optimizer, batches, LOSSES[inputs["loss"]])
+    yield from _losses(result, x)
+    yield "weights afterwards", torch.cat([one.detach().flatten() for one in model.parameters()])
+    # Leaving the mode alone is worth something where the model was trained at all.
+    modes = {"training" if module.training else "evaluation" for module in model.modules()}
+    after = [parameter.detach() for parameter in model.parameters()]
+    moved = not all(map(torch.equal, before, after))
+    yield "mode afterwards", " and ".join(sorted(modes)) if moved else "not asked, no weight has moved"
+
+
+def _losses(result: Any, like: torch.Tensor) -> Iterator[tuple[str, Any]]:
+    """The losses and their form; a list of numbers is looked into all the same."""
+    if isinstance(result, list | tuple) and result and all(map(_is_number, result)):
+        values = [torch.as_tensor(one, dtype=like.dtype, device=like.device).reshape(()) for one in result]
+        yield "losses", torch.stack(values)
+        yield FORM, f"{describe(result)} instead of a tensor"
+    else:
+        yield "losses", result
+        attached = isinstance(result, torch.Tensor) and result.requires_grad
+        yield FORM, "losses that are still tied to the graph (requires_grad is True)" if attached else None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, float) or (isinstance(value, torch.Tensor) and value.numel() == 1)
+
+
+# -- compare -----------------------------------------------------------------------------------------
+
+KEYS = ("plain", "momentum", "normalization", "both")
+
+
+def compare_cases(draw: Draw) -> Iterator[Case]:
+    yield Case("runs that return a number", {"results": [draw.number(0.1, 9.0) for _ in range(4)]})
+    lengths = draw.sizes(*[(2, 9)] * 4)
+    yield Case(
+        "runs that return loss curves, not all as long", {"results": [draw.normal(n) for n in lengths]}
+    )
+    words = [f"{word} {draw.integer(10, 99)}" for word in ("red", "green", "blue", "white")]
+    yield Case("runs that return an object", {"results": words})
+    yield Case("a run that returns None, one that returns 0", {"results": [None, 0.0, draw.number(1, 2), 7]})
+
+
+class Outcome:
+    """What a run may return: nothing that can be added, stacked or made a number."""
+
+    def __init__(self, label: str) -> None:
+        self.label = label
+
+
+def probe_compare(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any]]:
+    calls: list[tuple[Any, Any]] = []
+
+    def run(momentum: bool, normalization: bool) -> Any:
+        calls.append((momentum, normalization))
+        result = inputs["results"][2 * bool(momentum) + bool(normalization)]
+        return Outcome(result) if isinstance(result, str) else result
+
+    returned = candidate(run)
+    if not isinstance(returned, Mapping):
+        raise BrokenContract(
+            f"It should return a dict with the keys {', '.join(map(repr, KEYS))}, and it returns "
+            f"{describe(returned)}."
+        )
+    missing = [key for key in KEYS if key not in returned]
+    if missing:
+        raise BrokenContract(
+            f"The dict has no {' and no '.join(map(repr, missing))}; its keys are "
+            f"{', '.join(map(repr, returned)) or 'none at all'}."
+        )
+    yield "keys", ", ".join(sorted(map(str, returned)))
+    for key in KEYS:
+        value = returned[key]
+        yield key, value.label if isinstance(value, Outcome) else value
+    made = sorted((bool(momentum), bool(normalization)) for momentum, normalization in calls)
+    yield "calls of run", ", ".join(f"run{one}" for one in made)
+    bools = all(isinstance(value, bool) for one in calls for value in one)
+    yield FORM, None if bools else "results of a run that was called with something else than two bools"
+
+
+EXERCISES = (
+    Exercise(
+        name="convergence_rate",
+        signature="convergence_rate(eigenvalues, lr, beta=0.0)",
+        cases=rate_cases,
+        probe=call("rate"),
+        parts=(Part("the rate", 4, ("rate",)),),
+    ),
+    Exercise(
+        name="steps_to_tolerance",
+        signature="steps_to_tolerance(rate, tolerance)",
+        cases=steps_cases,
+        probe=probe_steps,
+        parts=(
+            Part("the number of steps", 2, ("steps",)),
+            Part("ValueError where it never comes", 1, ("exception",)),
+        ),
+    ),
+    Exercise(
+        name="whiten",
+        signature="whiten(x, eps=1e-5)",
+        cases=whiten_cases,
+        probe=call("whitened x"),
+        parts=(Part("the whitened batch", 4),),
+    ),
+    Exercise(
+        name="train",
+        signature="train(model, optimizer, batches, loss_fn)",
+        cases=train_cases,
+        probe=probe_train,
+        parts=(
+            Part("the loss of every step", 2, ("losses",)),
+            Part("the trained weights", 2, ("weights afterwards",)),
+            Part("the mode of the model afterwards", 1, ("mode afterwards",)),
+        ),
+        barred=frozenset(),
+    ),
+    Exercise(
+        name="compare",
+        signature="compare(run)",
+        cases=compare_cases,
+        probe=probe_compare,
+        parts=(
+            Part("the four results", 1, ("keys", *KEYS)),
+            Part("each run made once", 1, ("calls of run",)),
+        ),
+    ),
+)

@@ -1,0 +1,270 @@
+"""Runs a probe on a candidate and writes down what it does: values, exceptions, changed arguments.
+
+This is the code on the student's side of the wall. It compares nothing and knows no answer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import linecache
+import sysconfig
+import traceback
+import types
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from graders.probing.exercise import BrokenContract, Candidate, Case, Exercise, Inputs
+from graders.probing.recorder import Recorder, inherited, without_compiler, written
+
+#: The observation that lists the arguments which no longer hold what they were given with.
+ARGUMENTS = "arguments changed"
+#: The observation that says in which form a result came, where the probe could look into it all the same.
+FORM = "form of the result"
+#: What takes a tensor to another device.
+MOVES = frozenset({"to", "cpu", "cuda", "numpy", "type", "to_copy"})
+#: How much of what the candidate prints is kept, in characters.
+PRINTED_LIMIT = 2_000
+
+
+@dataclass(frozen=True)
+class Raised:
+    """An exception that left the candidate; `line` and `code` are where, in the student's own text."""
+
+    type: str
+    text: str
+    line: int | None = field(default=None, compare=False)
+    code: str | None = field(default=None, compare=False)
+    unattempted: bool = field(default=False, compare=False)
+    contract: bool = field(default=False, compare=False)
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """A value of a type that is no observation: an ndarray, a list, a generator."""
+
+    type: str
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What one probe of one case saw: the observations in order, then what ended it early, if anything."""
+
+    values: Mapping[str, Any]
+    raised: Raised | None = None
+    printed: str = ""
+
+
+def observe(exercise: Exercise, candidate: Candidate, case: Case, until: str | None = None) -> Sight:
+    """Run the exercise's probe on `candidate` in this case; no further than the observation `until`.
+
+    Never raises for what the candidate does; KeyboardInterrupt passes. What the candidate writes to
+    stdout is kept, up to a limit; warnings and stderr are dropped, because one line on stderr costs
+    all points in a notebook graded by nbgrader. The global random state is the same at every call, and
+    afterwards what it was before.
+    """
+    inputs = copied(case.inputs)
+    values: dict[str, Any] = {}
+    raised = None
+    printed = _Limited(PRINTED_LIMIT)
+    with (
+        contextlib.redirect_stdout(printed),
+        contextlib.redirect_stderr(io.StringIO()),
+        warnings.catch_warnings(),
+        torch.random.fork_rng(devices=[]),
+        _exact_convolutions(),
+    ):
+        warnings.simplefilter("ignore")
+        torch.default_generator.manual_seed(0)
+        try:
+            for name, value in exercise.probe(candidate, inputs):
+                values[name] = _observation(value)
+                if name == until:
+                    break
+            else:
+                values[ARGUMENTS] = ", ".join(_changed(case.inputs, inputs)) or None
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # SystemExit too: a student's exit() ends the probe, not us
+            raised = _raised(error)
+    return Sight(values, raised, printed.getvalue())
+
+
+def _exact_convolutions() -> contextlib.AbstractContextManager[None]:
+    """On a GPU, float32 convolutions in float32: unless told otherwise cuDNN rounds to TF32, three digits."""
+    cudnn = torch.backends.cudnn
+    if not cudnn.is_available():
+        return contextlib.nullcontext()
+    return cudnn.flags(enabled=cudnn.enabled, deterministic=True, allow_tf32=False)
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What an observed run on small inputs used: library operators, and devices other than the inputs'."""
+
+    operators: frozenset[str]
+    wrong_device: str | None
+
+
+def survey(exercise: Exercise, candidate: Candidate, case: Case) -> Survey:
+    """Probe once with every operator recorded, and once on the `meta` device.
+
+    A meta tensor has a shape and a device and no data, so a tensor made on a hard-coded device cannot
+    meet it. Code that asks a meta tensor for a value fails for a reason of its own; that is not held
+    against it. A candidate that neither makes tensors out of nothing nor moves any has no device to get
+    wrong, and is spared the second run.
+    """
+    with Recorder() as recorder:
+        observe(exercise, candidate, case)
+    operators = frozenset(recorder.operators | written(candidate) | inherited(candidate))
+    if recorder.made_on_cpu is None and not operators & MOVES:
+        return Survey(operators, None)
+    meta = Case(case.name, moved(case.inputs, "meta"))
+    with Recorder() as recorder, without_compiler():
+        sight = observe(exercise, candidate, meta)
+    return Survey(operators, _wrong_device(sight, recorder))
+
+
+def _wrong_device(sight: Sight, recorder: Recorder) -> str | None:
+    stray = [
+        name
+        for name, value in sight.values.items()
+        if isinstance(value, torch.Tensor) and value.is_floating_point() and value.device.type != "meta"
+    ]
+    if stray:
+        return f"{stray[0]} is on {sight.values[stray[0]].device} while the inputs are on another device"
+    mixed = ("expected device", "same device", "Cannot copy out of meta tensor")
+    if sight.raised and recorder.made_on_cpu and any(text in sight.raised.text for text in mixed):
+        where = f", near line {sight.raised.line}: {sight.raised.code}" if sight.raised.code else ""
+        return (
+            f"a tensor made with torch.{recorder.made_on_cpu} is on the CPU whatever the device of the "
+            f"inputs{where}"
+        )
+    return None
+
+
+def copied(inputs: Any) -> Any:
+    """The same inputs in memory of their own, strides kept."""
+    return _mapped(inputs, lambda tensor: tensor.detach().clone())
+
+
+def moved(inputs: Any, device: str) -> Any:
+    """The same inputs on another device."""
+    return _mapped(inputs, lambda tensor: tensor.to(device))
+
+
+def widened(inputs: Any) -> Any:
+    """The same inputs on the CPU, floating-point tensors in float64: what a reference is given."""
+    return _mapped(
+        inputs,
+        lambda tensor: tensor.detach().cpu().double() if tensor.is_floating_point() else tensor.cpu(),
+    )
+
+
+def _mapped(value: Any, change: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        return change(value)
+    if isinstance(value, Mapping):
+        return {key: _mapped(item, change) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_mapped(item, change) for item in value)
+    return value
+
+
+def tensors(inputs: Any, prefix: str = "") -> Iterator[tuple[str, torch.Tensor]]:
+    """Every tensor in the inputs with the name a student knows it by: "x", "batches[2]"."""
+    if isinstance(inputs, torch.Tensor):
+        yield prefix, inputs
+    elif isinstance(inputs, Mapping):
+        for key, item in inputs.items():
+            yield from tensors(item, f"{prefix}.{key}" if prefix else key)
+    elif isinstance(inputs, list | tuple):
+        for position, item in enumerate(inputs):
+            yield from tensors(item, f"{prefix}[{position}]")
+
+
+def _changed(before: Inputs, after: Inputs) -> list[str]:
+    now = dict(tensors(after))
+    return [
+        name
+        for name, tensor in tensors(before)
+        if tensor.device.type != "meta"
+        and not torch.equal(tensor, now[name])
+        and not torch.equal(tensor.nan_to_num(), now[name].detach().nan_to_num())
+    ]
+
+
+def _observation(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        return value.detach()
+    if value is None or isinstance(value, bool | int | float | str | Raised):
+        return value
+    return Foreign(type(value).__name__)
+
+
+def _raised(error: BaseException) -> Raised:
+    line, code = _own_line(error.__traceback__)
+    return Raised(
+        type=type(error).__name__,
+        text=str(error),
+        line=line,
+        code=code,
+        unattempted=isinstance(error, NotImplementedError) and not str(error),
+        contract=isinstance(error, BrokenContract),
+    )
+
+
+_NOT_THE_STUDENTS = tuple(
+    str(Path(folder).resolve())
+    for folder in {Path(__file__).parent.parent, Path(torch.__file__).parent, sysconfig.get_path("stdlib")}
+)
+
+
+def _own_line(trace: types.TracebackType | None) -> tuple[int | None, str | None]:
+    """The last line of the traceback that is neither ours, nor torch's, nor the standard library's."""
+    for frame in reversed(traceback.extract_tb(trace)):
+        if not frame.filename.startswith((*_NOT_THE_STUDENTS, "<frozen")):
+            return frame.lineno, linecache.getline(frame.filename, frame.lineno or 0).strip() or None
+    return None, None
+
+
+class _Limited(io.StringIO):
+    """Text that stops growing at a limit."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__()
+        self.limit = limit
+
+    def write(self, text: str) -> int:
+        room = self.limit - self.tell()
+        if room > 0:
+            super().write(text[:room])
+        return len(text)
+
+
+def describe(value: Any) -> str:
+    """The kind of a value in a student's words: "a tensor of shape (3, 4)", "a list", "nothing (None)"."""
+    if value is None:
+        return "nothing (None)"
+    if isinstance(value, torch.Tensor):
+        return f"a tensor of shape {tuple(value.shape)}"
+    if isinstance(value, tuple | list):
+        return f"a {type(value).__name__} of {len(value)} values"
+    name = value.type if isinstance(value, Foreign) else type(value).__name__
+    article = "an" if name[0].lower() in "aeiou" else "a"
+    return f"{article} {name}"
+
+
+def unpacked(result: Any, names: Sequence[str]) -> Sequence[Any]:
+    """`result` as the tuple (or list) that `names` describe.
+
+    Raises BrokenContract with a sentence where it is something else.
+    """
+    if isinstance(result, tuple | list) and len(result) == len(names):
+        return result
+    raise BrokenContract(f"It should return ({', '.join(names)}), and it returns {describe(result)}.")

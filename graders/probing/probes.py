@@ -1,0 +1,84 @@
+"""Probes that several exercises share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import nn
+
+from graders.probing.exercise import Candidate, Inputs, Probe
+from graders.probing.observe import FORM, describe, unpacked
+from graders.probing.recorder import paused
+
+
+def call(*results: str) -> Probe:
+    """Call the candidate with the inputs in order, and observe what it returns under these names.
+
+    An input whose name is "eps" and whose value is None is left out, so that the default is used.
+    """
+
+    def probe(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any]]:
+        result = candidate(*arguments(inputs))
+        if len(results) == 1:
+            yield results[0], result
+        else:
+            yield from zip(results, unpacked(result, results), strict=True)
+
+    return probe
+
+
+def arguments(inputs: Inputs) -> list[Any]:
+    """The values to call with: trailing inputs that are None are left to their defaults."""
+    values = list(inputs.values())
+    while values and values[-1] is None:
+        values.pop()
+    return values
+
+
+def first_of_pair(result: Any, names: tuple[str, str]) -> Iterator[tuple[str, Any]]:
+    """Observe the first of a returned pair, and the form; a lone tensor is looked into all the same."""
+    if isinstance(result, torch.Tensor):
+        yield names[0], result
+        yield FORM, f"{describe(result)} alone instead of the pair ({', '.join(names)})"
+    else:
+        yield names[0], unpacked(result, names)[0]
+        yield FORM, None
+
+
+def error_of(action: Callable[[], Any]) -> str:
+    """The name of the exception that an action ends with, or "no error"; a kind of ValueError is one.
+
+    NotImplementedError passes: an exercise that is not written yet is no answer.
+    """
+    try:
+        action()
+    except NotImplementedError:
+        raise
+    except Exception as error:
+        return "ValueError" if isinstance(error, ValueError) else type(error).__name__
+    return "no error"
+
+
+def filled(model: nn.Module, seed: int, like: torch.Tensor) -> nn.Module:
+    """The model with weights, biases and running statistics from a seed, in dtype and device like `like`.
+
+    Drawn in float64, so that the float32 model is the float64 one rounded. Scales of normalization
+    layers are far from 0 and 1, running variances positive, integer buffers untouched.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad(), paused():
+        model.to(like.dtype)
+        for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+            if not tensor.is_floating_point():
+                continue
+            values = torch.randn(tensor.shape, generator=generator, dtype=torch.float64)
+            if name.endswith("running_var"):
+                values = values.square() + 0.5
+            elif tensor.dim() == 1 and name.endswith("weight"):
+                values = 1.5 + 0.5 * values.tanh()
+            elif tensor.dim() > 1:
+                values = values / tensor[0].numel() ** 0.5
+            tensor.copy_(values)
+        return model.to(like.device)

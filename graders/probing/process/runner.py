@@ -1,0 +1,471 @@
+"""Runs the cells of one submission in a forked process, and looks at candidates when the judge asks.
+
+A student's code shares this process and may change anything in it. So nothing that is said from here is
+believed for its own sake: an answer to a check must hold values that the judge finds right, and what an
+ordinary cell's end is worth is decided outside. What must not be changed all the same (the library's
+operators stay stopped up during a check, an exception of a graded cell is an exception) stands in the body
+of `serve`, whose frame is running before the first cell does, and uses what it took hold of before.
+"""
+
+from __future__ import annotations
+
+import base64
+import builtins
+import contextlib
+import importlib
+import inspect
+import io
+import os
+import signal
+import socket
+import sys
+import threading
+import types
+import unittest
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+import pygments.lexer
+import safetensors.torch
+import torch
+from IPython.core.compilerop import CachingCompiler
+from IPython.core.displayhook import DisplayHook
+from IPython.core.displaypub import DisplayPublisher
+from IPython.core.interactiveshell import InteractiveShell
+from traitlets import Type
+from traitlets.config import Config
+
+from graders.probing.days import exercises
+from graders.probing.exercise import Case
+from graders.probing.observe import describe, observe, survey
+from graders.probing.process import poison, protocol
+
+_ENOUGH = "\n… The output was cut here: it is longer than what is kept.\n"
+#: What an output costs of the limit beside its text, so that a million empty ones have an end too.
+_OVERHEAD = 200
+#: Modules whose functions tests rely on; they are as they were again when a graded cell runs.
+_RESTORED = (
+    *("builtins", "math", "operator", "unittest.case", "numpy", "numpy.testing", "numpy.linalg"),
+    *("numpy.testing._private.utils", "torch", "torch.testing", "torch.testing._comparison"),
+)
+
+
+class Sink:
+    """Takes the outputs of a cell, joins neighbouring text, and sends what fits into the limit."""
+
+    def __init__(self) -> None:
+        self.send: Callable[[dict[str, Any]], None] = lambda output: None
+        self.left = 0
+        self._stream: tuple[str, list[str]] | None = None
+
+    def write(self, name: str, text: str) -> None:
+        if self._stream and self._stream[0] != name:
+            self.flush()
+        if self.left <= 0:
+            return
+        text = text[: self.left]
+        self.left -= len(text)
+        if self.left <= 0:
+            text += _ENOUGH
+        if self._stream:
+            self._stream[1].append(text)
+        else:
+            self._stream = name, [text]
+
+    def flush(self) -> None:
+        if self._stream:
+            name, parts = self._stream
+            self._stream = None
+            if 0 < self.left <= _OVERHEAD:
+                parts.append(_ENOUGH)
+            self.left -= _OVERHEAD
+            self.send({"output_type": "stream", "name": name, "text": "".join(parts)})
+
+    def emit(self, output: dict[str, Any]) -> None:
+        self.flush()
+        if self.left <= 0:
+            return
+        size = _OVERHEAD + sum(len(str(value)) for value in (output.get("data") or output).values())
+        if size > self.left:
+            self.left = 0
+            output = {"output_type": "stream", "name": "stdout", "text": _ENOUGH}
+        else:
+            self.left -= size
+        self.send(output)
+
+
+class Stream(io.TextIOBase):
+    """sys.stdout and sys.stderr of a cell."""
+
+    def __init__(self, name: str, sink: Sink) -> None:
+        self.name, self.sink = name, sink
+
+    encoding = "utf-8"
+
+    def write(self, text: str) -> int:
+        self.sink.write(self.name, str(text))
+        return len(text)
+
+    def flush(self) -> None:
+        return None
+
+    def isatty(self) -> bool:
+        return False
+
+    def writable(self) -> bool:
+        return True
+
+
+def _bundle(data: dict[str, Any]) -> dict[str, Any]:
+    """A MIME bundle as JSON: bytes in base64, what is no JSON as text."""
+    kept = {}
+    for kind, value in data.items():
+        if isinstance(value, bytes):
+            value = base64.b64encode(value).decode()
+        kept[str(kind)] = value if isinstance(value, str | dict | list) else str(value)
+    return kept
+
+
+class Publisher(DisplayPublisher):
+    """display(…) and figures."""
+
+    sink: Sink
+
+    def publish(self, data: Any, metadata: Any = None, **details: Any) -> None:
+        self.sink.emit({"output_type": "display_data", "data": _bundle(data), "metadata": metadata or {}})
+
+    def clear_output(self, wait: bool = False) -> None:
+        self.sink.flush()
+        self.sink.send({"output_type": "clear"})
+
+
+class Hook(DisplayHook):
+    """The value of a cell's last line."""
+
+    sink: Sink
+
+    def write_output_prompt(self) -> None:
+        return None
+
+    def write_format_data(self, format_dict: Any, md_dict: Any = None) -> None:
+        self.sink.emit(
+            {"output_type": "execute_result", "data": _bundle(format_dict), "metadata": md_dict or {}}
+        )
+
+    def finish_displayhook(self) -> None:
+        return None
+
+
+class Compiler(CachingCompiler):
+    """IPython's, which also says whose the code of a cell is.
+
+    Otherwise every line of a traceback looks for it in the thousands of modules that are there.
+    """
+
+    def cache(self, *given: Any, **named: Any) -> str:
+        name = super().cache(*given, **named)
+        inspect.modulesbyfile[name] = inspect.modulesbyfile[os.path.abspath(name)] = "__main__"
+        return name
+
+
+class Shell(InteractiveShell):
+    """IPython's shell, whose outputs go to a sink."""
+
+    sink: Sink
+    compiler_class = Type(Compiler)
+
+    def _showtraceback(self, etype: Any, evalue: Any, stb: list[str]) -> None:
+        self.sink.emit(
+            {
+                "output_type": "error",
+                "ename": str(getattr(etype, "__name__", etype)),
+                "evalue": str(evalue),
+                "traceback": [str(line) for line in stb],
+            }
+        )
+
+    def _format_exception_for_storage(self, *given: Any, **named: Any) -> dict[str, Any]:
+        """Every error is formatted once already, to be shown; the history that wants it again is off."""
+        return {}
+
+    def system(self, cmd: str) -> None:
+        print("A notebook that is graded starts no other programs.")
+
+    def enable_gui(self, gui: Any = None) -> None:
+        """There is no event loop to join."""
+
+    system_piped = system_raw = system
+    getoutput = system
+
+
+def make_shell() -> Shell:
+    """The shell that every fork starts from."""
+    config = Config()
+    config.HistoryManager.enabled = False
+    config.InteractiveShell.cache_size = 0
+    config.InteractiveShell.autocall = 0
+    shell = Shell.instance(config=config, display_pub_class=Publisher, displayhook_class=Hook)
+    sink = Sink()
+    for one in (shell, shell.display_pub, shell.displayhook):
+        object.__setattr__(one, "sink", sink)
+    return shell
+
+
+def warm_up(shell: Shell) -> None:
+    """Do once what is slow the first time, so that no fork has to."""
+    torch.set_num_threads(1)
+    for name in _RESTORED:
+        importlib.import_module(name)
+    _answers_of_the_library()
+    poison.close_side_doors()
+    _remember_patterns()
+    shell.run_cell("import torch\ntorch.zeros(2).sum()", store_history=False)
+    shell.run_cell("1 / 0", store_history=False)
+    shell.reset(new_session=True)
+    shell.execution_count = 1
+    x = torch.zeros(2, requires_grad=True)
+    torch.autograd.grad(x * x, x, torch.ones(2))
+    safetensors.torch.save({"x": x.detach()})
+
+
+def import_libraries(shell: Shell, names: Sequence[str]) -> None:
+    """Import libraries of `protocol.LIBRARIES`, as far as they are there and whole, for all forks to come."""
+    for name in names:
+        with contextlib.suppress(Exception):  # who imports it meets the error
+            importlib.import_module(protocol.LIBRARIES[name])
+            if name == "matplotlib":
+                _plot(shell)
+
+
+def _plot(shell: Shell) -> None:
+    """Draw a first figure, which looks for fonts."""
+    import matplotlib.pyplot as plt
+
+    shell.enable_matplotlib("inline")
+    figure, axes = plt.subplots()
+    axes.plot([0, 1])
+    axes.set_title("$x$")
+    figure.savefig(io.BytesIO(), format="png")
+    plt.close("all")
+
+
+def pristine() -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """The modules that are put back before a graded cell: name, contents, and a copy of the contents."""
+    return [(name, vars(sys.modules[name]), dict(vars(sys.modules[name]))) for name in _RESTORED]
+
+
+def _remember_patterns() -> None:
+    """Have Pygments work out its regular expressions for lists of words once.
+
+    Every line of code in a traceback is coloured by a class of its own, which would do so again.
+    """
+    pygments.lexer.words.get = cache(pygments.lexer.words.get)
+
+
+@cache
+def _answers_of_the_library() -> dict[str, tuple[frozenset[str], tuple[str, ...], tuple[Any, ...]]]:
+    """For every exercise: what it bars, and where that can be reached as operators and as functions."""
+    bars = {one.barred for one in exercises().values()}
+    reached = {barred: (tuple(poison.operators(barred)), tuple(poison.functions(barred))) for barred in bars}
+    return {name: (one.barred, *reached[one.barred]) for name, one in exercises().items()}
+
+
+def _no_input(prompt: object = "") -> str:
+    raise EOFError("A notebook that is graded has nobody to ask: input() cannot be used in it.")
+
+
+def _no_exit(*code: object) -> None:
+    raise RuntimeError("exit() cannot be used in a notebook; the cell stops here.")
+
+
+def _watch(tell: Callable[[str], None]) -> None:
+    """Install an audit hook, which nothing can remove: tell of a look into the grader before it happens.
+
+    Only what the student's own code does is told, not what the library does for it. Tracing is refused:
+    whoever traces a test can have it jump over its own lines.
+    """
+    library = (sys.prefix, sys.base_prefix, os.path.dirname(os.path.dirname(__file__)), "<frozen")
+    told: set[str] = set()
+    mine = threading.local()
+    frame_of, noticed = sys._getframe, protocol.NOTICED
+
+    def hook(event: str, details: tuple[Any, ...]) -> None:
+        if event == "sys.settrace":
+            raise RuntimeError("A notebook that is graded cannot trace its code.")
+        if event in noticed and event not in told and not hasattr(mine, "busy"):
+            mine.busy = True  # looking for the caller is such an event itself
+            caller = frame_of(1)
+            while caller and os.sep + "ctypes" + os.sep in caller.f_code.co_filename:
+                caller = caller.f_back
+            if caller and not caller.f_code.co_filename.startswith(library):
+                told.add(event)
+                tell(event)
+            del mine.busy
+
+    sys.addaudithook(hook)
+
+
+def serve(channel: socket.socket, shell: Shell, output_limit: int, pristine: list[tuple]) -> None:
+    """Answer requests until the channel is closed: run a cell, or look at a candidate.
+
+    pristine: what `pristine` gave before there was any student's code.
+    """
+    sink = shell.sink
+    names = shell.user_ns
+    builtins.input = _no_input
+    names["exit"] = names["quit"] = builtins.exit = builtins.quit = _no_exit
+    sys.stdout, sys.stderr = Stream("stdout", sink), Stream("stderr", sink)
+    send, receive, pack_sights, unpack = (
+        protocol.send,
+        protocol.receive,
+        protocol.pack_sights,
+        protocol.unpack,
+    )
+    table, refusal, keys = exercises(), poison.REFUSAL, poison.KEYS
+    stopped_up = dict(_answers_of_the_library())
+    without_graph = poison.without_graph
+    dispatcher, set_code = torch._C._dispatch_library, types.FunctionType.__code__.__set__
+    run, evaluate, compiled = exec, eval, compile
+    test_class, put, test_methods = unittest.TestCase, setattr, tuple(vars(unittest.TestCase).items())
+    given: dict[str, Any] = {}  # modules and library functions that locked cells bound to names
+    number_text = {int: int.__repr__, float: float.__repr__, bool: bool.__repr__}
+    quietly = contextlib.suppress
+    on_interrupt, ignored, set_handler = signal.default_int_handler, signal.SIG_IGN, signal.signal
+    interrupt = signal.SIGINT
+    get_type, module_of = type, sys.modules
+    text_type, dict_get, module_type = str, dict.get, types.ModuleType
+
+    set_handler(interrupt, ignored)
+    one_at_a_time = threading.Lock()
+    notices = {event: protocol.frame({"noticed": event}) for event in protocol.NOTICED}
+    write = channel.sendall
+
+    def send_output(output: dict[str, Any]) -> None:
+        with one_at_a_time:
+            send(channel, {"output": output})
+
+    def tell(event: str) -> None:
+        with one_at_a_time:
+            write(notices[event])
+
+    sink.send = send_output
+    _watch(tell)
+    while True:
+        try:
+            request, payload = receive(channel)
+        except protocol.Broken:
+            os._exit(0)
+        sink.left = output_limit
+        reply: dict[str, Any] = {"request": request["request"], "status": "ok"}
+        back = b""
+        if "cell" in request:
+            # An answer, or a cell of the student's own.
+            set_handler(interrupt, on_interrupt)
+            try:
+                result = shell.run_cell(request["cell"], store_history=True)
+                if not result.success:
+                    reply["status"] = "error"
+                if request.get("locked"):
+                    for name, value in names.items():
+                        home = None if name.startswith("_") else getattr(value, "__module__", None)
+                        from_elsewhere = callable(value) and home in module_of and home != "__main__"
+                        if get_type(value) is module_type or from_elsewhere:
+                            given[name] = value
+            except BaseException as error:
+                reply["status"] = "error"
+                reply["error"] = [get_type(error).__name__, text_type(error)]
+            set_handler(interrupt, ignored)
+        elif "body" in request:
+            # A cell that carries points: what tests rely on is put back, and its end is seen right here.
+            changed = []
+            for name, current, before in pristine:
+                for key, value in before.items():
+                    if dict_get(current, key, pristine) is not value and key not in (
+                        "input",
+                        "exit",
+                        "quit",
+                        "_",
+                        "__warningregistry__",
+                    ):
+                        current[key] = value
+                        changed.append(f"{name}.{key}")
+            for name, value in test_methods:
+                if test_class.__dict__.get(name) is not value and not name.startswith("_class"):
+                    put(test_class, name, value)
+                    changed.append(f"unittest.TestCase.{name}")
+            for name, value in given.items():
+                if names.get(name) is not value:
+                    names[name] = value
+                    changed.append(name)
+            reply["changed"] = changed[:20]
+            set_handler(interrupt, on_interrupt)
+            try:
+                file = shell.compile.cache(request["source"], shell.execution_count)
+                shell.execution_count += 1
+                run(compiled(request["body"], file, "exec", 0, True), names)
+                if request["last"]:
+                    value = evaluate(compiled(request["last"], file, "eval", 0, True), names)
+                    kind = get_type(value)
+                    if kind in number_text:
+                        reply["number"] = number_text[kind](value)
+                    elif value is not None:
+                        shell.displayhook(value)
+                        home = module_of.get(kind.__module__)
+                        own = (
+                            kind.__module__ == "__main__"
+                            or vars(home or types).get(kind.__name__) is not kind
+                        )
+                        reply["own_type"] = bool(own)
+                shell.events.trigger("post_execute")
+            except BaseException as error:
+                reply["status"] = "error"
+                reply["error"] = [get_type(error).__name__, text_type(error)]
+                with quietly(BaseException):
+                    shell.showtraceback((get_type(error), error, error.__traceback__), tb_offset=1)
+            set_handler(interrupt, ignored)
+        elif "check" in request:
+            exercise = table[request["check"]]
+            candidate: Any = []
+            for name in exercise.candidates:
+                if name not in names:
+                    reply["missing"] = name
+                    break
+                if not callable(names[name]):
+                    reply["not_callable"] = describe(names[name])
+                    break
+                candidate.append(names[name])
+            else:
+                candidate = candidate[0] if len(candidate) == 1 else tuple(candidate)
+                barred, operators, functions = stopped_up[request["check"]]
+                held = []
+                set_handler(interrupt, on_interrupt)
+                try:
+                    for key in keys[request["device"]]:
+                        held.append(dispatcher("IMPL", "aten", key, "", 0))
+                        for name in operators:
+                            held[-1].impl(name, key, refusal, False)
+                    for function, _, refused in functions:
+                        set_code(function, refused)
+                    tree = unpack(request["cases"], payload, request["device"])
+                    cases = [Case(name, inputs) for name, inputs in tree]
+                    threads = torch.get_num_threads()
+                    torch.set_num_threads(1)
+                    with without_graph(barred):
+                        sights = [observe(exercise, candidate, case) for case in cases]
+                        surveyed = survey(exercise, candidate, cases[0])
+                    torch.set_num_threads(threads)
+                    reply["sights"], back = pack_sights(sights, surveyed)
+                except BaseException as error:
+                    reply["status"] = "error"
+                    reply["error"] = [get_type(error).__name__, text_type(error)]
+                for function, code, _ in functions:
+                    set_code(function, code)
+                held.clear()
+                set_handler(interrupt, ignored)
+            shell.execution_count += 1
+        sink.flush()
+        try:
+            send(channel, reply, back)
+        except protocol.Broken:
+            os._exit(0)

@@ -1,0 +1,191 @@
+"""The warm process in the jail: imports what submissions import, once, and forks for each of them.
+
+It runs no student's code itself, has one thread and knows no secret. A fork puts further limits and a
+stricter seccomp filter on itself before it reads the first cell. When it has ended, the zygote empties
+every folder that can be written to; where that fails it says so, and the box is thrown away.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import json
+import os
+import resource
+import socket
+import stat
+import struct
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+_PR_SET_DUMPABLE, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS, _PR_SET_PDEATHSIG = 4, 22, 38, 1
+_SECCOMP_MODE_FILTER = 2
+_SIGKILL = 9
+#: How deep folders may be nested in what a submission leaves behind, for the box to be kept.
+_DEPTH = 40
+
+
+def main(control: int, writable: list[str]) -> None:
+    """Serve forks on the control socket until it is closed. `writable`: the folders to be emptied."""
+    channel = socket.socket(fileno=control)
+    kept = frozenset(entry.path for folder in writable for entry in os.scandir(folder))
+    with _importing():
+        from graders.probing.process import runner
+
+        shell = runner.make_shell()
+        runner.warm_up(shell)
+    _prctl(_PR_SET_DUMPABLE, 0)  # a fork cannot look into this process or change it
+
+    def say_ready() -> None:
+        _emptied(writable, kept)  # of what imports leave
+        _answer(channel, {"ready": os.getpid(), "threads": len(os.listdir("/proc/self/task"))})
+
+    pristine = runner.pristine()
+    say_ready()
+    while True:
+        data, handles, _, _ = socket.recv_fds(channel, 1 << 16, 2)
+        if not data:
+            os._exit(0)
+        request = json.loads(data)
+        if "libraries" in request:
+            with _importing():
+                runner.import_libraries(shell, request["libraries"])
+            pristine = runner.pristine()
+            say_ready()
+            continue
+        student, bundle = handles
+        child = os.fork()
+        if child == 0:
+            channel.close()
+            with contextlib.suppress(BaseException):
+                _become_student(student, bundle, request)
+                runner.serve(socket.socket(fileno=student), shell, request["limits"]["output"], pristine)
+            os._exit(1)
+        os.close(student)
+        os.close(bundle)
+        _, status = os.waitpid(child, 0)
+        _answer(channel, {"ended": status, "clean": _emptied(writable, kept) and _alone()})
+
+
+def _answer(channel: socket.socket, message: dict[str, Any]) -> None:
+    channel.sendall(json.dumps(message).encode() + b"\n")
+
+
+@contextlib.contextmanager
+def _importing() -> Iterator[None]:
+    """Without the collector, which would look at all modules again and again while more are imported."""
+    gc.disable()
+    yield
+    gc.freeze()
+    gc.enable()
+
+
+def _become_student(channel: int, bundle: int, request: dict[str, Any]) -> None:
+    """Take on the limits of a student's process and lay out the submission's files."""
+    _prctl(_PR_SET_PDEATHSIG, _SIGKILL)
+    os.chdir(request["work"])
+    sys.path.insert(0, "")  # as in a Jupyter kernel: a submission's own modules can be imported
+    with os.fdopen(bundle, "rb") as files:
+        _lay_out(files, request["files"])
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for standard in (0, 1, 2):
+        os.dup2(nothing, standard)
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    limits = request["limits"]
+    _limit(resource.RLIMIT_CORE, 0)
+    _limit(resource.RLIMIT_FSIZE, limits["files"])
+    _limit(resource.RLIMIT_NOFILE, 256)
+    _limit(resource.RLIMIT_MSGQUEUE, 0)
+    _limit(resource.RLIMIT_CPU, int(limits["notebook"]) + 5)
+    if os.getuid() and request["count_processes"]:
+        _limit(resource.RLIMIT_NPROC, limits["threads"])
+    if not request["gpu"]:  # CUDA reserves address space by the terabyte
+        _limit(resource.RLIMIT_AS, used + limits["memory"])
+    with socket.socket(fileno=os.dup(channel)) as greeting:
+        # The kernel itself tells the other side which process this is, so that it can end it.
+        credentials = struct.pack("3i", os.getpid(), os.getuid(), os.getgid())
+        greeting.sendmsg([b"!"], [(socket.SOL_SOCKET, socket.SCM_CREDENTIALS, credentials)])
+    if request["filter"]:
+        _install(bytes.fromhex(request["filter"]))
+    _prctl(_PR_SET_DUMPABLE, 1)  # its own /proc/self is its own again
+
+
+def _lay_out(files: Any, listed: list[list[Any]]) -> None:
+    """Write the submission's files, one after the other in `files`, as (path, size); they are read-only."""
+    for name, size in listed:
+        path = Path(name)
+        if path.is_absolute() or ".." in path.parts:
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(files.read(size))
+        path.chmod(0o444)
+
+
+def _limit(kind: int, value: int) -> None:
+    _, hard = resource.getrlimit(kind)
+    value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    resource.setrlimit(kind, (value, value))
+
+
+def _prctl(*arguments: int) -> None:
+    values = [*arguments, 0, 0, 0, 0][:5]
+    if ctypes.CDLL(None, use_errno=True).prctl(*[ctypes.c_ulong(value) for value in values]):
+        raise OSError(ctypes.get_errno(), "prctl")
+
+
+def _install(program: bytes) -> None:
+    """Put a seccomp program on this process, and with it on its threads."""
+
+    class Program(ctypes.Structure):
+        _fields_ = [("length", ctypes.c_ushort), ("instructions", ctypes.c_void_p)]
+
+    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+    buffer = ctypes.create_string_buffer(program, len(program))
+    loaded = Program(len(program) // 8, ctypes.addressof(buffer))
+    libc = ctypes.CDLL(None, use_errno=True)
+    arguments = [_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.addressof(loaded), 0, 0]
+    if libc.prctl(*[ctypes.c_ulong(value) for value in arguments]):
+        raise OSError(ctypes.get_errno(), "seccomp")
+
+
+def _emptied(folders: list[str], kept: frozenset[str]) -> bool:
+    """Remove everything in these folders but what leads to Python; False where something stays."""
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            os.chmod(folder, stat.S_IRWXU)
+        try:
+            for entry in os.scandir(folder):
+                if entry.path not in kept:
+                    _removed(entry, _DEPTH)
+            if {os.path.join(folder, name) for name in os.listdir(folder)} - kept:
+                return False
+        except (OSError, RecursionError):
+            return False
+    return True
+
+
+def _removed(entry: os.DirEntry, depth: int) -> None:
+    if not entry.is_dir(follow_symlinks=False):
+        os.unlink(entry.path)
+        return
+    if not depth:
+        raise OSError("too deep")
+    os.chmod(entry.path, stat.S_IRWXU)
+    with os.scandir(entry.path) as inner:
+        for one in inner:
+            _removed(one, depth - 1)
+    os.rmdir(entry.path)
+
+
+def _alone() -> bool:
+    """Whether no process is left but this one."""
+    if "GRADERS_NO_JAIL" in os.environ:
+        return True
+    return [name for name in os.listdir("/proc") if name.isdigit()] == [str(os.getpid())]
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2:])
