@@ -25,7 +25,7 @@ from graders.judging.question import Paper, settings
 from graders.judging.report import as_bundle
 from graders.judging.verdict import MIME, Verdict
 from graders.probing.exercise import Exercise
-from graders.probing.process import poison, protocol
+from graders.probing.process import protocol
 from graders.sandbox.box import Session, Stopped, TimedOut
 
 #: Fields of outputs that are kept, by kind; whatever else a submission sends is dropped.
@@ -35,8 +35,9 @@ _FIELDS = {
     "execute_result": {"data": dict, "metadata": dict},
     "error": {"ename": str, "evalue": str, "traceback": list},
 }
-#: What an honest notebook has no need of; its use is shown to a person, and costs nothing by itself.
-_SUSPICIOUS = {
+#: Words that an honest notebook has no need of. Whoever writes one has done nothing yet: it is noted, and
+#: costs neither points nor a person's time.
+_WORDS = {
     "ctypes": "reads and writes memory past Python",
     "gc": "looks for objects that it was not given",
     "_getframe": "looks into the frames of the grader",
@@ -44,6 +45,7 @@ _SUSPICIOUS = {
     "setprofile": "follows the grader's code",
     "__subclasses__": "looks for classes that it was not given",
     "__code__": "changes the code of functions",
+    "getsource": "reads the library's text",
     "_dispatch_library": "changes PyTorch's operators",
     "f_back": "looks into the frames of the grader",
     "tb_frame": "looks into the frames of the grader",
@@ -51,23 +53,26 @@ _SUSPICIOUS = {
     "currentframe": "looks into the frames of the grader",
     "walk_stack": "looks into the frames of the grader",
     "_current_frames": "looks into the frames of the grader",
-    "__eq__": "makes objects that an assert may find equal to anything",
     "get_kernel": "reaches below PyTorch's operators",
     "_execution_engine": "uses PyTorch's engine of differentiation itself",
     "_refs": "uses PyTorch's own Python versions of operators",
     "_decomp": "uses PyTorch's own Python versions of operators",
 }
+#: Nothing tells an honest `__eq__` from one that is true of everything but reading it.
+_OWN_EQUALITY = "A class defines `__eq__`, by which an assert may find its objects equal to anything."
 
 
 @dataclass
 class Graded:
     """What came of one notebook.
 
-    flags: sentences for a person, never for the student. suspects: cells whose points a person should look
-    at. stopped: why the notebook could not run to its end, if it could not.
+    flags: what was found, in sentences for a person, never for the student. words: what is only written, in
+    the same way. suspects: cells whose points a person should look at. stopped: why the notebook could not
+    run to its end, if it could not.
     """
 
     flags: list[str] = field(default_factory=list)
+    words: list[str] = field(default_factory=list)
     suspects: set[str] = field(default_factory=set)
     stopped: str | None = None
 
@@ -76,6 +81,8 @@ def execute(notebook: dict[str, Any], session: Session, devices: Sequence[str] =
     """Run the code cells of a notebook (as nbformat's JSON) in order; their outputs are written into it."""
     done = Graded()
     count = 0
+    given = [_text(cell["source"]) for cell in notebook["cells"] if _is_locked(_form(cell))]
+    asks_for_equality = any("__eq__" in source for source in given)
     students_names = _defined_by_the_student(notebook["cells"]) | _set_from_within(notebook["cells"])
     for cell in notebook["cells"]:
         if cell["cell_type"] != "code":
@@ -89,7 +96,9 @@ def execute(notebook: dict[str, Any], session: Session, devices: Sequence[str] =
         count += 1
         cell["execution_count"] = count
         if not _is_locked(form):
-            _look_for_suspects(source, done)
+            _look_for_words(source, done)
+            if not asks_for_equality and _defines_equality(source):
+                done.flags.append(_OWN_EQUALITY)
         if done.stopped:
             cell["outputs"] = [_error("Stopped", done.stopped)]
             continue
@@ -169,9 +178,10 @@ def _checked(
         return [_error(kind, text)]
     else:
         verdict = judge(paper, sights, surveyed)
-        refused = [sight for sight in sights if sight.raised and poison.REFUSAL_TEXT in sight.raised.text]
-        if refused and verdict.outcome != "library":
-            done.flags.append(f"{exercise.name}: a library operator that it bars was called out of sight.")
+        if answer.get("changed"):
+            names = ", ".join(str(name)[:60] for name in answer["changed"][:5])
+            text = f"{exercise.name}: what looks at it had been changed ({names}); it was put back."
+            done.flags.append(text)
             done.suspects.add(str(form.get("grade_id")))
     points = _in_points_of(form, verdict)
     data = as_bundle(verdict)
@@ -289,18 +299,23 @@ def _nodes(cells: Sequence[Mapping[str, Any]], *, locked: bool) -> Iterator[ast.
             yield from _walk(_text(cell["source"]))
 
 
-def _look_for_suspects(source: str, done: Graded) -> None:
-    """Flag names in a student's cell that only tampering needs."""
+def _defines_equality(source: str) -> bool:
+    """Whether a cell says itself what its objects are equal to."""
+    return any(isinstance(node, ast.FunctionDef) and node.name == "__eq__" for node in _walk(source))
+
+
+def _look_for_words(source: str, done: Graded) -> None:
+    """Note names in a student's cell that only tampering needs."""
     found = set(_parts_of_names(source))
     for node in _walk(source):
         if isinstance(node, ast.FunctionDef):
             found.add(node.name)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and len(node.value) < 80:
             found |= set(node.value.replace("/", ".").split("."))
-    for name in sorted(found & _SUSPICIOUS.keys()):
-        sentence = f"A cell uses `{name}`, which {_SUSPICIOUS[name]}."
-        if sentence not in done.flags:
-            done.flags.append(sentence)
+    for name in sorted(found & _WORDS.keys()):
+        sentence = f"A cell has the word `{name}`, which {_WORDS[name]}; a word alone is no finding."
+        if sentence not in done.words:
+            done.words.append(sentence)
 
 
 @lru_cache(maxsize=256)

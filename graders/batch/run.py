@@ -264,6 +264,7 @@ def _recorded(course: Course, found: Submission, answer: dict[str, Any], report:
     notes = list(found.notes) + found.unreadable
     for name, one in notebooks.items():
         report.limits.update(one["cgroup"])
+        notes += one["words"]
         if one["stopped"]:
             notes.append(f"{name}: {one['stopped']}")
     try:

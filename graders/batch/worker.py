@@ -161,6 +161,7 @@ def _graded(notebook: dict[str, Any], files: Mapping[str, bytes], options: Optio
         return {
             "notebook": notebook,
             "flags": done.flags,
+            "words": done.words,
             "suspects": sorted(done.suspects),
             "stopped": done.stopped,
             "cgroup": holds,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
 
 from graders.probing.exercise import Candidate
+from graders.probing.observe import Sight
 
 
 @dataclass(frozen=True)
@@ -30,11 +33,18 @@ class Answer:
     reference: PyTorch's own operator where there is one; judged in float64.
     definition: the same written out in elementary operations: the mistakes are derived from it and
     rounding is measured on it. A test holds that the two agree.
+    derived: what the judge makes of a sight's values before it compares them, where a question is answered
+    by several of them together, and nobody's word is taken for it.
     """
 
     reference: Candidate
     definition: Candidate
     mistakes: tuple[Mistake, ...]
+    derived: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+
+    def read(self, sight: Sight) -> Sight:
+        """A sight as it is compared."""
+        return replace(sight, values=self.derived(dict(sight.values))) if self.derived else sight
 
 
 def mistake(key: str, message: str, *variants: Candidate, rounding: bool = False) -> Mistake:

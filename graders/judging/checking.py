@@ -11,11 +11,11 @@ import torch
 
 from graders.judging import catalogue
 from graders.judging.judge import judge
-from graders.judging.question import Paper, Setting, cases, settings
+from graders.judging.question import Paper, settings
 from graders.judging.report import reported
 from graders.judging.verdict import Verdict
 from graders.probing.exercise import Candidate, Exercise, UnknownExercise
-from graders.probing.observe import describe, observe, survey
+from graders.probing.observe import describe, look
 
 
 def evaluate(name: str, candidate: Candidate, *, device: str = "cpu", seed: int | None = None) -> Verdict:
@@ -95,9 +95,8 @@ def _one_thread() -> Iterator[None]:
 def _judged(exercise: Exercise, candidate: Candidate, on: tuple[str, ...], seed: int) -> Verdict:
     asked = [setting for device in on for setting in settings(device)]
     paper = Paper(exercise, catalogue.answer_of(exercise.name), asked, seed)
-    sights = [observe(exercise, candidate, question.case) for question in paper.questions]
-    first = cases(exercise, seed, Setting(torch.float64))[0]
-    return reported(judge(paper, sights, survey(exercise, candidate, first)))
+    sights, surveyed = look(exercise, candidate, [question.case for question in paper.questions])
+    return reported(judge(paper, sights, surveyed))
 
 
 def _require_callables(exercise: Exercise, candidate: Candidate) -> None:

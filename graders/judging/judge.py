@@ -15,7 +15,7 @@ from graders.judging.question import Paper
 from graders.judging.trial import Trial
 from graders.judging.verdict import Row, Score, Verdict
 from graders.probing.exercise import Exercise
-from graders.probing.observe import ARGUMENTS, FORM, Sight, Survey
+from graders.probing.observe import ARGUMENTS, CLOSED, FORM, Sight, Survey
 
 #: Observations about the form of what was done; the values can be right without them.
 FORM_OBSERVATIONS = (ARGUMENTS, FORM)
@@ -32,13 +32,14 @@ def judge(paper: Paper, sights: Sequence[Sight], surveyed: Survey) -> Verdict:
     exercise, answer, seed = paper.exercise, paper.answer, paper.seed
     if all(sight.raised and sight.raised.unattempted for sight in sights):
         return _verdict(exercise, seed, "unattempted", wording.unattempted(exercise))
-    tried = [Trial(question, sight) for question, sight in zip(paper.questions, sights, strict=True)]
+    read = map(answer.read, sights)
+    tried = [Trial(question, sight) for question, sight in zip(paper.questions, read, strict=True)]
     rows, scores = _rows(tried), _scores(exercise, tried)
     printed = next((sight.printed for sight in sights if sight.printed), "")
     common: dict[str, Any] = {"rows": rows, "printed": printed}
 
     barred = sorted(surveyed.operators & exercise.barred)
-    if barred:
+    if barred or any(sight.raised and CLOSED in sight.raised.text for sight in sights):
         return _verdict(exercise, seed, "library", wording.library(exercise, barred), **common)
     wrong = [(trial, name, finding) for trial in tried for name, finding in trial.decided()]
     if not wrong:

@@ -99,7 +99,7 @@ class Question:
     @cached_property
     def exact(self) -> dict[str, Any]:
         """The observations of the reference in float64."""
-        return dict(observe(self.exercise, self.answer.reference, self.wide).values)
+        return dict(self.answer.read(observe(self.exercise, self.answer.reference, self.wide)).values)
 
     @cached_property
     def _has_tensors(self) -> bool:
@@ -133,11 +133,12 @@ class Question:
     def sight_of(self, variant: Any, rounding: bool, until: str | None = None) -> Sight:
         """What a mistake's variant does here, at least up to the observation `until`."""
         case = self.case if rounding else self.wide
+        until = None if self.answer.derived else until
         if not self.keep:
-            return observe(self.exercise, variant, case, until)
+            return self.answer.read(observe(self.exercise, variant, case, until))
         key = "sight", id(variant)
         if key not in self._kept:
-            self._kept[key] = observe(self.exercise, variant, case)
+            self._kept[key] = self.answer.read(observe(self.exercise, variant, case))
         return self._kept[key]
 
     def is_wrong_itself(self, name: str, variant: Any, sight: Sight, rounding: bool, samples: int) -> bool:

@@ -31,6 +31,11 @@ def passed(tried: Sequence[Trial]) -> str:
 
 
 def library(exercise: Exercise, barred: Sequence[str]) -> str:
+    if not barred:
+        return (
+            "This reaches an answer of the library's own, and while a check runs those are closed. Write "
+            f"{exercise.name} with elementwise operations, reductions, reshapes and matrix products."
+        )
     if set(barred) <= {"autograd.grad", "autograd.backward"}:
         return (
             "The gradients are computed by autograd here; this exercise asks for them by the chain rule, "

@@ -28,6 +28,16 @@ ARGUMENTS = "arguments changed"
 FORM = "form of the result"
 #: What takes a tensor to another device.
 MOVES = frozenset({"to", "cpu", "cuda", "numpy", "type", "to_copy"})
+#: What an error says by which the library refuses to give an answer, while that is closed.
+CLOSED = "this is the library's own answer, which is closed while a check runs"
+
+
+def refuse() -> None:
+    assert False  # noqa: B011
+
+
+#: The instructions of this function, with which one of the library's begins while it is closed.
+RAISE = refuse.__code__.co_code
 #: How much of what the candidate prints is kept, in characters.
 PRINTED_LIMIT = 2_000
 
@@ -105,29 +115,31 @@ def _exact_convolutions() -> contextlib.AbstractContextManager[None]:
 
 @dataclass(frozen=True)
 class Survey:
-    """What an observed run on small inputs used: library operators, and devices other than the inputs'."""
+    """What the candidate used in the first case: library operators, and devices other than the inputs'."""
 
     operators: frozenset[str]
     wrong_device: str | None
 
 
-def survey(exercise: Exercise, candidate: Candidate, case: Case) -> Survey:
-    """Probe once with every operator recorded, and once on the `meta` device.
+def look(exercise: Exercise, candidate: Candidate, cases: Sequence[Case]) -> tuple[list[Sight], Survey]:
+    """Probe a candidate in every case; what is observed is what is surveyed.
 
-    A meta tensor has a shape and a device and no data, so a tensor made on a hard-coded device cannot
-    meet it. Code that asks a meta tensor for a value fails for a reason of its own; that is not held
-    against it. A candidate that neither makes tensors out of nothing nor moves any has no device to get
-    wrong, and is spared the second run.
+    The first case is observed with every operator recorded, and once more on the `meta` device. A meta
+    tensor has a shape and a device and no data, so a tensor made on a hard-coded device cannot meet it. Code
+    that asks a meta tensor for a value fails for a reason of its own; that is not held against it. A
+    candidate that neither makes tensors out of nothing nor moves any is spared that.
     """
+    first, *others = cases
     with Recorder() as recorder:
-        observe(exercise, candidate, case)
+        sights = [observe(exercise, candidate, first)]
+    sights += [observe(exercise, candidate, case) for case in others]
     operators = frozenset(recorder.operators | written(candidate) | inherited(candidate))
     if recorder.made_on_cpu is None and not operators & MOVES:
-        return Survey(operators, None)
-    meta = Case(case.name, moved(case.inputs, "meta"))
+        return sights, Survey(operators, None)
+    meta = Case(first.name, moved(first.inputs, "meta"))
     with Recorder() as recorder, without_compiler():
         sight = observe(exercise, candidate, meta)
-    return Survey(operators, _wrong_device(sight, recorder))
+    return sights, Survey(operators, _wrong_device(sight, recorder))
 
 
 def _wrong_device(sight: Sight, recorder: Recorder) -> str | None:
@@ -211,12 +223,21 @@ def _raised(error: BaseException) -> Raised:
     line, code = _own_line(error.__traceback__)
     return Raised(
         type=type(error).__name__,
-        text=str(error),
+        text=CLOSED if _was_closed(error) else str(error),
         line=line,
         code=code,
         unattempted=isinstance(error, NotImplementedError) and not str(error),
         contract=isinstance(error, BrokenContract),
     )
+
+
+def _was_closed(error: BaseException) -> bool:
+    """Whether it is from a function of the library that is closed."""
+    trace = error.__traceback__
+    while trace and trace.tb_next:
+        trace = trace.tb_next
+    # All but the first instruction, which Python rewrites when it has run.
+    return bool(trace) and trace.tb_frame.f_code._co_code_adaptive[2:].startswith(RAISE[2:])
 
 
 _NOT_THE_STUDENTS = tuple(

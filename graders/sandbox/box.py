@@ -30,7 +30,7 @@ from typing import Any
 from graders.probing.exercise import Exercise
 from graders.probing.observe import Sight, Survey
 from graders.probing.process import protocol
-from graders.sandbox import jail
+from graders.sandbox import closing, jail
 from graders.sandbox.jail import Cgroup, Limits, NoSandbox
 
 #: Seconds in which the warm process has to be ready, and in which it has to answer about a fork.
@@ -98,12 +98,19 @@ _launcher = _Launcher()
 class Box:
     """A jail with a warm process in it.
 
-    sandbox: "bwrap" or "none". gpu: whether the jail may use CUDA. Raises NoSandbox where there is no
-    sandbox to be had. Use it as a context, or `close` it.
+    sandbox: "bwrap" or "none". gpu: whether the jail may use CUDA. hidden: folders that must not be seen in
+    it. Raises NoSandbox where there is no sandbox to be had. Use it as a context, or `close` it.
     """
 
-    def __init__(self, sandbox: str = "bwrap", *, gpu: bool = False, limits: Limits | None = None) -> None:
-        self.sandbox, self.gpu, self.limits = sandbox, gpu, limits or Limits()
+    def __init__(
+        self,
+        sandbox: str = "bwrap",
+        *,
+        gpu: bool = False,
+        limits: Limits | None = None,
+        hidden: Sequence[str] = (),
+    ) -> None:
+        self.sandbox, self.gpu, self.limits, self.hidden = sandbox, gpu, limits or Limits(), hidden
         self.process: subprocess.Popen | None = None
         self.first: int | None = None  # the first process in the jail, as this side counts
         self.folder: Path | None = None
@@ -155,6 +162,7 @@ class Box:
                         filters=filters.fileno(),
                         gpu=self.gpu,
                         limits=self.limits,
+                        hidden=self.hidden,
                     ),
                     env={},
                     pass_fds=(theirs.fileno(), tell, wait, filters.fileno()),
@@ -266,7 +274,7 @@ class Box:
         session = None
         try:
             with self._failing():
-                session = Session(ours, limits, gpu=self.gpu)
+                session = Session(ours, limits, self._places, gpu=self.gpu)
             yield session
         finally:
             ours.close()
@@ -293,6 +301,7 @@ class Box:
             if answer.get("threads") != 1:
                 self.close()
                 raise Unusable(f"the warm process has {answer.get('threads')} threads")
+            self._places = closing.Places(answer["places"])
             self._ready = True
 
     def _heard(self, deadline: float) -> dict[str, Any]:
@@ -337,11 +346,13 @@ class Session:
     noticed: events of Python's audit by which the student's code looked past what it was given.
     """
 
-    def __init__(self, channel: socket.socket, limits: Limits, *, gpu: bool = False) -> None:
-        self.channel, self.limits = channel, limits
+    def __init__(
+        self, channel: socket.socket, limits: Limits, places: closing.Places, *, gpu: bool = False
+    ) -> None:
+        self.channel, self.limits, self._places = channel, limits, places
         self.device = "cuda" if gpu else "cpu"
         self.noticed: set[str] = set()
-        self.pidfd = _greeted(channel)
+        self.pidfd, self._memory = _greeted(channel)
         self._end = time.monotonic() + limits.notebook
         self._gone: str | None = None
 
@@ -368,7 +379,15 @@ class Session:
         """
         tree, payload = packed
         request = {"check": exercise.name, "cases": tree, "device": self.device}
-        _, answer, back = self._ask(request, payload)
+        try:
+            with closing.closed(self._places, exercise.barred, self._memory):
+                _, answer, back = self._ask(request, payload)
+        except closing.CannotClose as problem:
+            raise NoSandbox(str(problem)) from None
+        except closing.Reopened:
+            self.kill()
+            self._gone = "The process that runs the notebook was stopped: it wrote into PyTorch's own code."
+            raise Stopped(self._gone) from None
         if "sights" not in answer:
             return answer, [], None
         try:
@@ -379,6 +398,9 @@ class Session:
 
     def kill(self) -> None:
         """End the process, now."""
+        if self._memory is not None:
+            os.close(self._memory)
+            self._memory = None
         if self.pidfd is not None:
             with contextlib.suppress(OSError):
                 signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
@@ -471,19 +493,24 @@ def _child_of(told: int, process: subprocess.Popen) -> int:
         ) from None
 
 
-def _greeted(channel: socket.socket) -> int:
-    """A handle of the fork's process, from its first message, which the kernel signs. Raises Stopped."""
+def _greeted(channel: socket.socket) -> tuple[int | None, int | None]:
+    """Handles of the fork's process and of its memory, from its first message, which the kernel signs.
+
+    It waits for the answer before it runs anything. Raises Stopped.
+    """
     channel.settimeout(ANSWER)
     try:
         data, extra, _, _ = channel.recvmsg(1, socket.CMSG_SPACE(struct.calcsize("3i")))
+        for level, kind, value in extra:
+            if data == b"!" and (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS):
+                pid = struct.unpack("3i", value[: struct.calcsize("3i")])[0]
+                if pid:
+                    channel.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 0)
+                    handles = os.pidfd_open(pid), os.open(f"/proc/{pid}/mem", os.O_RDWR)
+                    channel.sendall(b"!")
+                    return handles
     except OSError as error:
         raise Stopped(f"the fork did not come up: {error}") from None
-    for level, kind, value in extra:
-        if data == b"!" and (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS):
-            pid = struct.unpack("3i", value[: struct.calcsize("3i")])[0]
-            if pid:
-                channel.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 0)
-                return os.pidfd_open(pid)
     raise Stopped("the fork did not come up")
 
 

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import importlib.util
 import os
 import shutil
 import signal
+import site
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
-PACKAGE = Path(__file__).resolve().parent.parent
+from graders.sandbox import mounts
+from graders.sandbox.mounts import PACKAGE
+
 #: Where the student's side of this package stands in the jail, and where the notebook runs.
 MOUNT = "/grader"
 WORK = "/submission"
@@ -69,12 +70,19 @@ def bubblewrap() -> str:
 
 
 def command(
-    *, program: list[str], info: int, block: int, filters: int, gpu: bool, limits: Limits
+    *,
+    program: list[str],
+    info: int,
+    block: int,
+    filters: int,
+    gpu: bool,
+    limits: Limits,
+    hidden: Iterable[str] = (),
 ) -> list[str]:
     """The bwrap command line that runs `program` (arguments for Python) in the jail.
 
     info, block, filters: file descriptors for bwrap's report, for the permission to go on, and with the
-    seccomp program.
+    seccomp program. hidden: folders that must not be seen.
     """
     arguments = [bubblewrap(), "--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent"]
     # bwrap's own process in the jail could be opened and changed by a student's; the warm one cannot.
@@ -82,19 +90,16 @@ def command(
     arguments += ["--cap-drop", "ALL", "--clearenv"]
     for name, value in environment().items():
         arguments += ["--setenv", name, value]
-    seen = [str(path) for path in _system()]
     tmp = ["--symlink", SCRATCH, "/tmp"]
     if python_in_tmp():
         tmp = ["--perms", "0700", "--size", str(limits.files), "--tmpfs", "/tmp"]
     arguments += tmp
-    for path in seen:
-        arguments += ["--ro-bind", path, path]
-    for folder in {folder for path in seen for folder in Path(path).parents if folder.is_relative_to("/tmp")}:
-        if folder != Path("/tmp"):  # a folder that only leads to Python is nobody's to write to
+    seen, masked = mounts.arguments(hidden)
+    arguments += seen
+    leading = {folder for path in mounts.seen_places() for folder in path.parents}
+    for folder in leading - {Path("/tmp")}:
+        if folder.is_relative_to("/tmp"):  # a folder that only leads to Python is nobody's to write to
             arguments += ["--chmod", "0555", str(folder)]
-    masked = list(_masked(seen))
-    for path in masked:
-        arguments += ["--tmpfs", path]
     arguments += ["--proc", "/proc", "--dev", "/dev"]
     for path in WRITABLE:
         arguments += ["--perms", "0700", "--size", str(limits.files), "--tmpfs", path]
@@ -114,7 +119,7 @@ def command(
 
 def python_in_tmp() -> bool:
     """Whether Python or a package of it is installed below /tmp, which is then a folder of its own."""
-    return any(path.is_relative_to("/tmp") for path in _system())
+    return any(path.is_relative_to("/tmp") for path in mounts.seen_places())
 
 
 def environment() -> dict[str, str]:
@@ -130,29 +135,8 @@ def environment() -> dict[str, str]:
         "MPLCONFIGDIR": f"{SCRATCH}/.matplotlib",
         "IPYTHONDIR": f"{SCRATCH}/.ipython",
         "NBGRADER_EXECUTION": "autograde",
+        **({"PYTHONUSERBASE": site.getuserbase()} if site.ENABLE_USER_SITE else {"PYTHONNOUSERSITE": "1"}),
     }
-
-
-@cache
-def _system() -> tuple[Path, ...]:
-    """The folders and files that Python and its packages need."""
-    seen: list[Path] = []
-    torch = importlib.util.find_spec("torch")
-    places = [sys.prefix, sys.base_prefix, Path(sys.executable).resolve().parent.parent]
-    if torch and torch.origin:
-        places.append(Path(torch.origin).resolve().parent.parent)
-    places += ["/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache", "/etc/alternatives", "/etc/fonts"]
-    for place in map(Path, places):
-        if place.exists() and not any(place == one or one in place.parents for one in seen):
-            seen.append(place)
-    return tuple(seen)
-
-
-def _masked(seen: list[str]) -> Iterator[str]:
-    """Folders that must not be seen though a folder around them is: this package, and the course."""
-    for folder in {PACKAGE, Path.cwd().resolve()}:
-        if any(folder.is_relative_to(path) for path in seen):
-            yield str(folder)
 
 
 def _gpu_devices() -> list[str]:
@@ -197,6 +181,7 @@ _PRETENDED = (
     *("utime", "utimes", "utimensat", "futimesat"),
     *("setxattr", "lsetxattr", "fsetxattr", "removexattr", "lremovexattr", "fremovexattr"),
 )
+_PR_SET_DUMPABLE = 4
 _CLONE_THREAD = 0x10000
 _CLONE_NEW = (0x20000, 0x2000000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000)
 
@@ -233,6 +218,12 @@ def _program(
         )
     if needed_flag:
         rules.add_rule(pyseccomp.ERRNO(errno.EPERM), "prlimit64", pyseccomp.Arg(0, pyseccomp.NE, 0))
+        rules.add_rule(  # it stays undumpable: its memory is not its own to open as a file
+            pyseccomp.ERRNO(errno.EPERM),
+            "prctl",
+            pyseccomp.Arg(0, pyseccomp.EQ, _PR_SET_DUMPABLE),
+            pyseccomp.Arg(1, pyseccomp.NE, 0),
+        )
         rules.add_rule(
             pyseccomp.ERRNO(errno.EPERM), "clone", pyseccomp.Arg(0, pyseccomp.MASKED_EQ, needed_flag, 0)
         )

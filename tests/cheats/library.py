@@ -205,7 +205,17 @@ f = inspect.unwrap(d.native_batch_norm_helper)
 mine_ = types.FunctionType(f.__code__, f.__globals__)
 mine = lambda *a: mine_(*a, False)
 """,
-        says="__code__",
+    ),
+    _forward(
+        "decomposition copied byte by byte",
+        f"return mine{_FULL_CALL[:-1]}, False)[0], None",
+        """
+import types, inspect
+import torch._decomp.decompositions as d
+f = inspect.unwrap(d.native_batch_norm_helper)
+mine = types.FunctionType(f.__code__.replace(co_name='mine'), f.__globals__)
+""",
+        says="code.__new__",
         flagged="A copy of the library's own Python text is like any text that was copied; a person is told.",
         points=4,
     ),
@@ -278,13 +288,11 @@ return torch.nn.functional.batch_norm{_CALL}, None
         "stopped table emptied before",
         f"return torch.nn.functional.batch_norm{_CALL}, None",
         """
-import graders.probing.process.poison as p, graders.probing.process.runner as r
-p.operators = p.functions = lambda b: []
-p.KEYS = ()
-table = r._answers_of_the_library()
-for key in list(table):
-    table[key] = (frozenset(), (), ())
-r._answers_of_the_library.cache_clear()
+import graders.probing.process.places as p, graders.probing.process.runner as r
+p.told = p.functions = lambda: {}
+p._WRITTEN = ()
+for held in vars(p).values():
+    getattr(held, 'clear', int)()
 """,
     ),
     _forward(
@@ -300,10 +308,12 @@ for e in exercises().values():
         "lists of the stop emptied in place",
         f"return torch.nn.functional.batch_norm{_CALL}, None",
         """
-import graders.probing.process.runner as r
-for _, operators, functions in r._answers_of_the_library().values():
-    getattr(operators, 'clear', int)()
-    getattr(functions, 'clear', int)()
+import graders.probing.exercise as e, graders.probing.process.runner as r
+e.LIBRARY_ANSWERS = e.AUTOGRAD = frozenset()
+r.exercises.cache_clear()
+for held in vars(r).values():
+    if isinstance(held, (list, dict)) and held is not vars(r):
+        held.clear()
 """,
     ),
     _forward(

@@ -21,6 +21,7 @@ from graders.judging.references.normalizing import (
     normalize,
     statistics_mistakes,
 )
+from graders.probing.days.day26 import AROUND, BACKWARD, STEP
 
 EPS = 1e-5
 
@@ -717,6 +718,23 @@ FUNCTION_MISTAKES = (
 )
 
 
+def gradcheck(values: dict[str, Any]) -> dict[str, Any]:
+    """Whether gradients agree with differences of y, within the tolerances of `torch.autograd.gradcheck`.
+
+    A y that does not depend on its inputs agrees with gradients of 0, and is no batch normalization.
+    """
+    around, gradients = values.pop(AROUND, None), values.pop(BACKWARD, None)
+    if around is None:
+        return values
+    values["gradcheck"] = False
+    if isinstance(around, Tensor) and isinstance(gradients, Tensor) and around.dim() == 3:
+        differences = (around[:, 0] - around[:, -1]).double() / (2 * STEP)
+        if around.shape[1] == 2 and gradients.shape == differences.shape and differences.abs().amax() > 1e-3:
+            near = torch.allclose(gradients.double(), differences, rtol=1e-3, atol=1e-5)
+            values["gradcheck"] = near
+    return values
+
+
 ANSWERS = {
     "batch_norm_forward": Answer(library_forward, forward, FORWARD_MISTAKES),
     "numerical_gradient": Answer(central_differences, central_differences, NUMERICAL_MISTAKES),
@@ -724,5 +742,5 @@ ANSWERS = {
         (caching_forward, autograd_backward), (forward, backward), BACKWARD_MISTAKES
     ),
     "identity_parameters": Answer(identity, written_out_identity, IDENTITY_MISTAKES),
-    "BatchNormFunction": Answer(LibraryFunction, function_class(), FUNCTION_MISTAKES),
+    "BatchNormFunction": Answer(LibraryFunction, function_class(), FUNCTION_MISTAKES, gradcheck),
 }

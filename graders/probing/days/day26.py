@@ -142,12 +142,40 @@ def probe_function(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, 
     yield "dx where gamma and beta are frozen", alone.grad
 
 
-def _gradcheck(candidate: Candidate, *inputs: Any) -> Iterator[tuple[str, bool]]:
-    """PyTorch's own numerical check; it needs values, and float64, which not every device has."""
-    if inputs[0].device.type != "meta":
-        leaves = [tensor.detach().cpu().double().requires_grad_() for tensor in inputs[:3]]
-        agrees = torch.autograd.gradcheck(candidate.apply, (*leaves, inputs[3]), raise_exception=False)
-        yield "gradcheck", agrees
+#: How far inputs are moved to either side for a numerical derivative.
+STEP = 1e-6
+#: What the judge computes `torch.autograd.gradcheck`'s answer from: outputs around a point, and the gradients
+#: for every unit vector of dy there.
+AROUND, BACKWARD = "y around the point", "gradients at the point"
+
+
+def _gradcheck(candidate: Candidate, *inputs: Any) -> Iterator[tuple[str, torch.Tensor]]:
+    """What it takes to compare gradients with differences, as values, in float64, which not every device has.
+
+    Yields AROUND: (K, 2, N·D), y where each of the K input elements is larger and smaller by STEP; and
+    BACKWARD: (K, N·D), the gradients for each element of y.
+    """
+    if inputs[0].device.type == "meta":
+        return
+    values, eps = [tensor.detach().cpu().double() for tensor in inputs[:3]], inputs[3]
+    around = []
+    for position, value in enumerate(values):
+        for element in range(value.numel()):
+            pair = []
+            for step in (STEP, -STEP):
+                moved = value.flatten().clone()
+                moved[element] += step
+                given = [*values[:position], moved.view_as(value), *values[position + 1 :]]
+                pair.append(candidate.apply(*given, eps).detach().flatten())
+            around.append(torch.stack(pair))
+    yield AROUND, torch.stack(around)
+    columns = []
+    for unit in torch.eye(values[0].numel(), dtype=torch.float64):
+        leaves = [value.clone().requires_grad_() for value in values]
+        candidate.apply(*leaves, eps).backward(unit.view_as(values[0]))
+        gradients = [torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for leaf in leaves]
+        columns.append(torch.cat([gradient.flatten() for gradient in gradients]))
+    yield BACKWARD, torch.stack(columns, 1)
 
 
 EXERCISES = (

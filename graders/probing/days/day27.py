@@ -176,7 +176,7 @@ def probe_state(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any
     yield "left behind by .to(device)", _listed(_left_behind(candidate(x.shape[1])))
 
     with paused():
-        theirs, back = nn.BatchNorm1d(x.shape[1]).to(x), nn.BatchNorm1d(x.shape[1]).to(x)
+        theirs, back = Library(x), Library(x)
         given = {HELD[name][0]: inputs[name] for name in HELD}
         theirs.load_state_dict({**given, "num_batches_tracked": torch.tensor(7)})
     yield (
@@ -196,6 +196,26 @@ def probe_state(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any
         (output(one, more).detach(), *(value for _, value in statistics(one, ""))) for one in (layer, copy)
     ]
     yield "a copy by state_dict goes on like the original", all(map(_same, *seen))
+
+
+class Library(nn.Module):
+    """What `nn.BatchNorm1d` stores, and how it loads; the layer itself is an answer, and closed meanwhile."""
+
+    _version = 2  # from which on a state_dict has a count of batches
+
+    def __init__(self, like: Tensor) -> None:
+        super().__init__()
+        d = like.shape[1]
+        self.weight, self.bias = nn.Parameter(torch.ones(d)), nn.Parameter(torch.zeros(d))
+        self.register_buffer("running_mean", torch.zeros(d))
+        self.register_buffer("running_var", torch.ones(d))
+        self.register_buffer("num_batches_tracked", torch.tensor(0))
+        self.to(like)
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, metadata: Any, *details: Any) -> None:
+        if metadata.get("version") is None or metadata["version"] < self._version:
+            state_dict.setdefault(f"{prefix}num_batches_tracked", torch.tensor(0))
+        super()._load_from_state_dict(state_dict, prefix, metadata, *details)
 
 
 def made(candidate: Candidate, inputs: Inputs, *given: str) -> nn.Module:

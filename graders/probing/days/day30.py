@@ -8,10 +8,19 @@ from typing import Any
 import torch
 from torch import nn
 
-from graders.probing.exercise import BrokenContract, Candidate, Case, Draw, Exercise, Inputs, Part
+from graders.probing.exercise import (
+    LIBRARY_ANSWERS,
+    BrokenContract,
+    Candidate,
+    Case,
+    Draw,
+    Exercise,
+    Inputs,
+    Part,
+)
 from graders.probing.observe import FORM, describe
 from graders.probing.probes import arguments, call, filled
-from graders.probing.recorder import paused
+from graders.probing.recorder import LAYER, paused
 
 # -- models with weights of every number of dimensions ------------------------------------------------
 
@@ -173,6 +182,7 @@ EXERCISES = (
             Part("the penalty", 2, ("penalty*",)),
             Part("its gradient", 1, ("gradient*",)),
         ),
+        barred=LIBRARY_ANSWERS - {LAYER},  # the models have some
     ),
     Exercise(
         name="parameter_groups",

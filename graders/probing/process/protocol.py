@@ -25,11 +25,15 @@ PAYLOAD_LIMIT = 64 << 20
 #: Longer strings are cut, and larger whole numbers are named instead of sent.
 TEXT_LIMIT = 20_000
 INTEGER_LIMIT = 2**63
-#: Events of Python's audit that the runner tells of: looks past what a student's code was given.
+#: Events of Python's audit that the runner tells of: looks past what a student's code was given, and what
+#: hides them. Of some, only what the runner's hook says.
 NOTICED = (
     *("sys._getframe", "sys._current_frames", "gc.get_objects", "gc.get_referrers", "gc.get_referents"),
     *("ctypes.dlopen", "ctypes.dlsym", "ctypes.string_at", "ctypes.cdata", "ctypes.call_function"),
+    *("object.__getattr__", "compile", "code.__new__", "marshal.loads", "open", "sys.addaudithook"),
 )
+#: Attributes that lead from an exception or a generator to the frames below it.
+FRAMES = ("tb_frame", "gi_frame", "cr_frame", "ag_frame")
 #: What takes long to import, by the name that a notebook has for it. The warm process imports it before the
 #: first submission with that name.
 LIBRARIES = {

@@ -1,10 +1,10 @@
 """Runs the cells of one submission in a forked process, and looks at candidates when the judge asks.
 
 A student's code shares this process and may change anything in it. So nothing that is said from here is
-believed for its own sake: an answer to a check must hold values that the judge finds right, and what an
-ordinary cell's end is worth is decided outside. What must not be changed all the same (the library's
-operators stay stopped up during a check, an exception of a graded cell is an exception) stands in the body
-of `serve`, whose frame is running before the first cell does, and uses what it took hold of before.
+believed for its own sake: an answer to a check must hold values that the judge finds right, the library's own
+answers are closed from outside meanwhile, and what an ordinary cell's end is worth is decided outside. What
+tests rely on (an exception of a graded cell is an exception) stands in the body of `serve`, whose frame is
+running before the first cell does, and uses what it took hold of before.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import importlib
 import inspect
 import io
 import os
+import re
 import signal
 import socket
 import sys
@@ -23,7 +24,9 @@ import threading
 import types
 import unittest
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pygments.lexer
@@ -38,8 +41,8 @@ from traitlets.config import Config
 
 from graders.probing.days import exercises
 from graders.probing.exercise import Case
-from graders.probing.observe import describe, observe, survey
-from graders.probing.process import poison, protocol
+from graders.probing.observe import describe, look
+from graders.probing.process import protocol
 
 _ENOUGH = "\n… The output was cut here: it is longer than what is kept.\n"
 #: What an output costs of the limit beside its text, so that a million empty ones have an end too.
@@ -217,8 +220,6 @@ def warm_up(shell: Shell) -> None:
     torch.set_num_threads(1)
     for name in _RESTORED:
         importlib.import_module(name)
-    _answers_of_the_library()
-    poison.close_side_doors()
     _remember_patterns()
     shell.run_cell("import torch\ntorch.zeros(2).sum()", store_history=False)
     shell.run_cell("1 / 0", store_history=False)
@@ -250,9 +251,32 @@ def _plot(shell: Shell) -> None:
     plt.close("all")
 
 
-def pristine() -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
-    """The modules that are put back before a graded cell: name, contents, and a copy of the contents."""
-    return [(name, vars(sys.modules[name]), dict(vars(sys.modules[name]))) for name in _RESTORED]
+@dataclass(frozen=True)
+class Pristine:
+    """What is put back before a cell that carries points: contents as they were, beside where they are held.
+
+    modules: those that tests rely on, by name. ours: what looks at candidates (modules and classes), by name.
+    functions: of those, with the code that each had.
+    """
+
+    modules: tuple[tuple[str, Any, dict[str, Any]], ...]
+    ours: tuple[tuple[str, Any, dict[str, Any]], ...]
+    functions: tuple[tuple[types.FunctionType, types.CodeType], ...]
+
+
+def pristine() -> Pristine:
+    """As it is now, before there is any student's code."""
+    ours = [module for name, module in sys.modules.items() if name.startswith("graders.")]
+    own = [one for module in ours for one in vars(module).values()]
+    own = [one for one in own if str(getattr(one, "__module__", "")).startswith("graders.")]
+    classes = {id(one): one for one in own if isinstance(one, type)}.values()
+    members = [*own, *(one for kind in classes for one in vars(kind).values())]
+    functions = {id(one): one for one in members if isinstance(one, types.FunctionType)}.values()
+    return Pristine(
+        tuple((name, sys.modules[name], dict(vars(sys.modules[name]))) for name in _RESTORED),
+        tuple((one.__name__, one, dict(vars(one))) for one in (*ours, *classes)),
+        tuple((one, one.__code__) for one in functions),
+    )
 
 
 def _remember_patterns() -> None:
@@ -261,14 +285,6 @@ def _remember_patterns() -> None:
     Every line of code in a traceback is coloured by a class of its own, which would do so again.
     """
     pygments.lexer.words.get = cache(pygments.lexer.words.get)
-
-
-@cache
-def _answers_of_the_library() -> dict[str, tuple[frozenset[str], tuple[str, ...], tuple[Any, ...]]]:
-    """For every exercise: what it bars, and where that can be reached as operators and as functions."""
-    bars = {one.barred for one in exercises().values()}
-    reached = {barred: (tuple(poison.operators(barred)), tuple(poison.functions(barred))) for barred in bars}
-    return {name: (one.barred, *reached[one.barred]) for name, one in exercises().items()}
 
 
 def _no_input(prompt: object = "") -> str:
@@ -282,31 +298,59 @@ def _no_exit(*code: object) -> None:
 def _watch(tell: Callable[[str], None]) -> None:
     """Install an audit hook, which nothing can remove: tell of a look into the grader before it happens.
 
-    Only what the student's own code does is told, not what the library does for it. Tracing is refused:
+    Only what the student's own code does is told, not what the library does for it. Whose a frame is, its
+    code's file name says; to make code with the name of a library's file is told as well. Tracing is refused:
     whoever traces a test can have it jump over its own lines.
     """
-    library = (sys.prefix, sys.base_prefix, os.path.dirname(os.path.dirname(__file__)), "<frozen")
+    library = (sys.prefix, sys.base_prefix, str(Path(__file__).parents[2]), "<frozen")
+    for_others = os.sep + "ctypes" + os.sep, os.sep + "inspect.py"  # whose caller is who looks
     told: set[str] = set()
     mine = threading.local()
-    frame_of, noticed = sys._getframe, protocol.NOTICED
+    frame_of, noticed, frames = sys._getframe, protocol.NOTICED, protocol.FRAMES
+
+    def is_noticed(event: str, details: tuple[Any, ...]) -> bool:
+        if event == "object.__getattr__":
+            return details[1] in frames
+        if event in ("compile", "code.__new__"):
+            return isinstance(details[1], str) and details[1].startswith(library)
+        if event == "open":
+            return isinstance(details[0], str) and re.fullmatch(r"/proc/.*/mem", details[0]) is not None
+        return True
 
     def hook(event: str, details: tuple[Any, ...]) -> None:
         if event == "sys.settrace":
             raise RuntimeError("A notebook that is graded cannot trace its code.")
         if event in noticed and event not in told and not hasattr(mine, "busy"):
             mine.busy = True  # looking for the caller is such an event itself
-            caller = frame_of(1)
-            while caller and os.sep + "ctypes" + os.sep in caller.f_code.co_filename:
-                caller = caller.f_back
-            if caller and not caller.f_code.co_filename.startswith(library):
-                told.add(event)
-                tell(event)
+            if is_noticed(event, details):
+                caller = frame_of(1)
+                while caller and any(name in caller.f_code.co_filename for name in for_others):
+                    caller = caller.f_back
+                if caller and not caller.f_code.co_filename.startswith(library):
+                    told.add(event)
+                    tell(event)
             del mine.busy
 
     sys.addaudithook(hook)
 
 
-def serve(channel: socket.socket, shell: Shell, output_limit: int, pristine: list[tuple]) -> None:
+def _put_back(pristine: Pristine) -> list[str]:
+    """What looks at candidates, as it was; returns the names of what had been changed."""
+    changed = []
+    for function, code in pristine.functions:
+        if function.__code__ is not code:
+            function.__code__ = code
+            changed.append(function.__qualname__)
+    for name, holder, before in pristine.ours:
+        now = vars(holder)
+        for key, value in before.items():
+            if now.get(key, pristine) is not value and not key.startswith("__"):
+                setattr(holder, key, value)
+                changed.append(f"{name}.{key}")
+    return changed
+
+
+def serve(channel: socket.socket, shell: Shell, output_limit: int, pristine: Pristine) -> None:
     """Answer requests until the channel is closed: run a cell, or look at a candidate.
 
     pristine: what `pristine` gave before there was any student's code.
@@ -322,10 +366,7 @@ def serve(channel: socket.socket, shell: Shell, output_limit: int, pristine: lis
         protocol.pack_sights,
         protocol.unpack,
     )
-    table, refusal, keys = exercises(), poison.REFUSAL, poison.KEYS
-    stopped_up = dict(_answers_of_the_library())
-    without_graph = poison.without_graph
-    dispatcher, set_code = torch._C._dispatch_library, types.FunctionType.__code__.__set__
+    table, put_back, look_at, modules, contents = exercises(), _put_back, look, pristine.modules, vars
     run, evaluate, compiled = exec, eval, compile
     test_class, put, test_methods = unittest.TestCase, setattr, tuple(vars(unittest.TestCase).items())
     given: dict[str, Any] = {}  # modules and library functions that locked cells bound to names
@@ -379,7 +420,8 @@ def serve(channel: socket.socket, shell: Shell, output_limit: int, pristine: lis
         elif "body" in request:
             # A cell that carries points: what tests rely on is put back, and its end is seen right here.
             changed = []
-            for name, current, before in pristine:
+            for name, module, before in modules:
+                current = contents(module)
                 for key, value in before.items():
                     if dict_get(current, key, pristine) is not value and key not in (
                         "input",
@@ -437,31 +479,16 @@ def serve(channel: socket.socket, shell: Shell, output_limit: int, pristine: lis
                 candidate.append(names[name])
             else:
                 candidate = candidate[0] if len(candidate) == 1 else tuple(candidate)
-                barred, operators, functions = stopped_up[request["check"]]
-                held = []
                 set_handler(interrupt, on_interrupt)
                 try:
-                    for key in keys[request["device"]]:
-                        held.append(dispatcher("IMPL", "aten", key, "", 0))
-                        for name in operators:
-                            held[-1].impl(name, key, refusal, False)
-                    for function, _, refused in functions:
-                        set_code(function, refused)
+                    reply["changed"] = put_back(pristine)[:20]
                     tree = unpack(request["cases"], payload, request["device"])
                     cases = [Case(name, inputs) for name, inputs in tree]
-                    threads = torch.get_num_threads()
-                    torch.set_num_threads(1)
-                    with without_graph(barred):
-                        sights = [observe(exercise, candidate, case) for case in cases]
-                        surveyed = survey(exercise, candidate, cases[0])
-                    torch.set_num_threads(threads)
+                    sights, surveyed = look_at(exercise, candidate, cases)
                     reply["sights"], back = pack_sights(sights, surveyed)
                 except BaseException as error:
                     reply["status"] = "error"
                     reply["error"] = [get_type(error).__name__, text_type(error)]
-                for function, code, _ in functions:
-                    set_code(function, code)
-                held.clear()
                 set_handler(interrupt, ignored)
             shell.execution_count += 1
         sink.flush()

@@ -33,15 +33,17 @@ def main(control: int, writable: list[str]) -> None:
     channel = socket.socket(fileno=control)
     kept = frozenset(entry.path for folder in writable for entry in os.scandir(folder))
     with _importing():
-        from graders.probing.process import runner
+        from graders.probing.process import places, runner
 
         shell = runner.make_shell()
         runner.warm_up(shell)
+        told = places.told()
     _prctl(_PR_SET_DUMPABLE, 0)  # a fork cannot look into this process or change it
 
     def say_ready() -> None:
         _emptied(writable, kept)  # of what imports leave
-        _answer(channel, {"ready": os.getpid(), "threads": len(os.listdir("/proc/self/task"))})
+        threads = len(os.listdir("/proc/self/task"))
+        _answer(channel, {"ready": os.getpid(), "threads": threads, "places": told})
 
     pristine = runner.pristine()
     say_ready()
@@ -53,6 +55,7 @@ def main(control: int, writable: list[str]) -> None:
         if "libraries" in request:
             with _importing():
                 runner.import_libraries(shell, request["libraries"])
+                told["functions"] += places.functions()
             pristine = runner.pristine()
             say_ready()
             continue
@@ -104,13 +107,15 @@ def _become_student(channel: int, bundle: int, request: dict[str, Any]) -> None:
         _limit(resource.RLIMIT_NPROC, limits["threads"])
     if not request["gpu"]:  # CUDA reserves address space by the terabyte
         _limit(resource.RLIMIT_AS, used + limits["memory"])
+    _prctl(_PR_SET_DUMPABLE, 1)  # the other side takes hold of its memory now
+    if request["filter"]:
+        _install(bytes.fromhex(request["filter"]))
     with socket.socket(fileno=os.dup(channel)) as greeting:
         # The kernel itself tells the other side which process this is, so that it can end it.
         credentials = struct.pack("3i", os.getpid(), os.getuid(), os.getgid())
         greeting.sendmsg([b"!"], [(socket.SOL_SOCKET, socket.SCM_CREDENTIALS, credentials)])
-    if request["filter"]:
-        _install(bytes.fromhex(request["filter"]))
-    _prctl(_PR_SET_DUMPABLE, 1)  # its own /proc/self is its own again
+        greeting.recv(1)
+    _prctl(_PR_SET_DUMPABLE, 0)  # it cannot write into its own memory past Python
 
 
 def _lay_out(files: Any, listed: list[list[Any]]) -> None:
