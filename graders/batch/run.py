@@ -289,8 +289,12 @@ def in_force(report: Report, options: Options) -> Iterator[str]:
         yield "no sandbox: neither files nor network nor processes were kept from the submissions"
         return
     held = {"memory": "memory", "pids": "threads"}
-    yes = [held[one] for one in sorted(report.limits)]
+    yes = [held[one] for one in sorted(report.limits & held.keys())]
     no = [text for one, text in held.items() if one not in report.limits]
+    if "programs" in report.limits:
+        yield "what a submission writes cannot be run as a program"
+    else:
+        yield "what a submission writes could be run as a program (this account may not mount folders)"
     if yes:
         yield f"{' and '.join(yes)} also by a control group"
     if no:

@@ -200,6 +200,12 @@ class Box:
             start_new_session=True,
         )
 
+    @property
+    def holds(self) -> list[str]:
+        """Limits that do not hold everywhere: control groups, and "programs", which cannot be written."""
+        programs = ["programs"] if self.sandbox == "bwrap" and jail.forbids_programs() else []
+        return [*(self.cgroup.holds if self.cgroup else ()), *programs]
+
     def _writable(self) -> list[str]:
         if self.folder:
             return [self._work]
@@ -255,7 +261,6 @@ class Box:
         limits = self.limits
         request = {
             "work": self._work,
-            "files": [[name, len(data)] for name, data in files.items()],
             "filter": self._filter,
             "gpu": self.gpu,
             "count_processes": self.sandbox == "bwrap",
@@ -264,10 +269,7 @@ class Box:
             },
         }
         with tempfile.TemporaryFile() as bundle, theirs:
-            for data in files.values():
-                bundle.write(data)
-            bundle.flush()
-            bundle.seek(0)
+            protocol.write_bundle(bundle, files)
             with self._failing():
                 handles = [theirs.fileno(), bundle.fileno()]
                 socket.send_fds(self.control, [json.dumps(request).encode()], handles)

@@ -64,22 +64,31 @@ class Library:
     def __init__(self, path: str) -> None:
         with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             symbols, self._names = _dynamic_symbols(data)
-        self._symbols = symbols[symbols["value"] > 0]
+        symbols = symbols[symbols["value"] > 0]
+        self._symbols = symbols[np.argsort(symbols["name"])]
+        self._starts = np.ascontiguousarray(self._symbols["name"])
+
+    def find(self, words: Iterable[bytes]) -> set[tuple[bytes, int, int, int]]:
+        """Symbols whose name has one of these words in it: name, kind, place, size."""
+        return set().union(*map(self._with, words))
 
     @cache  # noqa: B019 (libraries are few, and stay)
-    def find(self, words: tuple[bytes, ...]) -> list[tuple[bytes, int, int, int]]:
-        """Symbols whose name has one of these words in it: name, kind, place, size."""
-        found = []
-        starts = {
-            self._names.rfind(b"\0", 0, match.start()) + 1
-            for match in re.finditer(b"|".join(map(re.escape, words)), self._names)
-        }
-        chosen = np.isin(self._symbols["name"], np.fromiter(starts, np.uint32, len(starts)))
-        for symbol in self._symbols[chosen]:
-            start = int(symbol["name"])
-            name = self._names[start : self._names.index(b"\0", start)]
-            found.append((name, int(symbol["info"]) & 15, int(symbol["value"]), int(symbol["size"])))
-        return found
+    def _with(self, word: bytes) -> frozenset[tuple[bytes, int, int, int]]:
+        starts = set()
+        place = self._names.find(word)
+        while place >= 0:
+            starts.add(self._names.rfind(b"\0", 0, place) + 1)
+            place = self._names.find(word, place + 1)
+        found = np.fromiter(sorted(starts), np.uint32, len(starts))
+        first, last = (np.searchsorted(self._starts, found, side) for side in ("left", "right"))
+        return frozenset(
+            self._read(one) for i, j in zip(first, last, strict=True) for one in self._symbols[i:j]
+        )
+
+    def _read(self, symbol: np.void) -> tuple[bytes, int, int, int]:
+        start = int(symbol["name"])
+        name = self._names[start : self._names.index(b"\0", start)]
+        return name, int(symbol["info"]) & 15, int(symbol["value"]), int(symbol["size"])
 
 
 def _dynamic_symbols(data: mmap.mmap) -> tuple[np.ndarray, bytes]:
@@ -101,10 +110,15 @@ def _library(path: str) -> Library:
     return Library(path)
 
 
-def read_ahead(paths: Iterable[str]) -> None:
-    """Read the symbols of libraries now, so that no submission has to wait for it."""
-    for path in paths:
-        _library(path)
+def read_ahead(folder: Path, bars: Iterable[frozenset[str]]) -> None:
+    """Look through PyTorch's libraries now, so that no submission has to wait for it.
+
+    folder: where they lie. bars: what exercises bar.
+    """
+    words = {word for barred in bars for word in _symbols(barred)}
+    for path in folder.resolve().iterdir():
+        if path.name.startswith(_COMPILED):
+            _library(str(path)).find(words)
 
 
 class Places:
@@ -134,17 +148,15 @@ class Places:
         return self._closed[barred]
 
     def _compiled(self, barred: frozenset[str], memory: int) -> Iterator[tuple[int, bytes]]:
-        words = _words(barred)
-        engine = _ENGINE if AUTOGRAD & barred else ()
-        if engine:
+        if AUTOGRAD & barred:
             yield self._node_call, _code().nothing
         raises = self._address_of("libc10", _RAISES)
         for path, base in self._libraries.items():
             if not Path(path).name.startswith(_COMPILED):
                 continue
             sizes: dict[int, int] = {}
-            for name, kind, place, size in _library(path).find((*words, *engine)):
-                if kind == _FUNCTION and (name.startswith(b"_ZN2at") or any(one in name for one in engine)):
+            for name, kind, place, size in _library(path).find(_symbols(barred)):
+                if kind == _FUNCTION and (name.startswith(b"_ZN2at") or any(one in name for one in _ENGINE)):
                     sizes[base + place] = max(size, sizes.get(base + place, 0))
                 elif kind == _DATA and _KERNEL.search(name):
                     (kernel,) = struct.unpack("<Q", os.pread(memory, 8, base + place))
@@ -167,7 +179,7 @@ class Places:
     def _address_of(self, library: str, symbol: bytes) -> int:
         for path, base in self._libraries.items():
             if Path(path).name.startswith(library):
-                for name, _, place, _ in _library(path).find((symbol,)):
+                for name, _, place, _ in _library(path).find([symbol]):
                     if name == symbol:
                         return base + place
         raise CannotClose("This PyTorch has no function that raises its errors by the name known here.")
@@ -179,6 +191,11 @@ def _words(barred: frozenset[str]) -> list[bytes]:
     shortest = {name for name in operators if not any(other in name for other in operators - {name})}
     camel = {"".join(part.title() for part in name.split("_")) for name in shortest}
     return sorted(name.encode() for name in shortest | camel)
+
+
+def _symbols(barred: frozenset[str]) -> tuple[bytes, ...]:
+    """What compiled functions are looked for by."""
+    return (*_words(barred), *(_ENGINE if AUTOGRAD & barred else ()))
 
 
 @contextmanager

@@ -12,11 +12,13 @@ import os
 import shutil
 import signal
 import site
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from graders.sandbox import mounts
@@ -84,7 +86,8 @@ def command(
     info, block, filters: file descriptors for bwrap's report, for the permission to go on, and with the
     seccomp program. hidden: folders that must not be seen.
     """
-    arguments = [bubblewrap(), "--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent"]
+    arguments = [*_with_folders(limits.files), bubblewrap()]
+    arguments += ["--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent"]
     # bwrap's own process in the jail could be opened and changed by a student's; the warm one cannot.
     arguments += ["--as-pid-1", "--uid", "65534", "--gid", "65534", "--hostname", f"sandbox-{os.getpid()}"]
     arguments += ["--cap-drop", "ALL", "--clearenv"]
@@ -92,7 +95,7 @@ def command(
         arguments += ["--setenv", name, value]
     tmp = ["--symlink", SCRATCH, "/tmp"]
     if python_in_tmp():
-        tmp = ["--perms", "0700", "--size", str(limits.files), "--tmpfs", "/tmp"]
+        tmp = _writable("/tmp", limits.files)
     arguments += tmp
     seen, masked = mounts.arguments(hidden)
     arguments += seen
@@ -102,7 +105,7 @@ def command(
             arguments += ["--chmod", "0555", str(folder)]
     arguments += ["--proc", "/proc", "--dev", "/dev"]
     for path in WRITABLE:
-        arguments += ["--perms", "0700", "--size", str(limits.files), "--tmpfs", path]
+        arguments += _writable(path, limits.files)
     arguments += ["--ro-bind-try", "/sys/devices/system/cpu", "/sys/devices/system/cpu"]
     if gpu:
         for path in _gpu_devices():
@@ -115,6 +118,44 @@ def command(
     arguments += ["--chdir", WORK, "--info-fd", str(info), "--block-fd", str(block)]
     arguments += ["--seccomp", str(filters)]
     return [*arguments, "--", sys.executable, *program]
+
+
+#: Makes folders from which no program can be started or mapped, and goes on with the command that follows.
+#: bubblewrap has no such folders to give, so they are made a namespace further out, where only it sees them.
+_FOLDERS = """set -e
+mount -t tmpfs -o mode=0755,nosuid,nodev,noexec,size=64k none /dev/shm
+for name in submission scratch shm tmp; do
+    mkdir /dev/shm/$name
+    mount -t tmpfs -o "mode=0700,nosuid,nodev,noexec,size=$1" none /dev/shm/$name
+done
+shift
+exec "$@"
+"""
+
+
+def _with_folders(size: int) -> list[str]:
+    """What stands before bwrap's command, so that the folders are there: nothing, where it is not allowed."""
+    if not forbids_programs():
+        return []
+    unshare, shell = shutil.which("unshare"), shutil.which("sh")
+    return [str(unshare), "--user", "--map-root-user", "--mount", str(shell), "-c", _FOLDERS, "sh", str(size)]
+
+
+def _writable(path: str, size: int) -> list[str]:
+    """Arguments for a folder that can be written to, of `size` bytes."""
+    if forbids_programs():
+        return ["--bind", f"/dev/shm/{Path(path).name}", path]
+    return ["--perms", "0700", "--size", str(size), "--tmpfs", path]
+
+
+@cache
+def forbids_programs() -> bool:
+    """Whether what is written in the jail can be kept from being run: this account may mount folders."""
+    command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", _FOLDERS, "sh", "1m", "true"]
+    try:
+        return not subprocess.run(command, capture_output=True, timeout=10).returncode
+    except (OSError, subprocess.TimeoutExpired):
+        return False
 
 
 def python_in_tmp() -> bool:
