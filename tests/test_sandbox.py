@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from itertools import chain
 
 import pytest
 
@@ -27,7 +28,7 @@ def _code(*sources: str) -> dict:
 
 
 def _modules(session) -> set[str]:
-    outputs, _ = session.run(f"import sys\nprint(*set(sys.modules) & {set(LIBRARIES.values())})")
+    outputs, _ = session.run(f"import sys\nprint(*set(sys.modules) & {set(chain(*LIBRARIES.values()))})")
     return set(outputs[0]["text"].split())
 
 

@@ -375,3 +375,17 @@ def test_global_random_state_is_left_alone() -> None:
     torch.manual_seed(5)
     judged(right)
     assert torch.equal(torch.rand(3), want)
+
+
+@pytest.mark.parametrize("own", [numpy.ones(3), torch.ones(3), {"a": 1}, float("nan")])
+def test_a_candidate_may_use_objects_of_its_notebook(own: object) -> None:
+    """Whose `==` gives arrays, or anything else."""
+    code = (
+        "def batch_norm_forward(x, gamma, beta, eps=1e-5):\n"
+        "    own\n"
+        "    x_hat = (x - x.mean(0)) / (x.var(0, correction=0) + eps).sqrt()\n"
+        "    return gamma * x_hat + beta, None\n"
+    )
+    names = {"own": own}
+    exec(code, names)
+    assert judged(names["batch_norm_forward"]).passed

@@ -177,8 +177,8 @@ def written(candidate: Any) -> set[str]:
                 found.add(LAYER)
             elif isinstance(thing, type) and module.startswith("torch.optim"):
                 found.add(OPTIMIZER)
-            elif thing in _known_autograd():
-                found.add(_AUTOGRAD[thing])
+            elif known := _differentiation(thing):
+                found.add(known)
             elif module.startswith("torch") or isinstance(thing, types.BuiltinFunctionType):
                 found.add(name)
     return found
@@ -196,8 +196,9 @@ def inherited(candidate: Any) -> set[str]:
     return found
 
 
-def _known_autograd() -> tuple[Any, ...]:
-    return tuple(_AUTOGRAD)
+def _differentiation(thing: Any) -> str | None:
+    """The name of `thing`, if the library differentiates by it; by identity, since an array answers `==` oddly."""
+    return next((name for known, name in _AUTOGRAD.items() if known is thing), None)
 
 
 def _functions(candidate: Any) -> Iterator[types.FunctionType]:

@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import queue
+import re
 import secrets
 import select
 import shutil
@@ -54,6 +55,17 @@ class Stopped(_Ended):
 
 class Unusable(Exception):
     """The box itself failed; the submission may be tried again in another one."""
+
+
+class Unforeseen(Exception):
+    """A submission has imported libraries with answers that nobody knew of; it can be run again with these.
+
+    libraries: their names in `protocol.LIBRARIES`.
+    """
+
+    def __init__(self, libraries: set[str]) -> None:
+        super().__init__(", ".join(sorted(libraries)))
+        self.libraries = libraries
 
 
 class TimedOut(_Ended):
@@ -276,12 +288,13 @@ class Box:
         session = None
         try:
             with self._failing():
-                session = Session(ours, limits, self._places, gpu=self.gpu)
+                unknown = frozenset(protocol.WITH_ANSWERS) - self._imported
+                session = Session(ours, limits, self._places, unknown, gpu=self.gpu)
             yield session
         finally:
             ours.close()
             if session:
-                session.kill()
+                session.close()
             self._collect()
 
     def _collect(self) -> None:
@@ -349,12 +362,21 @@ class Session:
     """
 
     def __init__(
-        self, channel: socket.socket, limits: Limits, places: closing.Places, *, gpu: bool = False
+        self,
+        channel: socket.socket,
+        limits: Limits,
+        places: closing.Places,
+        unknown: frozenset[str] = frozenset(),
+        *,
+        gpu: bool = False,
     ) -> None:
-        self.channel, self.limits, self._places = channel, limits, places
+        self.channel, self.limits, self._places, self._unknown = channel, limits, places, unknown
         self.device = "cuda" if gpu else "cpu"
         self.noticed: set[str] = set()
-        self.pidfd, self._memory = _greeted(channel)
+        self.pidfd: int | None
+        self.pidfd, *handles = _greeted(channel)
+        self._memory, self._maps, self._status = handles
+        self._programs = self._size_of_programs()
         self._end = time.monotonic() + limits.notebook
         self._gone: str | None = None
 
@@ -377,15 +399,24 @@ class Session:
         """Have the candidates of an exercise looked at in the cases that `packed` holds.
 
         packed: a list of (name, inputs) as `protocol.pack` gives it. devices: of each case.
-        Returns the answer and, where there was a candidate, what was seen. Raises Stopped or TimedOut.
+        Returns the answer and, where there was a candidate, what was seen. Raises Stopped or TimedOut, and
+        Unforeseen where the candidate may have had answers that could not be closed.
         """
+        if self._gone:
+            raise Stopped(self._gone)
         tree, payload = packed
         request = {"check": exercise.name, "cases": tree, "device": self.device}
         try:
             with closing.closed(self._places, exercise.barred, self._memory):
                 _, answer, back = self._ask(request, payload)
+            if exercise.barred:
+                self._require_nothing_unforeseen()
         except closing.CannotClose as problem:
             raise NoSandbox(str(problem)) from None
+        except closing.Vanished:
+            self._gone = _how_it_ended(self, OSError())
+            self.kill()
+            raise Stopped(self._gone) from None
         except closing.Reopened:
             self.kill()
             self._gone = "The process that runs the notebook was stopped: it wrote into PyTorch's own code."
@@ -400,14 +431,34 @@ class Session:
 
     def kill(self) -> None:
         """End the process, now."""
-        if self._memory is not None:
-            os.close(self._memory)
-            self._memory = None
         if self.pidfd is not None:
             with contextlib.suppress(OSError):
                 signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
             os.close(self.pidfd)
             self.pidfd = None
+
+    def close(self) -> None:
+        """End the process, and let go of its memory."""
+        self.kill()
+        for handle in (self._memory, self._maps, self._status):
+            os.close(handle)
+
+    def _size_of_programs(self) -> bytes:
+        """How much of its memory is code of programs, as the kernel writes it."""
+        found = re.search(rb"VmLib:\s*(.*)", os.pread(self._status, 1 << 14, 0))
+        return found[1] if found else b""
+
+    def _require_nothing_unforeseen(self) -> None:
+        """Raises Unforeseen where a library with answers has been loaded since the process was made."""
+        if self._size_of_programs() == self._programs:
+            return
+        os.lseek(self._maps, 0, os.SEEK_SET)
+        loaded = b""
+        while part := os.read(self._maps, 1 << 20):
+            loaded += part
+        if unforeseen := {name for name in self._unknown if f"/{name}/".encode() in loaded}:
+            raise Unforeseen(unforeseen)
+        self._programs = self._size_of_programs()
 
     def _ask(
         self, request: Mapping[str, Any], payload: bytes = b""
@@ -495,8 +546,8 @@ def _child_of(told: int, process: subprocess.Popen) -> int:
         ) from None
 
 
-def _greeted(channel: socket.socket) -> tuple[int | None, int | None]:
-    """Handles of the fork's process and of its memory, from its first message, which the kernel signs.
+def _greeted(channel: socket.socket) -> list[int]:
+    """Handles of a fork, its memory, maps and status, by its first message, which the kernel signs.
 
     It waits for the answer before it runs anything. Raises Stopped.
     """
@@ -508,7 +559,8 @@ def _greeted(channel: socket.socket) -> tuple[int | None, int | None]:
                 pid = struct.unpack("3i", value[: struct.calcsize("3i")])[0]
                 if pid:
                     channel.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 0)
-                    handles = os.pidfd_open(pid), os.open(f"/proc/{pid}/mem", os.O_RDWR)
+                    handles = [os.pidfd_open(pid), os.open(f"/proc/{pid}/mem", os.O_RDWR)]
+                    handles += [os.open(f"/proc/{pid}/{name}", os.O_RDONLY) for name in ("maps", "status")]
                     channel.sendall(b"!")
                     return handles
     except OSError as error:

@@ -39,6 +39,7 @@ from graders.probing.observe import CLOSED, RAISE
 _ENGINE = (
     *(b"8autograd6Engine7execute", b"8autograd6Engine23execute_with_graph_task"),
     *(b"8autograd10DistEngine7execute", b"8autograd12AutogradMeta11set_fw_grad", b"_make_dual"),
+    b"3jit13differentiate",
 )
 #: Whose compiled functions are looked through, by the beginning of a library's file name.
 _COMPILED = ("libtorch_cpu", "libtorch_cuda")
@@ -56,6 +57,10 @@ _KERNEL = re.compile(rb"DispatchStub.*(7DEFAULT|4AVX2|6AVX512|4VSX|7ZVECTOR|6SVE
 
 class CannotClose(Exception):
     """The library's answers cannot be closed here; the text says why."""
+
+
+class Vanished(Exception):
+    """The process is gone, and its memory with it."""
 
 
 class Library:
@@ -141,10 +146,13 @@ class Places:
         if barred not in self._closed:
             written = dict(self._compiled(barred, memory))
             written |= dict.fromkeys(self._python(barred), RAISE)
-            self._closed[barred] = tuple(
+            there = tuple(
                 (address, code, os.pread(memory, len(code), address))
                 for address, code in sorted(written.items())
             )
+            if any(len(before) != len(code) for _, code, before in there):
+                raise Vanished
+            self._closed[barred] = there
         return self._closed[barred]
 
     def _compiled(self, barred: frozenset[str], memory: int) -> Iterator[tuple[int, bytes]]:
@@ -159,8 +167,7 @@ class Places:
                 if kind == _FUNCTION and (name.startswith(b"_ZN2at") or any(one in name for one in _ENGINE)):
                     sizes[base + place] = max(size, sizes.get(base + place, 0))
                 elif kind == _DATA and _KERNEL.search(name):
-                    (kernel,) = struct.unpack("<Q", os.pread(memory, 8, base + place))
-                    sizes.setdefault(kernel, 0)
+                    sizes.setdefault(int.from_bytes(os.pread(memory, 8, base + place), "little"), 0)
             sizes.pop(0, None)
             if not sizes:
                 continue
@@ -203,12 +210,13 @@ def closed(places: Places, barred: frozenset[str], memory: int) -> Iterator[None
     """A context in which a process has none of the answers that `barred` names.
 
     memory: /proc/PID/mem of the process, open for writing. Raises CannotClose where the answers cannot be
-    closed, and Reopened at the end where they did not stay closed.
+    closed, Vanished where there is no such process any more, and Reopened at the end where they did not stay
+    closed.
     """
     there = places.of(barred, memory) if barred else ()
     try:
-        for address, code, _ in there:
-            os.pwrite(memory, code, address)
+        if any(os.pwrite(memory, code, address) != len(code) for address, code, _ in there):
+            raise Vanished
     except OSError as error:
         text = f"The memory of a submission's process cannot be written ({error.strerror})."
         raise CannotClose(text) from None
