@@ -172,11 +172,15 @@ class Places:
             if not sizes:
                 continue
             largest = max(sizes, key=sizes.__getitem__)
-            for address in sizes:
-                yield address, _code().jump(address, largest)
+            for address, size in sizes.items():
+                jump = _code().jump(address, largest)
+                if not size or size >= len(jump):  # a smaller one only leads to another of them
+                    yield address, jump
             yield largest, _code().throw(largest, raises)
 
     def _python(self, barred: frozenset[str]) -> Iterator[int]:
+        if not self._written:
+            raise CannotClose("This Python keeps the instructions of functions where the grader does not know.")
         words = [word.decode() for word in _words(barred)]
         for kind, function, address, size in self._written:
             closed = kind in barred if kind else any(word in function for word in words)
