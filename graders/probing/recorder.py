@@ -197,7 +197,7 @@ def inherited(candidate: Any) -> set[str]:
 
 
 def _differentiation(thing: Any) -> str | None:
-    """The name of `thing`, if the library differentiates by it; by identity, for an array answers `==` oddly."""
+    """The name of `thing`, if the library differentiates by it. By identity: an array answers `==` oddly."""
     return next((name for known, name in _AUTOGRAD.items() if known is thing), None)
 
 

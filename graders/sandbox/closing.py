@@ -180,7 +180,7 @@ class Places:
 
     def _python(self, barred: frozenset[str]) -> Iterator[int]:
         if not self._written:
-            raise CannotClose("This Python keeps the instructions of functions where the grader does not know.")
+            raise CannotClose("This Python keeps the instructions of its functions in an unknown place.")
         words = [word.decode() for word in _words(barred)]
         for kind, function, address, size in self._written:
             closed = kind in barred if kind else any(word in function for word in words)
