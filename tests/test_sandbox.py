@@ -67,3 +67,44 @@ def test_libraries_are_imported_once_for_all(box: Box) -> None:
     assert {"matplotlib.pyplot", "sklearn"} <= everything
     assert any("image/png" in one.get("data", {}) for one in plotted)
     assert [one["data"] for one in the_same] == [one["data"] for one in plotted]
+
+
+#: Looks past what a submission was given, however they are dressed up.
+LOOKS = {
+    "frame": "import sys; sys._getframe()",
+    "frame by inspect": "import inspect; inspect.currentframe()",
+    "stack by inspect": "import inspect; inspect.stack()",
+    "frame of an exception": "try:\n    1 / 0\nexcept Exception as error:\n    error.__traceback__.tb_frame",
+    "frame of a generator": "g = (i for i in [1]); g.gi_frame",
+    "under a library's name": "import torch, sys\nexec(compile('sys._getframe()', torch.__file__, 'exec'))",
+    "code renamed": "import torch\n(lambda: 0).__code__.replace(co_filename=torch.__file__)",
+    "objects": "import gc; gc.get_objects()",
+    "memory": "import ctypes; ctypes.CDLL(None)",
+    "code out of bytes": "import marshal; marshal.loads(marshal.dumps(compile('1', 'x', 'eval')))",
+}
+#: What honest notebooks do, and libraries for them.
+HONEST = {
+    "named tuple": "from collections import namedtuple; namedtuple('P', 'x y')",
+    "data class": "from dataclasses import dataclass\n@dataclass\nclass P:\n    x: int",
+    "traceback": "import traceback\ntry:\n    1 / 0\nexcept ZeroDivisionError:\n    traceback.print_exc()",
+    "warning": "import warnings; warnings.warn('careful')",
+    "logging": "import logging; logging.warning('careful')",
+    "the words alone": "gc = ctypes = 'settrace'",
+    "own text": "exec(compile('x = 1', '<mine>', 'exec'))",
+    "tables": "import pandas; pandas.DataFrame({'a': [1, 2]}).describe()",
+}
+
+
+@pytest.mark.parametrize("code", LOOKS.values(), ids=LOOKS)
+def test_looks_are_noticed(box: Box, code: str) -> None:
+    with box.session({}) as session:
+        _, answer = session.run(code)
+        assert answer["status"] == "ok"
+    assert session.noticed
+
+
+@pytest.mark.parametrize("code", HONEST.values(), ids=HONEST)
+def test_honest_code_is_not_noticed(box: Box, code: str) -> None:
+    with box.session({}) as session:
+        session.run(code)
+    assert not session.noticed
