@@ -356,6 +356,20 @@ def reopen():
         assert any(event.startswith("ctypes") for event in session.noticed)
 
 
+def test_a_second_copy_of_the_library_is_seen(box: Box) -> None:
+    code = """
+import mmap, os
+path = os.path.dirname(torch.__file__) + '/lib/libtorch_cpu.so'
+size = os.path.getsize(path)
+with open(path, 'rb') as file:
+    kept = mmap.mmap(file.fileno(), size, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_EXEC)
+""" + solution_code("day26")["batch_norm_forward"]
+    with box.session({}) as session:
+        run(session, code)
+        with pytest.raises(Stopped, match="own code"):
+            verdict_on(session, "batch_norm_forward")
+
+
 def test_a_constant_does_not_pass_gradcheck(box: Box) -> None:
     code = """
 class BatchNormFunction(torch.autograd.Function):

@@ -39,6 +39,10 @@ STARTUP = 120.0
 ANSWER = 20.0
 #: Seconds that a cell has to give in after an interrupt, before it is killed.
 GRACE = 2.0
+#: What an output counts for at least of what is kept, in bytes; and how many bytes a second are read of those
+#: that are not kept.
+SMALLEST = 50
+THROWN_AWAY = 32 << 20
 
 
 class _Ended(Exception):
@@ -419,7 +423,9 @@ class Session:
             raise Stopped(self._gone) from None
         except closing.Reopened:
             self.kill()
-            self._gone = "The process that runs the notebook was stopped: it wrote into PyTorch's own code."
+            self._gone = (
+                "The process that runs the notebook was stopped: it changed or copied PyTorch's own code."
+            )
             raise Stopped(self._gone) from None
         if "sights" not in answer:
             return answer, [], None
@@ -449,13 +455,19 @@ class Session:
         return found[1] if found else b""
 
     def _require_nothing_unforeseen(self) -> None:
-        """Raises Unforeseen where a library with answers has been loaded since the process was made."""
+        """Look at programs that have been loaded since the process was made.
+
+        Raises Unforeseen where they are a library with answers, and Reopened where they are a copy of one
+        whose answers are closed.
+        """
         if self._size_of_programs() == self._programs:
             return
         os.lseek(self._maps, 0, os.SEEK_SET)
         loaded = b""
         while part := os.read(self._maps, 1 << 20):
             loaded += part
+        if self._places.are_elsewhere_too(loaded):
+            raise closing.Reopened
         if unforeseen := {name for name in self._unknown if f"/{name}/".encode() in loaded}:
             raise Unforeseen(unforeseen)
         self._programs = self._size_of_programs()
@@ -485,10 +497,12 @@ class Session:
                     deadline = time.monotonic() + GRACE
                     continue
                 if "output" in header:
-                    received += len(json.dumps(header["output"]))
-                    if received > 3 * self.limits.output:
-                        raise protocol.Broken("more output than can be kept")
-                    outputs.append(header["output"])
+                    size = len(json.dumps(header["output"]))
+                    received += max(size, SMALLEST)
+                    if received <= 2 * self.limits.output:
+                        outputs.append(header["output"])
+                    else:  # it is cut in there already; whoever writes past that is read no faster than this
+                        time.sleep(size / THROWN_AWAY)
                     continue
                 if header.get("noticed") in protocol.NOTICED:
                     self.noticed.add(header["noticed"])

@@ -51,6 +51,8 @@ _SYMBOL = np.dtype(
     ]
 )
 _FUNCTION, _DATA = 2, 1
+#: How far the parts of a library may be from where its file says, in bytes: linkers leave pages between them.
+_PAGES = 1 << 24
 #: A kernel for vector units, to which a table of PyTorch's points.
 _KERNEL = re.compile(rb"DispatchStub.*(7DEFAULT|4AVX2|6AVX512|4VSX|7ZVECTOR|6SVE256|3SVE\d*)E$")
 
@@ -154,6 +156,16 @@ class Places:
                 raise Vanished
             self._closed[barred] = there
         return self._closed[barred]
+
+    def are_elsewhere_too(self, maps: bytes) -> bool:
+        """Whether a process has the code of one of the libraries a second time. maps: its /proc/PID/maps."""
+        for line in maps.decode(errors="replace").splitlines():
+            where, rights, offset, _, _, *path = line.split(None, 5)
+            if path and "x" in rights and path[0] in self._libraries:
+                start = int(where.partition("-")[0], 16) - int(offset, 16)
+                if not 0 <= start - self._libraries[path[0]] < _PAGES:
+                    return True
+        return False
 
     def _compiled(self, barred: frozenset[str], memory: int) -> Iterator[tuple[int, bytes]]:
         if AUTOGRAD & barred:
