@@ -21,7 +21,13 @@ c.Autograde.autograde_preprocessors = [
     "nbgrader.preprocessors.SaveAutoGrades",
     "nbgrader.preprocessors.AssignLatePenalties",
     "nbgrader.preprocessors.CheckCellMetadata",
+    "graders.batch.seam.Harmless",
 ]
+
+# What a student displays must not run in the pages that show it. It is cleaned before it is written to
+# autograded/; what was graded earlier, or is being graded, is cleaned where a page is made of it.
+c.GenerateFeedback.preprocessors.insert(0, "graders.batch.seam.Harmless")
+c.HTMLExporter.preprocessors = ["graders.batch.seam.Harmless"]
 
 # `nbgrader validate` still runs notebooks in a kernel of its own. Importing torch on a busy machine alone
 # can take longer than nbgrader's 30 seconds.

@@ -46,20 +46,15 @@ from nbgrader.preprocessors import (
 from traitlets.utils.importstring import import_item
 
 from graders.batch import submission
-from graders.batch.submission import Release, ReleasedCell, Unreadable
+from graders.batch.display import LANGUAGE, make_harmless
+from graders.batch.submission import Release, ReleasedCell, Unreadable, is_own_file
 
-LANGUAGE = {
-    "codemirror_mode": {"name": "ipython", "version": 3},
-    "file_extension": ".py",
-    "mimetype": "text/x-python",
-    "name": "python",
-    "nbconvert_exporter": "python",
-    "pygments_lexer": "ipython3",
-}
 #: Where a submission's folder is made before it is moved into place.
 _BUILDING = ".graders-"
 
 
+#: As much as is read of a timestamp, in bytes.
+TIMESTAMP_LIMIT = 256
 #: What a file name or a folder of a single submission can make the disk refuse.
 _ITS_OWN_FAULT = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EINVAL, errno.EILSEQ)
 
@@ -155,16 +150,12 @@ class Course:
             )
 
     def _released(self) -> dict[str, Release]:
-        try:
-            found = self.gradebook.find_assignment(self.assignment)
-        except MissingEntry:
-            found = None
-        if found is None or not found.notebooks:
+        released = released_in(self.gradebook, self.assignment)
+        if not released:
             raise CannotStart(
                 f"The gradebook knows no assignment {self.assignment!r}: run "
                 f"`nbgrader generate_assignment {self.assignment}` first, or check its name."
             )
-        released = {notebook.name: _release_of(notebook) for notebook in found.notebooks}
         self.session.rollback()
         self.session.expunge_all()
         return released
@@ -232,43 +223,14 @@ class Course:
         return False
 
     def _timestamp(self, student: str) -> datetime | None:
-        path = self._path(self.directory.submitted_directory, student) / "timestamp.txt"
-        if not path.is_file() or path.is_symlink():
-            return None
-        text = path.read_text(errors="replace").strip()
-        return utils.parse_utc(text) if text else None
+        return timestamp_in(self._path(self.directory.submitted_directory, student))
 
     def read(self, student: str) -> Submission:
         """A student's submission, with everything put back that was released."""
         folder = self._path(self.directory.submitted_directory, student)
-        found = Submission(student, {}, {})
-        try:
-            self._timestamp(student)
-        except (ValueError, OverflowError):
-            found.notes.append("timestamp.txt holds no time; the submission counts as handed in without one.")
-        if folder.is_symlink():
-            found.unreadable.append("The submission is a symbolic link; links are not followed.")
-            return found
-        found.files = submission.data_files(
-            folder, found.notes, lambda path: utils.is_ignored(path, self.directory.ignore)
-        )
-        for path, name in self._sources:
-            found.files[name] = path.read_bytes()
-        for name, release in self.release.items():
-            path = folder / f"{name}.ipynb"
-            if not os.path.lexists(path):
-                found.notes.append(f"There is no {path.name}; it counts as 0.")
-                continue
-            try:
-                restored = submission.restore(submission.read(path), release)
-            except Unreadable as problem:
-                found.unreadable.append(str(problem))
-                continue
-            found.notes += restored.notes
-            found.notebooks[name] = restored.notebook
-        for path in sorted(folder.glob("*.ipynb")):
-            if path.stem not in self.release:
-                found.notes.append(f"{path.name} was not released and is left out.")
+        found = take_in(student, folder, self.release, self.directory.ignore)
+        if not found.unreadable or found.notebooks:
+            found.files |= {name: path.read_bytes() for path, name in self._sources}
         if self._steps[0]:
             for name, notebook in found.notebooks.items():
                 found.notebooks[name] = self._through(self._steps[0], from_dict(notebook), student, name)
@@ -381,6 +343,7 @@ class Course:
             if utils.is_solution(cell) or utils.is_task(cell):
                 same = cell.metadata.nbgrader.get("checksum") == utils.compute_checksum(cell)
                 comments[name].auto_comment = "No response." if same and not utils.is_task(cell) else None
+        make_harmless(node)
         text = nbjson.writes(node)
         _write(building / f"{entry.name}.ipynb", (text if text.endswith("\n") else text + "\n").encode())
 
@@ -416,6 +379,65 @@ class Course:
         parent = self._path(self.directory.autograded_directory, "*").parent
         for folder in glob.glob(str(parent / f"{_BUILDING}*")):
             _remove(Path(folder))
+
+
+def released_in(gradebook: Gradebook, assignment: str) -> dict[str, Release]:
+    """The notebooks of an assignment by name, as the gradebook knows them; none where it knows no such one."""
+    try:
+        found = gradebook.find_assignment(assignment)
+    except MissingEntry:
+        return {}
+    return {notebook.name: _release_of(notebook) for notebook in found.notebooks}
+
+
+def timestamp_in(folder: Path) -> datetime | None:
+    """When a submission was handed in, by its `timestamp.txt`.
+
+    Neither links nor pipes are followed. Raises ValueError or OverflowError where the file holds no time.
+    """
+    try:
+        handle = os.open(folder / "timestamp.txt", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return None
+    with os.fdopen(handle, "rb") as file:
+        if not is_own_file(os.fstat(handle)):
+            return None
+        text = file.read(TIMESTAMP_LIMIT).decode(errors="replace").strip()
+    return utils.parse_utc(text) if text else None
+
+
+def take_in(student: str, folder: Path, released: Mapping[str, Release], ignored: list[str]) -> Submission:
+    """What a student handed in, read without following a link, with everything put back that was released."""
+    found = Submission(student, {}, {})
+    if submission.shown(student) != student:
+        found.unreadable.append(
+            "The name of the student's folder has characters that cannot be shown; rename it."
+        )
+        return found
+    if folder.is_symlink() or folder.parent.is_symlink():
+        found.unreadable.append("The submission is a symbolic link; links are not followed.")
+        return found
+    try:
+        timestamp_in(folder)
+    except (ValueError, OverflowError):
+        found.notes.append("timestamp.txt holds no time; the submission counts as handed in without one.")
+    found.files = submission.data_files(folder, found.notes, lambda path: utils.is_ignored(path, ignored))
+    for name, release in released.items():
+        path = folder / f"{name}.ipynb"
+        if not os.path.lexists(path):
+            found.notes.append(f"There is no {path.name}; it counts as 0.")
+            continue
+        try:
+            restored = submission.restore(submission.read(path), release)
+        except Unreadable as problem:
+            found.unreadable.append(str(problem))
+            continue
+        found.notes += restored.notes
+        found.notebooks[name] = restored.notebook
+    for path in sorted(folder.glob("*.ipynb")):
+        if path.stem not in released:
+            found.notes.append(f"{submission.shown(path.name)} was not released and is left out.")
+    return found
 
 
 def completed(notebook: dict[str, Any]) -> Any:

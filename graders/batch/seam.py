@@ -3,7 +3,9 @@
 In `nbgrader_config.py`::
 
     c.Autograde.sanitize_preprocessors.insert(0, "graders.batch.seam.OneOfEach")
-    c.Autograde.autograde_preprocessors = ["graders.batch.seam.Sandboxed", ...]
+    c.Autograde.autograde_preprocessors = ["graders.batch.seam.Sandboxed", ..., "graders.batch.seam.Harmless"]
+    c.GenerateFeedback.preprocessors.insert(0, "graders.batch.seam.Harmless")
+    c.HTMLExporter.preprocessors = ["graders.batch.seam.Harmless"]
 """
 
 from __future__ import annotations
@@ -74,6 +76,18 @@ class Sandboxed(NbGraderPreprocessor):
         for text in (*notes, *answer["flags"], *filter(None, [answer["stopped"]])):
             self.log.warning("%s: %s", resources["nbgrader"]["student"], text)
         return completed(answer["notebook"]), resources
+
+
+class Harmless(NbGraderPreprocessor):
+    """Cleans what a notebook shows: the last step of grading, and the first of every page made of it."""
+
+    part_of_graders = True
+
+    def preprocess(self, nb: Any, resources: Any) -> tuple[Any, Any]:
+        from graders.batch.display import make_harmless
+
+        make_harmless(nb)
+        return nb, resources
 
 
 def _keep_open() -> None:
