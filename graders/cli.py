@@ -63,12 +63,13 @@ def autograde(
     could not be, 2 the run could not start, 130 it was interrupted.
     """
     from graders.batch import run as batch
+    from graders.batch.private import folders
     from graders.batch.worker import Options
     from graders.sandbox import jail
 
     limits = jail.Limits(memory=memory << 20, cell=cell_timeout, notebook=notebook_timeout)
     kind = "none" if sandbox is Sandbox.none else "bwrap"
-    options = Options(kind, device.value, limits)
+    options = Options(kind, device.value, limits, folders(Path.cwd()))
     pool: batch.Pool | batch.Given | None = None
     course = report = None
     try:

@@ -6,7 +6,6 @@ process keeps its boxes from one submission to the next; threads of one process 
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import json
 import multiprocessing
@@ -16,6 +15,7 @@ import os
 import queue
 import shutil
 import signal
+import struct
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -29,15 +29,21 @@ if TYPE_CHECKING:  # it imports torch, which the process that hands out the work
 
 #: How often a submission is tried again when the box it was in failed.
 RETRIES = 1
+_LENGTH = struct.Struct("!Q")
 
 
 @dataclass(frozen=True)
 class Options:
-    """How submissions are run. sandbox: "bwrap" or "none". device: "cpu" or "cuda"."""
+    """How submissions are run.
+
+    sandbox: "bwrap" or "none". device: "cpu" or "cuda". hidden: folders that must not be seen in the sandbox,
+    wherever they lie.
+    """
 
     sandbox: str = "bwrap"
     device: str = "cpu"
     limits: Limits = field(default_factory=Limits)
+    hidden: tuple[str, ...] = ()
 
     @property
     def devices(self) -> tuple[str, ...]:
@@ -71,7 +77,7 @@ def a_box(options: Options) -> Iterator[Box]:
 def _opened(options: Options) -> Box:
     from graders.sandbox.box import Box
 
-    return Box(options.sandbox, gpu=options.device != "cpu", limits=options.limits)
+    return Box(options.sandbox, gpu=options.device != "cpu", limits=options.limits, hidden=options.hidden)
 
 
 def close_boxes() -> None:
@@ -115,9 +121,27 @@ def _end() -> None:
 
 
 def pack_job(notebooks: Mapping[str, Any], files: Mapping[str, bytes], options: Options) -> bytes:
-    """A submission as bytes: its notebooks by name, its data files by path, and how it is to be run."""
-    data = {name: base64.b64encode(content).decode() for name, content in files.items()}
-    return json.dumps({"notebooks": notebooks, "files": data, "options": asdict(options)}).encode()
+    """A submission as bytes: its notebooks by name, how it is to be run, then its data files by path."""
+    sizes = [[name, len(content)] for name, content in files.items()]
+    head = json.dumps({"notebooks": notebooks, "files": sizes, "options": asdict(options)}).encode()
+    return b"".join([_LENGTH.pack(len(head)), head, *files.values()])
+
+
+def files_of(job: bytes) -> dict[str, memoryview]:
+    """The data files in a job by path; they are not copied."""
+    return _opened_job(job)[1]
+
+
+def _opened_job(job: bytes) -> tuple[dict[str, Any], dict[str, memoryview]]:
+    start = _LENGTH.size
+    data = memoryview(job)
+    (size,) = _LENGTH.unpack(data[:start])
+    head = json.loads(bytes(data[start : start + size]))
+    files, start = {}, start + size
+    for name, size in head["files"]:
+        files[name] = data[start : start + size]
+        start += size
+    return head, files
 
 
 def grade(job: bytes) -> bytes:
@@ -130,34 +154,40 @@ def grade(job: bytes) -> bytes:
 
 def graded_here(job: bytes) -> dict[str, Any]:
     """The same, as data."""
-    data = json.loads(job)
-    options = Options(**{**data["options"], "limits": Limits(**data["options"]["limits"])})
-    files = {name: base64.b64decode(content) for name, content in data["files"].items()}
+    data, files = _opened_job(job)
+    given = data["options"]
+    options = Options(**{**given, "limits": Limits(**given["limits"]), "hidden": tuple(given["hidden"])})
     return {
         "notebooks": {name: _graded(notebook, files, options) for name, notebook in data["notebooks"].items()}
     }
 
 
-def _graded(notebook: dict[str, Any], files: Mapping[str, bytes], options: Options) -> dict[str, Any]:
+def _graded(
+    notebook: dict[str, Any], files: Mapping[str, Any], options: Options, named: frozenset[str] | None = None
+) -> dict[str, Any]:
+    """What came of one notebook. named: the libraries that it is known to use, if it was run before."""
     import torch
 
     from graders.batch.notebook import execute, libraries
-    from graders.sandbox.box import Unusable
+    from graders.sandbox.box import Unforeseen, Unusable
 
     torch.set_num_threads(1)  # the inputs are small, and the other workers have the other cores
-    named = libraries(notebook)
+    named = frozenset(libraries(notebook)) if named is None else named
     for left in reversed(range(RETRIES + 1)):
         with a_box(options) as box:
             try:
                 with box.session(files, named) as session:
                     done = execute(notebook, session, options.devices)
+            except Unforeseen as found:
+                named |= found.libraries
+                break
             except Unusable:
                 if not left:
                     raise
                 continue
             if box.failed and done.stopped and left:
                 continue  # the warm process went first, and took the submission with it
-            holds = box.cgroup.holds if box.cgroup else []
+            holds = box.holds
         return {
             "notebook": notebook,
             "flags": done.flags,
@@ -166,4 +196,4 @@ def _graded(notebook: dict[str, Any], files: Mapping[str, bytes], options: Optio
             "stopped": done.stopped,
             "cgroup": holds,
         }
-    raise AssertionError("unreachable")
+    return _graded(notebook, files, options, named)

@@ -10,8 +10,8 @@ import json
 import socket
 import struct
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, BinaryIO
 
 import safetensors.torch
 import torch
@@ -21,7 +21,13 @@ from graders.probing.observe import Foreign, Raised, Sight, Survey
 _LENGTHS = struct.Struct("!II")
 #: What the trusted side reads of one frame at most, in bytes: the header, and what follows it.
 HEADER_LIMIT = 4 << 20
-PAYLOAD_LIMIT = 64 << 20
+PAYLOAD_LIMIT = 8 << 20
+#: What a look at a candidate may hold: bytes of one tensor, and of all values together. A right one has some
+#: hundred kilobytes.
+TENSOR_LIMIT = 1 << 20
+SIGHTS_LIMIT = 2 << 20
+#: Bytes that a value costs of that beside its content.
+_OVERHEAD = 50
 #: Longer strings are cut, and larger whole numbers are named instead of sent.
 TEXT_LIMIT = 20_000
 INTEGER_LIMIT = 2**63
@@ -37,10 +43,14 @@ FRAMES = ("tb_frame", "gi_frame", "cr_frame", "ag_frame")
 #: What takes long to import, by the name that a notebook has for it. The warm process imports it before the
 #: first submission with that name.
 LIBRARIES = {
-    "matplotlib": "matplotlib.pyplot",
-    "optim": "torch._dynamo",  # a step of PyTorch's optimizers imports it
-    **{name: name for name in ("pandas", "scipy", "seaborn", "sklearn")},
+    "matplotlib": ("matplotlib.pyplot",),
+    "optim": ("torch._dynamo",),  # a step of PyTorch's optimizers imports it
+    "scipy": ("scipy", "scipy.stats", "scipy.cluster.vq"),
+    "sklearn": ("sklearn", "sklearn.preprocessing", "sklearn.decomposition"),
+    **{name: (name,) for name in ("pandas", "seaborn")},
 }
+#: Of those, the ones that hold answers: when they came by another way, nobody knows where these stand.
+WITH_ANSWERS = ("scipy", "sklearn")
 #: How deep lists may stand in lists.
 DEPTH = 8
 
@@ -104,14 +114,57 @@ def _exactly(channel: socket.socket, count: int, deadline: float | None) -> byte
     return b"".join(parts)
 
 
-def pack(value: Any) -> tuple[Any, bytes]:
-    """A value made of tensors, numbers, strings, None, lists and mappings as JSON data and bytes."""
-    tensors: dict[str, torch.Tensor] = {}
+def write_bundle(bundle: BinaryIO, files: Mapping[str, bytes]) -> None:
+    """Write files into one: their paths and sizes as JSON, with its length before it, then their contents."""
+    listed = json.dumps([[name, len(content)] for name, content in files.items()]).encode()
+    bundle.write(_LENGTHS.pack(len(listed), len(files)) + listed)
+    for content in files.values():
+        bundle.write(content)
+    bundle.flush()
+    bundle.seek(0)
+
+
+def read_bundle(bundle: BinaryIO) -> Iterator[tuple[str, bytes]]:
+    """The files in what `write_bundle` wrote, as path and content."""
+    length, _ = _LENGTHS.unpack(bundle.read(_LENGTHS.size))
+    for name, size in json.loads(bundle.read(length)):
+        yield name, bundle.read(size)
+
+
+class _Tensors(dict[str, torch.Tensor]):
+    """The tensors of a packed value, and how many bytes more it may have."""
+
+    def __init__(self, limit: int, tensor_limit: int) -> None:
+        super().__init__()
+        self.left, self.tensor_limit = limit, tensor_limit
+
+    def has_room(self, size: int) -> bool:
+        """Whether a value of this many bytes fits; it is counted then."""
+        size += _OVERHEAD
+        if size > self.left:
+            return False
+        self.left -= size
+        return True
+
+
+def pack(value: Any, limit: int = PAYLOAD_LIMIT, tensor_limit: int = PAYLOAD_LIMIT) -> tuple[Any, bytes]:
+    """A value made of tensors, numbers, strings, None, lists and mappings as JSON data and bytes.
+
+    limit, tensor_limit: bytes of all of it, and of one tensor; what is over is named instead of packed.
+    """
+    tensors = _Tensors(limit, tensor_limit)
     tree = _packed(value, tensors, DEPTH)
     return tree, safetensors.torch.save(tensors) if tensors else b""
 
 
-def _packed(value: Any, tensors: dict[str, torch.Tensor], depth: int) -> Any:
+def _packed(value: Any, tensors: _Tensors, depth: int) -> Any:
+    size = 0
+    if isinstance(value, str):
+        size = min(len(value), TEXT_LIMIT)
+    elif isinstance(value, Mapping | list | tuple):
+        size = len(value) * _OVERHEAD
+    if not tensors.has_room(size):
+        return {"foreign": f"{type(value).__name__} beyond what is looked at"}
     if value is None or isinstance(value, bool | float):
         return value
     if isinstance(value, int):
@@ -126,18 +179,22 @@ def _packed(value: Any, tensors: dict[str, torch.Tensor], depth: int) -> Any:
     if isinstance(value, Foreign):
         return {"foreign": value.type[:TEXT_LIMIT]}
     if depth and isinstance(value, Mapping):
-        return {"map": [[str(key), _packed(item, tensors, depth - 1)] for key, item in value.items()]}
+        pairs = [[str(key)[:TEXT_LIMIT], _packed(item, tensors, depth - 1)] for key, item in value.items()]
+        return {"map": pairs}
     if depth and isinstance(value, list | tuple):
         items = [_packed(item, tensors, depth - 1) for item in value]
         return {"tuple": items} if isinstance(value, tuple) else items
     return {"foreign": type(value).__name__}
 
 
-def _packed_tensor(value: torch.Tensor, tensors: dict[str, torch.Tensor]) -> Any:
+def _packed_tensor(value: torch.Tensor, tensors: _Tensors) -> Any:
     value = value.detach()
     if value.layout != torch.strided or value.is_complex() or value.device.type == "meta":
         kind = "complex" if value.is_complex() else "sparse" if value.device.type != "meta" else "meta"
         return {"foreign": f"{kind} tensor"}
+    size = value.numel() * value.element_size()
+    if size > tensors.tensor_limit or not tensors.has_room(size):
+        return {"foreign": f"tensor of {value.numel():,} values, which is more than is looked at"}
     name = str(len(tensors))
     tensors[name] = value.cpu().clone(memory_format=torch.contiguous_format)
     return {"tensor": name, "stride": list(value.stride()), "device": value.device.type}
@@ -198,8 +255,17 @@ def _strided(values: torch.Tensor, stride: list[int], came_from: str, device: st
 
 def pack_sights(sights: list[Sight], surveyed: Survey) -> tuple[Any, bytes]:
     """What was seen of a candidate, as `pack` gives it."""
-    seen = [[dict(sight.values), sight.raised, sight.printed] for sight in sights]
-    return pack([seen, sorted(surveyed.operators)[:5000], surveyed.wrong_device])
+    values, texts = _Tensors(SIGHTS_LIMIT, TENSOR_LIMIT), _Tensors(SIGHTS_LIMIT, 0)
+    seen = [
+        [
+            {"map": [[name, _packed(value, values, DEPTH)] for name, value in sight.values.items()]},
+            _packed(sight.raised, texts, DEPTH),
+            sight.printed[:TEXT_LIMIT],
+        ]
+        for sight in sights
+    ]
+    tree = [seen, sorted(surveyed.operators)[:5000], surveyed.wrong_device]
+    return tree, safetensors.torch.save(values) if values else b""
 
 
 def unpack_sights(tree: Any, payload: bytes, devices: list[str]) -> tuple[list[Sight], Survey]:

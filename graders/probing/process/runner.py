@@ -15,6 +15,7 @@ import contextlib
 import importlib
 import inspect
 import io
+import json
 import os
 import re
 import signal
@@ -47,6 +48,8 @@ from graders.probing.process import protocol
 _ENOUGH = "\n… The output was cut here: it is longer than what is kept.\n"
 #: What an output costs of the limit beside its text, so that a million empty ones have an end too.
 _OVERHEAD = 200
+#: The same of what takes outputs away, which progress bars do all the time.
+_CLEAR = 10
 #: Modules whose functions tests rely on; they are as they were again when a graded cell runs.
 _RESTORED = (
     *("builtins", "math", "operator", "unittest.case", "numpy", "numpy.testing", "numpy.linalg"),
@@ -55,29 +58,40 @@ _RESTORED = (
 
 
 class Sink:
-    """Takes the outputs of a cell, joins neighbouring text, and sends what fits into the limit."""
+    """Takes the outputs of a cell, joins neighbouring text, and sends what fits into the limit.
+
+    left: what may still be sent, in bytes of JSON. Threads of a student's may write at any time, so that all
+    of it is done by one at a time.
+    """
 
     def __init__(self) -> None:
         self.send: Callable[[dict[str, Any]], None] = lambda output: None
         self.left = 0
         self._stream: tuple[str, list[str]] | None = None
+        self._alone = threading.RLock()
 
     def write(self, name: str, text: str) -> None:
-        if self._stream and self._stream[0] != name:
-            self.flush()
-        if self.left <= 0:
-            return
-        text = text[: self.left]
-        self.left -= len(text)
-        if self.left <= 0:
-            text += _ENOUGH
-        if self._stream:
-            self._stream[1].append(text)
-        else:
-            self._stream = name, [text]
+        with self._alone:
+            if self._stream and self._stream[0] != name:
+                self.flush()
+            if self.left <= 0:
+                return
+            text = text[: self.left]
+            cost = _cost(text)
+            if cost > self.left:
+                text = text[: self.left * len(text) // cost]
+            self.left -= cost
+            if self.left <= 0:
+                text += _ENOUGH
+            if self._stream:
+                self._stream[1].append(text)
+            else:
+                self._stream = name, [text]
 
     def flush(self) -> None:
-        if self._stream:
+        with self._alone:
+            if not self._stream:
+                return
             name, parts = self._stream
             self._stream = None
             if 0 < self.left <= _OVERHEAD:
@@ -86,16 +100,33 @@ class Sink:
             self.send({"output_type": "stream", "name": name, "text": "".join(parts)})
 
     def emit(self, output: dict[str, Any]) -> None:
-        self.flush()
-        if self.left <= 0:
-            return
-        size = _OVERHEAD + sum(len(str(value)) for value in (output.get("data") or output).values())
-        if size > self.left:
-            self.left = 0
-            output = {"output_type": "stream", "name": "stdout", "text": _ENOUGH}
-        else:
-            self.left -= size
-        self.send(output)
+        with self._alone:
+            self.flush()
+            if self.left <= 0:
+                return
+            values = (output.get("data") or output).values()
+            if sum(len(value) if isinstance(value, str) else 0 for value in values) < self.left:
+                self.left -= _OVERHEAD + _cost(output)
+            else:
+                self.left = 0
+            if self.left <= 0:
+                output = {"output_type": "stream", "name": "stdout", "text": _ENOUGH}
+            self.send(output)
+
+    def clear(self) -> None:
+        """Have what was shown until now taken away."""
+        with self._alone:
+            self.flush()
+            if self.left > 0:
+                self.left -= _CLEAR
+                self.send({"output_type": "clear"})
+
+
+def _cost(value: Any) -> int:
+    """Bytes of a value in JSON."""
+    if isinstance(value, str) and value.isascii() and value.isprintable():
+        return len(value)
+    return len(json.dumps(value))
 
 
 class Stream(io.TextIOBase):
@@ -139,8 +170,7 @@ class Publisher(DisplayPublisher):
         self.sink.emit({"output_type": "display_data", "data": _bundle(data), "metadata": metadata or {}})
 
     def clear_output(self, wait: bool = False) -> None:
-        self.sink.flush()
-        self.sink.send({"output_type": "clear"})
+        self.sink.clear()
 
 
 class Hook(DisplayHook):
@@ -220,6 +250,7 @@ def warm_up(shell: Shell) -> None:
     torch.set_num_threads(1)
     for name in _RESTORED:
         importlib.import_module(name)
+    exercises()
     _remember_patterns()
     shell.run_cell("import torch\ntorch.zeros(2).sum()", store_history=False)
     shell.run_cell("1 / 0", store_history=False)
@@ -234,7 +265,8 @@ def import_libraries(shell: Shell, names: Sequence[str]) -> None:
     """Import libraries of `protocol.LIBRARIES`, as far as they are there and whole, for all forks to come."""
     for name in names:
         with contextlib.suppress(Exception):  # who imports it meets the error
-            importlib.import_module(protocol.LIBRARIES[name])
+            for module in protocol.LIBRARIES[name]:
+                importlib.import_module(module)
             if name == "matplotlib":
                 _plot(shell)
 
@@ -379,6 +411,7 @@ def serve(channel: socket.socket, shell: Shell, output_limit: int, pristine: Pri
 
     set_handler(interrupt, ignored)
     one_at_a_time = threading.Lock()
+    enough = protocol.TEXT_LIMIT
     notices = {event: protocol.frame({"noticed": event}) for event in protocol.NOTICED}
     write = channel.sendall
 
@@ -415,7 +448,7 @@ def serve(channel: socket.socket, shell: Shell, output_limit: int, pristine: Pri
                             given[name] = value
             except BaseException as error:
                 reply["status"] = "error"
-                reply["error"] = [get_type(error).__name__, text_type(error)]
+                reply["error"] = [get_type(error).__name__, text_type(error)[:enough]]
             set_handler(interrupt, ignored)
         elif "body" in request:
             # A cell that carries points: what tests rely on is put back, and its end is seen right here.
@@ -462,7 +495,7 @@ def serve(channel: socket.socket, shell: Shell, output_limit: int, pristine: Pri
                 shell.events.trigger("post_execute")
             except BaseException as error:
                 reply["status"] = "error"
-                reply["error"] = [get_type(error).__name__, text_type(error)]
+                reply["error"] = [get_type(error).__name__, text_type(error)[:enough]]
                 with quietly(BaseException):
                     shell.showtraceback((get_type(error), error, error.__traceback__), tb_offset=1)
             set_handler(interrupt, ignored)
@@ -488,11 +521,12 @@ def serve(channel: socket.socket, shell: Shell, output_limit: int, pristine: Pri
                     reply["sights"], back = pack_sights(sights, surveyed)
                 except BaseException as error:
                     reply["status"] = "error"
-                    reply["error"] = [get_type(error).__name__, text_type(error)]
+                    reply["error"] = [get_type(error).__name__, text_type(error)[:enough]]
                 set_handler(interrupt, ignored)
             shell.execution_count += 1
         sink.flush()
         try:
-            send(channel, reply, back)
+            with one_at_a_time:
+                send(channel, reply, back)
         except protocol.Broken:
             os._exit(0)

@@ -19,7 +19,7 @@ import struct
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 _PR_SET_DUMPABLE, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS, _PR_SET_PDEATHSIG = 4, 22, 38, 1
 _SECCOMP_MODE_FILTER = 2
@@ -92,7 +92,7 @@ def _become_student(channel: int, bundle: int, request: dict[str, Any]) -> None:
     os.chdir(request["work"])
     sys.path.insert(0, "")  # as in a Jupyter kernel: a submission's own modules can be imported
     with os.fdopen(bundle, "rb") as files:
-        _lay_out(files, request["files"])
+        _lay_out(files)
     nothing = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1, 2):
         os.dup2(nothing, standard)
@@ -118,14 +118,16 @@ def _become_student(channel: int, bundle: int, request: dict[str, Any]) -> None:
     _prctl(_PR_SET_DUMPABLE, 0)  # it cannot write into its own memory past Python
 
 
-def _lay_out(files: Any, listed: list[list[Any]]) -> None:
-    """Write the submission's files, one after the other in `files`, as (path, size); they are read-only."""
-    for name, size in listed:
+def _lay_out(bundle: BinaryIO) -> None:
+    """Write the submission's files, which are read-only, where the notebook runs."""
+    from graders.probing.process import protocol
+
+    for name, content in protocol.read_bundle(bundle):
         path = Path(name)
         if path.is_absolute() or ".." in path.parts:
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(files.read(size))
+        path.write_bytes(content)
         path.chmod(0o444)
 
 
