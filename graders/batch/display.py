@@ -51,6 +51,11 @@ HTML_DEPTH = 200
 #: A box that clips what is in it, and that `position: fixed` cannot leave.
 _OPEN, _CLOSE = '<div style="contain: content; overflow-x: auto">', "</div>"
 _TEXT_ALONE = re.compile(re.escape(f"{_OPEN}<pre>") + "[^<\n]*" + re.escape(f"</pre>{_CLOSE}"))
+#: Elements that need no end, so that many of them may follow each other.
+_ENDLESS = {
+    *("br", "hr", "img", "col", "wbr", "source", "input", "meta", "link", "path", "use", "li", "td", "th"),
+    *("tr", "p", "dt", "dd"),
+}
 _PICTURES = ("image/png", "image/jpeg")
 _TAGS = nh3.ALLOWED_TAGS - {"map", "area"} | {"audio", "video", "source", "tfoot"}
 _ATTRIBUTES: dict[str, set[str]] = {
@@ -100,9 +105,8 @@ _FUNCTIONS = {"rgb", "rgba", "hsl", "hsla", "calc", "min", "max", "linear-gradie
 _ALIGNMENT = frozenset({"text-align"})
 #: Elements of the pages that their scripts find by id, beside those that are named after a released cell.
 _PAGE_IDS = {"notebook", "notebook-container", "statusmessage", "help-dialog", "toc", "top"}
-_OWN_FILE = re.compile(
-    r"(?:\w(?:[\w-]|%20| |\.(?!\.))*/)*\w(?:[\w-]|%20| |\.(?!\.))*\.(?:png|jpe?g|gif|webp|svg)", re.I
-)
+#: A picture beside the notebook: a plain relative path, which no server takes for one of its own pages.
+_OWN_FILE = re.compile(r"(?:\w(?:[\w-]|%20| )*/)*\w(?:[\w.-]|%20| )*\.(?:png|jpe?g|gif|webp|svg)", re.I)
 _MEDIA = re.compile(
     r"data:(?:image/(?:png|jpeg|gif|webp|svg\+xml)|(?:audio|video)/[\w.+-]+);base64,[A-Za-z0-9+/=\s]*"
 )
@@ -151,7 +155,7 @@ def _ids_of_the_page(cells: Iterable[Any]) -> Iterable[str]:
 
 
 def _cell_metadata(metadata: Mapping[str, Any]) -> Any:
-    """What nbgrader needs, and what cannot be anything else than a word; pages print tags among their classes."""
+    """What nbgrader needs, and tags that are a word: pages print them among their classes."""
     kept: dict[str, Any] = {name: metadata[name] for name in _FLAGS if isinstance(metadata.get(name), bool)}
     tags = metadata.get("tags")
     if isinstance(tags, list):
@@ -163,7 +167,7 @@ def _cell_metadata(metadata: Mapping[str, Any]) -> Any:
 
 
 def _clean_markdown_cell(cell: Any, taken: frozenset[str]) -> None:
-    """Leave the source as it is written where its rendering is harmless; else put the cleaned rendering there."""
+    """Leave the source as it is where its rendering is harmless; else put the cleaned rendering there."""
     pictures = {
         str(name): {kind: data for kind, data in forms.items() if _is_picture(kind, data)}
         for name, forms in (cell.pop("attachments", None) or {}).items()
@@ -273,7 +277,8 @@ def _html_of(data: Mapping[str, Any]) -> str | None:
         text = _rendered(source)
         if text is None:
             return _as_text(source)
-    return _cleaned(text) if _has_content(_cleaned(text)) else None
+    html = _cleaned(text)
+    return html if _has_content(html) else None
 
 
 def _has_content(html: str) -> bool:
@@ -319,43 +324,13 @@ def _cleaned(html: str, taken: frozenset[str] | None = None, *, boxed: bool = Tr
 
 
 def _depth(html: str) -> int:
-    """How deep elements may stand in each other, at most: tags that open one and are not closed."""
-    depth = deepest = 0
-    for closes in re.findall(r"<(/?)[A-Za-z]", html):
-        depth = max(depth - 1, 0) if closes else depth + 1
-        deepest = max(deepest, depth)
-    return deepest if deepest <= HTML_DEPTH else _real_depth(html)
-
-
-def _real_depth(html: str) -> int:
-    """The same, for HTML with many elements that have no end."""
+    """How deep elements may stand in each other, at most."""
     depth = deepest = 0
     for closes, name in re.findall(r"<(/?)([A-Za-z][A-Za-z0-9]*)", html):
-        if name.lower() in _ENDLESS:
-            continue
-        depth = max(depth - 1, 0) if closes else depth + 1
-        deepest = max(deepest, depth)
+        if name.lower() not in _ENDLESS:
+            depth = max(depth - 1, 0) if closes else depth + 1
+            deepest = max(deepest, depth)
     return deepest
-
-
-_ENDLESS = {
-    "br",
-    "hr",
-    "img",
-    "col",
-    "wbr",
-    "source",
-    "input",
-    "meta",
-    "link",
-    "path",
-    "use",
-    "li",
-    "td",
-    "th",
-    "tr",
-    "p",
-}
 
 
 def _as_picture(match: re.Match[str]) -> str:
