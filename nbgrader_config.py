@@ -10,15 +10,16 @@ c.CourseDirectory.release_directory = "exercises"
 # nbgrader's last two steps compute and check, are of what is written.
 c.GenerateAssignment.preprocessors.insert(-2, "graders.notebooks.NormalForm")
 
-# Students' code runs in the sandbox, whoever starts the grading: `nbgrader autograde`, the Formgrader's
-# button or `graders autograde`. The rest of the list is nbgrader's own.
-c.Autograde.sanitize_preprocessors.insert(0, "graders.batch.seam.OneOfEach")
+# What is handed in is taken in with care and runs in the sandbox, whoever starts the grading: `nbgrader
+# autograde`, the Formgrader's button or `graders autograde`. The rest of the list is nbgrader's own.
+c.Autograde.exporter_class = "graders.batch.seam.Intake"
 c.Autograde.autograde_preprocessors = [
     "graders.batch.seam.Sandboxed",
     "nbgrader.preprocessors.IgnorePattern",
     "nbconvert.preprocessors.ClearMetadataPreprocessor",
     "nbgrader.preprocessors.LimitOutput",
     "nbgrader.preprocessors.SaveAutoGrades",
+    "graders.batch.seam.Suspects",
     "nbgrader.preprocessors.AssignLatePenalties",
     "nbgrader.preprocessors.CheckCellMetadata",
     "graders.batch.seam.Harmless",

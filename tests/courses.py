@@ -27,7 +27,7 @@ import sys
 from nbgrader.apps import nbgraderapp
 from nbgrader.converters import Autograde
 
-for name in ("sanitize_preprocessors", "autograde_preprocessors"):
+for name in ("exporter_class", "sanitize_preprocessors", "autograde_preprocessors"):
     getattr(Autograde, name).tag(config=False)  # the course's configuration does not reach them
 nbgraderapp.main()
 """

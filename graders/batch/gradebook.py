@@ -382,7 +382,7 @@ class Course:
 
 
 def released_in(gradebook: Gradebook, assignment: str) -> dict[str, Release]:
-    """The notebooks of an assignment by name, as the gradebook knows them; none where it knows no such one."""
+    """The notebooks of an assignment by name, as the gradebook knows them; none where it knows none."""
     try:
         found = gradebook.find_assignment(assignment)
     except MissingEntry:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from graders.batch import worker
+from graders.batch.submission import shown
 from graders.batch.worker import Options
 from graders.sandbox.jail import NoSandbox
 
@@ -47,6 +48,12 @@ class Result:
     flags: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     reason: str | None = None
+
+    def __post_init__(self) -> None:
+        """A name or a sentence that holds a student's own characters stays one line that can be printed."""
+        self.student = shown(self.student)
+        self.flags, self.notes = list(map(shown, self.flags)), list(map(shown, self.notes))
+        self.reason = self.reason and shown(self.reason)
 
 
 @dataclass

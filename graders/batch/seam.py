@@ -1,43 +1,144 @@
-"""Steps for nbgrader's own `autograde`, so that it and the Formgrader run code behind the same wall.
+"""nbgrader's own `autograde`, so that it and the Formgrader take in and run submissions as `graders` does.
 
 In `nbgrader_config.py`::
 
-    c.Autograde.sanitize_preprocessors.insert(0, "graders.batch.seam.OneOfEach")
-    c.Autograde.autograde_preprocessors = ["graders.batch.seam.Sandboxed", ..., "graders.batch.seam.Harmless"]
+    c.Autograde.exporter_class = "graders.batch.seam.Intake"
+    c.Autograde.autograde_preprocessors = [
+        "graders.batch.seam.Sandboxed", ..., "graders.batch.seam.Suspects", "graders.batch.seam.Harmless"
+    ]
     c.GenerateFeedback.preprocessors.insert(0, "graders.batch.seam.Harmless")
     c.HTMLExporter.preprocessors = ["graders.batch.seam.Harmless"]
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
 import threading
+from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy.exc
+from nbconvert.exporters import NotebookExporter
+from nbformat.notebooknode import from_dict
+from nbgrader import converters
+from nbgrader.api import Gradebook
+from nbgrader.converters.base import BaseConverter, NbGraderException
+from nbgrader.coursedir import CourseDirectory
 from nbgrader.preprocessors import NbGraderPreprocessor
+from nbgrader.utils import rmtree
 from traitlets import Enum, Float, Int
+
+from graders.batch.gradebook import Submission, completed, released_in, take_in, timestamp_in
+from graders.batch.private import named
+from graders.batch.submission import Release, shown
 
 #: Seconds after which a box that nobody has used is closed; the Formgrader's server runs for days.
 IDLE = 120.0
 _closing: threading.Timer | None = None
 
 
-class OneOfEach(NbGraderPreprocessor):
-    """Takes the claim to be a released cell from all copies but the last.
+class NotGraded(SystemExit):
+    """One submission cannot be graded; the text says why. nbgrader would show a traceback of another kind."""
 
-    nbgrader's own step leaves an empty claim, which its next steps stumble over.
+
+class _TakenIn(BaseConverter):
+    """Where nbgrader copies and reads what is handed in, it gets what was taken in.
+
+    It stands behind nbgrader's `Autograde` in the order of methods, whose calls of `super()` end here.
     """
 
-    part_of_graders = True
+    found: Submission
 
-    def preprocess(self, nb: Any, resources: Any) -> tuple[Any, Any]:
-        seen = set()
-        for cell in reversed(nb.cells):
-            name = cell.metadata.get("nbgrader", {}).get("grade_id")
-            if name is None or name in seen:
-                cell.metadata.pop("nbgrader", None)
-            seen.add(name)
-        return nb, resources
+    def init_assignment(self, assignment_id: str, student_id: str) -> None:
+        folder = Path(self._format_dest(assignment_id, student_id))
+        for name, content in self.found.files.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.unlink(missing_ok=True)
+            path.write_bytes(content)
+
+    def convert_single_notebook(self, notebook_filename: str) -> None:
+        if not self._sanitizing:  # it reads what the first half has written
+            super().convert_single_notebook(notebook_filename)
+            return
+        resources = self.init_single_notebook_resources(notebook_filename)
+        name = resources["nbgrader"]["notebook"]
+        resources["metadata"] = {"name": name, "path": os.path.dirname(notebook_filename)}
+        node = from_dict(self.found.notebooks[name])
+        self.write_single_notebook(*self.exporter.from_notebook_node(node, resources=resources))
+
+
+class Autograde(converters.Autograde, _TakenIn):
+    """nbgrader's `Autograde` over submissions that were taken in, none of which can end the others."""
+
+    released: Mapping[str, Release]
+
+    def convert_notebooks(self) -> None:
+        with Gradebook(self.coursedir.db_url, self.coursedir.course_id) as book:
+            self.released = released_in(book, self.coursedir.assignment_id)
+        failed = []
+        for folder, notebooks in sorted(self.assignments.items()):
+            name = shown(os.path.relpath(folder, self.coursedir.root))
+            try:
+                if shown(folder) != folder:
+                    raise NotGraded("The folder's name has characters that cannot be shown; rename it.")
+                self.assignments = {folder: notebooks}
+                super().convert_notebooks()
+            except NotGraded as problem:
+                self.log.error("%s: %s", name, problem)
+                failed.append(name)
+            except NbGraderException as problem:
+                if isinstance(problem.__context__, sqlalchemy.exc.OperationalError):
+                    raise  # the gradebook itself; the next submission would meet it again
+                failed.append(name)
+        if failed:
+            raise NbGraderException(f"Not graded: {', '.join(failed)}. The log says why.")
+
+    def init_destination(self, assignment_id: str, student_id: str) -> bool:
+        if not super().init_destination(assignment_id, student_id):
+            return False
+        folder = Path(self._format_source(assignment_id, student_id))
+        self.found = take_in(student_id, folder, self.released, self.coursedir.ignore)
+        if not self.found.notebooks:
+            why = self.found.unreadable or self.found.notes or ["It is no assignment that was released."]
+            raise NotGraded(" ".join(why))
+        for text in (*self.found.notes, *self.found.unreadable):
+            self.log.warning("%s: %s", student_id, shown(text))
+        self.notebooks = [path for path in self.notebooks if Path(path).stem in self.found.notebooks]
+        return True
+
+    def convert_single_notebook(self, notebook_filename: str) -> None:
+        try:
+            super().convert_single_notebook(notebook_filename)
+        except SystemExit:
+            rmtree(self.writer.build_directory)  # a folder that stays would pass for a graded one
+            raise
+
+
+class _Directory(CourseDirectory):
+    """nbgrader's places of a course, with timestamps that are read as all else is that was handed in."""
+
+    def get_existing_timestamp(self, dest_path: str) -> datetime | None:
+        with contextlib.suppress(ValueError, OverflowError):
+            return timestamp_in(Path(dest_path))
+        return None
+
+
+class Intake(NotebookExporter):
+    """Makes the converter that it belongs to one that takes submissions in.
+
+    nbgrader follows links while it copies, before any step or hook of a configuration is asked, and makes its
+    converter itself. The exporter is what a configuration can choose, and it is made before the copying.
+    """
+
+    def __init__(self, **more: Any) -> None:
+        super().__init__(**more)
+        if type(self.parent) is converters.Autograde:
+            self.parent.__class__ = Autograde
+            self.parent.coursedir.__class__ = _Directory
 
 
 class Sandboxed(NbGraderPreprocessor):
@@ -54,13 +155,12 @@ class Sandboxed(NbGraderPreprocessor):
 
     def preprocess(self, nb: Any, resources: Any) -> tuple[Any, Any]:
         from graders.batch import submission, worker
-        from graders.batch.gradebook import completed
         from graders.sandbox.box import Unusable
         from graders.sandbox.jail import Limits, NoSandbox
 
         limits = Limits(memory=self.memory << 20, cell=self.cell_timeout, notebook=self.notebook_timeout)
         sandbox = "bwrap" if self.sandbox == "auto" else self.sandbox
-        options = worker.Options(sandbox, self.device, limits)
+        options = worker.Options(sandbox, self.device, limits, named(self.config, Path.cwd()))
         notes: list[str] = []
         files = submission.data_files(Path(resources["metadata"]["path"]), notes)
         name = resources["nbgrader"]["notebook"]
@@ -68,14 +168,35 @@ class Sandboxed(NbGraderPreprocessor):
         try:
             job = worker.pack_job({name: nb}, files, options)
             answer = worker.graded_here(job)["notebooks"][name]
-        except (NoSandbox, Unusable) as problem:
+        except NoSandbox as problem:
             # An ordinary exception would be shown with a traceback; this ends in its sentence.
             raise SystemExit(str(problem)) from None
+        except Unusable as problem:
+            raise NotGraded(str(problem)) from None
         finally:
             _close_when_idle()
         for text in (*notes, *answer["flags"], *filter(None, [answer["stopped"]])):
-            self.log.warning("%s: %s", resources["nbgrader"]["student"], text)
+            self.log.warning("%s: %s", resources["nbgrader"]["student"], shown(text))
+        resources["nbgrader"]["suspects"] = answer["suspects"]
         return completed(answer["notebook"]), resources
+
+
+class Suspects(NbGraderPreprocessor):
+    """Has a person look at the cells whose points are in doubt; it follows nbgrader's `SaveAutoGrades`."""
+
+    part_of_graders = True
+
+    def preprocess(self, nb: Any, resources: Any) -> tuple[Any, Any]:
+        about = resources["nbgrader"]
+        with Gradebook(about["db_url"]) as book:
+            handed_in = book.find_submission_notebook(
+                about["notebook"], about["assignment"], about["student"]
+            )
+            for grade in handed_in.grades:
+                if grade.cell.name in about.get("suspects", ()):
+                    grade.needs_manual_grade = True
+            book.db.commit()
+        return nb, resources
 
 
 class Harmless(NbGraderPreprocessor):

@@ -80,18 +80,32 @@ def read(path: Path) -> Restored:
     cells = data.get("cells")
     if not isinstance(cells, list):
         raise Unreadable(f"{path.name} is no notebook: it has no list of cells.")
-    kept = [cell for cell in map(_whole, cells) if cell is not None]
+    odd: set[str] = set()
+    kept = [cell for cell in (_whole(cell, odd) for cell in cells) if cell is not None]
     if len(kept) < len(cells):
         notes.append(f"{len(cells) - len(kept)} cells that are no cells were left out.")
-    metadata = data.get("metadata")
+    metadata = _metadata_of(data, _NOTEBOOK_METADATA, odd)
+    metadata.pop("language_info", None)
     notebook = {
         "cells": kept,
-        "metadata": metadata if isinstance(metadata, dict) else {},
+        "metadata": metadata,
         "nbformat": 4,
         "nbformat_minor": 5,
     }
+    if odd:
+        notes.append(f"Metadata of another form than notebooks have was left out: {', '.join(sorted(odd))}.")
     _number(notebook["cells"])
     return Restored(notebook, notes)
+
+
+def shown(text: str) -> str:
+    """A name or sentence as one line that can be printed: what is not printable stands there as an escape."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
+def is_own_file(status: os.stat_result) -> bool:
+    """Whether this is a file, and under no other name anybody else's."""
+    return stat.S_ISREG(status.st_mode) and status.st_nlink == 1
 
 
 def is_shallow(data: Any, depth: int = DEPTH) -> bool:
@@ -121,6 +135,9 @@ def _text_of(path: Path, notes: list[str]) -> str:
     if not stat.S_ISREG(status.st_mode):
         os.close(handle)
         raise Unreadable(f"{path.name} is no regular file.")
+    if not is_own_file(status):
+        os.close(handle)
+        raise Unreadable(f"{path.name} is a hard link, a second name of some file; hand in a copy of it.")
     with os.fdopen(handle, "rb") as file:
         if status.st_size > NOTEBOOK_LIMIT:
             size, limit = status.st_size >> 20, NOTEBOOK_LIMIT >> 20
@@ -152,8 +169,92 @@ def _upgraded(data: dict[str, Any], path: Path, notes: list[str]) -> dict[str, A
         ) from None
 
 
-def _whole(cell: Any) -> dict[str, Any] | None:
-    """A cell with the fields that it must have and no others; None where it is none."""
+def _metadata_of(one: Mapping[str, Any], known: Mapping[str, Any], odd: set[str]) -> dict[str, Any]:
+    """The metadata of a notebook or a cell that is known and in order; what is not in order is added to odd.
+
+    The rest belongs to editors. nbconvert's templates read some of it, and fail where its form is another.
+    """
+    metadata = one.get("metadata", {})
+    if not isinstance(metadata, Mapping):
+        odd.add("metadata")
+        return {}
+    kept = {}
+    for name, fits in known.items():
+        if name in metadata and fits(metadata[name]):
+            kept[name] = metadata[name]
+        elif name in metadata:
+            odd.add(name)
+    return kept
+
+
+def _is_text(value: Any) -> bool:
+    """Whether this is a string that can be written."""
+    return isinstance(value, str) and value.isprintable()
+
+
+def _is_kernel(value: Any) -> bool:
+    names = {"name", "display_name"}
+    return isinstance(value, Mapping) and names <= value.keys() and all(map(_is_text, value.values()))
+
+
+def _are_tags(value: Any) -> bool:
+    fine = isinstance(value, list) and all(_is_text(tag) and tag and "," not in tag for tag in value)
+    return fine and len(set(value)) == len(value)
+
+
+def _is_hiding(value: Any) -> bool:
+    names = {"source_hidden", "outputs_hidden"}
+    return isinstance(value, Mapping) and value.keys() <= names and all(map(_is_flag, value.values()))
+
+
+def _is_flag(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+#: The metadata that is kept, and what it must be. The language is the grader's, whoever names another.
+_NOTEBOOK_METADATA: Mapping[str, Any] = {
+    "kernelspec": _is_kernel,
+    "language_info": lambda value: isinstance(value, Mapping),
+}
+_CELL_METADATA: Mapping[str, Any] = {
+    "nbgrader": lambda value: isinstance(value, Mapping),
+    "tags": _are_tags,
+    "collapsed": _is_flag,
+    "deletable": _is_flag,
+    "editable": _is_flag,
+    "jupyter": _is_hiding,
+    "format": _is_text,
+    "raw_mimetype": _is_text,
+}
+
+
+def _attachments_of(cell: Mapping[str, Any], odd: set[str]) -> dict[str, dict[str, str]]:
+    """The files in a Markdown cell by name, each as text by its MIME type."""
+    given = cell.get("attachments", {})
+    files = given if isinstance(given, Mapping) else {}
+    kept = {}
+    for name, bundle in files.items():
+        data = {
+            kind: "".join(value) if _are_lines(value) else value
+            for kind, value in (bundle.items() if isinstance(bundle, Mapping) else ())
+            if isinstance(value, str) or _are_lines(value)
+        }
+        if data and all(map(_is_text, (name, *data))):
+            kept[name] = {kind: value.encode("utf-8", "replace").decode() for kind, value in data.items()}
+    if files is not given or len(kept) < len(files):
+        odd.add("attachments")
+    return kept
+
+
+def _are_lines(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(line, str) for line in value)
+
+
+def _whole(cell: Any, odd: set[str]) -> dict[str, Any] | None:
+    """A cell with the fields that it must have and no others; None where it is none.
+
+    odd: names of metadata that is not what it must be are added to it.
+    """
     if not isinstance(cell, Mapping) or cell.get("cell_type") not in _CELL_KINDS:
         return None
     source = cell.get("source", "")
@@ -162,18 +263,17 @@ def _whole(cell: Any) -> dict[str, Any] | None:
     if not isinstance(source, str):
         return None
     source = source.encode("utf-8", "replace").decode("utf-8")  # lone surrogates cannot be written
-    metadata = cell.get("metadata")
     kept: dict[str, Any] = {
         "cell_type": cell["cell_type"],
-        "metadata": dict(metadata) if isinstance(metadata, Mapping) else {},
+        "metadata": _metadata_of(cell, _CELL_METADATA, odd),
         "source": source,
     }
     if isinstance(cell.get("id"), str):
         kept["id"] = cell["id"]
     if kept["cell_type"] == "code":
         kept |= {"outputs": [], "execution_count": None}
-    elif isinstance(cell.get("attachments"), Mapping):
-        kept["attachments"] = dict(cell["attachments"])
+    elif attachments := _attachments_of(cell, odd):
+        kept["attachments"] = attachments
     return kept
 
 
@@ -259,15 +359,21 @@ def data_files(folder: Path, notes: list[str], ignored: Any = lambda path: False
     for place, folders, names in os.walk(folder, followlinks=False):
         for name in list(folders):
             if Path(place, name).is_symlink():
-                notes.append(f"The folder {name} is a symbolic link; it was left out.")
+                notes.append(f"The folder {shown(name)} is a symbolic link; it was left out.")
                 folders.remove(name)
         for name in sorted(names):
             path = Path(place, name)
             if ignored(str(path)) or name.endswith(".ipynb"):
                 continue
+            if shown(name) != name:
+                notes.append(f"{shown(name)} was left out: its name has characters that cannot be shown.")
+                continue
             status = path.lstat()
             if not stat.S_ISREG(status.st_mode):
                 notes.append(f"{name} is no regular file; it was left out.")
+                continue
+            if not is_own_file(status):
+                notes.append(f"{name} is a hard link, a second name of some file; it was left out.")
                 continue
             if total + status.st_size > FILES_LIMIT:
                 notes.append(f"{name} was left out: its files may have {FILES_LIMIT >> 20} MB in all.")

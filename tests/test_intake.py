@@ -1,0 +1,238 @@
+"""What is handed in is taken in the same way by `graders autograde`, nbgrader's command and the button."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from nbgrader.nbgraderformat import MetadataValidator
+
+from graders.batch import submission
+from tests.cheats import plain
+from tests.courses import nbgrader, nbgrader_command, recorded
+from tests.test_cheats import _can_jail, grade
+
+DAY = plain.PLAIN_DAY
+SECRET = "secret-of-the-course"
+
+
+def _notebook(folder: Path) -> Path:
+    return folder / f"{DAY}.ipynb"
+
+
+def _changed(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], object]:
+    """Changes the notebook that was handed in."""
+
+    def place(folder: Path) -> None:
+        data = json.loads(_notebook(folder).read_text())
+        change(data)
+        _notebook(folder).write_text(json.dumps(data))
+
+    return place
+
+
+def _schema(version: int) -> Callable[[Path], object]:
+    def change(data: dict[str, Any]) -> None:
+        for cell in data["cells"]:
+            if "nbgrader" in cell["metadata"]:
+                cell["metadata"]["nbgrader"]["schema_version"] = version
+
+    return _changed(change)
+
+
+def _metadata(**metadata: Any) -> Callable[[Path], object]:
+    """An added cell of each kind with this metadata."""
+
+    def change(data: dict[str, Any]) -> None:
+        for kind, more in (("code", {"outputs": [], "execution_count": None}), ("markdown", {}), ("raw", {})):
+            data["cells"].append({"cell_type": kind, "metadata": metadata, "source": "1", **more})
+
+    return _changed(change)
+
+
+def _solution(folder: Path) -> Path:
+    return folder.parents[2] / "solutions" / DAY / f"{DAY}.ipynb"
+
+
+def _instead(make: Callable[[Path, Path], object]) -> Callable[[Path], object]:
+    """Has something else stand in the place of the notebook."""
+
+    def place(folder: Path) -> None:
+        _notebook(folder).unlink()
+        make(_notebook(folder), folder)
+
+    return place
+
+
+def _folder_is_a_link(folder: Path) -> None:
+    shutil.rmtree(folder)
+    folder.symlink_to(folder.parents[2] / "solutions" / DAY)
+
+
+def _student_is_a_link(folder: Path) -> None:
+    shutil.rmtree(folder.parent)
+    folder.parent.symlink_to(folder.parents[1] / "zz-honest")
+
+
+def _data_that_is_none(folder: Path) -> None:
+    (folder / "book.txt").symlink_to(folder.parents[2] / "secret.txt")
+    (folder / "everything").symlink_to(folder.parents[2])
+    os.link(folder.parents[2] / "secret.txt", folder / "again.txt")
+    os.mkfifo(folder / "pipe")
+    with socket.socket(socket.AF_UNIX) as one:
+        here = os.getcwd()
+        os.chdir(folder)
+        try:
+            one.bind("socket")
+        finally:
+            os.chdir(here)
+
+
+def _odd_names(folder: Path) -> None:
+    for name in (b"\xff\xfe.txt", b"a\nzz-honest  100 of 100", b"\x1b[2J.txt", "\u202etxt.exe".encode()):
+        Path(os.fsdecode(os.path.join(os.fsencode(folder), name))).write_text("1")
+    shutil.copy(_notebook(folder), os.fsdecode(os.path.join(os.fsencode(folder), b"\xff.ipynb")))
+
+
+#: Students by name: what their folder is changed to, and their points. None: refused by both.
+ROWS: dict[str, tuple[Callable[[Path], object], float | None]] = {
+    "link": (_instead(lambda path, folder: path.symlink_to(_solution(folder))), None),
+    "hard-link": (_instead(lambda path, folder: os.link(_solution(folder), path)), None),
+    "pipe": (_instead(lambda path, folder: os.mkfifo(path)), None),
+    "folder-link": (_folder_is_a_link, None),
+    "student-link": (_student_is_a_link, None),
+    "no-json": (_instead(lambda path, folder: path.write_text("{")), None),
+    "data": (_data_that_is_none, plain.FULL),
+    "pipe-for-timestamp": (lambda folder: os.mkfifo(folder / "timestamp.txt"), plain.FULL),
+    "link-for-timestamp": (lambda folder: (folder / "timestamp.txt").symlink_to("/etc/passwd"), plain.FULL),
+    "no-timestamp": (lambda folder: (folder / "timestamp.txt").write_text("yesterday"), plain.FULL),
+    "names": (_odd_names, plain.FULL),
+    "schema-old": (_schema(0), plain.FULL),
+    "schema-new": (_schema(99), plain.FULL),
+    "tags": (_metadata(tags=5), plain.FULL),
+    "tags-twice": (_metadata(tags=["a", "a"]), plain.FULL),
+    "form": (_metadata(nbgrader=[]), plain.FULL),
+    "flags": (_metadata(collapsed="x", jupyter=3, format={}, name=[], slideshow=1, transient=2), plain.FULL),
+    "language": (_changed(lambda data: data["metadata"].update(language_info="python")), plain.FULL),
+    "kernel": (_changed(lambda data: data["metadata"].update(kernelspec=[], widgets=4, title=3)), plain.FULL),
+    "attachments": (
+        _changed(
+            lambda data: data["cells"].append(
+                {
+                    "cell_type": "markdown",
+                    "metadata": {},
+                    "source": "![a](attachment:a) ![b](attachment:b)",
+                    "attachments": {"a": {}, "b": {"image/png": 5}, "c": []},
+                }
+            )
+        ),
+        plain.FULL,
+    ),
+    "zz-honest": (lambda folder: None, plain.FULL),
+}
+
+
+@pytest.fixture(scope="module")
+def courses(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The same submissions, graded by either command; and what nbgrader's said."""
+    if why := _can_jail():
+        pytest.skip(why)
+    made = {}
+    for kind in ("graders", "nbgrader"):
+        folder = made[kind] = tmp_path_factory.mktemp(kind)
+        _hand_in(folder)
+    grade(made["graders"], DAY)
+    _stock(made["nbgrader"])
+    return made
+
+
+def _hand_in(folder: Path) -> None:
+    shutil.copy(Path(__file__).parent.parent / "nbgrader_config.py", folder)
+    (folder / "solutions" / DAY).mkdir(parents=True)
+    (folder / "solutions" / DAY / f"{DAY}.ipynb").write_text(json.dumps(plain.source()))
+    (folder / "secret.txt").write_text(SECRET)
+    nbgrader(folder, "generate_assignment", DAY)
+    released = (folder / "exercises" / DAY / f"{DAY}.ipynb").read_text()
+    for student in sorted(ROWS, reverse=True):
+        target = folder / "submitted" / student / DAY
+        target.mkdir(parents=True)
+        data = json.loads(released)
+        for cell in data["cells"]:
+            name = cell["metadata"].get("nbgrader", {}).get("grade_id")
+            if name in plain.RIGHT:
+                cell["source"] = plain.RIGHT[name].strip()
+        (target / f"{DAY}.ipynb").write_text(json.dumps(data))
+        ROWS[student][0](target)
+
+
+def _stock(course: Path) -> tuple[int, str]:
+    """nbgrader's command; its exit status and what it said."""
+    path = f"{Path(nbgrader_command()[0]).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        nbgrader_command("autograde", DAY),
+        cwd=course,
+        env=os.environ | {"PATH": path},
+        capture_output=True,
+        timeout=300,
+    )
+    return done.returncode, (done.stdout + done.stderr).decode(errors="surrogateescape")
+
+
+@pytest.mark.parametrize("kind", ["graders", "nbgrader"])
+def test_everybody_gets_what_they_earn(courses: dict[str, Path], kind: str) -> None:
+    held = recorded(courses[kind], DAY)
+    there = {path.parent.name for path in (courses[kind] / "autograded").glob(f"*/{DAY}")}
+    assert {student: held[student]["score"] for student in there} == {
+        student: points for student, (_, points) in ROWS.items() if points is not None
+    }
+
+
+def test_same_by_both(courses: dict[str, Path]) -> None:
+    ours, stock = (recorded(course, DAY) for course in courses.values())
+    graded = [student for student, (_, points) in ROWS.items() if points is not None]
+    assert {one: ours[one] for one in graded} == {one: stock[one] for one in graded}
+
+
+@pytest.mark.parametrize("kind", ["graders", "nbgrader"])
+def test_no_target_of_a_link_is_copied(courses: dict[str, Path], kind: str) -> None:
+    for path in (courses[kind] / "autograded").rglob("*"):
+        assert not path.is_symlink() and (path.is_file() or path.is_dir()), path
+        if path.is_file():
+            assert SECRET.encode() not in path.read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["graders", "nbgrader"])
+def test_what_was_graded_can_be_shown(courses: dict[str, Path], kind: str) -> None:
+    """It is valid for nbformat and nbgrader, and feedback is made of it."""
+    for path in (courses[kind] / "autograded").rglob("*.ipynb"):
+        notebook = nbformat.read(path, as_version=4)
+        nbformat.validate(notebook)
+        MetadataValidator().validate_nb(notebook)
+    nbgrader(courses[kind], "generate_feedback", DAY)
+
+
+def test_again_names_only_what_was_refused(courses: dict[str, Path]) -> None:
+    status, said = _stock(courses["nbgrader"])
+    assert status == 1
+    assert "Traceback" not in said
+    assert not any(line.strip().startswith("zz-honest  100") for line in said.splitlines())
+    for student, (_, points) in ROWS.items():
+        assert (points is None) == (f"submitted/{student}/{DAY}: " in said), student
+    results, _, _ = grade(courses["graders"], DAY)
+    assert {one["student"] for one in results if one["outcome"] == "failed"} == {
+        student for student, (_, points) in ROWS.items() if points is None
+    }
+
+
+def test_names_are_shown_on_one_line() -> None:
+    assert submission.shown("é 漢 a\nb\x1b[0m\u202e\udcff\u2028") == (
+        "é 漢 a\\nb\\x1b[0m\\u202e\\udcff\\u2028"
+    )
