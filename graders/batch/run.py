@@ -8,16 +8,16 @@ import contextlib
 import json
 import multiprocessing
 import os
-import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any
 
-from graders.batch import worker
+from graders.batch import interrupt, worker
 from graders.batch.submission import shown
 from graders.batch.worker import Options
 from graders.sandbox.jail import NoSandbox
@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 RETRIES = 2
 #: Seconds that workers have to end in when they are told to.
 ENDING = 10.0
-#: Submissions that are out at once, for each worker.
+#: Submissions that are out at once, for each worker; and bytes of all that are out, but for the last one.
 AHEAD = 2
+BYTES_AHEAD = 32 << 20
 
 
 @dataclass
@@ -73,6 +74,15 @@ class Report:
         return sum(result.outcome == outcome for result in self.results)
 
 
+@dataclass
+class _Out:
+    """A submission that is with a worker. size: bytes of the job."""
+
+    found: Submission
+    tries: int
+    size: int
+
+
 class Pool:
     """Processes of this machine, made anew when one of them is lost."""
 
@@ -82,6 +92,8 @@ class Pool:
             os.environ[name] = "1"  # a worker for each core; and a process with threads cannot be forked
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["graders.batch.preload"])  # the judge is imported once
+        # Its start opens the signal mask, so it must not fall between our closing it and a worker's start.
+        resource_tracker.ensure_running()
         self.executor: Executor = self._made()
 
     def _made(self) -> Executor:
@@ -93,12 +105,8 @@ class Pool:
         )
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Future:
-        # A process that this starts inherits the mask: Ctrl+C must not meet it before it is ready for that.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-        try:
+        with interrupt.kept_from_children():  # they are to end when they are told to, and closed properly
             return self.executor.submit(function, *arguments)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def warm_up(self) -> None:
         """Begin to start every process; returns at once, so that the course is read meanwhile."""
@@ -197,9 +205,10 @@ def run(
     for student in unknown:
         done(Result(student, "failed", reason="There is no submission of this student."))
 
-    out: dict[Future, tuple[Submission, int]] = {}
+    out: dict[Future, _Out] = {}
     try:
         while waiting or out:
+            interrupt.act()
             while _may_go(waiting, out, AHEAD * pool.workers):
                 student, tries = waiting.popleft()
                 try:
@@ -211,18 +220,22 @@ def run(
                 if not found.notebooks and found.unreadable:
                     done(Result(student, "failed", notes=found.notes, reason=" ".join(found.unreadable)))
                     continue
+                # What it needs of this later is in the job, or comes back with the answer.
+                found.notebooks, found.files = {}, worker.files_of(job)
                 try:
-                    out[pool.submit(worker.grade, job)] = found, tries
+                    out[pool.submit(worker.grade, job)] = _Out(found, tries, len(job))
                 except BrokenExecutor as error:
-                    out[_failed(error)] = found, tries
+                    out[_failed(error)] = _Out(found, tries, len(job))
                     break
+                del job
             lost = []
-            for future in concurrent.futures.wait(out, return_when=FIRST_COMPLETED).done if out else ():
-                found, tries = out.pop(future)
+            for future in _done_of(out):
+                one = out.pop(future)
+                found = one.found
                 try:
                     answer = json.loads(future.result())
                 except _GONE:
-                    lost.append((found, tries))
+                    lost.append(one)
                 except NoSandbox:
                     raise
                 except Exception as error:
@@ -231,12 +244,12 @@ def run(
                     done(_recorded(course, found, answer, report))
             if lost:
                 pool.renew()
-                for found, tries in (*lost, *out.values()):
-                    if tries < RETRIES:
-                        waiting.append((found.student, tries + 1))
+                for one in (*lost, *out.values()):
+                    if one.tries < RETRIES:
+                        waiting.append((one.found.student, one.tries + 1))
                     else:
                         reason = "The worker that graded it ended, again and again."
-                        done(Result(found.student, "failed", notes=found.notes, reason=reason))
+                        done(Result(one.found.student, "failed", notes=one.found.notes, reason=reason))
                 out.clear()
     except (CannotRecord, _Lost) as problem:
         report.stopped = str(problem)
@@ -247,14 +260,21 @@ def run(
     return report
 
 
-def _may_go(waiting: deque[tuple[str, int]], out: dict[Future, tuple[Submission, int]], most: int) -> bool:
+def _may_go(waiting: deque[tuple[str, int]], out: dict[Future, _Out], most: int) -> bool:
     """Whether the next submission may be handed out.
 
     One that was out when a worker was lost goes alone, so that the one that ends workers costs no other.
     """
     if not waiting or not out:
         return bool(waiting)
-    return len(out) < most and not waiting[0][1] and not any(tries for _, tries in out.values())
+    if waiting[0][1] or any(one.tries for one in out.values()):
+        return False
+    return len(out) < most and sum(one.size for one in out.values()) < BYTES_AHEAD
+
+
+def _done_of(out: Iterable[Future]) -> set[Future]:
+    """Those that are done; waits for one, but not so long that Ctrl+C would go unseen."""
+    return concurrent.futures.wait(out, interrupt.POLL, FIRST_COMPLETED).done
 
 
 def _failed(error: Exception) -> Future:
