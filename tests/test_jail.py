@@ -1,0 +1,139 @@
+"""What can be read in the jail: Python, its packages, libraries of the system, and nothing of anybody's."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import sys
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from graders.sandbox.box import Box
+from tests.courses import ROOT
+
+pytestmark = pytest.mark.skipif(not shutil.which("bwrap"), reason="no bubblewrap")
+
+#: Prints every file that can be opened, below each folder but the kernel's own.
+WALK = """
+import json, os
+found = []
+for place, folders, names in os.walk('/'):
+    if place == '/':
+        folders[:] = [name for name in folders if name not in ('proc', 'sys', 'dev')]
+    found += [os.path.join(place, name) for name in names]
+readable = []
+for path in found:
+    try:
+        with open(path, 'rb') as file:
+            file.read(1)
+        readable.append(path)
+    except OSError:
+        pass
+folders = sorted({os.path.dirname(path) for path in readable})
+with open('/scratch/found.json', 'w') as file:
+    json.dump(folders, file)
+print(len(readable))
+"""
+#: Folders in which packages of the system lie, and nobody's data.
+SYSTEM = ("/usr/lib", "/usr/lib64", "/lib", "/lib64", "/usr/share", "/usr/local/lib", "/usr/local/cuda")
+#: Where somebody's data may lie: nbgrader's exchange, what instructors keep, what the system keeps of people.
+SOMEBODYS = (
+    *(
+        "/usr/local/share/nbgrader/exchange",
+        "/srv/nbgrader/exchange",
+        "/usr/share/nbgrader",
+        "/opt",
+        "/var/tmp",
+    ),
+    *("/etc", "/mnt", "/media", "/home", "/usr/local", "/usr/local/etc", "/usr/local/bin", "/tmp"),
+)
+
+
+def folders_seen(box: Box) -> list[str]:
+    with box.session({}) as session:
+        outputs, answer = session.run(WALK)
+        assert answer["status"] == "ok", outputs
+        assert int(outputs[0]["text"]) > 1000
+        outputs, _ = session.run("print(open('/scratch/found.json').read())")
+    return json.loads("".join(one["text"] for one in outputs))
+
+
+def test_every_readable_file_is_a_packages(tmp_path: Path) -> None:
+    own = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    own |= {os.path.realpath(path) for path in own}
+    interpreter = {Path(sys.executable).parent, Path(sys.executable).resolve().parent, Path(sys.prefix)}
+    with Box() as box:
+        seen = folders_seen(box)
+    strange = [
+        folder
+        for folder in seen
+        if not folder.startswith((*own, *SYSTEM, "/grader/graders", "/scratch", "/submission"))
+        and Path(folder) not in interpreter
+        and folder not in (str(Path(sys.base_prefix) / "lib"), "/etc")
+    ]
+    assert not strange
+    assert not [folder for folder in seen if folder.startswith("/grader/graders/judging")]
+
+
+@pytest.fixture
+def canaries() -> Iterator[list[Path]]:
+    """Files in all places of that kind that this account can write to; they are removed afterwards."""
+    mark = f"canary-{secrets.token_hex(4)}"
+    planted: list[Path] = []
+    made: list[Path] = []
+    for folder in (
+        *map(Path, SOMEBODYS),
+        Path.home(),
+        ROOT,
+        ROOT / "solutions",
+        ROOT / "graders",
+        Path.cwd(),
+    ):
+        with contextlib.suppress(OSError):
+            missing = [one for one in (folder, *folder.parents) if not one.exists()]
+            folder.mkdir(parents=True, exist_ok=True)
+            made += missing
+            (folder / mark).write_text("secret")
+            planted.append(folder / mark)
+    yield planted
+    for path in planted:
+        path.unlink(missing_ok=True)
+    for folder in made:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+
+
+def test_nobodys_files_can_be_read(canaries: list[Path], tmp_path: Path) -> None:
+    """Wherever the configuration puts exchange and course, within a folder that is seen too."""
+    hidden = Path(sysconfig.get_path("purelib")) / f"exchange-{secrets.token_hex(4)}"
+    hidden.mkdir()
+    (hidden / "canary").write_text("secret")
+    try:
+        with Box(hidden=[str(hidden)]) as box, box.session({}) as session:
+            paths = [str(path) for path in (*canaries, hidden / "canary", ROOT / "solutions" / "day26")]
+            outputs, answer = session.run(f"import os\nprint([p for p in {paths} if os.path.exists(p)])")
+            assert answer["status"] == "ok"
+    finally:
+        shutil.rmtree(hidden)
+    assert outputs[0]["text"].strip() == "[]"
+    assert len(canaries) > 3
+
+
+def test_what_honest_code_reads_is_there() -> None:
+    code = """
+import zoneinfo, locale, ssl, sqlite3
+from matplotlib import font_manager
+assert font_manager.findfont('DejaVu Sans')
+assert zoneinfo.ZoneInfo('Europe/Berlin')
+import sklearn.datasets
+assert len(sklearn.datasets.load_digits().images) == 1797
+"""
+    with Box() as box, box.session({}, {"matplotlib"}) as session:
+        outputs, answer = session.run(code)
+    assert answer["status"] == "ok", outputs
