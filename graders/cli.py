@@ -64,15 +64,16 @@ def autograde(
     """
     from graders.batch import run as batch
     from graders.batch.private import folders
-    from graders.batch.worker import Options
+    from graders.batch.worker import Options, look_through_rubric
+    from graders.judging.rubric import MalformedRubric, text_in
     from graders.sandbox import jail
 
     limits = jail.Limits(memory=memory << 20, cell=cell_timeout, notebook=notebook_timeout)
     kind = "none" if sandbox is Sandbox.none else "bwrap"
-    options = Options(kind, device.value, limits, folders(Path.cwd()))
     pool: batch.Pool | batch.Given | None = None
     course = report = None
     try:
+        options = Options(kind, device.value, limits, folders(Path.cwd()), text_in(Path.cwd()))
         if kind == "none":
             typer.echo(
                 "Warning: without a sandbox, submissions can read and change whatever you can.", err=True
@@ -93,9 +94,11 @@ def autograde(
             course = Course(Path.cwd(), assignment, force=force)
         except CannotStart as problem:
             raise _Refused(str(problem)) from None
+        if options.rubric:  # by a worker, which has PyTorch and the names of the mistakes
+            pool.submit(look_through_rubric, options).result()
         gc.freeze()  # what is imported now stays, and need not be looked through again, not even at the end
         report = _with_bar(course, pool, options, student or [], quiet=as_json)
-    except (jail.NoSandbox, _Refused) as problem:
+    except (jail.NoSandbox, MalformedRubric, _Refused) as problem:
         typer.echo(str(problem), err=True)
         raise typer.Exit(2) from None
     except KeyboardInterrupt:

@@ -23,6 +23,7 @@ from graders.judging import catalogue
 from graders.judging.judge import judge
 from graders.judging.question import Paper, settings
 from graders.judging.report import as_bundle
+from graders.judging.rubric import SHIPPED, Rubric
 from graders.judging.verdict import MIME, Verdict
 from graders.probing.exercise import Exercise
 from graders.probing.process import protocol
@@ -77,7 +78,9 @@ class Graded:
     stopped: str | None = None
 
 
-def execute(notebook: dict[str, Any], session: Session, devices: Sequence[str] = ("cpu",)) -> Graded:
+def execute(
+    notebook: dict[str, Any], session: Session, devices: Sequence[str] = ("cpu",), rubric: Rubric = SHIPPED
+) -> Graded:
     """Run the code cells of a notebook (as nbformat's JSON) in order; their outputs are written into it."""
     done = Graded()
     count = 0
@@ -106,7 +109,7 @@ def execute(notebook: dict[str, Any], session: Session, devices: Sequence[str] =
             if graded:
                 exercise = bound_exercise(source)
                 if exercise:
-                    cell["outputs"] = _checked(exercise, session, devices, count, form, done)
+                    cell["outputs"] = _checked(exercise, session, devices, rubric, count, form, done)
                 else:
                     cell["outputs"] = _tested(source, session, count, form, students_names, done)
             else:
@@ -159,6 +162,7 @@ def _checked(
     exercise: Exercise,
     session: Session,
     devices: Sequence[str],
+    rubric: Rubric,
     count: int,
     form: Mapping[str, Any],
     done: Graded,
@@ -177,7 +181,7 @@ def _checked(
         kind, text = _named_error(answer)
         return [_error(kind, text)]
     else:
-        verdict = judge(paper, sights, surveyed)
+        verdict = judge(paper, sights, surveyed, rubric)
         if answer.get("changed"):
             names = ", ".join(str(name)[:60] for name in answer["changed"][:5])
             text = f"{exercise.name}: what looks at it had been changed ({names}); it was put back."

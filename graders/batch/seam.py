@@ -155,20 +155,25 @@ class Sandboxed(NbGraderPreprocessor):
 
     def preprocess(self, nb: Any, resources: Any) -> tuple[Any, Any]:
         from graders.batch import submission, worker
+        from graders.judging.rubric import MalformedRubric, course_folder, text_in
         from graders.sandbox.box import Unusable
         from graders.sandbox.jail import Limits, NoSandbox
 
         limits = Limits(memory=self.memory << 20, cell=self.cell_timeout, notebook=self.notebook_timeout)
         sandbox = "bwrap" if self.sandbox == "auto" else self.sandbox
-        options = worker.Options(sandbox, self.device, limits, named(self.config, Path.cwd()))
         notes: list[str] = []
-        files = submission.data_files(Path(resources["metadata"]["path"]), notes)
+        folder = Path(resources["metadata"]["path"])
+        files = submission.data_files(folder, notes)
         name = resources["nbgrader"]["notebook"]
         _keep_open()
         try:
+            # Looked for from outside of the submission, which may hold a file of that name.
+            rubric = text_in(course_folder(folder.resolve().parent))
+            hidden = named(self.config, Path.cwd())
+            options = worker.Options(sandbox, self.device, limits, hidden, rubric=rubric)
             job = worker.pack_job({name: nb}, files, options)
             answer = worker.graded_here(job)["notebooks"][name]
-        except NoSandbox as problem:
+        except (NoSandbox, MalformedRubric) as problem:
             # An ordinary exception would be shown with a traceback; this ends in its sentence.
             raise SystemExit(str(problem)) from None
         except Unusable as problem:

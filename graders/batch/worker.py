@@ -37,13 +37,14 @@ class Options:
     """How submissions are run.
 
     sandbox: "bwrap" or "none". device: "cpu" or "cuda". hidden: folders that must not be seen in the sandbox,
-    wherever they lie.
+    wherever they lie. rubric: the text of the course's own, if it has one.
     """
 
     sandbox: str = "bwrap"
     device: str = "cpu"
     limits: Limits = field(default_factory=Limits)
     hidden: tuple[str, ...] = ()
+    rubric: str = ""
 
     @property
     def devices(self) -> tuple[str, ...]:
@@ -120,6 +121,13 @@ def _end() -> None:
     os._exit(1)
 
 
+def look_through_rubric(options: Options) -> None:
+    """Raises MalformedRubric where the course's own cannot be used."""
+    from graders.judging.rubric import rubric_of
+
+    rubric_of(options.rubric)
+
+
 def pack_job(notebooks: Mapping[str, Any], files: Mapping[str, bytes], options: Options) -> bytes:
     """A submission as bytes: its notebooks by name, how it is to be run, then its data files by path."""
     sizes = [[name, len(content)] for name, content in files.items()]
@@ -169,15 +177,17 @@ def _graded(
     import torch
 
     from graders.batch.notebook import execute, libraries
+    from graders.judging.rubric import rubric_of
     from graders.sandbox.box import Unforeseen, Unusable
 
+    rubric = rubric_of(options.rubric)
     torch.set_num_threads(1)  # the inputs are small, and the other workers have the other cores
     named = frozenset(libraries(notebook)) if named is None else named
     for left in reversed(range(RETRIES + 1)):
         with a_box(options) as box:
             try:
                 with box.session(files, named) as session:
-                    done = execute(notebook, session, options.devices)
+                    done = execute(notebook, session, options.devices, rubric)
             except Unforeseen as found:
                 named |= found.libraries
                 break

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from typing import Any
 
 from graders.probing.exercise import Candidate
@@ -18,12 +20,37 @@ class Mistake:
     points at the idea rather than at the code. variants: candidates that make this mistake.
     rounding: the formula is right on paper and loses digits, so that it runs in the inputs' own dtype
     and is recognized by where it fails, not by the digits that are left.
+    of: where it is several at once, those; they are named in its place.
     """
 
     key: str
     message: str
     variants: tuple[Candidate, ...]
     rounding: bool = False
+    of: tuple[Mistake, ...] = ()
+
+    @property
+    def in_short(self) -> str:
+        """The first sentence of its message."""
+        return re.split(r"(?<=[.?]) (?=[A-Z(])", self.message)[0]
+
+
+@dataclass(frozen=True)
+class Basis:
+    """Observations whose derivatives are observed too, so that a mistake in them goes on to those.
+
+    observations: those. derivatives: theirs, as patterns of names. whose: what the student calls the
+    function. mistakes: the known mistakes in it; a variant is a whole candidate, whose derivatives are those
+    of its own mistaken observations.
+    """
+
+    observations: tuple[str, ...]
+    derivatives: tuple[str, ...]
+    whose: str
+    mistakes: tuple[Mistake, ...]
+
+    def goes_on_to(self, observation: str) -> bool:
+        return any(fnmatchcase(observation, pattern) for pattern in self.derivatives)
 
 
 @dataclass(frozen=True)
@@ -35,12 +62,14 @@ class Answer:
     rounding is measured on it. A test holds that the two agree.
     derived: what the judge makes of a sight's values before it compares them, where a question is answered
     by several of them together, and nobody's word is taken for it.
+    bases: where a mistake can go on from one observation to others, which are judged by what it makes right.
     """
 
     reference: Candidate
     definition: Candidate
     mistakes: tuple[Mistake, ...]
     derived: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+    bases: tuple[Basis, ...] = ()
 
     def read(self, sight: Sight) -> Sight:
         """A sight as it is compared."""

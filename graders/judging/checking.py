@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from graders.judging import catalogue
 from graders.judging.judge import judge
 from graders.judging.question import Paper, settings
 from graders.judging.report import reported
+from graders.judging.rubric import MalformedRubric, Rubric, course_folder, rubric_of, text_in
 from graders.judging.verdict import Verdict
 from graders.probing.exercise import Candidate, Exercise, UnknownExercise
 from graders.probing.observe import describe, look
@@ -24,7 +26,8 @@ def evaluate(name: str, candidate: Candidate, *, device: str = "cpu", seed: int 
     candidate: a function or class; a tuple of them where the exercise takes several
     (`evaluate("batch_norm_backward", (forward, backward))`). seed: the inputs are drawn from it; fresh
     ones if None. Raises UnknownExercise where there is no such exercise, and TypeError where the
-    candidate is not callable or their number is wrong.
+    candidate is not callable or their number is wrong. The rubric is that of the course in whose folder
+    this runs; raises MalformedRubric where it cannot be used.
     """
     return _evaluate(catalogue.find(name), candidate, (device,), seed)
 
@@ -45,6 +48,8 @@ def check(*candidates: Any) -> Verdict:
         return _evaluate(exercise, candidate, devices(), None)
     except TypeError as problem:
         return reported(Verdict(exercise.name, 0, exercise.points, "type", str(problem)))
+    except MalformedRubric as problem:
+        return reported(Verdict(exercise.name, 0, exercise.points, "unknown", str(problem)))
 
 
 def devices() -> tuple[str, ...]:
@@ -77,8 +82,9 @@ def _meant(candidates: tuple[Any, ...]) -> Exercise:
 def _evaluate(exercise: Exercise, candidate: Candidate, on: tuple[str, ...], seed: int | None) -> Verdict:
     _require_callables(exercise, candidate)
     seed = secrets.randbits(32) if seed is None else seed
+    rubric = rubric_of(text_in(course_folder(Path.cwd())))
     with _one_thread():
-        return _judged(exercise, candidate, on, seed)
+        return _judged(exercise, candidate, on, seed, rubric)
 
 
 @contextmanager
@@ -92,11 +98,13 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _judged(exercise: Exercise, candidate: Candidate, on: tuple[str, ...], seed: int) -> Verdict:
+def _judged(
+    exercise: Exercise, candidate: Candidate, on: tuple[str, ...], seed: int, rubric: Rubric
+) -> Verdict:
     asked = [setting for device in on for setting in settings(device)]
     paper = Paper(exercise, catalogue.answer_of(exercise.name), asked, seed)
     sights, surveyed = look(exercise, candidate, [question.case for question in paper.questions])
-    return reported(judge(paper, sights, surveyed))
+    return reported(judge(paper, sights, surveyed, rubric))
 
 
 def _require_callables(exercise: Exercise, candidate: Candidate) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -24,13 +24,20 @@ FIRST_LOOKS = 2
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """The known mistakes that a candidate is like, in the order of what they explain; empty if none.
+    """The known mistakes that a candidate is like.
 
-    unexplained: the wrong observations that none of them explains.
+    explained: the wrong observations that one of them explains, each with its mistake, in their order.
+    unexplained: those that none explains.
     """
 
-    mistakes: tuple[Mistake, ...]
+    explained: Mapping[str, Mistake]
     unexplained: frozenset[str] = frozenset()
+
+    @property
+    def mistakes(self) -> tuple[Mistake, ...]:
+        """In the order of what they explain; empty if none."""
+        named = chain(*(one.of or (one,) for one in self.explained.values()))
+        return tuple({one.key: one for one in named}.values())
 
 
 def diagnose(exercise: Exercise, answer: Answer, tried: Sequence[Trial]) -> Diagnosis:
@@ -58,13 +65,13 @@ def diagnose(exercise: Exercise, answer: Answer, tried: Sequence[Trial]) -> Diag
             if failing <= likeness.explained:
                 rank = (-likeness.strays, sum(likeness.shares.values()))
                 if rank == (0, len(failing)):  # nothing can be more like it
-                    return Diagnosis((one,))
+                    return Diagnosis(dict.fromkeys(failing, one))
                 if best is None or rank > best[0]:
                     best = (rank, one)
             elif likeness.explained and likeness.against <= len(likeness.explained):
                 partial.append((one, likeness))
         if best:
-            return Diagnosis((best[1],))
+            return Diagnosis(dict.fromkeys(failing, best[1]))
         looking = left
     return _several(tried, failing, partial)
 
@@ -103,7 +110,7 @@ def _several(
         left -= likeness.explained
     places = {name: place for place, name in enumerate(dict.fromkeys(chain(*(one.failing for one in tried))))}
     named.sort(key=lambda pair: min(places[name] for name in pair[1]))
-    return Diagnosis(tuple({one.key: one for one, _ in named}.values()), frozenset(left))
+    return Diagnosis({name: one for one, names in named for name in names}, frozenset(left))
 
 
 def _most_telling_first(tried: Sequence[Trial], failing: set[str]) -> list[Trial]:
@@ -161,7 +168,7 @@ def _likeness(order: Sequence[Trial], variant: Any, rounding: bool, failing: set
         ahead.subtract(trial.failing)
         for name, (wrong_itself, like) in trial.alike(variant, rounding, failing).items():
             if name not in failing:
-                if wrong_itself and name not in trial.question.exercise.context:
+                if wrong_itself and trial.counts(name):
                     strays.add(name)
                 continue
             wrong = name in trial.failing

@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from graders.judging import wording
-from graders.judging.diagnosis import diagnose
+from graders.judging.carried import carried
+from graders.judging.diagnosis import Diagnosis, diagnose
 from graders.judging.question import Paper
+from graders.judging.rubric import SHIPPED, Rubric
 from graders.judging.trial import Trial
 from graders.judging.verdict import Row, Score, Verdict
 from graders.probing.exercise import Exercise
@@ -23,39 +25,46 @@ FORM_OBSERVATIONS = (ARGUMENTS, FORM)
 FORM_SHARE = 0.75
 
 
-def judge(paper: Paper, sights: Sequence[Sight], surveyed: Survey) -> Verdict:
+def judge(paper: Paper, sights: Sequence[Sight], surveyed: Survey, rubric: Rubric = SHIPPED) -> Verdict:
     """The verdict on what was seen of a candidate.
 
     sights: one for each question of the paper, in order. surveyed: the operators and devices that the
-    candidate used.
+    candidate used. rubric: what known mistakes leave of a part's points.
     """
     exercise, answer, seed = paper.exercise, paper.answer, paper.seed
     if all(sight.raised and sight.raised.unattempted for sight in sights):
         return _verdict(exercise, seed, "unattempted", wording.unattempted(exercise))
     read = map(answer.read, sights)
     tried = [Trial(question, sight) for question, sight in zip(paper.questions, read, strict=True)]
-    rows, scores = _rows(tried), _scores(exercise, tried)
     printed = next((sight.printed for sight in sights if sight.printed), "")
-    common: dict[str, Any] = {"rows": rows, "printed": printed}
-
     barred = sorted(surveyed.operators & exercise.barred)
     if barred or any(sight.raised and CLOSED in sight.raised.text for sight in sights):
-        return _verdict(exercise, seed, "library", wording.library(exercise, barred), **common)
+        shown = {"rows": _rows(tried), "printed": printed}
+        return _verdict(exercise, seed, "library", wording.library(exercise, barred), **shown)
+
+    excused = carried(answer, tried)
+    for trial in tried:
+        trial.excused = frozenset().union(*(one.names for one in excused))
+    notes = wording.carried(exercise, excused)
+    common: dict[str, Any] = {"rows": _rows(tried), "printed": printed}
     wrong = [(trial, name, finding) for trial in tried for name, finding in trial.decided()]
     if not wrong:
         if surveyed.wrong_device:
             message = wording.wrong_device(surveyed.wrong_device)
             scores = tuple(
-                Score(one.label, _rounded(one.max_points * FORM_SHARE), one.max_points) for one in scores
+                Score(part.label, _rounded(part.points * FORM_SHARE), part.points) for part in exercise.parts
             )
-            return _verdict(exercise, seed, "device", message, scores=scores, **common)
-        return _verdict(exercise, seed, "passed", wording.passed(tried), scores=scores, **common)
+            return _verdict(exercise, seed, "device", message, notes=notes, scores=scores, **common)
+        scores = tuple(Score(part.label, float(part.points), part.points) for part in exercise.parts)
+        notes += wording.context(exercise, tried)
+        return _verdict(exercise, seed, "passed", wording.passed(tried), notes=notes, scores=scores, **common)
 
-    common |= {"scores": scores, "evidence": wording.evidence(wrong)}
     diagnosis = diagnose(exercise, answer, tried)
+    scores = _scores(exercise, tried, diagnosis, rubric)
+    common |= {"scores": scores, "evidence": wording.evidence(wrong)}
     if diagnosis.mistakes:
         first = diagnosis.mistakes[0]
-        notes = [one.message for one in diagnosis.mistakes[1:]]
+        notes[:0] = [one.message for one in diagnosis.mistakes[1:]]
         left = [one for one in wrong if one[1] in diagnosis.unexplained]
         if left:
             notes.append(wording.difference(exercise, tried, left)[1])
@@ -66,11 +75,12 @@ def judge(paper: Paper, sights: Sequence[Sight], surveyed: Survey) -> Verdict:
             "mistake",
             first.message,
             mistake=first.key,
-            notes=tuple(notes),
+            notes=notes,
             **common,
         )
     outcome, message = wording.difference(exercise, tried, wrong)
-    return _verdict(exercise, seed, outcome, message, notes=tuple(wording.context(exercise, tried)), **common)
+    notes += wording.context(exercise, tried)
+    return _verdict(exercise, seed, outcome, message, notes=notes, **common)
 
 
 def _rows(tried: Sequence[Trial]) -> tuple[Row, ...]:
@@ -80,8 +90,13 @@ def _rows(tried: Sequence[Trial]) -> tuple[Row, ...]:
     return tuple(Row(case, columns) for case, columns in marks.items())
 
 
-def _scores(exercise: Exercise, tried: Sequence[Trial]) -> tuple[Score, ...]:
-    """The points of every part: all, three quarters where only the form is wrong, or none."""
+def _scores(
+    exercise: Exercise, tried: Sequence[Trial], diagnosis: Diagnosis, rubric: Rubric
+) -> tuple[Score, ...]:
+    """The points of every part: all, three quarters where only the form is wrong, or what the rubric leaves.
+
+    That is for parts in which known mistakes explain all that is wrong: of several, the gravest counts.
+    """
     form_broken = any(
         name in FORM_OBSERVATIONS and finding.kind != "raised"  # stopped early: its own part says so
         for trial in tried
@@ -89,19 +104,18 @@ def _scores(exercise: Exercise, tried: Sequence[Trial]) -> tuple[Score, ...]:
     )
     scores = []
     for part in exercise.parts:
-        findings = [
-            finding
+        unequal = [
+            (name, finding)
             for trial in tried
-            for name, finding in trial.findings.items()
-            if part.covers(name) and name not in FORM_OBSERVATIONS and name not in exercise.context
+            for name, finding in trial.decided()
+            if part.covers(name) and name not in FORM_OBSERVATIONS
         ]
-        if not all(finding.right for finding in findings):
-            points = 0.0
-        elif form_broken or not all(finding.equal for finding in findings):
-            points = _rounded(part.points * FORM_SHARE)
-        else:
-            points = float(part.points)
-        scores.append(Score(part.label, points, part.points))
+        wrong = dict.fromkeys(name for name, finding in unequal if not finding.right)
+        share, why = rubric.least(exercise.name, [diagnosis.explained.get(name) for name in wrong])
+        if form_broken or (unequal and not wrong):
+            share *= FORM_SHARE
+        points = _rounded(part.points * share)
+        scores.append(Score(part.label, points, part.points, why if points else ""))
     return tuple(scores)
 
 
@@ -112,6 +126,7 @@ def _rounded(points: float) -> float:
 
 def _verdict(exercise: Exercise, seed: int, outcome: str, message: str, **details: Any) -> Verdict:
     scores: tuple[Score, ...] = details.pop("scores", ())
+    notes: Sequence[str] = details.pop("notes", ())
     if not scores:
         scores = tuple(Score(part.label, 0.0, part.points) for part in exercise.parts)
     return Verdict(
@@ -120,6 +135,7 @@ def _verdict(exercise: Exercise, seed: int, outcome: str, message: str, **detail
         max_points=exercise.points,
         outcome=outcome,
         message=message,
+        notes=tuple(notes),
         scores=scores,
         seed=seed,
         **details,

@@ -141,6 +141,18 @@ class Question:
             self._kept[key] = self.answer.read(observe(self.exercise, variant, case))
         return self._kept[key]
 
+    def worked_out_by(self, variant: Any) -> dict[str, Expected]:
+        """What a variant does here as the expected, with what rounding does to the variant itself."""
+        key = "worked out", id(variant)
+        if key in self._kept:
+            return self._kept[key]
+        noise = self.noise.of(variant).after(tolerance.SAMPLES)
+        sight = self.sight_of(variant, rounding=False)
+        worked_out = {name: self._expected(value, noise.get(name)) for name, value in sight.values.items()}
+        if self.keep:
+            self._kept[key] = worked_out
+        return worked_out
+
     def is_wrong_itself(self, name: str, variant: Any, sight: Sight, rounding: bool, samples: int) -> bool:
         """Whether a mistake's variant is wrong here, the noise measured as far as that makes a difference."""
         key = "wrong", id(variant), name

@@ -69,10 +69,9 @@ def as_html(verdict: Verdict) -> str:
         if not _is_told(verdict):
             body.append(f"<p>{_marked(_evidence_sentence(verdict.evidence))}</p>")
         body.append(_evidence_html(verdict.evidence))
-    if len(verdict.scores) > 1 and not verdict.passed:
+    if _shows_parts(verdict):
         rows = "".join(
-            f"<tr><td>{escape(one.label)}</td><td>{number(one.points)} of {one.max_points}</td></tr>"
-            for one in verdict.scores
+            f"<tr><td>{escape(one.label)}</td><td>{_marked(one.text)}</td></tr>" for one in verdict.scores
         )
         body.append(f"<table><tr><th>part</th><th>points</th></tr>{rows}</table>")
     if verdict.rows:
@@ -94,6 +93,11 @@ def as_html(verdict: Verdict) -> str:
     }
     attributes = " ".join(f'data-{key}="{escape(value)}"' for key, value in data.items())
     return f'<div class="{classes}" {attributes}><style>{_STYLE}</style>{"".join(body)}</div>'
+
+
+def _shows_parts(verdict: Verdict) -> bool:
+    """Whether the points of the parts say more than their sum."""
+    return not verdict.passed and (len(verdict.scores) > 1 or any(one.why for one in verdict.scores))
 
 
 def _marked(text: str) -> str:
@@ -172,12 +176,12 @@ def as_text(verdict: Verdict) -> str:
         lines += ["", *textwrap.wrap(paragraph, 88)]
     if verdict.evidence and verdict.evidence.want_grid:
         lines += ["", *_grid_text(verdict.evidence)]
-    if len(verdict.scores) > 1 and not verdict.passed:
+    if _shows_parts(verdict):
         width = max(len(one.label) for one in verdict.scores)
         lines.append("")
-        lines += [
-            f"  {one.label:<{width}}  {number(one.points)} of {one.max_points}" for one in verdict.scores
-        ]
+        for one in verdict.scores:
+            indent = " " * (width + 4)
+            lines += textwrap.wrap(f"  {one.label:<{width}}  {one.text}", 88, subsequent_indent=indent)
     if verdict.rows:
         lines += ["", *_cases_text(verdict)]
     if verdict.printed and not verdict.passed:

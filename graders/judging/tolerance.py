@@ -84,6 +84,11 @@ class Noise:
     def __init__(self, exercise: Exercise, definition: Candidate, case: Case) -> None:
         self.exercise, self.definition, self.case = exercise, definition, case
         self._largest: dict[int, dict[str, torch.Tensor]] = {0: {}}
+        self._of: dict[int, Noise] = {}
+
+    def of(self, variant: Candidate) -> Noise:
+        """The same for another candidate, which is as right in its own way: a mistake's variant."""
+        return self._of.setdefault(id(variant), Noise(self.exercise, variant, self.case))
 
     def after(self, samples: int) -> dict[str, torch.Tensor]:
         """The largest movement of each observation over so many samples.

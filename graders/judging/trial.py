@@ -22,6 +22,8 @@ class Trial:
     sight: Sight
     #: How many samples of the noise it took to settle what is right.
     samples: int = field(default=0, init=False)
+    #: Wrong observations that are not held against the candidate: see `graders.judging.carried`.
+    excused: frozenset[str] = field(default=frozenset(), init=False)
 
     @property
     def case(self) -> Case:
@@ -71,9 +73,12 @@ class Trial:
         return tuple(name for name, _ in self.decided())
 
     def decided(self) -> Iterator[tuple[str, Finding]]:
-        """Wrong observations that count, leaving out those that only give context."""
-        context = self.question.exercise.context
-        return ((name, finding) for name, finding in self.wrong() if name not in context)
+        """Wrong observations that count."""
+        return ((name, finding) for name, finding in self.wrong() if self.counts(name))
+
+    def counts(self, name: str) -> bool:
+        """Whether an observation decides: it does not only give context, and is not excused."""
+        return name not in self.question.exercise.context and name not in self.excused
 
     def resembles(self, variant: Any, rounding: bool) -> bool:
         """Whether a mistake's variant does as the candidate does in all that the candidate has wrong.

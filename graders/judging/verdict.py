@@ -19,11 +19,17 @@ class Row:
 
 @dataclass(frozen=True)
 class Score:
-    """The points of one part of the exercise."""
+    """The points of one part of the exercise. why: what it is that leaves a wrong part some of them."""
 
     label: str
     points: float
     max_points: int
+    why: str = ""
+
+    @property
+    def text(self) -> str:
+        """The points in words: "3 of 4: eps is added to the standard deviation, outside the root."."""
+        return f"{number(self.points)} of {self.max_points}{f': {self.why}' if self.why else ''}"
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from graders.judging.carried import Carried
 from graders.judging.compare import Finding
 from graders.judging.trial import Trial
 from graders.judging.verdict import Evidence
@@ -61,6 +62,26 @@ def context(exercise: Exercise, tried: Sequence[Trial]) -> list[str]:
         return []
     before = ", ".join(exercise.candidates[:-1])
     return [f"The {_and(sorted(wrong))} that {before} gives is not right yet; mend that first."]
+
+
+def carried(exercise: Exercise, excused: Sequence[Carried]) -> list[str]:
+    """Notes where derivatives are right for a function that is not: whose fault it is."""
+    notes, own = [], []
+    for one in excused:
+        if exercise.context.issuperset(one.basis.observations):
+            whose = one.basis.whose
+            notes.append(
+                f"The gradients are judged against the derivative of your own {whose}. What is wrong is in "
+                f"{whose}, and costs nothing here: {one.mistake.in_short}"
+            )
+        else:
+            own.append(one.basis.whose)
+    if own:
+        notes.append(
+            f"The gradients are judged against the derivative of your own {_and(own)}, so that what is wrong "
+            "there costs once."
+        )
+    return notes
 
 
 def difference(

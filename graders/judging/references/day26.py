@@ -6,6 +6,7 @@ Sources of the mistakes: reports and fixes in public repositories and forums, an
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from graders.judging.answer import Answer, mistake
+from graders.judging.answer import Answer, Basis, Mistake, mistake
 from graders.judging.references.normalizing import (
     affine_mistakes,
     feature_mistakes,
@@ -84,6 +85,29 @@ def autograd_backward(dy: Tensor, cache: tuple) -> tuple[Tensor, Tensor, Tensor]
 def caching_forward(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = EPS) -> tuple[Tensor, tuple]:
     """`library_forward` that keeps what `autograd_backward` needs."""
     return library_forward(x, gamma, beta, eps)[0], (x, gamma, beta, eps)
+
+
+def through(forward_pass: Callable, x: Tensor, gamma: Tensor, beta: Tensor, *eps: float) -> Tensor:
+    """y of any forward pass, tied to all its inputs, so that one that plays no part has a gradient of 0."""
+    return forward_pass(x, gamma, beta, *eps)[0] + 0 * (x + gamma + beta)
+
+
+def consistent(forward_pass: Callable) -> tuple[Callable, Callable]:
+    """A forward pass, and a backward pass that is exactly its derivative, by autograd."""
+
+    def batch_norm_forward(*given: Any) -> tuple[Tensor, tuple]:
+        return forward_pass(*given)[0], given
+
+    def batch_norm_backward(dy: Tensor, cache: tuple) -> tuple[Tensor, ...]:
+        leaves = [tensor.detach().clone().requires_grad_() for tensor in cache[:3]]
+        return torch.autograd.grad(through(forward_pass, *leaves, *cache[3:]), leaves, dy)
+
+    return batch_norm_forward, batch_norm_backward
+
+
+def in_all(mistakes: tuple[Mistake, ...], make: Callable) -> tuple[Mistake, ...]:
+    """The same mistakes, with a candidate that `make` makes of each variant."""
+    return tuple(replace(one, variants=tuple(map(make, one.variants))) for one in mistakes)
 
 
 def input_gradient(
@@ -681,6 +705,21 @@ def function_class(
     return BatchNormFunction
 
 
+def consistent_function(forward_pass: Callable) -> type:
+    """Any forward pass in the place of an autograd function: its gradients are autograd's."""
+
+    class BatchNormFunction:
+        apply = staticmethod(partial(through, forward_pass))
+
+    return BatchNormFunction
+
+
+#: A default of eps is none of the function's.
+MISTAKES_IN_Y = in_all(
+    tuple(one for one in FORWARD_MISTAKES if one.key != "eps_default"), consistent_function
+)
+
+
 FUNCTION_MISTAKES = (
     *(
         mistake(key, message, *(function_class(**knobs) for knobs in variants))
@@ -715,6 +754,7 @@ FUNCTION_MISTAKES = (
             for count in range(1, 5)
         ),
     ),
+    *MISTAKES_IN_Y,
 )
 
 
@@ -735,12 +775,23 @@ def gradcheck(values: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
+GRADIENTS = ("dx*", "dgamma", "dbeta")
+
 ANSWERS = {
     "batch_norm_forward": Answer(library_forward, forward, FORWARD_MISTAKES),
     "numerical_gradient": Answer(central_differences, central_differences, NUMERICAL_MISTAKES),
     "batch_norm_backward": Answer(
-        (caching_forward, autograd_backward), (forward, backward), BACKWARD_MISTAKES
+        (caching_forward, autograd_backward),
+        (forward, backward),
+        BACKWARD_MISTAKES,
+        bases=(Basis(("y",), GRADIENTS, "batch_norm_forward", in_all(FORWARD_MISTAKES, consistent)),),
     ),
     "identity_parameters": Answer(identity, written_out_identity, IDENTITY_MISTAKES),
-    "BatchNormFunction": Answer(LibraryFunction, function_class(), FUNCTION_MISTAKES, gradcheck),
+    "BatchNormFunction": Answer(
+        LibraryFunction,
+        function_class(),
+        FUNCTION_MISTAKES,
+        gradcheck,
+        bases=(Basis(("y",), GRADIENTS, "y", MISTAKES_IN_Y),),
+    ),
 }

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
-from graders.judging.answer import Answer, Mistake, mistake
+from graders.judging.answer import Answer, Basis, Mistake, mistake
 from graders.judging.references.normalizing import (
     affine_mistakes,
     centred_squares,
@@ -1232,7 +1232,23 @@ FREEZE_MISTAKES = (
 ANSWERS = {
     "update_running_stats": Answer(library_update, update, UPDATE_MISTAKES),
     "batch_norm_inference": Answer(library_inference, infer, INFERENCE_MISTAKES),
-    "BatchNorm1d": Answer(nn.BatchNorm1d, BatchNorm1d, LAYER_MISTAKES),
+    "BatchNorm1d": Answer(
+        nn.BatchNorm1d,
+        BatchNorm1d,
+        LAYER_MISTAKES,
+        bases=tuple(
+            Basis(
+                (y,),
+                tuple(f"gradient of {name}{mode}" for name in ("x", "weight", "bias")),
+                whose,
+                LAYER_MISTAKES,
+            )
+            for y, mode, whose in (
+                ("y of batch 1", "", "y in train mode"),
+                ("y in eval mode", " in eval mode", "y in eval mode"),
+            )
+        ),
+    ),
     "count_parameters": Answer(count_by_walking, count, COUNT_MISTAKES),
     "freeze_batch_norm": Answer(freeze_by_train, freeze, FREEZE_MISTAKES),
 }

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from graders.judging.answer import Answer, mistake
+from graders.judging.answer import Answer, Basis, mistake
 
 # -- the penalty ---------------------------------------------------------------------------------------
 
@@ -457,7 +457,12 @@ RATE_MISTAKES = (
 
 
 ANSWERS = {
-    "l2_penalty": Answer(penalty_by_norms, penalty, PENALTY_MISTAKES),
+    "l2_penalty": Answer(
+        penalty_by_norms,
+        penalty,
+        PENALTY_MISTAKES,
+        bases=(Basis(("penalty",), ("gradient for *",), "penalty", PENALTY_MISTAKES),),
+    ),
     "parameter_groups": Answer(groups, groups, GROUP_MISTAKES),
     "dropout": Answer(dropped, dropped, DROPOUT_MISTAKES),
     "batch_mean_std": Answer(noise_by_reshape, noise, NOISE_MISTAKES),

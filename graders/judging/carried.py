@@ -1,0 +1,132 @@
+"""Errors that are carried on: derivatives that are right for a function which is itself a known mistake.
+
+A backward pass is the derivative of a forward pass, so where the student's own forward has eps outside the
+root, the exact derivative of *that* is right, and the mistake costs once, where it was made. Only a known
+mistake is followed: whoever returns x from the forward and dy from the backward is consistent as well, and
+has shown nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from graders.judging.answer import Answer, Basis, Mistake
+from graders.judging.compare import Expected, compare
+from graders.judging.diagnosis import FIRST_LOOKS, LIKENESS
+from graders.judging.trial import Trial
+
+
+@dataclass(frozen=True)
+class Carried:
+    """A known mistake in a basis, and the wrong derivatives that follow from it."""
+
+    basis: Basis
+    mistake: Mistake
+    names: frozenset[str]
+
+
+def carried(answer: Answer, tried: Sequence[Trial]) -> tuple[Carried, ...]:
+    """What is wrong only because something before it is: to be excused, as the mistake is counted there."""
+    return tuple(one for basis in answer.bases if (one := _carried(basis, tried)))
+
+
+def _carried(basis: Basis, tried: Sequence[Trial]) -> Carried | None:
+    """The known mistake in a basis from which most of the wrong derivatives follow; None if from none."""
+    wrong = {name for trial in tried for name, _ in trial.wrong()}
+    first = wrong & set(basis.observations)
+    derivatives = {name for name in wrong if basis.goes_on_to(name)}
+    if not first or not derivatives:
+        return None
+    best = None
+    for one, variant in _like(basis.mistakes, first, tried):
+        names = _following(variant, one.rounding, first, derivatives, tried)
+        if len(names) > (len(best.names) if best else 0):
+            best = Carried(basis, one, names)
+    return best
+
+
+def _like(
+    mistakes: Sequence[Mistake], names: set[str], tried: Sequence[Trial]
+) -> Iterator[tuple[Mistake, Any]]:
+    """The mistakes, with their variants, that explain these observations, which the candidate has wrong."""
+    showing = [trial for trial in tried if names & {name for name, _ in trial.wrong()}]
+    for one in mistakes:
+        for variant in one.variants:
+            looks = (_is_like(trial, variant, one.rounding, names) for trial in showing[:FIRST_LOOKS])
+            if any(looks) and _explains(tried, variant, one.rounding, names):
+                yield one, variant
+
+
+def _is_like(trial: Trial, variant: Any, rounding: bool, names: set[str]) -> bool:
+    there = [name for name, _ in trial.wrong() if name in names]
+    return all(trial.likes(variant, rounding, there))
+
+
+def _explains(tried: Sequence[Trial], variant: Any, rounding: bool, names: set[str]) -> bool:
+    """Whether a variant is like the candidate in enough of the cases in which either is wrong."""
+    hits, misses = dict.fromkeys(names, 0), dict.fromkeys(names, 0)
+    for trial in tried:
+        for name, (wrong_itself, like) in trial.alike(variant, rounding, names).items():
+            if name not in names:
+                continue
+            wrong = not trial.findings[name].equal
+            if wrong and wrong_itself and like:
+                hits[name] += 1
+            elif wrong or wrong_itself:
+                misses[name] += 1
+    return all(hits[name] and hits[name] * (1 - LIKENESS) >= LIKENESS * misses[name] for name in names)
+
+
+def _following(
+    variant: Any, rounding: bool, first: set[str], derivatives: set[str], tried: Sequence[Trial]
+) -> frozenset[str]:
+    """The derivatives that are those of the variant in every case.
+
+    Not those that the variant makes 0 everywhere, which it takes no work to get right.
+    """
+    if rounding:
+        return frozenset(_right_but_for(first, derivatives, tried))
+    following, telling = set(derivatives), set()
+    for trial in tried:
+        worked_out = trial.question.worked_out_by(variant)
+        for name in following & trial.findings.keys():
+            if name not in worked_out or not _is_derivative(trial.seen(name), worked_out[name]):
+                following.discard(name)
+            elif _is_something(worked_out[name].value):
+                telling.add(name)
+        if not following:
+            break
+    return frozenset(following & telling)
+
+
+def _right_but_for(first: set[str], derivatives: set[str], tried: Sequence[Trial]) -> set[str]:
+    """The derivatives that are right wherever the observations they derive from are.
+
+    Lost digits are a mistake that has no derivative: the formula is right, and so is that of the derivatives.
+    """
+    lost: set[str] = set()
+    for trial in tried:
+        if all(trial.findings[name].equal for name in first & trial.findings.keys()):
+            lost |= {name for name, _ in trial.wrong()}
+    return derivatives - lost
+
+
+def _is_derivative(seen: Any, expected: Expected) -> bool:
+    """Whether a derivative is the expected one, wherever that is a number: a root has none at 0."""
+    value = expected.value
+    tensors = isinstance(value, torch.Tensor) and isinstance(seen, torch.Tensor)
+    if tensors and seen.shape == value.shape and seen.device.type != "meta":
+        seen = torch.where(value.isfinite().to(seen.device), seen, value.to(seen))
+    return compare(seen, expected).equal
+
+
+def _is_something(value: Any) -> bool:
+    """Whether it is a number other than 0, or a tensor that holds one."""
+    if not isinstance(value, torch.Tensor | float):
+        return False
+    value = torch.as_tensor(value)
+    return bool((value.isfinite() & (value != 0)).any())

@@ -1,0 +1,124 @@
+"""The rubric: what a known mistake leaves of the points of the part that it spoils.
+
+A share from 0 to 1 for each mistake, by its key; in a table by the name of an exercise, or in `[default]`
+for all of them. A course has its own in `rubric.toml`, in the folder of its `nbgrader_config.py`; what that
+one does not say stands in the one beside this file, and what neither says leaves nothing. PyTorch is
+imported only where a course's own rubric is looked through: the process that hands out work does without.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from graders.judging.answer import Mistake
+
+FILE = "rubric.toml"
+#: What lies in the folder of a course.
+BESIDE = "nbgrader_config.py"
+#: The table that holds for all exercises.
+DEFAULT = "default"
+
+#: Shares by the keys of mistakes, in tables by the names of exercises.
+Tables = Mapping[str, Mapping[str, float]]
+
+
+class MalformedRubric(ValueError):
+    """A course's rubric cannot be used; the text says where in it, and what to do."""
+
+
+@dataclass(frozen=True)
+class Rubric:
+    """Shares of points; what the first of `layers` does not say, the next one may."""
+
+    layers: tuple[Tables, ...]
+
+    def share(self, exercise: str, key: str) -> float:
+        """What this mistake leaves of a part, from 0 to 1."""
+        for tables in self.layers:
+            for name in (exercise, DEFAULT):
+                if key in tables.get(name, {}):
+                    return float(tables[name][key])
+        return 0.0
+
+    def least(self, exercise: str, mistakes: Sequence[Mistake | None]) -> tuple[float, str]:
+        """What is left of a part by the gravest of these, and its message in short; None: a mistake unknown.
+
+        All is left where there are none.
+        """
+        if None in mistakes:
+            return 0.0, ""
+        single = [of for one in mistakes for of in one.of or (one,)]
+        return min(((self.share(exercise, one.key), one.in_short) for one in single), default=(1.0, ""))
+
+
+SHIPPED = Rubric((tomllib.loads(Path(__file__).with_name(FILE).read_text(encoding="utf-8")),))
+
+
+def course_folder(start: Path) -> Path | None:
+    """The folder of the course in which `start` lies; None where it lies in none."""
+    return next((folder for folder in (start, *start.parents) if (folder / BESIDE).is_file()), None)
+
+
+def text_in(folder: Path | None) -> str:
+    """A course's own rubric as it stands there, "" where it has none. Raises MalformedRubric."""
+    if folder is None or not (folder / FILE).exists():
+        return ""
+    try:
+        return (folder / FILE).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as problem:
+        raise MalformedRubric(f"{folder / FILE} cannot be read: {problem}; save it as UTF-8 text.") from None
+
+
+@lru_cache(maxsize=8)
+def rubric_of(text: str) -> Rubric:
+    """The rubric of a course that has this text in its file. Raises MalformedRubric."""
+    if not text.strip():
+        return SHIPPED
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as problem:
+        raise MalformedRubric(
+            f"{FILE} is no TOML: {problem}; write tables such as [batch_norm_forward], and in them lines "
+            "such as eps_outside_root = 0.75."
+        ) from None
+    for name, shares in tables.items():
+        _require_table(name, shares)
+    return Rubric((tables, *SHIPPED.layers))
+
+
+def _require_table(name: str, shares: Any) -> None:
+    """Raises MalformedRubric where a table is of no exercise, a key of no mistake, or a share no share."""
+    from graders.judging import catalogue
+
+    exercises = catalogue.exercises()
+    if not isinstance(shares, Mapping):
+        raise MalformedRubric(
+            f"{FILE}: {name} stands outside of a table; put it below a line with the name of an exercise, "
+            f"such as [batch_norm_forward], or below [{DEFAULT}]."
+        )
+    if name != DEFAULT and name not in exercises:
+        known = (DEFAULT, *exercises)
+        raise MalformedRubric(f"{FILE}: [{name}] is no exercise; {_instead(name, known)}.")
+    of = exercises if name == DEFAULT else (name,)
+    keys = {one.key for exercise in of for one in catalogue.answer_of(exercise).mistakes}
+    for key, share in shares.items():
+        if key not in keys:
+            whose = "any exercise" if name == DEFAULT else name
+            raise MalformedRubric(f"{FILE}: [{name}] {key} is no mistake of {whose}; {_instead(key, keys)}.")
+        if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
+            raise MalformedRubric(
+                f"{FILE}: [{name}] {key} = {share!r} is no share; write a number from 0 to 1, such as 0.75 "
+                "for three quarters of the points."
+            )
+
+
+def _instead(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"write {near[0]}, or take it out" if near else "take it out"

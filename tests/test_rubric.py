@@ -1,0 +1,178 @@
+"""What known mistakes leave of the points: the rubric that is shipped, and a course's own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import graders
+from graders.batch import worker
+from graders.judging import catalogue, rubric
+from graders.judging.report import as_html, as_text
+from graders.judging.rubric import MalformedRubric, rubric_of
+from graders.judging.verdict import Verdict
+from tests.courses import answered, make_course, nbgrader_command, recorded
+from tests.test_carried import eps_outside
+from tests.test_nbgrader import MISTAKEN
+
+HALF = "[batch_norm_forward]\neps_outside_root = 0.5\n"
+
+
+@pytest.fixture
+def course(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a course, and the working directory a folder below it."""
+    (tmp_path / rubric.BESIDE).touch()
+    (tmp_path / "exercises").mkdir()
+    monkeypatch.chdir(tmp_path / "exercises")
+    return tmp_path
+
+
+def near_miss() -> Verdict:
+    return graders.evaluate("batch_norm_forward", eps_outside, seed=0)
+
+
+def test_what_is_shipped_can_be_used_and_pays_no_mistake_in_full() -> None:
+    (tables,) = rubric.SHIPPED.layers
+    assert rubric_of(Path(rubric.__file__).with_name(rubric.FILE).read_text()).layers[0] == tables
+    assert all(0 < share < 1 for shares in tables.values() for share in shares.values())
+
+
+def test_a_near_miss_keeps_a_share_and_the_score_says_why() -> None:
+    verdict = near_miss()
+    assert (verdict.points, verdict.passed) == (
+        4 * rubric.SHIPPED.share("batch_norm_forward", "eps_outside_root"),
+        False,
+    )
+    for text in (as_text(verdict), as_html(verdict)):
+        assert "3 of 4: eps is added to the standard deviation, outside the root." in " ".join(text.split())
+
+
+def test_what_shows_no_understanding_leaves_nothing() -> None:
+    def unattempted(x: Any, gamma: Any, beta: Any, eps: float = 1e-5) -> Any:
+        raise NotImplementedError
+
+    def unknown(x: Any, gamma: Any, beta: Any, eps: float = 1e-5) -> Any:
+        return 0.3 * x, None
+
+    def library(x: Any, gamma: Any, beta: Any, eps: float = 1e-5) -> Any:
+        return torch.nn.functional.batch_norm(x, None, None, gamma, beta, True, eps=eps), None
+
+    for candidate in (unattempted, unknown, library):
+        assert graders.evaluate("batch_norm_forward", candidate, seed=0).points == 0
+
+
+def test_the_gravest_of_several_mistakes_counts() -> None:
+    mistakes = {one.key: one for one in catalogue.answer_of("BatchNorm1d").mistakes}
+    near, far = mistakes["eps_outside_root"], mistakes["not_updated"]
+    assert rubric.SHIPPED.least("BatchNorm1d", [near])[0] == 0.75
+    assert rubric.SHIPPED.least("BatchNorm1d", [near, far])[0] == 0
+    assert rubric.SHIPPED.least("BatchNorm1d", [near, None])[0] == 0
+    assert rubric.SHIPPED.least("BatchNorm1d", []) == (1.0, "")
+
+
+def test_a_share_is_of_the_parts_that_the_mistake_spoils() -> None:
+    verdict = graders.evaluate("BatchNorm1d", _variant("BatchNorm1d", "momentum_reversed"), seed=0)
+    assert [score.points for score in verdict.scores] == [1, 0.5, 1, 1, 1], str(verdict)
+
+
+def _variant(exercise: str, key: str) -> Any:
+    return next(one.variants[-1] for one in catalogue.answer_of(exercise).mistakes if one.key == key)
+
+
+@pytest.mark.parametrize(
+    "text,points",
+    [
+        (HALF, 2),
+        ("[default]\neps_outside_root = 0.25\n", 1),
+        (f"[default]\neps_outside_root = 0\n{HALF}", 2),
+        ("[standardize]\neps_outside_root = 0.5\n", 3),
+        ("[batch_norm_forward]\neps_outside_root = 0.7\n", 2.75),  # down to a quarter
+        ("[batch_norm_forward]\neps_outside_root = 1\n", 4),
+        ("", 3),
+    ],
+)
+def test_a_course_has_its_own(course: Path, text: str, points: float) -> None:
+    (course / rubric.FILE).write_text(text)
+    assert near_miss().points == points
+
+
+def test_one_that_lies_in_no_course_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / rubric.FILE).write_text(HALF)
+    monkeypatch.chdir(tmp_path)
+    assert near_miss().points == 3
+
+
+MALFORMED = {
+    "no TOML": ("[batch_norm_forward\n", "line 1"),
+    "outside of a table": ("eps_missing = 0.5\n", "eps_missing"),
+    "no exercise": ("[batch_norm_foward]\neps_missing = 0.5\n", "write batch_norm_forward"),
+    "no mistake": ("[batch_norm_forward]\neps_outsid_root = 0.5\n", "write eps_outside_root"),
+    "no mistake of any": ("[default]\nzzz = 0.5\n", "[default] zzz"),
+    "too much": ("[default]\neps_missing = 1.5\n", "eps_missing = 1.5"),
+    "less than nothing": ("[default]\neps_missing = -0.5\n", "eps_missing = -0.5"),
+    "no number": ('[default]\neps_missing = "half"\n', "eps_missing = 'half'"),
+    "a truth value": ("[default]\neps_missing = true\n", "eps_missing = True"),
+    "not a number": ("[default]\neps_missing = nan\n", "eps_missing = nan"),
+}
+
+
+@pytest.mark.parametrize("text,says", MALFORMED.values(), ids=MALFORMED)
+def test_a_malformed_one_ends_in_a_sentence(course: Path, text: str, says: str) -> None:
+    (course / rubric.FILE).write_text(text)
+    with pytest.raises(MalformedRubric) as problem:
+        near_miss()
+    sentence = str(problem.value)
+    assert sentence.startswith(rubric.FILE) and says in sentence and sentence.endswith(".")
+    with pytest.raises(MalformedRubric):
+        worker.look_through_rubric(worker.Options(rubric=text))
+
+    def batch_norm_forward(*given: Any) -> Any:
+        return eps_outside(*given)
+
+    verdict = graders.check(batch_norm_forward)
+    assert (verdict.points, verdict.message) == (0, sentence)
+
+
+def test_one_that_is_no_text_ends_in_a_sentence(course: Path) -> None:
+    (course / rubric.FILE).write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(MalformedRubric, match="save it as UTF-8"):
+        near_miss()
+
+
+@pytest.fixture
+def handed_in(tmp_path: Path) -> Path:
+    """A course with a near miss; with it, a rubric was handed in that gives full points."""
+    folder = make_course(tmp_path / "course", ["day26"])
+    code, *_ = MISTAKEN["batch_norm_forward"]
+    path = answered(folder, "near", "day26", {"batch_norm_forward": code})
+    (path.parent / rubric.BESIDE).touch()
+    (path.parent / rubric.FILE).write_text("[default]\neps_outside_root = 1\n")
+    return folder
+
+
+def run(course: Path, command: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, cwd=course, capture_output=True, text=True, timeout=300)
+
+
+def test_both_commands_read_the_course_s_own(handed_in: Path) -> None:
+    (handed_in / rubric.FILE).write_text(HALF)
+    ours = [sys.executable, "-m", "graders.cli", "autograde", "day26", "--json"]
+    done = run(handed_in, ours)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["results"][0]["points"] == 2
+    assert run(handed_in, nbgrader_command("autograde", "day26", "--force")).returncode == 0
+    assert recorded(handed_in, "day26")["near"]["score"] == 2
+
+    (handed_in / rubric.FILE).write_text("[batch_norm_forward]\neps_outsid_root = 0.5\n")
+    sentence = "rubric.toml: [batch_norm_forward] eps_outsid_root is no mistake of batch_norm_forward"
+    for command, status in ((ours, 2), (nbgrader_command("autograde", "day26", "--force"), 1)):
+        refused = run(handed_in, command)
+        assert refused.returncode == status
+        assert sentence in refused.stderr and "Traceback" not in refused.stderr, refused.stderr
+    assert recorded(handed_in, "day26")["near"]["score"] == 2
