@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
+from graders.batch import bounds
 from graders.batch.submission import is_shallow
 from graders.judging import catalogue
 from graders.judging.judge import judge
@@ -83,6 +84,7 @@ def execute(
 ) -> Graded:
     """Run the code cells of a notebook (as nbformat's JSON) in order; their outputs are written into it."""
     done = Graded()
+    room = bounds.Outputs()
     count = 0
     given = [_text(cell["source"]) for cell in notebook["cells"] if _is_locked(_form(cell))]
     asks_for_equality = any("__eq__" in source for source in given)
@@ -99,11 +101,17 @@ def execute(
         count += 1
         cell["execution_count"] = count
         if not _is_locked(form):
+            if len(source) > bounds.PARSED_LIMIT:
+                done.words.append(f"A cell of {len(source) >> 10} KB was not looked through.")
             _look_for_words(source, done)
             if not asks_for_equality and _defines_equality(source):
                 done.flags.append(_OWN_EQUALITY)
         if done.stopped:
             cell["outputs"] = [_error("Stopped", done.stopped)]
+            continue
+        if len(source) > bounds.SOURCE_LIMIT:
+            text = f"This cell has {len(source)} characters; up to {bounds.SOURCE_LIMIT} are run."
+            cell["outputs"] = [_error("TooLarge", text)]
             continue
         try:
             if graded:
@@ -120,7 +128,7 @@ def execute(
         except Stopped as end:
             done.stopped = str(end)
             cell["outputs"] = [*_until_then(end, count), _error("Stopped", done.stopped)]
-        cell["outputs"] = _writable(cell["outputs"])
+        cell["outputs"] = room.fitted(_writable(cell["outputs"]), keep=graded)
     if session.noticed:
         looks = ", ".join(sorted(session.noticed))
         done.flags.append(f"The submission looks past what it was given ({looks}).")
@@ -322,7 +330,7 @@ def _look_for_words(source: str, done: Graded) -> None:
             done.words.append(sentence)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def _parts_of_names(source: str) -> frozenset[str]:
     """The parts of what a cell imports, and its attributes."""
     found: set[str] = set()
@@ -341,13 +349,21 @@ def _walk(source: str) -> Iterator[ast.AST]:
         yield from ast.walk(tree)
 
 
-@lru_cache(maxsize=256)
 def _parsed(source: str) -> ast.Module | None:
     """The tree of plain Python, or None; several questions are asked of every cell."""
+    if len(source) > bounds.PARSED_LIMIT:
+        return None
+    return _kept_tree(source) if len(source) <= bounds.KEPT_LIMIT else _tree(source)
+
+
+def _tree(source: str) -> ast.Module | None:
     try:
         return ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
+
+
+_kept_tree = lru_cache(maxsize=64)(_tree)
 
 
 def _names(source: str) -> set[str]:
@@ -377,10 +393,10 @@ def _made_by(source: str) -> set[str]:
     return found
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def _plain_python(source: str) -> str:
     """A cell's text with its magics written as calls."""
-    if _parsed(source):
+    if len(source) > bounds.PARSED_LIMIT or _parsed(source):
         return source
     from IPython.core.inputtransformer2 import TransformerManager  # it brings all of IPython
 

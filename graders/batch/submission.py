@@ -14,9 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-#: Larger notebooks are not read, nor are larger data files handed to the sandbox, in bytes.
-NOTEBOOK_LIMIT = 128 << 20
-FILES_LIMIT = 64 << 20
+from graders.batch import bounds
+
 #: How deep lists and objects may stand in each other in a notebook and in an output.
 DEPTH = 64
 #: The schema of nbgrader's cell metadata that is written.
@@ -65,7 +64,10 @@ def read(path: Path) -> Restored:
     notes: list[str] = []
     text = _text_of(path, notes)
     try:
+        bounds.require_modest_json(text, path.name)
         data = json.loads(text)
+    except bounds.TooLarge as problem:
+        raise Unreadable(str(problem)) from None
     except RecursionError:
         raise Unreadable(f"{path.name} is nested too deeply to be a notebook.") from None
     except ValueError as error:
@@ -94,6 +96,10 @@ def read(path: Path) -> Restored:
     }
     if odd:
         notes.append(f"Metadata of another form than notebooks have was left out: {', '.join(sorted(odd))}.")
+    try:
+        bounds.require_modest_content(kept, path.name)
+    except bounds.TooLarge as problem:
+        raise Unreadable(str(problem)) from None
     _number(notebook["cells"])
     return Restored(notebook, notes)
 
@@ -139,10 +145,10 @@ def _text_of(path: Path, notes: list[str]) -> str:
         os.close(handle)
         raise Unreadable(f"{path.name} is a hard link, a second name of some file; hand in a copy of it.")
     with os.fdopen(handle, "rb") as file:
-        if status.st_size > NOTEBOOK_LIMIT:
-            size, limit = status.st_size >> 20, NOTEBOOK_LIMIT >> 20
+        if status.st_size > bounds.NOTEBOOK_LIMIT:
+            size, limit = status.st_size >> 20, bounds.NOTEBOOK_LIMIT >> 20
             raise Unreadable(f"{path.name} has {size} MB; up to {limit} MB are read.")
-        data = file.read(NOTEBOOK_LIMIT + 1)
+        data = file.read(bounds.NOTEBOOK_LIMIT + 1)
     for mark, encoding in ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16")):
         if data.startswith(mark):
             notes.append(f"The file is in {encoding.upper()} with a byte order mark.")
@@ -355,29 +361,39 @@ def _put_back(cell: dict[str, Any], form: Mapping[str, Any], one: ReleasedCell, 
 def data_files(folder: Path, notes: list[str], ignored: Any = lambda path: False) -> dict[str, bytes]:
     """The files beside the notebooks by relative path; links and what is too large are left out and noted."""
     found: dict[str, bytes] = {}
+    left_out: list[str] = []
     total = 0
     for place, folders, names in os.walk(folder, followlinks=False):
         for name in list(folders):
             if Path(place, name).is_symlink():
-                notes.append(f"The folder {shown(name)} is a symbolic link; it was left out.")
+                left_out.append(f"The folder {shown(name)} is a symbolic link; it was left out.")
                 folders.remove(name)
         for name in sorted(names):
             path = Path(place, name)
             if ignored(str(path)) or name.endswith(".ipynb"):
                 continue
-            if shown(name) != name:
-                notes.append(f"{shown(name)} was left out: its name has characters that cannot be shown.")
-                continue
             status = path.lstat()
-            if not stat.S_ISREG(status.st_mode):
-                notes.append(f"{name} is no regular file; it was left out.")
-                continue
-            if not is_own_file(status):
-                notes.append(f"{name} is a hard link, a second name of some file; it was left out.")
-                continue
-            if total + status.st_size > FILES_LIMIT:
-                notes.append(f"{name} was left out: its files may have {FILES_LIMIT >> 20} MB in all.")
+            if why := _why_not(name, status, len(found), total):
+                left_out.append(f"{shown(name)} {why}")
                 continue
             total += status.st_size
             found[path.relative_to(folder).as_posix()] = path.read_bytes()
+    notes += left_out[: bounds.NOTES_LIMIT]
+    if more := left_out[bounds.NOTES_LIMIT :]:
+        notes.append(f"{len(more)} more files and folders were left out.")
     return found
+
+
+def _why_not(name: str, status: os.stat_result, count: int, total: int) -> str:
+    """Why a file beside the notebooks is left out, as the end of a sentence; empty if it is not."""
+    if shown(name) != name:
+        return "was left out: its name has characters that cannot be shown."
+    if not stat.S_ISREG(status.st_mode):
+        return "is no regular file; it was left out."
+    if not is_own_file(status):
+        return "is a hard link, a second name of some file; it was left out."
+    if total + status.st_size > bounds.FILES_LIMIT:
+        return f"was left out: its files may have {bounds.FILES_LIMIT >> 20} MB in all."
+    if count >= bounds.COUNT_LIMIT:
+        return f"was left out: there may be {bounds.COUNT_LIMIT} files."
+    return ""
