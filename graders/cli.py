@@ -6,7 +6,6 @@ import gc
 import json
 import logging
 import os
-import signal
 import sys
 from dataclasses import asdict
 from enum import StrEnum
@@ -62,12 +61,14 @@ def autograde(
     moment, the same command goes on where it stopped. Exit status: 0 everything is graded, 1 something
     could not be, 2 the run could not start, 130 it was interrupted.
     """
+    from graders.batch import interrupt
     from graders.batch import run as batch
     from graders.batch.private import folders
     from graders.batch.worker import Options, look_through_rubric
     from graders.judging.rubric import MalformedRubric, text_in
     from graders.sandbox import jail
 
+    interrupt.notice()
     limits = jail.Limits(memory=memory << 20, cell=cell_timeout, notebook=notebook_timeout)
     kind = "none" if sandbox is Sandbox.none else "bwrap"
     pool: batch.Pool | batch.Given | None = None
@@ -79,7 +80,9 @@ def autograde(
                 "Warning: without a sandbox, submissions can read and change whatever you can.", err=True
             )
         elif not scheduler:
-            jail.bubblewrap()
+            with interrupt.kept_from_children():
+                jail.bubblewrap()
+        interrupt.act()
         if scheduler:
             pool = _connected(scheduler)
         else:
@@ -96,16 +99,18 @@ def autograde(
             raise _Refused(str(problem)) from None
         if options.rubric:  # by a worker, which has PyTorch and the names of the mistakes
             pool.submit(look_through_rubric, options).result()
+        interrupt.act()
         gc.freeze()  # what is imported now stays, and need not be looked through again, not even at the end
         report = _with_bar(course, pool, options, student or [], quiet=as_json)
     except (jail.NoSandbox, MalformedRubric, _Refused) as problem:
         typer.echo(str(problem), err=True)
         raise typer.Exit(2) from None
     except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        interrupt.ignore()
         typer.echo("Interrupted. Run the same command again; it goes on where it stopped.", err=True)
         raise typer.Exit(130) from None
     finally:
+        interrupt.ignore()
         if course:
             course.close()
         if pool and report and not report.stopped:
