@@ -62,6 +62,7 @@ class Answer:
     rounding is measured on it. A test holds that the two agree.
     derived: what the judge makes of a sight's values before it compares them, where a question is answered
     by several of them together, and nobody's word is taken for it.
+    pairs: two mistakes at once in one observation, which neither of them explains; made when they are needed.
     bases: where a mistake can go on from one observation to others, which are judged by what it makes right.
     """
 
@@ -70,10 +71,18 @@ class Answer:
     mistakes: tuple[Mistake, ...]
     derived: Callable[[dict[str, Any]], dict[str, Any]] | None = None
     bases: tuple[Basis, ...] = ()
+    pairs: Callable[[], tuple[Mistake, ...]] = tuple
 
     def read(self, sight: Sight) -> Sight:
         """A sight as it is compared."""
         return replace(sight, values=self.derived(dict(sight.values))) if self.derived else sight
+
+
+def both(first: Mistake, second: Mistake, *variants: Candidate) -> Mistake:
+    """Two mistakes at once."""
+    return Mistake(
+        f"{first.key}+{second.key}", f"{first.message} {second.message}", variants, of=(first, second)
+    )
 
 
 def mistake(key: str, message: str, *variants: Candidate, rounding: bool = False) -> Mistake:

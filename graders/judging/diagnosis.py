@@ -73,7 +73,20 @@ def diagnose(exercise: Exercise, answer: Answer, tried: Sequence[Trial]) -> Diag
         if best:
             return Diagnosis(dict.fromkeys(failing, best[1]))
         looking = left
-    return _several(tried, failing, partial)
+    found = _several(tried, failing, partial)
+    return _several(tried, failing, partial + _pairs(answer, order, failing)) if found.unexplained else found
+
+
+def _pairs(answer: Answer, order: Sequence[Trial], failing: set[str]) -> list[tuple[Mistake, Likeness]]:
+    """Pairs of mistakes that explain something, of those that look like the candidate at once."""
+    found = []
+    for one in answer.pairs():
+        for variant in one.variants:
+            if _promising(order[:1], variant, one.rounding, failing):
+                likeness = _likeness(order, variant, one.rounding, failing)
+                if likeness.explained:
+                    found.append((one, likeness))
+    return found
 
 
 @dataclass(frozen=True)

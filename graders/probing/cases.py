@@ -1,7 +1,8 @@
 """Inputs that several exercises share: batches and feature maps that tell normalizations apart.
 
 A wrong place or size of eps shows only where a variance is about as large as eps; a wrong count only
-where it is small and all sizes differ; cancellation only at a large offset.
+where it is small and all sizes differ; cancellation only at a large offset. Each kind has a case whose sizes
+are drawn from a wide range, so that code for small sizes alone does not get through.
 """
 
 from __future__ import annotations
@@ -32,23 +33,23 @@ def batches(draw: Draw) -> Iterator[tuple[str, torch.Tensor, float | None]]:
     yield "a batch of two", draw.batch(2, d), 1e-4
     yield "a batch of one", draw.batch(1, d), 1e-5
     yield "features at an offset of 10,000", draw.normal(n + 10, d, mean=1e4), 1e-5
-    yield "a memory layout that is not contiguous", draw.batch(d, n).t(), 1e-5
-    yield "a batch of 4,096", draw.batch(4096, 2), 1e-5
+    yield "many features, not contiguous in memory", draw.batch(draw.many(), n).t(), 1e-5
+    yield "a batch of some thousands", draw.batch(draw.integer(2000, 5000), 2), 1e-5
 
 
 def feature_maps(draw: Draw) -> Iterator[tuple[str, torch.Tensor, float | None]]:
-    """Named feature maps (N, C, H, W), C = 6, each with an eps; None: the default, 1e-5, is to be used.
+    """Named feature maps (N, C, H, W), each with an eps; None: the default, 1e-5, is to be used.
 
-    No two of the sizes are the same, and every channel and every sample has a scale of its own, so that
-    statistics over the wrong axes differ.
+    C is 6, and once a larger multiple of 12. No two of the sizes are the same, and every channel and every
+    sample has a scale of its own, so that statistics over the wrong axes differ.
     """
     n, h, w = draw.sizes((2, 3), (4, 5), (7, 8))
     c = 6
 
-    def maps(count: int = n, height: int = h, width: int = w) -> torch.Tensor:
-        scale = draw.uniform(count, c, 1, 1, low=0.5, high=2.0)
-        offset = draw.uniform(count, c, 1, 1, low=-2.0, high=2.0)
-        return draw.normal(count, c, height, width) * scale + offset
+    def maps(count: int = n, height: int = h, width: int = w, channels: int = c) -> torch.Tensor:
+        scale = draw.uniform(count, channels, 1, 1, low=0.5, high=2.0)
+        offset = draw.uniform(count, channels, 1, 1, low=-2.0, high=2.0)
+        return draw.normal(count, channels, height, width) * scale + offset
 
     yield f"ordinary feature maps, {n} × {c} × {h} × {w}", maps(), None
     yield "maps with a variance near eps", draw.normal(n, c, h, w, std=0.003), None
@@ -57,7 +58,8 @@ def feature_maps(draw: Draw) -> Iterator[tuple[str, torch.Tensor, float | None]]
     x[0] = 0.75
     x[:, 2] = 0.75
     yield "a constant channel and a constant sample", x, 1e-3
-    yield "a single sample", maps(1), 1e-4
+    yield "a single sample, of high maps", maps(1, height=draw.many()), 1e-4
     yield "maps at an offset of 10,000", draw.normal(n, c, h, w, mean=1e4), 1e-5
-    yield "maps of a single row", maps(height=1), 1e-5
-    yield "larger maps", maps(4, 24, 20), 1e-5
+    yield "maps of a single, long row", maps(height=1, width=draw.many()), 1e-5
+    larger = draw.sizes((13, 20), (9, 12), (9, 12))
+    yield "more and larger maps", maps(*larger, channels=12 * draw.integer(2, 3)), 1e-5

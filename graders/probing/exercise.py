@@ -161,6 +161,10 @@ class Draw:
         """One whole number, both ends included."""
         return int(torch.randint(low, high + 1, (), generator=self.generator))
 
+    def many(self) -> int:
+        """A size far beyond what one computes by hand: code that holds only for small ones is found out."""
+        return self.integer(70, 250)
+
     def number(self, low: float, high: float) -> float:
         """One Python float between `low` and `high`."""
         return low + (high - low) * float(torch.rand((), generator=self.generator, dtype=torch.float64))

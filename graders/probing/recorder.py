@@ -1,8 +1,10 @@
 """Writes down which library operators a candidate uses, however they are reached.
 
-Three views are needed. The function view sees what Python calls, composites such as `F.rms_norm`
+Four views are needed. The function view sees what Python calls, composites such as `F.rms_norm`
 included, through any alias, `getattr` or `torch.ops`. The dispatcher's view sees what arrives in the
-kernels, also from TorchScript. The view of the source sees what is written but was not run this time.
+kernels, also from TorchScript. The view of the library's Python sees what is written there in elementary
+operations: decompositions, references, the functions that optimizers are made of. The view of the source sees
+what is written but was not run this time.
 """
 
 from __future__ import annotations
@@ -11,8 +13,9 @@ import dis
 import importlib
 import sys
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,7 +24,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 LAYER = "torch.nn normalization layer"
 OPTIMIZER = "torch.optim optimizer"
-_AUTOGRAD = {torch.autograd.grad: "autograd.grad", torch.Tensor.backward: "autograd.backward"}
+_AUTOGRAD = {
+    torch.autograd.grad: "autograd.grad",
+    torch.Tensor.backward: "autograd.backward",
+    torch._make_dual: "autograd.grad",  # how every way of differentiating forwards begins
+}
+#: Where the library has answers in Python.
+_IN_PYTHON = tuple(str(Path(torch.__file__).parent / name) for name in ("_refs", "_decomp", "optim"))
 _LAYER_MODULES = tuple(
     f"torch.nn.modules.{name}" for name in ("batchnorm", "normalization", "instancenorm", "dropout")
 )
@@ -55,6 +64,7 @@ class Recorder:
         self._stack.enter_context(_FunctionView(self))
         self._stack.enter_context(_DispatcherView(self))
         self._stack.enter_context(_optimizers_noted(self))
+        self._stack.enter_context(_python_noted(self))
         return self
 
     def __exit__(self, *details: object) -> None:
@@ -162,14 +172,30 @@ def _optimizers_noted(recorder: Recorder) -> Iterator[None]:
         torch.optim.Optimizer.__init__ = original  # type: ignore[method-assign]
 
 
+@contextmanager
+def _python_noted(recorder: Recorder) -> Iterator[None]:
+    """What the library has written in Python is seen when it is called, however it was imported."""
+    before = sys.getprofile()
+
+    def noting(frame: types.FrameType, event: str, _: Any) -> None:
+        if event == "call" and not _paused and frame.f_code.co_filename.startswith(_IN_PYTHON):
+            recorder.operators.add(frame.f_code.co_name.lstrip("_"))
+
+    sys.setprofile(noting)
+    try:
+        yield
+    finally:
+        sys.setprofile(before)
+
+
 def written(candidate: Any) -> set[str]:
     """Library operators that the source of a candidate names, by following `F.batch_norm` to what it is.
 
-    Names that lead to the student's own functions are nothing; a name made up at run time is left to
-    the views of what runs.
+    Names that lead to the student's own functions are followed into those; a name made up at run time is
+    left to the views of what runs.
     """
     found: set[str] = set()
-    for function in _functions(candidate):
+    for function in _with_helpers(_functions(candidate)):
         for thing in _globals_used(function.__code__, function.__globals__):
             module = getattr(thing, "__module__", None) or ""
             name = getattr(thing, "__name__", "").split(".")[0].lstrip("_")
@@ -211,6 +237,17 @@ def _functions(candidate: Any) -> Iterator[types.FunctionType]:
                 member = getattr(member, "__func__", member)
                 if isinstance(member, types.FunctionType):
                     yield member
+
+
+def _with_helpers(functions: Iterable[types.FunctionType]) -> list[types.FunctionType]:
+    """These functions, and those of the same module that they use, directly or by way of others."""
+    found = list(functions)
+    for function in found:  # grows meanwhile
+        for thing in _globals_used(function.__code__, function.__globals__):
+            for helper in _functions(thing):
+                if helper.__module__ == function.__module__ and helper not in found:
+                    found.append(helper)
+    return found
 
 
 def _globals_used(code: types.CodeType, names: dict[str, Any]) -> Iterator[Any]:

@@ -315,7 +315,7 @@ class SGDByForeach:
 
 @dataclass
 class SGDAsDataclass:
-    """Decay added to the gradient itself, the way that early libraries did it."""
+    """Decay added to the gradient itself, where it is counted again if nobody clears that."""
 
     params: list
     lr: float
@@ -403,7 +403,6 @@ RIGHT = {
         SGDWithDictionary,
         SGDWithLrInside,
         SGDByForeach,
-        SGDAsDataclass,
         SGDBySteps,
     ),
 }
@@ -560,5 +559,6 @@ WRONG = {
         SGDForgetsWhereNothingCame,
         SGDOfSharedState,
         SGDClearsTheFirstOnly,
+        SGDAsDataclass,
     ),
 }

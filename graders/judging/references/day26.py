@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -20,6 +20,7 @@ from graders.judging.references.normalizing import (
     feature_mistakes,
     lone_mistake,
     normalize,
+    pairs,
     statistics_mistakes,
 )
 from graders.probing.days.day26 import AROUND, BACKWARD, STEP
@@ -70,6 +71,12 @@ FORWARD_MISTAKES = (
     ),
     *affine_mistakes(with_knobs),
 )
+
+
+@cache
+def forward_pairs() -> tuple[Mistake, ...]:
+    by_knobs = *statistics_mistakes(dict, "N", ""), *feature_mistakes(dict), *affine_mistakes(dict)
+    return pairs(with_knobs, FORWARD_MISTAKES, by_knobs)
 
 
 # -- the backward pass -------------------------------------------------------------------------------
@@ -158,11 +165,14 @@ def column_deviation(cache: tuple, change: Callable[[Tensor, float], Tensor]) ->
     return change(x.var(0, correction=0), eps)
 
 
-def diagonal(dy: Tensor, cache: tuple) -> Tensor:
-    """Only the effect of each sample on its own output."""
+def diagonal(
+    dy: Tensor,
+    cache: tuple,
+    own: Callable[[int, Tensor], Any] = lambda n, x_hat: 1 - 1 / n - x_hat**2 / n,
+) -> Tensor:
+    """Only the effect of each sample on its own output. own: that of x on its x_hat, in units of 1/std."""
     _, x_hat, gamma, std, _ = cache
-    n = dy.shape[0]
-    return dy * gamma * (1 - 1 / n - x_hat**2 / n) / std
+    return dy * gamma * own(dy.shape[0], x_hat) / std
 
 
 #: What goes wrong in the gradients: key, message, and the knobs of `backward`.
@@ -273,7 +283,20 @@ GRADIENT_MISTAKES: tuple[tuple[str, str, tuple[dict[str, Callable], ...]], ...] 
         "only_own_output",
         """Your dx holds only the effect of each sample on its own output. Every x moves the mean and the
         variance, and with them the outputs of the whole batch: sum over all of them.""",
-        ({"dx": diagonal},),
+        (
+            {"dx": diagonal},
+            *(
+                {"dx": partial(diagonal, own=own)}
+                for own in (
+                    lambda n, x_hat: 1 - 1 / n,
+                    lambda n, x_hat: 1 - x_hat**2 / n,
+                    lambda n, x_hat: (1 - 1 / n) * (1 - x_hat**2 / n),
+                    lambda n, x_hat: (1 - 1 / n) * (1 - x_hat**2),
+                    lambda n, x_hat: 1 - 1 / n - x_hat**2,
+                    lambda n, x_hat: 1 - x_hat**2,
+                )
+            ),
+        ),
     ),
     (
         "extra_factor_in_dx",
@@ -385,6 +408,25 @@ def swapped(dy: Tensor, cache: tuple) -> tuple[Tensor, Tensor, Tensor]:
     return dx, dbeta, dgamma
 
 
+class Latest:
+    """Two passes that keep what they share in one place for all calls, and not in the cache."""
+
+    def __init__(self) -> None:
+        self.kept: tuple = ()
+
+    def forward(self, x: Tensor, gamma: Tensor, beta: Tensor, eps: float = EPS) -> tuple[Tensor, tuple]:
+        y, self.kept = forward(x, gamma, beta, eps)
+        return y, self.kept
+
+    def backward(self, dy: Tensor, cache: tuple) -> tuple[Tensor, Tensor, Tensor]:
+        return backward(dy, self.kept)
+
+
+def of_the_latest_batch() -> tuple[Callable, Callable]:
+    passes = Latest()
+    return passes.forward, passes.backward
+
+
 BACKWARD_MISTAKES = (
     *(
         mistake(key, message, *((forward, partial(backward, **knobs)) for knobs in variants))
@@ -400,6 +442,13 @@ BACKWARD_MISTAKES = (
         """backward takes the cache apart into another number of values than forward has put in, so it stops
         at once. The two functions have to agree on what the cache holds, and in which order.""",
         *(with_other_layout(*one) for one in MISMATCHES),
+    ),
+    mistake(
+        "kept_between_calls",
+        """backward goes back through the batch that went forward last, whatever cache it is given. What it
+        needs is kept in one place for all calls, a global or an attribute of the function, where a second
+        batch overwrites the first. The cache is there to carry it, for each batch its own.""",
+        of_the_latest_batch(),
     ),
 )
 
@@ -458,6 +507,19 @@ def elementwise_only(f: Callable, x: Tensor, dy: Tensor, h: float = 1e-6) -> Ten
     return ((f(wide + h) - f(wide - h)) * weights / (2 * h)).to(x.dtype)
 
 
+def read_too_late(f: Callable, x: Tensor, dy: Tensor, h: float = 1e-6) -> Tensor:
+    """One tensor that is changed in place, and results that are read when it has been changed again."""
+    wide, weights = x.double().clone(memory_format=torch.contiguous_format), dy.double()
+    flat, entries = wide.view(-1), []
+    for position in range(x.numel()):
+        flat[position] += h
+        ahead = f(wide)
+        flat[position] -= 2 * h
+        entries.append(((ahead - f(wide)) * weights).sum() / (2 * h))
+        flat[position] += h
+    return torch.stack(entries).reshape(x.shape).to(x.dtype)
+
+
 NUMERICAL_MISTAKES = (
     mistake(
         "one_sided",
@@ -513,6 +575,13 @@ NUMERICAL_MISTAKES = (
         """An element that was moved is not put back before the next one is, so the later entries are
         gradients at another point.""",
         partial(differences, restored=False),
+    ),
+    mistake(
+        "result_shares_memory",
+        """What f returned is read after x has been changed again. f may return x itself or a view of it, and
+        then the first result has changed with it, so that the difference is 0. Give f a tensor of its own for
+        each call, or take the sum at once.""",
+        read_too_late,
     ),
     mistake(
         "gradient_sign",
@@ -720,6 +789,24 @@ MISTAKES_IN_Y = in_all(
 )
 
 
+def kept_by_the_class() -> type[torch.autograd.Function]:
+    """An autograd function that keeps what backward needs as an attribute of its own, and not of ctx."""
+
+    class BatchNormFunction(torch.autograd.Function):
+        kept: tuple = ()
+
+        @staticmethod
+        def forward(ctx: Any, x: Tensor, gamma: Tensor, beta: Tensor, eps: float) -> Tensor:
+            y, BatchNormFunction.kept = forward(x, gamma, beta, eps)
+            return y
+
+        @staticmethod
+        def backward(ctx: Any, dy: Tensor) -> tuple:
+            return *backward(dy, BatchNormFunction.kept), None
+
+    return BatchNormFunction
+
+
 FUNCTION_MISTAKES = (
     *(
         mistake(key, message, *(function_class(**knobs) for knobs in variants))
@@ -754,8 +841,35 @@ FUNCTION_MISTAKES = (
             for count in range(1, 5)
         ),
     ),
+    mistake(
+        "kept_between_calls",
+        """backward goes back through the batch that went forward last. What it needs is kept by the class, in
+        one place for all calls, where a second batch overwrites the first. Each call has a ctx of its own
+        to keep it in.""",
+        kept_by_the_class(),
+    ),
     *MISTAKES_IN_Y,
 )
+
+
+def gradient_pairs(make: Callable[..., Any], known: tuple[Mistake, ...]) -> tuple[Mistake, ...]:
+    """Every two mistakes about different knobs of dx."""
+    by_knobs = [
+        Mistake(key, "", tuple(one["dx"].keywords for one in variants))
+        for key, _, variants in GRADIENT_MISTAKES
+        if all(getattr(one.get("dx"), "func", None) is input_gradient for one in variants)
+    ]
+    return pairs(lambda **knobs: make(dx=partial(input_gradient, **knobs)), known, by_knobs, ways=4)
+
+
+@cache
+def backward_pairs() -> tuple[Mistake, ...]:
+    return gradient_pairs(lambda **knobs: (forward, partial(backward, **knobs)), BACKWARD_MISTAKES)
+
+
+@cache
+def function_pairs() -> tuple[Mistake, ...]:
+    return gradient_pairs(function_class, FUNCTION_MISTAKES)
 
 
 def gradcheck(values: dict[str, Any]) -> dict[str, Any]:
@@ -778,13 +892,14 @@ def gradcheck(values: dict[str, Any]) -> dict[str, Any]:
 GRADIENTS = ("dx*", "dgamma", "dbeta")
 
 ANSWERS = {
-    "batch_norm_forward": Answer(library_forward, forward, FORWARD_MISTAKES),
+    "batch_norm_forward": Answer(library_forward, forward, FORWARD_MISTAKES, pairs=forward_pairs),
     "numerical_gradient": Answer(central_differences, central_differences, NUMERICAL_MISTAKES),
     "batch_norm_backward": Answer(
         (caching_forward, autograd_backward),
         (forward, backward),
         BACKWARD_MISTAKES,
         bases=(Basis(("y",), GRADIENTS, "batch_norm_forward", in_all(FORWARD_MISTAKES, consistent)),),
+        pairs=backward_pairs,
     ),
     "identity_parameters": Answer(identity, written_out_identity, IDENTITY_MISTAKES),
     "BatchNormFunction": Answer(
@@ -793,5 +908,6 @@ ANSWERS = {
         FUNCTION_MISTAKES,
         gradcheck,
         bases=(Basis(("y",), GRADIENTS, "y", MISTAKES_IN_Y),),
+        pairs=function_pairs,
     ),
 }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -22,6 +22,7 @@ from graders.judging.references.normalizing import (
     difference_of_squares,
     feature_mistakes,
     normalize,
+    pairs,
     statistics_mistakes,
 )
 
@@ -218,6 +219,17 @@ UPDATE_MISTAKES = (
 )
 
 
+@cache
+def update_pairs() -> tuple[Mistake, ...]:
+    """Mistakes in the variance and mistakes in the mixing, by the knobs of `update`."""
+    by_knobs = [
+        Mistake(one.key, "", tuple(variant.keywords for variant in one.variants if hasattr(variant, "func")))
+        for one in UPDATE_MISTAKES
+        if not one.rounding
+    ]
+    return pairs(partial(partial, update), UPDATE_MISTAKES, by_knobs)
+
+
 # -- inference -----------------------------------------------------------------------------------------
 
 
@@ -326,6 +338,16 @@ INFERENCE_MISTAKES = (
     ),
     *affine_mistakes(inference_with),
 )
+
+
+@cache
+def inference_pairs() -> tuple[Mistake, ...]:
+    by_mean = (
+        mistake("batch_mean_in_eval", "", {"mean": lambda x, running_mean: x.mean(0)}),
+        mistake("not_centred", "", {"mean": lambda x, running_mean: 0.0}),
+    )
+    by_knobs = *about_eps(dict), *by_mean, *affine_mistakes(dict)
+    return pairs(inference_with, INFERENCE_MISTAKES, by_knobs)
 
 
 def nothing(*_: Any) -> Any:
@@ -494,6 +516,17 @@ def forgetting(name: str) -> Callable[..., None]:
     def __init__(self: BatchNorm1d, num_features: int, **options: Any) -> None:
         BatchNorm1d.__init__(self, num_features, **options)
         delattr(self, name)
+
+    return __init__
+
+
+def sharing(*names: str) -> Callable[..., None]:
+    """An `__init__` that keeps these arguments on the class."""
+
+    def __init__(self: BatchNorm1d, num_features: int, **options: Any) -> None:
+        BatchNorm1d.__init__(self, num_features, **options)
+        for name in names:
+            setattr(type(self), name, self.__dict__.pop(name))
 
     return __init__
 
@@ -706,6 +739,14 @@ LAYER_MISTAKES = (
         path for gradients: detach what goes into them.""",
         changed(watched=lambda self, x: x),
     ),
+    mistake(
+        "kept_by_the_class",
+        """A second layer changes the first: eps or momentum is kept by the class, where all layers share it.
+        Each layer keeps its own, on self.""",
+        changed(__init__=sharing("eps")),
+        changed(__init__=sharing("momentum")),
+        changed(__init__=sharing("eps", "momentum")),
+    ),
     # Parameters, buffers, state_dict.
     mistake(
         "argument_not_stored",
@@ -899,6 +940,19 @@ def of_layers(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     return (one for one in model.named_parameters() if one[0].rsplit(".", 1)[-1] in ends)
 
 
+def remembering() -> Callable[[nn.Module], tuple[int, int]]:
+    """A count of what no call before has seen."""
+    known: list[Tensor] = []
+
+    def new(model: nn.Module) -> tuple[int, int]:
+        here = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
+        before = {id(tensor) for tensor in known}
+        known.extend(here.values())
+        return count(model, size=lambda tensor: 0 if id(tensor) in before else tensor.numel())
+
+    return new
+
+
 COUNT_MISTAKES = (
     mistake(
         "counters_counted",
@@ -997,6 +1051,19 @@ COUNT_MISTAKES = (
         "only_weight_and_bias",
         """Only parameters called weight or bias are counted. A module may hold parameters under any name.""",
         partial(count, parameters=of_layers),
+    ),
+    mistake(
+        "scalars_missing",
+        """Parameters without dimensions are left out, or make it fail. A scalar is one element, and learns as
+        all others do.""",
+        partial(count, size=lambda tensor: tensor.numel() if tensor.dim() else 0),
+    ),
+    mistake(
+        "kept_between_calls",
+        """Asked a second time about the same model, it finds nothing left to count: what has been seen is
+        kept between calls, in a global or in a default argument, which is made once, when the function is
+        defined. Each call starts with an empty set of its own.""",
+        remembering(),
     ),
     mistake(
         "tensors_counted",
@@ -1230,8 +1297,8 @@ FREEZE_MISTAKES = (
 
 
 ANSWERS = {
-    "update_running_stats": Answer(library_update, update, UPDATE_MISTAKES),
-    "batch_norm_inference": Answer(library_inference, infer, INFERENCE_MISTAKES),
+    "update_running_stats": Answer(library_update, update, UPDATE_MISTAKES, pairs=update_pairs),
+    "batch_norm_inference": Answer(library_inference, infer, INFERENCE_MISTAKES, pairs=inference_pairs),
     "BatchNorm1d": Answer(
         nn.BatchNorm1d,
         BatchNorm1d,

@@ -60,6 +60,12 @@ PENALTY_MISTAKES = (
         partial(penalty, counted=lambda name, w: w.dim() == 2),
     ),
     mistake(
+        "scalars_included",
+        """A parameter without dimensions is in the penalty. Weights are what has two dimensions or more; to
+        ask whether it is one dimension lets through what has none.""",
+        partial(penalty, counted=lambda name, w: w.dim() != 1),
+    ),
+    mistake(
         "norm_not_squared",
         """The norms of the weights are added without being squared. The gradient of the squared norm is in
         proportion to the weight; that of the norm has the same length however small the weight is.""",
@@ -160,6 +166,12 @@ GROUP_MISTAKES = (
         partial(groups, decays=lambda name, w: w.dim() == 2),
     ),
     mistake(
+        "scalars_decay",
+        """A parameter without dimensions is in the group that decays. Weights are what has two dimensions or
+        more; to ask whether it is one dimension lets through what has none.""",
+        partial(groups, decays=lambda name, w: w.dim() != 1),
+    ),
+    mistake(
         "groups_swapped",
         "The groups have changed places: the weights that decay come first.",
         partial(groups, result=lambda both: both[::-1]),
@@ -198,6 +210,7 @@ GROUP_MISTAKES = (
         partial(groups, left=lambda name: name.endswith("bias")),
         partial(groups, left=lambda name: name.endswith("weight")),
         partial(groups, left=lambda name: False),
+        partial(groups, left=lambda name: not name.endswith("scale")),
     ),
 )
 

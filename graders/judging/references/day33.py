@@ -722,6 +722,7 @@ def optimizer_class(
     zero: Callable[[Tensor], None] = to_none,
     clears: bool = False,
     graph: bool = False,
+    shared: tuple[str, ...] = (),
 ) -> type:
     """The definition as a class, with a knob for each choice.
 
@@ -729,7 +730,7 @@ def optimizer_class(
     weight decay. first, following: the velocity from the first gradient, and from each later one.
     direction: from the raw and the decayed gradient, the old and the new velocity. finished: what is
     done to the direction at the end. clears: step does what zero_grad is for. graph: step is recorded
-    by autograd.
+    by autograd. shared: attributes that the class keeps for all its optimizers.
     """
 
     class SGD:
@@ -745,6 +746,8 @@ def optimizer_class(
             self.lr, self.beta = lr_used(lr), beta_used(momentum)
             self.nesterov, self.decay = nesterov_used(nesterov), weight_decay
             self.velocities: dict[int, Tensor] = {}
+            for name in shared:
+                setattr(type(self), name, self.__dict__.pop(name))
 
         def step(self) -> None:
             with torch.set_grad_enabled(graph):
@@ -794,6 +797,13 @@ def without_no_grad(p: Tensor, lr: float, way: Tensor) -> Tensor:
 def aliased_decay(g: Tensor, p: Tensor, decay: float, beta: float) -> Tensor:
     """Weight decay that makes a new tensor only where there is some."""
     return g + decay * p if decay else g
+
+
+def ahead_in_place(
+    raw: Tensor, g: Tensor, old: Tensor | None, v: Tensor, beta: float, nesterov: bool
+) -> Tensor:
+    """Nesterov's direction, added up in the gradient itself."""
+    return raw.add_(g - raw + beta * v) if nesterov else v
 
 
 def in_place_velocity(v: Tensor, g: Tensor, beta: float) -> Tensor:
@@ -986,6 +996,22 @@ OPTIMIZER_MISTAKES = (
         """With nesterov=True the direction of the step is stored as the velocity. The look-ahead is for
         this step only; the velocity itself is momentum times the old one plus the gradient.""",
         optimizer_class(stored=lambda v, way: way),
+    ),
+    mistake(
+        "decay_left_in_gradient",
+        """The decay, or the look ahead, is left in .grad: where the next backward adds to what is there, it
+        counts again. .grad belongs to backward; compute into a tensor of your own.""",
+        optimizer_class(decayed=lambda g, p, decay, beta: g.add_(decay * p) + 0.0),
+        optimizer_class(direction=ahead_in_place),
+    ),
+    mistake(
+        "kept_by_the_class",
+        """A second optimizer changes the path of the first: the velocities, or the settings, are kept by the
+        class, where all optimizers share them. Each keeps its own, on self.""",
+        optimizer_class(shared=("velocities",)),
+        optimizer_class(shared=("lr",)),
+        optimizer_class(shared=("beta",)),
+        optimizer_class(shared=("lr", "beta", "nesterov", "decay")),
     ),
     mistake(
         "weight_decay_missing",

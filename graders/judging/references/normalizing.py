@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import combinations, product
 from typing import Any
 
 from torch import Tensor
 
-from graders.judging.answer import Mistake, mistake
+from graders.judging.answer import Mistake, both, mistake
 from graders.probing.exercise import Candidate
 
 Axes = int | tuple[int, ...]
@@ -127,6 +128,7 @@ def statistics_mistakes(
             """The centred values are divided by the variance rather than by its root, so values with
             standard deviation σ come out with 1/σ instead of 1. Check the variance of your x_hat.""",
             make(deviation=lambda var, eps: var + eps),
+            make(deviation=lambda var, eps: var),
         ),
         mistake(
             "variance_by_cancellation",
@@ -221,3 +223,28 @@ def affine_mistakes(make: Callable[..., Candidate]) -> tuple[Mistake, ...]:
             make(affine=lambda x_hat, gamma, beta: gamma * (x_hat + beta)),
         ),
     )
+
+
+#: What knobs are about, where that is not their name: two mistakes about one thing cannot be made at once.
+ABOUT = {"deviation": "eps", "eps_used": "eps", "default_eps": "eps"}
+
+
+def pairs(
+    make: Callable[..., Candidate], known: Sequence[Mistake], by_knobs: Sequence[Mistake], ways: int = 2
+) -> tuple[Mistake, ...]:
+    """Every two mistakes that can be made at once.
+
+    known: the mistakes as they are named. by_knobs: the same, with the knobs to turn for variants. ways: how
+    many variants of each are taken.
+    """
+    named = {one.key: one for one in known}
+    found = []
+    for first, second in combinations([one for one in by_knobs if one.key in named and not one.rounding], 2):
+        knobs = [
+            one | other
+            for one, other in product(first.variants[:ways], second.variants[:ways])
+            if not {ABOUT.get(name, name) for name in one} & {ABOUT.get(name, name) for name in other}
+        ]
+        if knobs:
+            found.append(both(named[first.key], named[second.key], *(make(**one) for one in knobs)))
+    return tuple(found)

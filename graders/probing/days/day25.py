@@ -47,7 +47,9 @@ def condition_cases(draw: Draw) -> Iterator[Case]:
     yield Case("features at right angles, of one scale", {"x": draw.tensor(even)})
 
     yield Case("small values", {"x": draw.normal(n, d, mean=0.002, std=0.003)})
-    yield Case("a memory layout that is not contiguous", {"x": draw.normal(d, n, mean=0.5).t()})
+    wide = draw.integer(12, 24)
+    plain = torch.linspace(1.0, 2.0, wide, dtype=torch.float64) * draw.normal(4 * wide, wide).cpu().double()
+    yield Case("many features, not contiguous in memory", {"x": draw.tensor(plain.t().contiguous().t())})
 
 
 # -- activations -------------------------------------------------------------------------------------
@@ -58,6 +60,7 @@ LAYERS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
     "relu in place": lambda: nn.ReLU(inplace=True),
     "flatten": nn.Flatten,
+    "identity": nn.Identity,
 }
 STATISTICS = "statistics"
 STATISTICS_IN_PLACE = "statistics of layers that work in place"
@@ -80,15 +83,15 @@ def activation_cases(draw: Draw) -> Iterator[Case]:
         "linear and tanh layers of one width", x, ["linear", "tanh", "linear", "tanh", "linear"], d, d, d
     )
     yield case("widths that differ", x, ["linear", "relu", "linear"], h, k)
-    yield case("ReLU in place", x, ["linear", "relu in place", "linear", "relu in place"], d, h)
+    in_turn = ["identity", "relu in place", "linear", "relu in place"]
+    yield case("a layer that returns its input, then ReLU in place", x, in_turn, h)
     yield case("a first layer that works in place", x, ["relu in place", "linear", "relu in place"], d)
     yield case("outputs at an offset of 10,000", x, ["tanh", "sigmoid", "linear"], h, offset=1e4)
     yield case("one sample, one output", draw.normal(1, d), ["tanh", "linear", "sigmoid"], 1)
     maps = draw.normal(n, 2, k, d, mean=0.5)
     yield case("feature maps and a flattening layer", maps, ["sigmoid", "flatten", "linear"], k)
-    yield case(
-        "a memory layout that is not contiguous", draw.batch(d, n).t(), ["linear", "tanh", "linear"], d, d
-    )
+    deep = ["linear", *["tanh", "sigmoid"] * draw.integer(4, 8), "linear"]
+    yield case("many layers, not contiguous in memory", draw.batch(draw.many(), n).t(), deep, d, d)
 
 
 def probe_activations(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any]]:
@@ -132,16 +135,17 @@ class Unused(nn.Module):
 
 
 class Repeated(nn.Module):
-    """The middle layer is applied three times."""
+    """The middle layer is applied three times; a parameter without dimensions is its slope."""
 
     def __init__(self, d: int, h: int, k: int) -> None:
         super().__init__()
         self.first, self.middle, self.last = nn.Linear(d, h), nn.Linear(h, h), nn.Linear(h, k)
+        self.slope = nn.Parameter(torch.tensor(1.0))
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.first(x)
         for _ in range(3):
-            x = torch.tanh(self.middle(x))
+            x = torch.tanh(self.slope * self.middle(x))
         return self.last(x)
 
 
@@ -151,7 +155,9 @@ MODELS: dict[str, Callable[[int, int, int], nn.Module]] = {
         nn.Linear(d, h), nn.Tanh(), nn.Linear(h, h), nn.Tanh(), nn.Linear(h, k)
     ),
     "unused": Unused,
-    "nested": lambda d, h, k: nn.Sequential(Residual(d, h), nn.Sigmoid(), Residual(d, h), nn.Linear(d, k)),
+    "nested": lambda d, h, k: nn.Sequential(
+        Residual(d, h), nn.Sigmoid(), *(Residual(d, h) for _ in range(d)), nn.Linear(d, k)
+    ),
     "repeated": Repeated,
     "other layers": lambda d, h, k: nn.Sequential(
         nn.Unflatten(1, (1, d)),
@@ -169,7 +175,7 @@ MODELS: dict[str, Callable[[int, int, int], nn.Module]] = {
 def gradient_cases(draw: Draw) -> Iterator[Case]:
     n, d, h, k = draw.sizes((7, 9), (4, 5), (5, 6), (2, 3))
 
-    def case(name: str, model: str, before: str) -> Case:
+    def case(name: str, model: str, before: str, d: int = d) -> Case:
         """before: which parameters hold a gradient already: "none", "all" or "some"."""
         parameters, gradients = [], []
         for position, shape in enumerate(shapes(model, d, h, k)):
@@ -193,9 +199,9 @@ def gradient_cases(draw: Draw) -> Iterator[Case]:
     yield case("every .grad holds something already", "plain", "all")
     yield case("some .grad hold something, some are None", "repeated", "some")
     yield case("a layer that the loss does not use", "unused", "some")
-    yield case("blocks within the model", "nested", "none")
+    yield case("many blocks within the model", "nested", "none")
     yield case("layers of other kinds among them", "other layers", "some")
-    yield case("the model is one linear layer", "one layer", "none")
+    yield case("the model is one linear layer", "one layer", "none", draw.many())
 
 
 @cache
@@ -253,7 +259,7 @@ def verdict_cases(draw: Draw) -> Iterator[Case]:
         return values
 
     infinity, nan = float("inf"), float("nan")
-    yield case("norms of about one size", norms(tenfold(-0.7, 0.7)))
+    yield case("norms of about one size, of many layers", norms(tenfold(-0.7, 0.7), draw.many()))
     yield case("norms that fall towards the input", norms(tenfold(-3.8, -3.2)))
     yield case("norms that grow towards the input", norms(tenfold(3.2, 3.8)))
     yield case("norms that fall, but not below low", norms(tenfold(-2.8, -2.2)))

@@ -33,15 +33,27 @@ def probe_forward(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, A
 
 
 def backward_cases(draw: Draw) -> Iterator[Case]:
+    """The cases of the forward pass; in one, another batch goes forward before the first goes back."""
     for case in forward_cases(draw):
-        x = case.inputs["x"]
-        yield Case(case.name, {**case.inputs, "dy": draw.normal(*x.shape, mean=0.4)})
+        shape = case.inputs["x"].shape
+        inputs = {**case.inputs, "dy": draw.normal(*shape, mean=0.4)}
+        if shape[0] == 2:
+            name = f"{case.name}, and another one in between"
+            yield Case(name, {**inputs, "in between": draw.normal(*shape, mean=1.5, std=3.0)})
+        else:
+            yield Case(case.name, inputs)
+
+
+#: The arguments of the forward pass.
+FORWARD = ("x", "gamma", "beta", "eps")
 
 
 def probe_backward(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any]]:
     forward, backward = candidate
-    given = {name: value for name, value in inputs.items() if name != "dy"}
+    given = {name: inputs[name] for name in FORWARD}
     y, cache = unpacked_forward(forward(*arguments(given)))
+    if "in between" in inputs:
+        forward(*arguments({**given, "x": inputs["in between"]}))
     yield "y", y
     gradients = unpacked(backward(inputs["dy"], cache), ("dx", "dgamma", "dbeta"))
     yield from zip(("dx", "dgamma", "dbeta"), gradients, strict=True)
@@ -57,7 +69,10 @@ def unpacked_forward(result: Any) -> tuple[Any, Any]:
 
 
 def gradient_cases(draw: Draw) -> Iterator[Case]:
-    """Functions of every kind: elementwise, mixing a row, mixing the batch, changing the shape."""
+    """Functions of every kind: elementwise, mixing a row, mixing the batch, changing the shape.
+
+    Two return x itself and a view of it, which change where x is changed in place.
+    """
     n, d, k = draw.sizes((4, 5), (2, 3), (6, 7))
     yield Case(  # the first case is looked at most closely, and each element costs two calls of f
         "f works on each element",
@@ -73,24 +88,29 @@ def gradient_cases(draw: Draw) -> Iterator[Case]:
         {"x": x, "dy": draw.normal(n, d), "h": 0.05, "f": "centred cube", "weight": draw.normal(1)},
     )
     yield Case(
-        "h = 0.2",
+        "x has three axes, h = 0.2",
         {
-            "x": draw.normal(n, d),
-            "dy": draw.normal(n, d),
+            "x": draw.normal(2, d, 2),
+            "dy": draw.normal(2, d, 2),
             "h": 0.2,
             "f": "cube",
             "weight": draw.normal(1),
         },
     )
+    many = draw.integer(20, 40)
     yield Case(
-        "x is a single vector",
+        "x is a single, long vector, and f returns a view of it",
         {
-            "x": draw.normal(k),
-            "dy": draw.normal(k),
+            "x": draw.normal(many),
+            "dy": draw.normal(many // 2),
             "h": 1e-4,
-            "f": "sin",
+            "f": "half",
             "weight": draw.normal(1),
         },
+    )
+    yield Case(
+        "f returns x itself",
+        {"x": draw.normal(d, 1), "dy": draw.normal(d, 1), "h": 1e-3, "f": "same", "weight": draw.normal(1)},
     )
 
 
@@ -98,6 +118,8 @@ FUNCTIONS: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
     "sin": lambda x, weight: torch.sin(x),
     "cube": lambda x, weight: x * x * x,
     "product": lambda x, weight: x @ weight,
+    "half": lambda x, weight: x[: len(x) // 2],
+    "same": lambda x, weight: x,
     "centred cube": lambda x, weight: (x - x.mean(0)) ** 3,
 }
 
@@ -133,6 +155,8 @@ def probe_function(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, 
         yield from _gradcheck(candidate, x, gamma, beta, inputs["eps"])
         return
     y = candidate.apply(x, gamma, beta, inputs["eps"])
+    if "in between" in inputs:
+        candidate.apply(inputs["in between"], inputs["gamma"], inputs["beta"], inputs["eps"])
     yield "y", y
     y.backward(inputs["dy"])
     yield from (("dx", x.grad), ("dgamma", gamma.grad), ("dbeta", beta.grad))

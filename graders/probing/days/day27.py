@@ -43,7 +43,10 @@ def update_cases(draw: Draw) -> Iterator[Case]:
     x[:, 1] = 0.75
     yield Case("a constant feature", inputs(x, 0.25))
     yield Case("features at an offset of 10,000", inputs(draw.normal(n + 10, d, mean=1e4), 0.7))
-    yield Case("a memory layout that is not contiguous", inputs(draw.batch(d, n).t(), None))
+    many = draw.many()
+    wide = {**inputs(draw.batch(many, n).t(), None), "running_mean": draw.normal(many)}
+    wide["running_var"] = draw.uniform(many, low=0.3, high=3.0)
+    yield Case("many features, not contiguous in memory", wide)
 
 
 # -- inference -----------------------------------------------------------------------------------------
@@ -53,6 +56,7 @@ def inference_cases(draw: Draw) -> Iterator[Case]:
     n, d = draw.sizes((5, 9), (3, 4))
 
     def inputs(x: Tensor, eps: float | None, small: float | None = None) -> dict[str, Any]:
+        d = x.shape[1]
         running_var = draw.uniform(d, low=0.3, high=3.0)
         if small is not None:
             running_var[0] = draw.tensor(torch.tensor(small))
@@ -73,7 +77,7 @@ def inference_cases(draw: Draw) -> Iterator[Case]:
     offset = inputs(draw.normal(n, d, mean=1e4), 1e-5)
     offset["running_mean"] = draw.normal(d, mean=1e4)
     yield Case("features at an offset of 10,000", offset)
-    yield Case("a memory layout that is not contiguous", inputs(draw.batch(d, n).t(), 1e-5))
+    yield Case("many features, not contiguous in memory", inputs(draw.batch(draw.many(), n).t(), 1e-5))
 
 
 # -- the layer -----------------------------------------------------------------------------------------
@@ -95,6 +99,7 @@ def layer_cases(draw: Draw) -> Iterator[Case]:
     def inputs(
         batches: list[Tensor], eps: float | None, momentum: float | str | None, small: float | None = None
     ) -> dict[str, Any]:
+        d = batches[0].shape[1]
         running_var = draw.uniform(d, low=0.3, high=3.0)
         if small is not None:
             running_var[0] = draw.tensor(torch.tensor(small))
@@ -119,13 +124,16 @@ def layer_cases(draw: Draw) -> Iterator[Case]:
 
     yield Case("eps and momentum left out", inputs(several(), None, "left out"))
     yield Case("a variance near eps, momentum = 0.3", inputs(several(0.003)[:2], None, 0.3, 2e-5))
-    yield Case("eps = 0.02, momentum = 0.85", inputs(several(0.15), 0.02, 0.85, 0.03))
+    beside = {"beside": draw.normal(n, d, mean=1.0, std=2.0)}
+    two = inputs(several(0.15), 0.02, 0.85, 0.03)
+    yield Case("eps = 0.02, momentum = 0.85, and another layer beside it", {**two, **beside})
     # Two batches, so that the weights 1 and 1/2 have no digits to lose, in whatever dtype they are computed.
     yield Case("momentum = None", inputs(several()[:2], 1e-4, None))
 
-    flat = [draw.batch(d, size).t() for size in (n, n + 1)]
+    many = draw.many()
+    flat = [draw.batch(many, size).t() for size in (n, n + 1)]
     flat[1][:, 1] = 0.75
-    yield Case("not contiguous, a constant feature, momentum = 0", inputs(flat, 1e-3, 0.0))
+    yield Case("many features, one of them constant, momentum = 0", inputs(flat, 1e-3, 0.0))
     offset = [draw.normal(n + 10, d, mean=1e4), draw.normal(n + 10, d, mean=1e4)]
     yield Case("features at an offset of 10,000", inputs(offset, 1e-5, 0.7))
 
@@ -146,6 +154,8 @@ def probe_layer(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any
         # Without gradients the layer still trains its statistics: no_grad is not eval.
         with torch.no_grad() if number == 2 else nullcontext():
             y = output(layer, x)
+        if number == 1 and "beside" in inputs:
+            output(made(candidate, {**inputs, "eps": None, "momentum": "left out"}), inputs["beside"])
         yield f"y of batch {number}{', under no_grad' if number == 2 else ''}", y
         yield from statistics(layer, f"after batch {number}")
         if number == 1:
@@ -327,12 +337,13 @@ def _listed(names: Any) -> str:
 
 
 class Extras(nn.Module):
-    """A network with what no layer has: a parameter of its own, and buffers of every kind."""
+    """A network with what no layer has: parameters of its own, one without dimensions, and all buffers."""
 
     def __init__(self, a: int, b: int, c: int) -> None:
         super().__init__()
         self.body = nn.Sequential(nn.Linear(a, b), nn.BatchNorm1d(b))
         self.scale = nn.Parameter(torch.ones(c))
+        self.slope = nn.Parameter(torch.tensor(1.0))
         self.register_buffer("positions", torch.arange(a * c))
         self.register_buffer("temperature", torch.tensor(0.7))
         self.register_buffer("mask", torch.ones(b, c), persistent=False)
@@ -408,7 +419,9 @@ COUNTED: dict[str, Callable[[int, int, int], nn.Module]] = {
 
 def count_cases(draw: Draw) -> Iterator[Case]:
     for name in COUNTED:
-        sizes = list(draw.sizes((4, 9), (10, 15), (2, 3)))
+        large = name == "a weight tied to another layer"
+        ranges = ((16, 40), (70, 250), (41, 69)) if large else ((4, 9), (10, 15), (2, 3))
+        sizes = list(draw.sizes(*ranges))
         yield Case(name, {"model": name, "sizes": sizes, "like": draw.normal(1)})
 
 
@@ -418,6 +431,8 @@ def probe_count(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any
     if inputs["model"] == "a buffer in two places":
         share(model)
     before = flags(model)
+    if inputs["model"] == "frozen parameters":
+        candidate(model)  # asked a second time, it says the same
     yield from call("trainable", "non_trainable")(candidate, {"model": model})
     yield "the model afterwards", "as before" if flags(model) == before else "in other modes, or frozen"
 

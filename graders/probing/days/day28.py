@@ -31,13 +31,13 @@ def statistics_cases(draw: Draw) -> Iterator[Case]:
 
 
 def norm_cases(draw: Draw) -> Iterator[Case]:
-    c = 6
     maps = [
         *feature_maps(draw),
-        ("maps as wide as there are channels", draw.normal(2, c, 4, c, mean=0.5, std=1.5), 1e-5),
-        ("one value for each channel", draw.normal(1, c, 1, 1), 1e-4),
+        ("maps as wide as there are channels", draw.normal(2, 6, 4, 6, mean=0.5, std=1.5), 1e-5),
+        ("one value for each channel", draw.normal(1, 6, 1, 1), 1e-4),
     ]
     for name, x, eps in maps:
+        c = x.shape[1]
         yield Case(name, {"x": x, "gamma": draw.scale(c), "beta": draw.normal(c), "eps": eps})
 
 

@@ -71,10 +71,16 @@ def read_axes(result: Any, kind: str) -> tuple[str, str | None]:
 
 def count_cases(draw: Draw) -> Iterator[Case]:
     """Sizes of which no two products are the same, so that every wrong count shows."""
-    for title, samples in (("", (5, 7, 11)), (" for a single sample", (1,))):
+    small, large = ((13, 15), (17, 19)), ((70, 150), (160, 250))
+    for title, samples, ranges in (
+        ("", (5, 7, 11), small),
+        (" for a single sample", (1,), small),
+        (" for many samples", (53, 59, 61), large),
+    ):
         n = samples[draw.integer(0, len(samples) - 1)]
         c, groups = ((6, 2), (6, 3), (8, 2), (12, 3), (12, 4))[draw.integer(0, 4)]
-        shape = [n, c, *draw.sizes((13, 15), (17, 19))]
+        times = draw.integer(3, 9) if ranges is large else 1
+        shape = [n, times * c, *draw.sizes(*ranges)]
         size = " × ".join(map(str, shape))
         for kind in KINDS:
             yield Case(f"'{kind}'{title}, {size}", {"kind": kind, "shape": shape, "num_groups": None})
@@ -128,9 +134,9 @@ def instance_cases(draw: Draw) -> Iterator[Case]:
 
 
 def group_cases(draw: Draw) -> Iterator[Case]:
-    """Two or three groups of the six channels where a mistake in them is to show, and the two extremes."""
+    """Two or three groups of the six channels where a mistake in them is to show, and the extremes."""
     few = draw.integer(2, 3)
-    sizes = (few, 5 - few, few, 3, 2, 6, 5 - few, 1)
+    sizes = (few, 5 - few, few, 3, 2, 6, 1, 12)
     for position, ((name, x, eps), groups) in enumerate(zip(feature_maps(draw), sizes, strict=True)):
         label = f"{name}, {groups} group{'s' if groups > 1 else ''}"
         yield Case(label, group_inputs(draw, x, groups, eps))

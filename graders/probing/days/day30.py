@@ -25,6 +25,17 @@ from graders.probing.recorder import LAYER, paused
 # -- models with weights of every number of dimensions ------------------------------------------------
 
 
+class Scaled(nn.Module):
+    """Multiplies by a parameter without dimensions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(1.0))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.scale * x
+
+
 def build(name: str, seed: int, like: torch.Tensor) -> nn.Module:
     """One of the models below, filled from the seed, in the dtype and on the device of `like`."""
     with paused():
@@ -37,15 +48,17 @@ def build(name: str, seed: int, like: torch.Tensor) -> nn.Module:
         elif name == "sequence":
             model = nn.Sequential(nn.Embedding(7, 5), nn.LayerNorm(5), nn.Conv1d(5, 4, 2), nn.PReLU())
         elif name == "nested":
-            model = nn.Sequential(nn.Sequential(nn.Linear(3, 5), nn.LayerNorm(5)), nn.Bilinear(5, 5, 2))
+            block = nn.Sequential(nn.Linear(3, 5), Scaled(), nn.LayerNorm(5))
+            model = nn.Sequential(block, nn.Bilinear(5, 5, 2))
         elif name == "no weights":
-            model = nn.Sequential(nn.BatchNorm1d(4), nn.ReLU())
+            model = nn.Sequential(nn.BatchNorm1d(4), nn.ReLU(), Scaled())
         elif name == "frozen":
             model = nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Linear(5, 2))
             model[1].requires_grad_(False)
             model[2].bias.requires_grad_(False)
         else:
-            model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.BatchNorm1d(4))
+            many = 70 + seed % 100
+            model = nn.Sequential(nn.Linear(many, many), nn.Linear(many, many), nn.BatchNorm1d(many))
             model[1].weight = model[0].weight
     return filled(model, seed, like)
 
@@ -129,7 +142,9 @@ def dropout_cases(draw: Draw) -> Iterator[Case]:
         yield Case(f"{title}, p = {p:.2f}", inputs)
     x = draw.normal(2, 3, 4, 5)
     yield Case("feature maps", {"x": x, "keep": mask(2, 3, 4, 5, p=0.3), "p": 0.3, "training": True})
-    yield Case("a mask of bools", {"x": draw.batch(n, d), "keep": mask(n, d, p=0.5).bool(), "p": 0.25})
+    many = draw.many()
+    bools = mask(many, 2 * many, p=0.5).bool()
+    yield Case("a mask of bools", {"x": draw.batch(many, 2 * many), "keep": bools, "p": 0.25})
     yield Case(
         "not training", {"x": draw.batch(n, d), "keep": mask(n, d, p=0.5), "p": 0.35, "training": False}
     )
@@ -151,6 +166,7 @@ def probe_dropout(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, A
 
 def noise_cases(draw: Draw) -> Iterator[Case]:
     n, size, d = 4 * draw.integer(6, 7) + 3, 4, draw.integer(2, 3)
+    many = draw.many()
     drift = draw.tensor(torch.linspace(0, 3, n, dtype=torch.float64))[:, None]
     yield Case(f"{n} samples, batches of {size}", {"x": draw.batch(n, d), "batch_size": size})
     yield Case("batches of 5, a last one of 3", {"x": draw.batch(28, d), "batch_size": 5})
@@ -159,7 +175,7 @@ def noise_cases(draw: Draw) -> Iterator[Case]:
     yield Case("batches of one", {"x": draw.batch(9, d), "batch_size": 1})
     yield Case("a single batch", {"x": draw.batch(11, d), "batch_size": 7})
     yield Case("features at an offset of 10,000", {"x": draw.normal(n, d, mean=1e4), "batch_size": size})
-    yield Case("512 samples, batches of 32", {"x": draw.batch(512, d), "batch_size": 32})
+    yield Case("many features, large batches", {"x": draw.batch(4 * many, many), "batch_size": many // 2})
 
 
 def step_cases(draw: Draw) -> Iterator[Case]:
@@ -169,7 +185,7 @@ def step_cases(draw: Draw) -> Iterator[Case]:
     yield Case("a vector", {"lr": draw.number(1.5, 3.0), "weight": draw.normal(k)})
     yield Case("small weights", {"lr": draw.number(0.05, 0.5), "weight": draw.normal(i, o, std=1e-3)})
     yield Case("large weights", {"lr": draw.number(0.05, 0.5), "weight": draw.normal(i, o, std=1e3)})
-    yield Case("one row", {"lr": draw.number(0.05, 0.5), "weight": draw.normal(1, k)})
+    yield Case("one long row", {"lr": draw.number(0.05, 0.5), "weight": draw.normal(1, k * draw.many())})
 
 
 EXERCISES = (

@@ -31,8 +31,8 @@ def shift_cases(draw: Draw) -> Iterator[Case]:
 
     before = gradients(*network)
     yield case("the gradients of two layers", before, moved(before, 0.8, 0.7))
-    before = gradients(*network)
-    yield case("gradients that turn round", before, moved(before, -0.6, 0.5))
+    before = gradients(*network * draw.integer(6, 20))
+    yield case("gradients of many layers that turn round", before, moved(before, -0.6, 0.5))
     before = gradients((d, h))
     yield case("a single tensor", before, moved(before, 0.5, 0.8))
     before = gradients((d,), (), (k, d, h))
@@ -55,6 +55,7 @@ LOSSES: dict[str, Callable[..., Tensor]] = {
     "logistic": lambda w, x, y: torch.log1p(torch.exp(-y * (x @ w))).mean() + 0.01 * w.square().sum(),
     "waves": lambda w, a, b: (torch.sin(a @ w) + 0.1 * b * w.square()).sum(),
     "least squares": lambda w, x, y: (x @ w - y).square().mean(),
+    "an entry": lambda w: w[0],
 }
 
 
@@ -79,9 +80,12 @@ def landscape_cases(draw: Draw) -> Iterator[Case]:
     fit = [draw.normal(n, d), draw.normal(n, k, std=3.0)]
     yield case("w is a matrix", "least squares", fit, draw.normal(d, k), steps(0.4, 0.9, 0.1, 0.2, 1.5))
     yield case("a step of 0 and a step back", "quadratic", bowl, draw.normal(d), [0.0, *steps(0.5, -0.3)])
-    yield case("a single step size", "waves", waves, draw.normal(d), steps(0.3))
+    many = steps(*[draw.number(0.1, 2.0) for _ in range(draw.integer(12, 30))])
+    yield case("many steps, the loss is a view of w: its first entry", "an entry", [], draw.normal(d), many)
+    d = draw.many()
     fit = [draw.normal(n, d), draw.normal(n, k)]
-    yield case("w is not contiguous in memory", "least squares", fit, draw.normal(k, d).t(), steps(0.3, 1.1))
+    w = draw.normal(k, d).t()
+    yield case("a single step size, w not contiguous in memory", "least squares", fit, w, steps(0.03))
 
 
 def probe_landscape(result: str) -> Callable[[Candidate, Inputs], Iterator[tuple[str, Any]]]:
@@ -113,7 +117,7 @@ EIGENVALUE_OF_START = "eigenvalue after 0 iterations"
 def power_cases(draw: Draw) -> Iterator[Case]:
     d = draw.integer(4, 6)
 
-    def case(name: str, iterations: int, first: float, second: float, scale: float = 1.0) -> Case:
+    def case(name: str, iterations: int, first: float, second: float, scale: float = 1.0, d: int = d) -> Case:
         """A Hessian whose two largest eigenvalues are about these, times a scale."""
         rest = [draw.number(-0.5, 0.5) for _ in range(d - 2)]
         values = [first * draw.number(0.9, 1.1), second * draw.number(0.9, 1.1), *rest]
@@ -126,7 +130,7 @@ def power_cases(draw: Draw) -> Iterator[Case]:
     yield case("a negative eigenvalue is the largest in size", 4, -5.0, 3.0)
     yield case("no iteration", 0, 3.0, -2.0)
     yield case("no iteration, eigenvalues mostly negative", 0, -3.0, -2.0)
-    yield case("one iteration", 1, 3.0, 2.0)
+    yield case("one iteration, a large Hessian", 1, 3.0, 2.0, d=draw.many() // 2)
     yield case("two eigenvalues of opposite sign and nearly one size", 6, -3.0, 2.9)
     yield case("large eigenvalues, 34 iterations", 34, 3.0, 2.7, 1e10)
     yield case("small eigenvalues, 35 iterations", 35, -0.9, 0.8, 1e-10)

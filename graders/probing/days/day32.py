@@ -42,12 +42,10 @@ def merge_cases(draw: Draw) -> Iterator[Case]:
     counts = whole(draw, k)
     yield Case("means at an offset of 10,000", {"counts": counts, **shards(mean=1e4)})
 
-    inputs = {name: value.t() for name, value in shards(d, k).items()}
-    yield Case(
-        "a memory layout that is not contiguous",
-        {"counts": whole(draw, k), **inputs},
-    )
-    yield Case("40 shards", {"counts": whole(draw, 40), **shards(40, 2)})
+    inputs = {name: value.t() for name, value in shards(draw.many(), k).items()}
+    yield Case("many features, not contiguous in memory", {"counts": whole(draw, k), **inputs})
+    many = draw.integer(30, 90)
+    yield Case("many shards", {"counts": whole(draw, many), **shards(many, 2)})
 
 
 def whole(draw: Draw, count: int) -> torch.Tensor:
@@ -85,11 +83,13 @@ def ghost_cases(draw: Draw) -> Iterator[Case]:
     drift = draw.tensor(0.7 * torch.arange(n, dtype=torch.float64))
     x = (draw.batch(d, n) + drift).t()
     yield case("a batch that drifts, not contiguous in memory", x, v, 0.3)
-    yield case("a last virtual batch of one sample", draw.batch(2 * v + 1, d), v, 0.05)
+    yield case("many features, a last virtual batch of one", draw.batch(2 * v + 1, draw.many()), v, 0.05)
     yield case("virtual batches of one sample", draw.batch(3, d + 2), 1, 1e-4)
     yield case("a virtual batch larger than the batch", draw.batch(v, d), v + 3, 1e-5)
     yield case("features at an offset of 10,000", draw.normal(2 * v + 9, d, mean=1e4), v + 6, 1e-5)
-    yield case("150 samples, virtual batches of 60", draw.batch(150, 2), 60, 1e-5)
+    size = draw.integer(70, 90)
+    x = draw.batch(size * draw.integer(3, 7) + 30, 2)
+    yield case(f"{len(x)} samples, virtual batches of {size}", x, size, 1e-5)
 
 
 def rms_cases(draw: Draw) -> Iterator[Case]:
@@ -118,7 +118,7 @@ def rms_cases(draw: Draw) -> Iterator[Case]:
     yield case("a row of zeros", x, 1e-3)
     yield case("a last axis of one", values(t, 1), 0.2)
     yield case("a memory layout that is not contiguous", values(d, t).t(), 0.4)
-    yield case("300 features", values(2, n, 300), 1e-5)
+    yield case("many vectors of many features", values(draw.many() // 10, n, 4 * draw.many()), 1e-5)
 
 
 def standardization_cases(draw: Draw) -> Iterator[Case]:
@@ -142,8 +142,9 @@ def standardization_cases(draw: Draw) -> Iterator[Case]:
     yield Case("a single filter", {"weight": weights(1), "eps": 1e-4})
     yield Case("filters of one weight", {"weight": weights(3, 1, 1, 1), "eps": 1e-4})
     yield Case("weights at an offset of 10,000", {"weight": draw.normal(o, i, kh, kw, mean=1e4), "eps": 1e-5})
-    yield Case("kernels of one row", {"weight": weights(height=1), "eps": 0.05})
-    yield Case("larger filters, 8 × 24 × 3 × 3", {"weight": weights(8, 24, 3, 3), "eps": 1e-5})
+    yield Case("kernels of one row", {"weight": weights(height=1, width=draw.integer(11, 31)), "eps": 0.05})
+    larger = draw.integer(12, 40), draw.integer(30, 90), 3, 5
+    yield Case("larger filters", {"weight": weights(*larger), "eps": 1e-5})
 
 
 def weight_norm_cases(draw: Draw) -> Iterator[Case]:
@@ -164,7 +165,7 @@ def weight_norm_cases(draw: Draw) -> Iterator[Case]:
     yield case("a single row", rows(1, i, kw))
     yield case("small weights", 1e-4 * rows(o, i, kw))
     yield case("large weights", 1e4 * rows(o, kh, i))
-    yield case("long rows, 3 × 20 × 5 × 5", rows(3, 20, 5, 5))
+    yield case("many long rows", rows(draw.integer(12, 40), draw.integer(20, 60), 5, 3))
 
 
 EXERCISES = (

@@ -41,7 +41,8 @@ def descent_cases(draw: Draw) -> Iterator[Case]:
     yield case("a function that is no quadratic", d, "tanh", 7)
     yield case("another function that is no quadratic", d, "sin", 6)
     yield case("a single number to learn", 1, "shifted", 3)
-    yield case("twelve steps", 2, "quadratic", 12)
+    yield case("many numbers, grad returns w itself", draw.many(), "same", 4)
+    yield case("many steps", 2, "quadratic", draw.integer(30, 90))
 
 
 GRADIENTS: dict[str, Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]] = {
@@ -49,6 +50,7 @@ GRADIENTS: dict[str, Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.
     "shifted": lambda w, matrix, target: matrix @ (w - target),
     "tanh": lambda w, matrix, target: matrix.T @ torch.tanh(matrix @ w - target),
     "sin": lambda w, matrix, target: torch.sin(w) + 0.1 * w,
+    "same": lambda w, matrix, target: w,
 }
 
 
@@ -64,7 +66,7 @@ def probe_descent(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, A
 
 def step_cases(draw: Draw) -> Iterator[Case]:
     """Steps in a row, each with the gradient, the lr and the beta that the inputs list for it."""
-    d, rows, columns = draw.sizes((5, 6), (2, 2), (3, 4))
+    d, rows = draw.sizes((5, 6), (2, 2))
 
     def lrs(count: int) -> list[float]:
         return [draw.number(0.15, 0.6) for _ in range(count)]
@@ -86,6 +88,7 @@ def step_cases(draw: Draw) -> Iterator[Case]:
     coasting = case("no slope, only velocity", draw.normal(d), draw.normal(d), lrs(2), betas(2))
     flat = [torch.zeros_like(g) for g in coasting.inputs["gradients"]]
     yield Case(coasting.name, {**coasting.inputs, "gradients": flat})
+    columns = draw.many()
     yield case("w is a matrix", draw.normal(columns, rows).t(), draw.normal(rows, columns), lrs(2), betas(2))
 
 
@@ -122,11 +125,12 @@ def average_cases(draw: Draw) -> Iterator[Case]:
     yield case("a series of numbers", draw.normal(t, mean=1.0), beta(), None)
     yield case("a single value", draw.normal(1, mean=2.0), beta(), False)
     yield case("a series of matrices", draw.normal(t, d, k), beta(), False)
-    yield case("a long memory", draw.normal(12, mean=1.0), draw.number(0.96, 0.98), False)
+    long = draw.integer(60, 150)
+    yield case("a long memory", draw.normal(long, d, mean=1.0), draw.number(0.96, 0.98), False)
     yield case("corrected: a series of numbers", draw.normal(t, mean=1.0), beta(), True)
     yield case("corrected: a series of matrices", draw.normal(t, d, k, mean=1.0), beta(), True)
     yield case("corrected: a constant series", draw.normal(1, d, mean=2.0).repeat(t, 1), beta(), True)
-    yield case("corrected: a long memory", draw.normal(12, mean=1.0), draw.number(0.96, 0.98), True)
+    yield case("corrected: a long memory", draw.normal(long, mean=1.0), draw.number(0.96, 0.98), True)
     yield case("corrected: a single value", draw.normal(1, d, mean=2.0), beta(), True)
 
 
@@ -190,13 +194,16 @@ def optimizer_cases(draw: Draw) -> Iterator[Case]:
     def decay() -> float:
         return draw.number(0.1, 0.4)
 
-    yield case("momentum", MOMENTUM, 3, momentum=beta())
+    beside = [draw.normal(*shape) for shape in shapes]
+    yield case("momentum, and another optimizer beside it", MOMENTUM, 3, momentum=beta(), beside=beside)
     yield case("lr alone, the rest left out", PLAIN, 3)
     yield case("a parameter without a gradient at times", MOMENTUM, 4, without=(0, 2), momentum=beta())
     yield case("gradients that add up without zero_grad", MOMENTUM, 3, momentum=beta(), adds_up=True)
-    yield case("Nesterov", NESTEROV, 3, momentum=beta(), nesterov=True)
+    together = {"nesterov": True, "adds_up": True}
+    yield case("Nesterov, gradients add up", NESTEROV, 3, momentum=beta(), **together)
     yield case("weight decay alone", DECAY, 3, without=(1,), momentum=0.0, weight_decay=decay())
-    yield case("weight decay with momentum", DECAY, 3, momentum=beta(), weight_decay=decay())
+    together = {"momentum": beta(), "weight_decay": decay(), "adds_up": True}
+    yield case("weight decay with momentum, gradients add up", DECAY, 3, **together)
     everything = {"momentum": beta(), "nesterov": True, "weight_decay": decay()}
     yield case("every argument, by position", DECAY, 3, without=(0,), by_position=True, **everything)
     yield case("zero_grad after a step", CLEARING, 1)
@@ -222,11 +229,17 @@ def probe_optimizer(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str,
         optimizer = candidate(parameters, inputs["lr"], *options.values())
     else:
         optimizer = candidate(parameters, lr=inputs["lr"], **options)
+    others = [nn.Parameter(tensor.clone()) for tensor in inputs.get("beside", ())]
+    beside = candidate(others, lr=inputs["lr"] / 2, momentum=0.3) if others else None
     paths = [[_kept(parameter)] for parameter in parameters]
     for gradients in inputs["gradients"]:
         for parameter, g in zip(parameters, gradients, strict=True):
             _hand(parameter, g, inputs.get("adds_up", False))
         optimizer.step()
+        if beside:
+            for other, g in zip(others, gradients, strict=True):
+                _hand(other, 2 * g, False)
+            beside.step()
         for path, parameter in zip(paths, parameters, strict=True):
             path.append(_kept(parameter))
     if topic == CLEARING:

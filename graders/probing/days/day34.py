@@ -24,9 +24,10 @@ def rate_cases(draw: Draw) -> Iterator[Case]:
     iteration diverges from 2 (1 + beta) on.
     """
 
-    def case(name: str, smallest: float, largest: float, beta: float | None) -> Case:
+    def case(name: str, smallest: float, largest: float, beta: float | None, count: int = 0) -> Case:
         lr = draw.number(0.02, 0.5)
-        return Case(name, {"eigenvalues": _spectrum(draw, lr, smallest, largest), "lr": lr, "beta": beta})
+        eigenvalues = _spectrum(draw, lr, smallest, largest, count)
+        return Case(name, {"eigenvalues": eigenvalues, "lr": lr, "beta": beta})
 
     def edges() -> tuple[float, float, float]:
         beta = draw.number(0.3, 0.7)
@@ -43,7 +44,8 @@ def rate_cases(draw: Draw) -> Iterator[Case]:
     beta, low, high = edges()
     yield case("momentum, real roots at the large end", 1.0, high + draw.number(0.3, 0.8) * low, beta)
     beta, _, _ = edges()
-    yield case("momentum that diverges", 0.8, 2 * (1 + beta) + draw.number(0.3, 1.0), beta)
+    largest = 2 * (1 + beta) + draw.number(0.3, 1.0)
+    yield case("momentum that diverges, many eigenvalues", 0.8, largest, beta, draw.many())
     beta, _, _ = edges()
     yield case("a flat direction: one eigenvalue is 0", 0.0, 1.2, beta)
     lr = draw.number(0.02, 0.5)
@@ -58,9 +60,9 @@ def rate_cases(draw: Draw) -> Iterator[Case]:
     yield Case("a single eigenvalue, momentum", one)
 
 
-def _spectrum(draw: Draw, lr: float, smallest: float, largest: float) -> torch.Tensor:
+def _spectrum(draw: Draw, lr: float, smallest: float, largest: float, count: int = 0) -> torch.Tensor:
     """Eigenvalues with these extreme values of lr · eigenvalue, neither of them first or last."""
-    between = draw.uniform(draw.integer(3, 5), low=smallest, high=largest).double().cpu()
+    between = draw.uniform(count or draw.integer(3, 5), low=smallest, high=largest).double().cpu()
     ends = [smallest, largest] if draw.integer(0, 1) else [largest, smallest]
     products = [between[0], ends[0], *between[1:-1], ends[1], between[-1]]
     return draw.tensor(torch.tensor(products, dtype=torch.float64) / lr)
@@ -85,6 +87,8 @@ def steps_cases(draw: Draw) -> Iterator[Case]:
         draw.number(*low),
         draw.integer(500, 900),
     )
+    steps = draw.integer(15_000, 60_000)
+    yield reached("an error that hardly shrinks", 1 - draw.number(0.5, 1.5) / steps, draw.number(*low), steps)
     yield reached(
         "an error that shrinks fast",
         draw.number(0.1, 0.3),
@@ -178,8 +182,9 @@ def whiten_cases(draw: Draw) -> Iterator[Case]:
     x[:, 1] = 0.75
     yield case("a constant feature", x, 1e-3)
     yield case("fewer samples than features", _correlated(draw, 4, 6), 0.01)
+    yield case("more features", _correlated(draw, 60, draw.integer(9, 24)), 1e-4)
     yield case("a batch of one", _correlated(draw, 1, d), 1e-3)
-    yield case("a single feature", draw.batch(n, 1), 1e-4)
+    yield case("a single feature, many samples", draw.batch(20 * draw.many(), 1), 1e-4)
     yield case("features at an offset of 10,000", _correlated(draw, n + 10, d) + 1e4, 1e-5)
     yield case("a memory layout that is not contiguous", _correlated(draw, n, d).t().contiguous().t(), 1e-4)
 
@@ -218,7 +223,7 @@ def train_cases(draw: Draw) -> Iterator[Case]:
         generator: bool = False,
     ) -> Case:
         d = draw.integer(2, 3)
-        inputs: dict[str, Any] = {"batches": [pair(n, d, loss) for n in draw.sizes(*[(4, 9)] * steps)]}
+        inputs: dict[str, Any] = {"batches": [pair(n, d, loss) for n in draw.sizes(*[(4, 30)] * steps)]}
         inputs |= {"model": model, "loss": loss, "optimizer": optimizer, "training": training}
         inputs |= {"stale": stale, "generator": generator}
         return Case(name, {**inputs, "lr": draw.number(0.05, 0.2), "seed": draw.integer(0, 2**31)})
@@ -235,7 +240,7 @@ def train_cases(draw: Draw) -> Iterator[Case]:
         model="linear",
         loss="linex",
         optimizer="momentum",
-        steps=3,
+        steps=draw.integer(4, 8),
     )
     yield case(
         "old gradients lie about",
