@@ -3,6 +3,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 LAB_FLAGS ?=
+TEST_FLAGS ?=
+# Processes of the tests; each holds PyTorch, and one a browser.
+WORKERS ?= $(shell $(VENV)/bin/python -c 'import os; print(min(os.cpu_count() or 1, 4))' 2>/dev/null)
 
 VENV_PATH := $(if $(filter /%,$(VENV)),$(VENV),$(CURDIR)/$(VENV))
 INSTALLED := $(VENV)/.installed
@@ -30,12 +33,13 @@ export MPLCONFIGDIR := $(CURDIR)/.jupyter/matplotlib
 # What another environment may have set must not lead out of this folder.
 unexport JUPYTER_PATH JUPYTERLAB_DIR JUPYTER_PREFER_ENV_PATH PYTHONHOME
 
-.PHONY: help lab test setup exercises lectures format clean
+.PHONY: help lab test resolve setup exercises lectures format clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make lab        open the course in JupyterLab (the first time sets up .venv)'
 	@echo 'make test       check everything: style, code, notebooks, pages in a browser'
+	@echo 'make resolve    can the pinned packages be had on Linux, macOS and Windows?'
 	@echo 'make exercises  generate exercises/ from solutions/'
 	@echo 'make lectures   run the lectures again and store their outputs'
 	@echo 'make format     bring code and notebooks into their normal form'
@@ -49,7 +53,16 @@ lab: $(INSTALLED) $(TRUSTED)
 test: $(INSTALLED)
 	@$(VENV)/bin/ruff check --quiet
 	@$(VENV)/bin/ruff format --check --quiet
-	@$(VENV)/bin/python -m pytest --nbval-lax --nbval-current-env
+	@$(VENV)/bin/python -m pytest --nbval-lax --nbval-current-env \
+	  -n $(WORKERS) --dist loadscope --no-loadscope-reorder $(TEST_FLAGS)
+
+# Whether the pinned packages can be had, as wheels, wherever the course is to run. It downloads none of them.
+resolve: $(INSTALLED)
+	@for system in linux macos windows; do for python in 3.11.5 3.12 3.13 3.14; do \
+	  MACOSX_DEPLOYMENT_TARGET=14.0 $(VENV)/bin/uv pip compile --quiet --no-config --all-extras \
+	    --only-binary :all: --python-platform $$system --python-version $$python \
+	    -c constraints.txt -o '$(VENV_PATH)/.resolved' pyproject.toml && echo "$$system, Python $$python: resolved" || exit 1; \
+	done; done
 
 exercises: $(INSTALLED)
 	@$(NOTEBOOKS) release exercises
@@ -74,8 +87,10 @@ setup: $(INSTALLED)
 MOVED := $(if $(wildcard $(INSTALLED)),$(shell test "`cat $(INSTALLED)`" = "$(VENV_PATH)" || echo moved))
 
 $(INSTALLED): pyproject.toml constraints.txt $(if $(MOVED),always)
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
-	  echo 'The course needs Python 3.11 or newer; name one with: make $(or $(MAKECMDGOALS),lab) PYTHON=python3.11' >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11, 5))' 2>/dev/null || { \
+	  echo 'The course needs Python 3.11.5 or newer; name one with: make $(or $(MAKECMDGOALS),lab) PYTHON=python3.11' >&2; exit 1; }
+	@$(PYTHON) -c 'import platform, sys; sys.exit(0 < int(platform.mac_ver()[0].partition(".")[0] or 0) < 14)' || { \
+	  echo 'The course needs macOS 14 or newer, as PyTorch does.' >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 	  echo 'This Python cannot make virtual environments; on Debian and Ubuntu: sudo apt install python3-venv' >&2; exit 1; }
 	@rm -f $@

@@ -453,17 +453,12 @@ from graders.batch import run, worker
 def moment(course, count):
     pass
 
-pack = worker.pack_job
-def packed(notebooks, files, options):
-    job = pack(notebooks, files, options)
-    return b"{" if b"The words of right" in job else job
-worker.pack_job = packed
 grade = worker.grade
 worker.grade = fatal
 """
     (course / "fatal.py").write_text(
         "import os\nfrom graders.batch.worker import grade as real\n\n\n"
-        "def grade(job):\n    if job == b'{':\n        os._exit(1)\n    return real(job)\n"
+        "def grade(job):\n    if b'The words of right' in job:\n        os._exit(1)\n    return real(job)\n"
     )
     process = driven(course, "from fatal import grade as fatal\n" + moment)
     said, _ = ended(process, 1)

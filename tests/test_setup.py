@@ -14,6 +14,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+import conftest as pieces
+
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 DEPENDENCIES = {"": PROJECT["dependencies"], **PROJECT["optional-dependencies"]}
@@ -163,8 +165,81 @@ def test_failed_installation_is_not_taken_for_done(checkout):
 def test_missing_or_old_python_is_said_in_a_sentence(checkout, python):
     failed = make(checkout, "lab", f"PYTHON={python}")
     assert failed.returncode != 0
-    assert "Python 3.11 or newer" in failed.stderr
+    assert "Python 3.11.5 or newer" in failed.stderr
     assert "Traceback" not in failed.stderr
+
+
+def test_old_mac_is_said_in_a_sentence(checkout):
+    python = checkout / "python"
+    old = f'{sys.executable} -c "import platform; platform.mac_ver = lambda: (\\"13.7\\", (), \\"\\"); $2"'
+    python.write_text(f'#!/bin/sh\ncase "$2" in *mac_ver*) exec {old};; esac\nexec "{sys.executable}" "$@"\n')
+    python.chmod(0o755)
+    failed = make(checkout, "lab", f"PYTHON={python}")
+    assert failed.returncode != 0
+    assert failed.stderr.startswith("The course needs macOS 14 or newer, as PyTorch does.")
+
+
+# ---------------------------------------------------------------------------- the processes of make test
+
+
+def test_make_test_gives_a_file_to_one_process(checkout):
+    installed(checkout)
+    planned = make(checkout, "-n", "test", "WORKERS=2").stdout
+    assert "-n 2 --dist loadscope --no-loadscope-reorder" in planned
+
+
+@pytest.mark.parametrize(
+    ("nodeid", "expected"),
+    [
+        ("tests/test_batch.py::test_scores", "tests/test_batch.py"),
+        ("tests/browser/test_lab.py::test_validate", "tests/browser"),
+        ("course/day26_x.ipynb::Cell 3", "course/day26_x.ipynb"),
+        ("tests/test_judging.py::test_on_a_gpu[dropout-cuda]", "tests/test_judging.py dropout"),
+        ("tests/test_judging.py::test_imports_run_one_way", "tests/test_judging.py"),
+    ],
+)
+def test_what_shares_something_stays_together(nodeid, expected):
+    assert pieces.piece(nodeid) == expected
+
+
+def test_what_is_named_for_the_order_of_tests_is_there():
+    assert [path for path in (*pieces.LONGEST, *pieces.SPREAD) if not (ROOT / path).exists()] == []
+
+
+# ---------------------------------------------------------------------------- the workflows
+
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_workflow_is_well_formed(path):
+    """What GitHub demands of a workflow, and what a careful one says: who may do what, and for how long."""
+    workflow = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert workflow.keys() == {"name", True, "permissions", "concurrency", "jobs"}  # YAML reads `on` as true
+    assert workflow["permissions"] == {"contents": "read"}
+    for job in workflow["jobs"].values():
+        assert job["timeout-minutes"] <= 60
+        assert job["runs-on"] == "${{ matrix.system }}" or job["runs-on"].endswith("-latest")
+        for step in job["steps"]:
+            assert ("uses" in step) != ("run" in step), step
+            assert "@" in step.get("uses", "@")
+            assert step.keys() <= {"name", "uses", "with", "run", "if", "env", "shell"}
+
+
+def test_workflows_run_on_every_system_and_python_that_is_resolved():
+    jobs = yaml.safe_load((ROOT / ".github/workflows/tests.yml").read_text(encoding="utf-8"))["jobs"]
+    matrix = jobs["tests"]["strategy"]["matrix"]
+    assert matrix["python"] == ["3.11", "3.12", "3.13", "3.14"]
+    assert {system.partition("-")[0] for system in matrix["system"]} == {"ubuntu", "macos", "windows"}
+    commands = " ".join(step.get("run", "") for job in jobs.values() for step in job["steps"])
+    for needed in (".ci/run", "--nbval-lax", "make resolve", "ruff check"):
+        assert needed in commands
+    resolved = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert "for system in linux macos windows" in resolved
+    assert "for python in 3.11.5 3.12 3.13 3.14" in resolved
+
+
+# ---------------------------------------------------------------------------- what Jupyter writes
 
 
 @pytest.mark.parametrize("folder", [".jupyter/config", ".jupyter/data", ".jupyter/runtime"])

@@ -10,6 +10,7 @@ import pytest
 
 import graders
 from graders.judging import catalogue
+from tests import alternatives
 from tests.solutions import ROOT, candidates, namespace
 
 
@@ -21,7 +22,7 @@ def cells(day: str, folder: str = "solutions") -> list[dict[str, Any]]:
 DAYS = list(catalogue.days())
 
 
-@pytest.mark.parametrize("name,candidate", candidates("solutions"), ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize("name,candidate", candidates("solutions"), ids=alternatives.label)
 def test_solution_gets_full_points(name: str, candidate: Any) -> None:
     for seed in range(5):
         verdict = graders.evaluate(name, candidate, seed=seed)
@@ -29,7 +30,7 @@ def test_solution_gets_full_points(name: str, candidate: Any) -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("name,candidate", candidates("solutions"), ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize("name,candidate", candidates("solutions"), ids=alternatives.label)
 def test_solution_gets_full_points_on_a_gpu(name: str, candidate: Any) -> None:
     for seed in range(5):
         verdict = graders.evaluate(name, candidate, device="cuda", seed=seed)
