@@ -9,7 +9,7 @@ from typing import Any
 
 #: Bytes of a notebook's file, and of what is left of it without outputs and foreign metadata, as JSON.
 NOTEBOOK_LIMIT = 32 << 20
-CONTENT_LIMIT = 16 << 20
+CONTENT_LIMIT = 24 << 20
 #: Bytes that Python's objects for a notebook may take.
 OBJECTS_LIMIT = 160 << 20
 CELLS_LIMIT = 5_000

@@ -16,8 +16,9 @@ import torch
 
 from graders.judging.answer import Answer, Basis, Mistake
 from graders.judging.compare import Expected, compare
-from graders.judging.diagnosis import FIRST_LOOKS, LIKENESS
+from graders.judging.diagnosis import FIRST_LOOKS, LIKENESS, Diagnosis
 from graders.judging.trial import Trial
+from graders.probing.exercise import Exercise
 
 
 @dataclass(frozen=True)
@@ -29,20 +30,30 @@ class Carried:
     names: frozenset[str]
 
 
-def carried(answer: Answer, tried: Sequence[Trial]) -> tuple[Carried, ...]:
-    """What is wrong only because something before it is: to be excused, as the mistake is counted there."""
-    return tuple(one for basis in answer.bases if (one := _carried(basis, tried)))
+def carried(
+    exercise: Exercise, answer: Answer, tried: Sequence[Trial], diagnosis: Diagnosis
+) -> tuple[Carried, ...]:
+    """What is wrong only because something before it is: to be excused, as the mistake is counted there.
+
+    Where the basis is a part of the exercise itself, the diagnosis has found its mistakes already.
+    """
+    found = []
+    for basis in answer.bases:
+        elsewhere = exercise.context.issuperset(basis.observations)
+        one = _carried(basis, basis.mistakes if elsewhere else diagnosis.mistakes, tried)
+        found += [one] if one else []
+    return tuple(found)
 
 
-def _carried(basis: Basis, tried: Sequence[Trial]) -> Carried | None:
-    """The known mistake in a basis from which most of the wrong derivatives follow; None if from none."""
+def _carried(basis: Basis, mistakes: Sequence[Mistake], tried: Sequence[Trial]) -> Carried | None:
+    """The mistake in a basis from which most of the wrong derivatives follow; None if from none of these."""
     wrong = {name for trial in tried for name, _ in trial.wrong()}
     first = wrong & set(basis.observations)
     derivatives = {name for name in wrong if basis.goes_on_to(name)}
     if not first or not derivatives:
         return None
     best = None
-    for one, variant in _like(basis.mistakes, first, tried):
+    for one, variant in _like(mistakes, first, tried):
         names = _following(variant, one.rounding, first, derivatives, tried)
         if len(names) > (len(best.names) if best else 0):
             best = Carried(basis, one, names)

@@ -48,6 +48,8 @@ def diagnose(exercise: Exercise, answer: Answer, tried: Sequence[Trial]) -> Diag
     explains all, as many are named as it takes to explain what can be explained, in the same order.
     """
     failing = {name for trial in tried for name in trial.failing}
+    if not failing:
+        return Diagnosis({})
     order = _most_telling_first(tried, failing)
     partial: list[tuple[Mistake, Likeness]] = []
     looking = [(one, variant) for one in answer.mistakes for variant in one.variants]

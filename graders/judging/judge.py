@@ -42,9 +42,12 @@ def judge(paper: Paper, sights: Sequence[Sight], surveyed: Survey, rubric: Rubri
         shown = {"rows": _rows(tried), "printed": printed}
         return _verdict(exercise, seed, "library", wording.library(exercise, barred), **shown)
 
-    excused = carried(answer, tried)
-    for trial in tried:
-        trial.excused = frozenset().union(*(one.names for one in excused))
+    diagnosis = diagnose(exercise, answer, tried)
+    excused = carried(exercise, answer, tried, diagnosis)
+    if excused:
+        names = frozenset().union(*(one.names for one in excused))
+        tried = [trial.excusing(names) for trial in tried]
+        diagnosis = diagnose(exercise, answer, tried)
     notes = wording.carried(exercise, excused)
     common: dict[str, Any] = {"rows": _rows(tried), "printed": printed}
     wrong = [(trial, name, finding) for trial in tried for name, finding in trial.decided()]
@@ -59,7 +62,6 @@ def judge(paper: Paper, sights: Sequence[Sight], surveyed: Survey, rubric: Rubri
         notes += wording.context(exercise, tried)
         return _verdict(exercise, seed, "passed", wording.passed(tried), notes=notes, scores=scores, **common)
 
-    diagnosis = diagnose(exercise, answer, tried)
     scores = _scores(exercise, tried, diagnosis, rubric)
     common |= {"scores": scores, "evidence": wording.evidence(wrong)}
     if diagnosis.mistakes:

@@ -60,6 +60,13 @@ class Trial:
         self.samples = samples
         return expected, found
 
+    def excusing(self, names: frozenset[str]) -> Trial:
+        """The same, with these observations not held against the candidate."""
+        other = Trial(self.question, self.sight)
+        other.excused = names
+        other._settled, other.samples = self._settled, self.samples
+        return other
+
     def seen(self, name: str) -> Any:
         """The candidate's observation, or the exception that kept it from being made."""
         return self.sight.values.get(name, self.sight.raised)

@@ -163,7 +163,7 @@ class Draw:
 
     def many(self) -> int:
         """A size far beyond what one computes by hand: code that holds only for small ones is found out."""
-        return self.integer(70, 250)
+        return self.integer(40, 120)
 
     def number(self, low: float, high: float) -> float:
         """One Python float between `low` and `high`."""

@@ -143,8 +143,8 @@ def dropout_cases(draw: Draw) -> Iterator[Case]:
     x = draw.normal(2, 3, 4, 5)
     yield Case("feature maps", {"x": x, "keep": mask(2, 3, 4, 5, p=0.3), "p": 0.3, "training": True})
     many = draw.many()
-    bools = mask(many, 2 * many, p=0.5).bool()
-    yield Case("a mask of bools", {"x": draw.batch(many, 2 * many), "keep": bools, "p": 0.25})
+    bools = mask(many, many // 4, p=0.5).bool()
+    yield Case("a mask of bools", {"x": draw.batch(many, many // 4), "keep": bools, "p": 0.25})
     yield Case(
         "not training", {"x": draw.batch(n, d), "keep": mask(n, d, p=0.5), "p": 0.35, "training": False}
     )

@@ -42,7 +42,7 @@ def descent_cases(draw: Draw) -> Iterator[Case]:
     yield case("another function that is no quadratic", d, "sin", 6)
     yield case("a single number to learn", 1, "shifted", 3)
     yield case("many numbers, grad returns w itself", draw.many(), "same", 4)
-    yield case("many steps", 2, "quadratic", draw.integer(30, 90))
+    yield case("many steps", 2, "quadratic", draw.integer(15, 40))
 
 
 GRADIENTS: dict[str, Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]] = {
@@ -125,7 +125,7 @@ def average_cases(draw: Draw) -> Iterator[Case]:
     yield case("a series of numbers", draw.normal(t, mean=1.0), beta(), None)
     yield case("a single value", draw.normal(1, mean=2.0), beta(), False)
     yield case("a series of matrices", draw.normal(t, d, k), beta(), False)
-    long = draw.integer(60, 150)
+    long = draw.integer(25, 60)
     yield case("a long memory", draw.normal(long, d, mean=1.0), draw.number(0.96, 0.98), False)
     yield case("corrected: a series of numbers", draw.normal(t, mean=1.0), beta(), True)
     yield case("corrected: a series of matrices", draw.normal(t, d, k, mean=1.0), beta(), True)

@@ -87,7 +87,7 @@ def steps_cases(draw: Draw) -> Iterator[Case]:
         draw.number(*low),
         draw.integer(500, 900),
     )
-    steps = draw.integer(15_000, 60_000)
+    steps = draw.integer(4_000, 20_000)
     yield reached("an error that hardly shrinks", 1 - draw.number(0.5, 1.5) / steps, draw.number(*low), steps)
     yield reached(
         "an error that shrinks fast",
@@ -184,7 +184,7 @@ def whiten_cases(draw: Draw) -> Iterator[Case]:
     yield case("fewer samples than features", _correlated(draw, 4, 6), 0.01)
     yield case("more features", _correlated(draw, 60, draw.integer(9, 24)), 1e-4)
     yield case("a batch of one", _correlated(draw, 1, d), 1e-3)
-    yield case("a single feature, many samples", draw.batch(20 * draw.many(), 1), 1e-4)
+    yield case("a single feature, many samples", draw.batch(2 * draw.many(), 1), 1e-4)
     yield case("features at an offset of 10,000", _correlated(draw, n + 10, d) + 1e4, 1e-5)
     yield case("a memory layout that is not contiguous", _correlated(draw, n, d).t().contiguous().t(), 1e-4)
 
@@ -240,7 +240,7 @@ def train_cases(draw: Draw) -> Iterator[Case]:
         model="linear",
         loss="linex",
         optimizer="momentum",
-        steps=draw.integer(4, 8),
+        steps=draw.integer(3, 5),
     )
     yield case(
         "old gradients lie about",
