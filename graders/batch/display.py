@@ -124,8 +124,11 @@ _FLAGS = ("collapsed", "deletable", "editable", "scrolled")
 _WORD = re.compile(r"[\w.:-]{1,100}")
 
 
-def make_harmless(node: Any) -> None:
-    """Clean all that an executed notebook (nbformat's node) shows, in place."""
+def make_harmless(node: Any, released: frozenset[str] = frozenset()) -> None:
+    """Clean all that an executed notebook (nbformat's node) shows, in place.
+
+    released: the instructor's own Markdown, which stays as it is.
+    """
     kernel = node.metadata.get("kernelspec")
     node.metadata = from_dict({"language_info": LANGUAGE})
     if isinstance(kernel, Mapping):
@@ -136,7 +139,8 @@ def make_harmless(node: Any) -> None:
         if cell.cell_type == "code":
             cell.outputs = [from_dict(_output(one)) for one in cell.outputs]
         elif cell.cell_type == "markdown":
-            _clean_markdown_cell(cell, taken)
+            if cell.source not in released:
+                _clean_markdown_cell(cell, taken)
         else:
             cell.source = _cleaned(cell.source, boxed=False) if "<" in cell.source else _tamed(cell.source)
             cell.pop("attachments", None)

@@ -113,6 +113,7 @@ class Course:
             os.close(self._lock)
             raise
         self._sources = self._source_files()
+        self._released_text = released_text(self.directory, self.assignment)
         self._steps = self._other_steps()
 
     def close(self) -> None:
@@ -343,7 +344,7 @@ class Course:
             if utils.is_solution(cell) or utils.is_task(cell):
                 same = cell.metadata.nbgrader.get("checksum") == utils.compute_checksum(cell)
                 comments[name].auto_comment = "No response." if same and not utils.is_task(cell) else None
-        make_harmless(node)
+        make_harmless(node, self._released_text)
         text = nbjson.writes(node)
         _write(building / f"{entry.name}.ipynb", (text if text.endswith("\n") else text + "\n").encode())
 
@@ -388,6 +389,17 @@ def released_in(gradebook: Gradebook, assignment: str) -> dict[str, Release]:
     except MissingEntry:
         return {}
     return {notebook.name: _release_of(notebook) for notebook in found.notebooks}
+
+
+def released_text(directory: CourseDirectory, assignment: str) -> frozenset[str]:
+    """The Markdown of the notebooks that were released, as far as they still lie in the course."""
+    found: set[str] = set()
+    folder = directory.format_path(directory.release_directory, ".", assignment)
+    for path in Path(directory.root, folder).glob("*.ipynb"):
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+            found |= {"".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"}
+    return frozenset(found)
 
 
 def timestamp_in(folder: Path) -> datetime | None:

@@ -31,7 +31,14 @@ from nbgrader.preprocessors import NbGraderPreprocessor
 from nbgrader.utils import rmtree
 from traitlets import Enum, Float, Int
 
-from graders.batch.gradebook import Submission, completed, released_in, take_in, timestamp_in
+from graders.batch.gradebook import (
+    Submission,
+    completed,
+    released_in,
+    released_text,
+    take_in,
+    timestamp_in,
+)
 from graders.batch.private import named
 from graders.batch.submission import Release, shown
 
@@ -212,7 +219,11 @@ class Harmless(NbGraderPreprocessor):
     def preprocess(self, nb: Any, resources: Any) -> tuple[Any, Any]:
         from graders.batch.display import make_harmless
 
-        make_harmless(nb)
+        converter = getattr(self.parent, "parent", None)
+        released: frozenset[str] = frozenset()
+        if isinstance(converter, converters.Autograde):
+            released = released_text(converter.coursedir, converter.coursedir.assignment_id)
+        make_harmless(nb, released)
         return nb, resources
 
 
