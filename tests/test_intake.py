@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,16 @@ def _data_that_is_none(folder: Path) -> None:
             os.chdir(here)
 
 
+#: Sets the name in which the test counts its points, so that they come out as more than there are.
+_DOUBTFUL = "def add(a, b):\n    globals()['points'] = 4\n    return a + b"
+
+
+def _doubtful(data: dict[str, Any]) -> None:
+    for cell in data["cells"]:
+        if cell["metadata"].get("nbgrader", {}).get("grade_id") == "add":
+            cell["source"] = _DOUBTFUL
+
+
 def _odd_names(folder: Path) -> None:
     for name in (b"\xff\xfe.txt", b"a\nzz-honest  100 of 100", b"\x1b[2J.txt", "\u202etxt.exe".encode()):
         Path(os.fsdecode(os.path.join(os.fsencode(folder), name))).write_text("1")
@@ -136,6 +147,7 @@ ROWS: dict[str, tuple[Callable[[Path], object], float | None]] = {
         ),
         plain.FULL,
     ),
+    "doubtful": (_changed(_doubtful), plain.FULL - 4),
     "zz-honest": (lambda folder: None, plain.FULL),
 }
 
@@ -199,6 +211,43 @@ def test_same_by_both(courses: dict[str, Path]) -> None:
     ours, stock = (recorded(course, DAY) for course in courses.values())
     graded = [student for student, (_, points) in ROWS.items() if points is not None]
     assert {one: ours[one] for one in graded} == {one: stock[one] for one in graded}
+
+
+def test_doubtful_points_are_looked_at(courses: dict[str, Path]) -> None:
+    """Whatever the command, a person is asked."""
+    for course in courses.values():
+        notebooks = recorded(course, DAY)["doubtful"]["notebooks"].values()
+        assert any(needed for one in notebooks for *_, needed in one["grades"].values())
+
+
+#: What the Formgrader's button calls.
+_BUTTON = """
+import sys
+from nbgrader.apps.api import NbGraderAPI
+from nbgrader.apps.baseapp import NbGrader
+from nbgrader.coursedir import CourseDirectory
+
+app = NbGrader()
+app.load_config_file()
+api = NbGraderAPI(CourseDirectory(parent=app), parent=app)
+for student in sys.argv[2:]:
+    print(student, api.autograde(sys.argv[1], student)["success"])
+"""
+
+
+def test_button(courses: dict[str, Path]) -> None:
+    students = ("link", "schema-new", "pipe", "zz-honest")
+    done = subprocess.run(
+        [sys.executable, "-c", _BUTTON, DAY, *students],
+        cwd=courses["nbgrader"],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=True,
+    )
+    expected = {student: str(ROWS[student][1] is not None) for student in students}
+    assert dict(line.split() for line in done.stdout.splitlines()) == expected, done.stderr
+    assert not (courses["nbgrader"] / "autograded" / "link").exists()
 
 
 @pytest.mark.parametrize("kind", ["graders", "nbgrader"])

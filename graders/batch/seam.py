@@ -95,7 +95,7 @@ class Autograde(converters.Autograde, _TakenIn):
                 self.assignments = {folder: notebooks}
                 super().convert_notebooks()
             except NotGraded as problem:
-                self.log.error("%s: %s", name, problem)
+                self.log.error("%s: %s", name, shown(str(problem)))
                 failed.append(name)
             except NbGraderException as problem:
                 if isinstance(problem.__context__, sqlalchemy.exc.OperationalError):
