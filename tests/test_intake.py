@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -223,6 +224,7 @@ def test_doubtful_points_are_looked_at(courses: dict[str, Path]) -> None:
 #: What the Formgrader's button calls.
 _BUTTON = """
 import sys
+import time
 from nbgrader.apps.api import NbGraderAPI
 from nbgrader.apps.baseapp import NbGrader
 from nbgrader.coursedir import CourseDirectory
@@ -285,3 +287,25 @@ def test_names_are_shown_on_one_line() -> None:
     assert submission.shown("é 漢 a\nb\x1b[0m\u202e\udcff\u2028") == (
         "é 漢 a\\nb\\x1b[0m\\u202e\\udcff\\u2028"
     )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("[" * 50_000, "![" * 40_000, "[a] " * 20_000, "<b>[" * 20_000, "[" * 900 + "\n\n" + "a[" * 20_000),
+        *("\\\\[" * 50_000, "\\\\(" * 50_000, "\\begin{a}" * 50_000, "$$ " * 30_000, "![a](attachment:b)"),
+    ],
+    ids=lambda text: f"{text[:8]} of {len(text)}",
+)
+def test_markdown_is_rendered_in_time(text: str) -> None:
+    """What nbconvert would look at for minutes is shown as text, by every page that is made of it."""
+    from nbconvert.exporters import HTMLExporter
+    from nbformat.v4 import new_markdown_cell, new_notebook
+
+    from graders.batch.display import make_harmless
+
+    node = new_notebook(cells=[new_markdown_cell(text)])
+    started = time.process_time()
+    make_harmless(node)
+    HTMLExporter().from_notebook_node(node)
+    assert time.process_time() - started < 5

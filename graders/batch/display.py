@@ -45,6 +45,9 @@ MARKDOWN_LIMIT = 100_000
 #: Markdown with more of these openings is shown as text: for each, a renderer looks through all that follows.
 SLOW_LIMIT = 500
 _SLOW = ("\\begin{", "\\\\[", "\\\\(", "<!", "<?")
+#: Rendered lines with more opening brackets times characters are shown as text: nbconvert looks for a link
+#: through the rest of the line, from each of them.
+BRACKETS_LIMIT = 2_000_000
 #: How deep elements may stand in each other; browsers and parsers need a stack for it.
 HTML_DEPTH = 200
 
@@ -207,9 +210,11 @@ def _rendered(source: str, pictures: Mapping[str, Any] | None = None) -> str | N
         return None
     context = {"cell": {"attachments": pictures or {}}, "resources": {}}
     try:
-        return str(_exporter().markdown2html(context, source)).strip()
+        html = str(_exporter().markdown2html(context, source)).strip()
     except Exception:  # an attachment that is not there, and whatever else a renderer stumbles over
         return None
+    slow = any(line.count("[") * len(line) > BRACKETS_LIMIT for line in html.splitlines())
+    return None if slow else html
 
 
 @lru_cache(maxsize=1)
@@ -218,8 +223,8 @@ def _exporter() -> HTMLExporter:
 
 
 def _as_block(html: str) -> str:
-    """HTML as one line that Markdown passes on as it is, formulas included."""
-    for mark in ("\r", "\n", "$", "\\"):
+    """HTML as one line that Markdown passes on as it is, formulas and brackets included."""
+    for mark in ("\r", "\n", "$", "\\", "["):
         html = html.replace(mark, f"&#{ord(mark)};")
     return html
 
