@@ -142,7 +142,7 @@ def make_harmless(node: Any, released: frozenset[str] = frozenset()) -> None:
         if cell.cell_type == "code":
             cell.outputs = [from_dict(_output(one)) for one in cell.outputs]
         elif cell.cell_type == "markdown":
-            if cell.source not in released:
+            if cell.source not in released or cell.get("attachments"):
                 _clean_markdown_cell(cell, taken)
         else:
             cell.source = _cleaned(cell.source, boxed=False) if "<" in cell.source else _tamed(cell.source)
