@@ -4,8 +4,8 @@ PYTHON ?= python3
 VENV ?= .venv
 LAB_FLAGS ?=
 TEST_FLAGS ?=
-# Processes of the tests; each holds PyTorch, and one a browser.
-WORKERS ?= $(shell $(VENV)/bin/python -c 'import os; print(min(os.cpu_count() or 1, 4))' 2>/dev/null)
+# Processes of the tests, 0 for this one alone. Each holds PyTorch and one a browser: two want four cores.
+WORKERS ?= 0
 
 VENV_PATH := $(if $(filter /%,$(VENV)),$(VENV),$(CURDIR)/$(VENV))
 INSTALLED := $(VENV)/.installed
