@@ -18,6 +18,7 @@ import pytest
 from nbgrader.nbgraderformat import MetadataValidator
 
 from graders.batch import submission
+from graders.batch.gradebook import take_in
 from tests.cheats import plain
 from tests.courses import nbgrader, nbgrader_command, recorded
 from tests.test_cheats import _can_jail, grade
@@ -309,3 +310,15 @@ def test_markdown_is_rendered_in_time(text: str) -> None:
     make_harmless(node)
     HTMLExporter().from_notebook_node(node)
     assert time.process_time() - started < 5
+
+
+@pytest.mark.parametrize("name", ["<img src=x onerror=alert()>", 'a"; alert(); "', "a&lt;b", "a`b", "a\nb"])
+def test_a_students_name_is_no_markup(tmp_path: Path, name: str) -> None:
+    assert take_in(name, tmp_path, {}, []).unreadable == [
+        "The name of the student's folder has characters that pages cannot show; rename it."
+    ]
+
+
+@pytest.mark.parametrize("name", ["o'brien", "Åsa Öberg", "x-1_2.3@uni.example", "学生"])
+def test_students_have_names_of_every_kind(tmp_path: Path, name: str) -> None:
+    assert not take_in(name, tmp_path, {}, []).unreadable

@@ -49,6 +49,8 @@ from graders.batch import submission
 from graders.batch.display import LANGUAGE, make_harmless
 from graders.batch.submission import Release, ReleasedCell, Unreadable, is_own_file
 
+#: What the Formgrader's pages print of a student's name as it is, and would take for markup or for code.
+_MARKUP = frozenset('<>"&\\`')
 #: Where a submission's folder is made before it is moved into place.
 _BUILDING = ".graders-"
 
@@ -421,9 +423,9 @@ def timestamp_in(folder: Path) -> datetime | None:
 def take_in(student: str, folder: Path, released: Mapping[str, Release], ignored: list[str]) -> Submission:
     """What a student handed in, read without following a link, with everything put back that was released."""
     found = Submission(student, {}, {})
-    if submission.shown(student) != student:
+    if submission.shown(student) != student or _MARKUP & set(student):
         found.unreadable.append(
-            "The name of the student's folder has characters that cannot be shown; rename it."
+            "The name of the student's folder has characters that pages cannot show; rename it."
         )
         return found
     if folder.is_symlink() or folder.parent.is_symlink():
