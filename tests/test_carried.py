@@ -12,6 +12,7 @@ from torch import Tensor
 import graders
 from graders.judging import catalogue
 from graders.judging.carried import carried
+from graders.judging.diagnosis import diagnose
 from graders.judging.judge import judge
 from graders.judging.question import Paper, Setting, settings
 from graders.judging.trial import Trial
@@ -69,7 +70,7 @@ def test_in_each_dtype(dtype: torch.dtype) -> None:
     paper = Paper(exercise, answer, [Setting(dtype)], seed=4)
     candidate = eps_outside, exact
     tried = [Trial(question, observe(exercise, candidate, question.case)) for question in paper.questions]
-    (one,) = carried(answer, tried)
+    (one,) = carried(exercise, answer, tried, diagnose(exercise, answer, tried))
     assert (one.mistake.key, "dx" in one.names) == ("eps_outside_root", True)
     sights, surveyed = look(exercise, candidate, [question.case for question in paper.questions])
     assert judge(paper, sights, surveyed).points == 5
