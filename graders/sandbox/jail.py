@@ -102,7 +102,9 @@ def command(
     arguments += tmp
     seen, masked = mounts.arguments(hidden)
     arguments += seen
-    leading = {folder for path in mounts.seen_places() for folder in path.parents}
+    places = mounts.seen_places()
+    leading = {folder for path in places for folder in path.parents}
+    leading = {folder for folder in leading if not any(map(folder.is_relative_to, places))}
     for folder in leading - {Path("/tmp")}:
         if folder.is_relative_to("/tmp"):  # a folder that only leads to Python is nobody's to write to
             arguments += ["--chmod", "0555", str(folder)]
