@@ -1,25 +1,8 @@
-"""For pytest over tests and notebooks alike: what goes to one process, and in which order.
-
-Under `pytest -n 2 --dist loadscope --no-loadscope-reorder` a file is one piece of work, so that what its
-tests share (a graded course, a kernel, a browser) is made once and the cells of a notebook run in order.
-"""
+"""For pytest over tests and notebooks alike: what goes to one process, and in which order."""
 
 import pytest
 
-#: What takes longest, longest first: where these are begun early, all processes end together.
-LONGEST = (
-    "tests/test_batch.py",
-    "tests/browser",
-    "tests/test_cheats.py",
-    "tests/test_closing.py",
-    "tests/test_nbgrader.py",
-    "tests/test_sandbox.py",
-    "tests/lectures",
-    "course",
-    "tests/test_judging.py",
-)
-#: Files whose tests share nothing beyond their first parameter: each of its values is a piece of its own.
-SPREAD = ("tests/test_judging.py", "tests/test_solutions.py", "tests/lectures/test_explorers.py")
+from tests import pieces
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -27,7 +10,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     nbval takes a cell without an execution count for one that was never run, and its outputs for an error.
     """
-    items.sort(key=lambda item: _place(item.nodeid))
+    items.sort(key=lambda item: pieces.place(item.nodeid))
     for item in items:
         cell = getattr(item, "cell", None)  # only nbval's items have one
         if cell is not None and cell.get("execution_count") is None:
@@ -36,27 +19,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
-    """pytest-xdist's scheduler of scopes, with the pieces of `piece`."""
+    """pytest-xdist's scheduler of scopes, with the pieces of tests/pieces.py."""
     from xdist.scheduler import LoadScopeScheduling
 
     scheduler = LoadScopeScheduling(config, log)
-    scheduler._split_scope = piece
+    scheduler._split_scope = pieces.piece
     return scheduler
-
-
-def piece(nodeid: str) -> str:
-    """What a test goes with to one process: its file, the folder of the browser, or its first parameter.
-
-    "tests/test_judging.py::test_on_a_gpu[standardize-cuda]" gives "tests/test_judging.py standardize".
-    """
-    file, _, rest = nodeid.partition("::")
-    if file.startswith("tests/browser/"):
-        return "tests/browser"
-    if file in SPREAD and "[" in rest:
-        return f"{file} {rest.partition('[')[2].partition('-')[0].rstrip(']')}"
-    return file
-
-
-def _place(nodeid: str) -> int:
-    """The place of a test's file or folder among the longest, or after them."""
-    return next((place for place, path in enumerate(LONGEST) if nodeid.startswith(path)), len(LONGEST))
