@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ import pytest
 from nbgrader.nbgraderformat import MetadataValidator
 
 from graders.batch import submission
-from graders.batch.gradebook import take_in
+from graders.batch.intake import take_in
 from tests.cheats import plain
 from tests.courses import nbgrader, nbgrader_command, recorded
 from tests.test_cheats import _can_jail, grade
@@ -36,6 +38,8 @@ def _changed(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], obj
 
     def place(folder: Path) -> None:
         data = json.loads(_notebook(folder).read_text())
+        for cell in data["cells"]:
+            cell["source"] = "".join(cell["source"])
         change(data)
         _notebook(folder).write_text(json.dumps(data))
 
@@ -115,6 +119,130 @@ def _odd_names(folder: Path) -> None:
     shutil.copy(_notebook(folder), os.fsdecode(os.path.join(os.fsencode(folder), b"\xff.ipynb")))
 
 
+def _named(*names: str) -> Callable[[Path], object]:
+    """The notebook under these names instead of its own, by their paths in the folder."""
+
+    def place(folder: Path) -> None:
+        content = _notebook(folder).read_bytes()
+        _notebook(folder).unlink()
+        for name in names:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(content)
+
+    return place
+
+
+def _zipped(*names: str, beside: bool = False, **more: Any) -> Callable[[Path], object]:
+    """An archive that holds the notebook under these names. beside: the notebook stays, untouched."""
+
+    def place(folder: Path) -> None:
+        with zipfile.ZipFile(folder / "all.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+            for name in names:
+                archive.writestr(name, _notebook(folder).read_bytes())
+            archive.writestr("__MACOSX/._plain.ipynb", b"\0\5\x16\7")
+            archive.writestr("../../escaped.txt", b"1")
+        shutil.copy(_released(folder), _notebook(folder)) if beside else _notebook(folder).unlink()
+
+    return place
+
+
+def _released(folder: Path) -> Path:
+    return folder.parents[2] / "exercises" / DAY / f"{DAY}.ipynb"
+
+
+def _bomb(folder: Path) -> None:
+    """An archive whose notebook would be a gigabyte, and one whose list of files is cut off."""
+    with zipfile.ZipFile(folder / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("plain.ipynb", bytes(1 << 26))
+    (folder / "cut.zip").write_bytes((folder / "bomb.zip").read_bytes()[:5000])
+
+
+def _copy_with_the_work(folder: Path) -> None:
+    shutil.copy(_notebook(folder), folder / "plain-Copy1.ipynb")
+    shutil.copy(_released(folder), _notebook(folder))
+
+
+def _backup(folder: Path) -> None:
+    """A copy from before all was done."""
+    shutil.copy(_released(folder), folder / "plain-Copy1.ipynb")
+
+
+def _two_of_a_kind(folder: Path) -> None:
+    """Two copies of other work, and none of the released name."""
+    _named("plain (1).ipynb", "plain (2).ipynb")(folder)
+    text = (folder / "plain (2).ipynb").read_text()
+    (folder / "plain (2).ipynb").write_text(text.replace("return a + b", "return b + a"))
+
+
+def _stripped(*, ids: bool, names: bool = True) -> Callable[[Path], object]:
+    """Without metadata. ids: cells keep theirs. names: locked texts are as they were."""
+
+    def change(data: dict[str, Any]) -> None:
+        data["metadata"] = {}
+        for number, cell in enumerate(data["cells"]):
+            cell["metadata"] = {}
+            if not ids:
+                cell["id"] = f"new-{number}"
+            if not names:
+                cell["source"] = cell["source"].replace("\n", "  \r\n") + "\n\n"
+
+    return _changed(change)
+
+
+def _without(*names: str, emptied: bool = False) -> Callable[[Path], object]:
+    def change(data: dict[str, Any]) -> None:
+        gone = [cell for cell in data["cells"] if _name_of(cell) in names]
+        for cell in gone:
+            cell["source"] = ""
+        if not emptied:
+            data["cells"] = [cell for cell in data["cells"] if cell not in gone]
+
+    return _changed(change)
+
+
+def _name_of(cell: dict[str, Any]) -> str:
+    return cell["metadata"].get("nbgrader", {}).get("grade_id", "")
+
+
+def _all_in_one(data: dict[str, Any]) -> None:
+    """A notebook of one's own, with all functions in its last cell."""
+    code = "\n".join(plain.RIGHT.values())
+    data["cells"] = [
+        {"cell_type": "markdown", "id": "a", "metadata": {}, "source": "# My work"},
+        {
+            "cell_type": "code",
+            "id": "b",
+            "metadata": {},
+            "source": code,
+            "outputs": [],
+            "execution_count": None,
+        },
+    ]
+
+
+def _writes_over_its_files(folder: Path) -> None:
+    (folder / "data.csv").write_text("1\n")
+    (folder / "more").mkdir()
+    (folder / "more" / "data.csv").write_text("1\n")
+    code = """
+def add(a, b):
+    with open("data.csv", "a") as file:
+        file.write("2\\n")
+    with open("more/data.csv", "w") as file:
+        file.write("3\\n")
+    return a + b if open("data.csv").read().startswith("1\\n2\\n") else 0
+"""
+    _changed(lambda data: _set(data, "add", code))(folder)
+
+
+def _set(data: dict[str, Any], name: str, source: str) -> None:
+    next(cell for cell in data["cells"] if _name_of(cell) == name)["source"] = source
+
+
+def _windows(cell: dict[str, Any]) -> None:
+    cell["source"] = cell["source"].replace("\n", " \r\n") + "\r\n"
+
+
 #: Students by name: what their folder is changed to, and their points. None: refused by both.
 ROWS: dict[str, tuple[Callable[[Path], object], float | None]] = {
     "link": (_instead(lambda path, folder: path.symlink_to(_solution(folder))), None),
@@ -150,22 +278,61 @@ ROWS: dict[str, tuple[Callable[[Path], object], float | None]] = {
         plain.FULL,
     ),
     "doubtful": (_changed(_doubtful), plain.FULL - 4),
+    "browser": (_named("plain (1).ipynb"), plain.FULL),
+    "lms": (_named("smith_john_482913_plain.ipynb"), plain.FULL),
+    "copy": (_named("plain-Copy1.ipynb"), plain.FULL),
+    "capitals": (_named("PLAIN.IPYNB"), plain.FULL),
+    "own-name": (_named("homework.ipynb"), plain.FULL),
+    "as-text": (_named("plain.ipynb.txt"), plain.FULL),
+    "deeper": (_named("plain/plain.ipynb"), plain.FULL),
+    "much-deeper": (_named("a/b/Homework 3/plain.ipynb"), plain.FULL),
+    "same-twice": (_named("plain (1).ipynb", "old/plain.ipynb"), plain.FULL),
+    "zip": (_zipped("plain.ipynb"), plain.FULL),
+    "zip-deeper": (_zipped("hand in/plain.ipynb"), plain.FULL),
+    "zip-beside-untouched": (_zipped("plain.ipynb", beside=True), 0),
+    "zip-bomb": (_bomb, plain.FULL),
+    "copy-with-the-work": (_copy_with_the_work, 0),
+    "backup": (_backup, plain.FULL),
+    "two-of-a-kind": (_two_of_a_kind, plain.FULL),
+    "broken-beside-a-copy": (
+        lambda folder: (_named("plain-Copy1.ipynb")(folder), _notebook(folder).write_text("{")),
+        plain.FULL,
+    ),
+    "stripped": (_stripped(ids=True), plain.FULL),
+    "stripped-of-ids": (_stripped(ids=False), plain.FULL),
+    "stripped-of-all": (_stripped(ids=False, names=False), plain.FULL),
+    "line-ends": (_changed(lambda data: [_windows(cell) for cell in data["cells"]]), plain.FULL),
+    "tests-deleted": (_without("test_add", "test_parts", "setup"), plain.FULL),
+    "tests-emptied": (_without("test_add", "test_parts", emptied=True), plain.FULL),
+    "answer-elsewhere": (_changed(_all_in_one), plain.FULL),
+    "writes-over": (_writes_over_its_files, plain.FULL),
     "zz-honest": (lambda folder: None, plain.FULL),
 }
 
 
 @pytest.fixture(scope="module")
-def courses(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The same submissions, graded by either command; and what nbgrader's said."""
+def courses(graded: tuple[dict[str, Path], dict[str, list[str]]]) -> dict[str, Path]:
+    """The same submissions, graded by either command."""
+    return graded[0]
+
+
+@pytest.fixture(scope="module")
+def notes(graded: tuple[dict[str, Path], dict[str, list[str]]]) -> dict[str, list[str]]:
+    """What `graders autograde` noted about each student's."""
+    return graded[1]
+
+
+@pytest.fixture(scope="module")
+def graded(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Path], dict[str, list[str]]]:
     if why := _can_jail():
         pytest.skip(why)
     made = {}
     for kind in ("graders", "nbgrader"):
         folder = made[kind] = tmp_path_factory.mktemp(kind)
         _hand_in(folder)
-    grade(made["graders"], DAY)
+    results, _, _ = grade(made["graders"], DAY)
     _stock(made["nbgrader"])
-    return made
+    return made, {one["student"]: one["notes"] for one in results}
 
 
 def _hand_in(folder: Path) -> None:
@@ -216,10 +383,46 @@ def test_same_by_both(courses: dict[str, Path]) -> None:
 
 
 def test_doubtful_points_are_looked_at(courses: dict[str, Path]) -> None:
-    """Whatever the command, a person is asked."""
+    """Whatever the command, a person is asked: about these, and about nobody else."""
+    asked = {
+        *("doubtful", "zip-beside-untouched", "copy-with-the-work", "two-of-a-kind", "broken-beside-a-copy"),
+    }
     for course in courses.values():
-        notebooks = recorded(course, DAY)["doubtful"]["notebooks"].values()
-        assert any(needed for one in notebooks for *_, needed in one["grades"].values())
+        held = recorded(course, DAY)
+        needed = {
+            student
+            for student in held
+            for one in held[student]["notebooks"].values()
+            for name, (*_, needs) in one["grades"].items()
+            if needs and name != "essay"
+        }
+        assert needed == asked
+
+
+#: Students by name: what they are told by a note, as a pattern. None: that there is none.
+NOTES: dict[str, str | None] = {
+    "browser": r"plain \(1\)\.ipynb was graded as plain\.ipynb",
+    "deeper": r"plain/plain\.ipynb was graded as plain\.ipynb",
+    "zip": r"all\.zip/plain\.ipynb was graded as plain\.ipynb",
+    "copy-with-the-work": r"plain-Copy1\.ipynb holds work that plain\.ipynb lacks",
+    "two-of-a-kind": r"plain \(\d\)\.ipynb is like plain\.ipynb too",
+    "broken-beside-a-copy": r"plain\.ipynb is no valid JSON",
+    "stripped": "8 of the 8 released cells had lost nbgrader's mark",
+    "line-ends": None,
+    "tests-deleted": r"missing and were put back: setup, test_add, test_parts\.",
+    "tests-emptied": "locked cell test_add had been changed; it was put back",
+    "writes-over": None,
+    "zz-honest": None,
+}
+
+
+@pytest.mark.parametrize("student", NOTES)
+def test_what_was_odd_is_noted(notes: dict[str, list[str]], student: str) -> None:
+    expected = NOTES[student]
+    if expected is None:
+        assert not notes[student]
+    else:
+        assert any(re.search(expected, note) for note in notes[student]), notes[student]
 
 
 #: What the Formgrader's button calls.
@@ -239,7 +442,7 @@ for student in sys.argv[2:]:
 
 
 def test_button(courses: dict[str, Path]) -> None:
-    students = ("link", "schema-new", "pipe", "zz-honest")
+    students = ("link", "schema-new", "pipe", "zz-honest", "zip", "deeper", "browser")
     done = subprocess.run(
         [sys.executable, "-c", _BUTTON, DAY, *students],
         cwd=courses["nbgrader"],

@@ -25,6 +25,11 @@ LINE_COST = 60
 SOURCE_LIMIT = 500_000
 PARSED_LIMIT = 100_000
 KEPT_LIMIT = 20_000
+#: Characters of a notebook that are looked through for cells that have lost their mark.
+SEARCHED_LIMIT = 1_000_000
+#: Notebooks that are looked at for one that is not there under its name, and bytes of an archive's own list.
+CANDIDATES_LIMIT = 20
+CONTENTS_LIMIT = 4 << 20
 
 #: What objects cost at least, by the character that brings one: a list, a mapping, the next of their items.
 _COSTS = {"[": 88, "{": 240, ",": 72, ":": 56}

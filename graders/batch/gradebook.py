@@ -18,8 +18,7 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -47,16 +46,13 @@ from traitlets.utils.importstring import import_item
 
 from graders.batch import submission
 from graders.batch.display import LANGUAGE, make_harmless
-from graders.batch.submission import Release, ReleasedCell, Unreadable, is_own_file
+from graders.batch.intake import Submission, take_in, timestamp_in
+from graders.batch.recognition import Release, ReleasedCell, asked_for
+from graders.batch.submission import Unreadable
 
-#: What the Formgrader's pages print of a student's name as it is, and would take for markup or for code.
-_MARKUP = frozenset('<>"&\\`')
 #: Where a submission's folder is made before it is moved into place.
 _BUILDING = ".graders-"
 
-
-#: As much as is read of a timestamp, in bytes.
-TIMESTAMP_LIMIT = 256
 #: What a file name or a folder of a single submission can make the disk refuse.
 _ITS_OWN_FAULT = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EINVAL, errno.EILSEQ)
 
@@ -71,17 +67,6 @@ class NotRecorded(Exception):
 
 class CannotStart(Exception):
     """The course is not in order; the text says what to do."""
-
-
-@dataclass
-class Submission:
-    """One student's submission, read and restored. notes: what was odd about it, for the instructor."""
-
-    student: str
-    notebooks: dict[str, dict[str, Any]]
-    files: dict[str, bytes]
-    notes: list[str] = field(default_factory=list)
-    unreadable: list[str] = field(default_factory=list)
 
 
 class Course:
@@ -115,7 +100,7 @@ class Course:
             os.close(self._lock)
             raise
         self._sources = self._source_files()
-        self._released_text = released_text(self.directory, self.assignment)
+        self._released_text = frozenset().union(*(one.text for one in self.release.values()))
         self._steps = self._other_steps()
 
     def close(self) -> None:
@@ -153,7 +138,7 @@ class Course:
             )
 
     def _released(self) -> dict[str, Release]:
-        released = released_in(self.gradebook, self.assignment)
+        released = released_in(self.gradebook, self.directory, self.assignment)
         if not released:
             raise CannotStart(
                 f"The gradebook knows no assignment {self.assignment!r}: run "
@@ -332,7 +317,7 @@ class Course:
         self, found: Submission, entry: SubmittedNotebook, answer: Mapping[str, Any], building: Path
     ) -> None:
         node = self._through(self._steps[1], completed(answer["notebook"]), found.student, entry.name)
-        suspects = set(answer.get("suspects", ()))
+        suspects = found.doubtful.get(entry.name, set()).union(answer.get("suspects", ()))
         grades = {grade.cell.name: grade for grade in entry.grades}
         comments = {comment.cell.name: comment for comment in entry.comments}
         for cell in node.cells:
@@ -384,74 +369,21 @@ class Course:
             _remove(Path(folder))
 
 
-def released_in(gradebook: Gradebook, assignment: str) -> dict[str, Release]:
+def released_in(gradebook: Gradebook, directory: CourseDirectory, assignment: str) -> dict[str, Release]:
     """The notebooks of an assignment by name, as the gradebook knows them; none where it knows none."""
     try:
         found = gradebook.find_assignment(assignment)
     except MissingEntry:
         return {}
-    return {notebook.name: _release_of(notebook) for notebook in found.notebooks}
+    folder = Path(directory.root, directory.format_path(directory.release_directory, ".", assignment))
+    return {one.name: _release_of(one, _cells_in(folder / f"{one.name}.ipynb")) for one in found.notebooks}
 
 
-def released_text(directory: CourseDirectory, assignment: str) -> frozenset[str]:
-    """The Markdown of the notebooks that were released, as far as they still lie in the course."""
-    found: set[str] = set()
-    folder = directory.format_path(directory.release_directory, ".", assignment)
-    for path in Path(directory.root, folder).glob("*.ipynb"):
-        with contextlib.suppress(OSError, ValueError, KeyError):
-            cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-            found |= {"".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"}
-    return frozenset(found)
-
-
-def timestamp_in(folder: Path) -> datetime | None:
-    """When a submission was handed in, by its `timestamp.txt`.
-
-    Neither links nor pipes are followed. Raises ValueError or OverflowError where the file holds no time.
-    """
-    try:
-        handle = os.open(folder / "timestamp.txt", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError:
-        return None
-    with os.fdopen(handle, "rb") as file:
-        if not is_own_file(os.fstat(handle)):
-            return None
-        text = file.read(TIMESTAMP_LIMIT).decode(errors="replace").strip()
-    return utils.parse_utc(text) if text else None
-
-
-def take_in(student: str, folder: Path, released: Mapping[str, Release], ignored: list[str]) -> Submission:
-    """What a student handed in, read without following a link, with everything put back that was released."""
-    found = Submission(student, {}, {})
-    if submission.shown(student) != student or _MARKUP & set(student):
-        found.unreadable.append(
-            "The name of the student's folder has characters that pages cannot show; rename it."
-        )
-        return found
-    if folder.is_symlink() or folder.parent.is_symlink():
-        found.unreadable.append("The submission is a symbolic link; links are not followed.")
-        return found
-    try:
-        timestamp_in(folder)
-    except (ValueError, OverflowError):
-        found.notes.append("timestamp.txt holds no time; the submission counts as handed in without one.")
-    found.files = submission.data_files(folder, found.notes, lambda path: utils.is_ignored(path, ignored))
-    for name, release in released.items():
-        path = folder / f"{name}.ipynb"
-        if not os.path.lexists(path):
-            found.notes.append(f"There is no {path.name}; it counts as 0.")
-            continue
-        try:
-            restored = submission.restore(submission.read(path), release)
-        except Unreadable as problem:
-            found.unreadable.append(str(problem))
-            continue
-        found.notes += restored.notes
-        found.notebooks[name] = restored.notebook
-    for path in sorted(folder.glob("*.ipynb")):
-        if path.stem not in released:
-            found.notes.append(f"{submission.shown(path.name)} was not released and is left out.")
-    return found
+def _cells_in(path: Path) -> list[dict[str, Any]]:
+    """The cells of a released notebook; none where it no longer lies in the course."""
+    with contextlib.suppress(OSError, Unreadable):
+        return submission.read(path).notebook["cells"]
+    return []
 
 
 def completed(notebook: dict[str, Any]) -> Any:
@@ -461,11 +393,15 @@ def completed(notebook: dict[str, Any]) -> Any:
     return node
 
 
-def _release_of(notebook: Any) -> Release:
+def _release_of(notebook: Any, lying: Sequence[Mapping[str, Any]]) -> Release:
+    """lying: the cells of the released notebook, whose order and ids the gradebook does not know."""
     points = {cell.name: cell.max_score for cell in (*notebook.grade_cells, *notebook.task_cells)}
     graded = {cell.name for cell in notebook.grade_cells}
     solutions = {cell.name for cell in notebook.solution_cells}
     tasks = {cell.name for cell in notebook.task_cells}
+    named = [(cell["metadata"].get("nbgrader", {}).get("grade_id"), cell) for cell in lying]
+    ids = {name: cell["id"] for name, cell in named if name}
+    order = {name: place for place, name in enumerate(ids)}
     cells = {
         cell.name: ReleasedCell(
             name=cell.name,
@@ -477,10 +413,16 @@ def _release_of(notebook: Any) -> Release:
             solution=cell.name in solutions,
             task=cell.name in tasks,
             points=points.get(cell.name),
+            id=ids.get(cell.name),
         )
-        for cell in notebook.source_cells
+        for cell in sorted(notebook.source_cells, key=lambda one: order.get(one.name, len(order)))
     }
-    return Release(cells, json.loads(notebook.kernelspec) if notebook.kernelspec else None)
+    return Release(
+        cells,
+        json.loads(notebook.kernelspec) if notebook.kernelspec else None,
+        frozenset(cell["source"] for cell in lying if cell["cell_type"] == "markdown"),
+        asked_for(cells, lying),
+    )
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -13,7 +13,7 @@ import ast
 import builtins
 import math
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -60,6 +60,10 @@ _WORDS = {
     "_refs": "uses PyTorch's own Python versions of operators",
     "_decomp": "uses PyTorch's own Python versions of operators",
 }
+#: What leads to the names of a notebook, which a test of it may use.
+_BY_NAME = frozenset({"globals", "locals", "vars", "exec", "eval", "setattr", "__import__", "__builtins__"})
+_BY_ATTRIBUTE = frozenset({"__globals__", "f_globals", "user_ns", "user_global_ns", "__dict__"})
+_BY_IMPORT = frozenset({"__main__", "builtins", "importlib"})
 #: Nothing tells an honest `__eq__` from one that is true of everything but reading it.
 _OWN_EQUALITY = "A class defines `__eq__`, by which an assert may find its objects equal to anything."
 
@@ -80,15 +84,21 @@ class Graded:
 
 
 def execute(
-    notebook: dict[str, Any], session: Session, devices: Sequence[str] = ("cpu",), rubric: Rubric = SHIPPED
+    notebook: dict[str, Any],
+    session: Session,
+    devices: Sequence[str] = ("cpu",),
+    rubric: Rubric = SHIPPED,
+    asked: Collection[str] = (),
 ) -> Graded:
-    """Run the code cells of a notebook (as nbformat's JSON) in order; their outputs are written into it."""
+    """Run the code cells of a notebook (as nbformat's JSON) in order; their outputs are written into it.
+
+    asked: names of Python's own that the instructor has students define.
+    """
     done = Graded()
     room = bounds.Outputs()
     count = 0
-    given = [_text(cell["source"]) for cell in notebook["cells"] if _is_locked(_form(cell))]
-    asks_for_equality = any("__eq__" in source for source in given)
     students_names = _defined_by_the_student(notebook["cells"]) | _set_from_within(notebook["cells"])
+    students_names -= set(asked)
     for cell in notebook["cells"]:
         if cell["cell_type"] != "code":
             continue
@@ -104,7 +114,7 @@ def execute(
             if len(source) > bounds.PARSED_LIMIT:
                 done.words.append(f"A cell of {len(source) >> 10} KB was not looked through.")
             _look_for_words(source, done)
-            if not asks_for_equality and _defines_equality(source):
+            if "__eq__" not in asked and _defines_equality(source):
                 done.flags.append(_OWN_EQUALITY)
         if done.stopped:
             cell["outputs"] = [_error("Stopped", done.stopped)]
@@ -247,11 +257,12 @@ def _tested(
     if shadowed:
         done.flags.append(f"{where}: it uses {', '.join(shadowed)}, which the student defined anew.")
         done.suspects.add(where)
-    errors = [output for output in kept if output["output_type"] == "error"]
-    others = [_as_display(output) for output in kept if output["output_type"] != "error"]
     if answer.get("status") != "ok":
-        return [*(errors[-1:] or [_error(*_named_error(answer))]), *others]
-    others += [_as_text(output) for output in errors]  # shown by the student's code; the test went on
+        ended = [] if kept and kept[-1]["output_type"] == "error" else [_error(*_named_error(answer))]
+        return [*map(_as_display, kept), *ended]
+    # An error that the student's code has shown is none of the test's, which went on.
+    shown = [_as_text(output) if output["output_type"] == "error" else output for output in kept]
+    others = list(map(_as_display, shown))
     value, worth = answer.get("number"), float(form.get("points", 0))
     results = [output for output in kept if output["output_type"] == "execute_result"]
     is_number = isinstance(value, str) and _number(value) is not None
@@ -280,28 +291,64 @@ def _tested(
 
 
 def _defined_by_the_student(cells: Sequence[Mapping[str, Any]]) -> set[str]:
-    """Names that cells which are not locked define or assign at their top level."""
+    """Names that cells which are not locked define or assign outside of functions and classes."""
     found: set[str] = set()
-    for node in _nodes(cells, locked=False):
-        if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
-            found.add(node.name)
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            found.add(node.id)
+    for cell in cells:
+        if cell["cell_type"] == "code" and not _is_locked(_form(cell)):
+            found |= _bound_in(_parsed(_plain_python(_text(cell["source"]))))
     for node in _nodes(cells, locked=True):  # what a locked cell defines itself is the instructor's
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             found.discard(node.id)
     return found
 
 
-def _set_from_within(cells: Sequence[Mapping[str, Any]]) -> set[str]:
-    """Names that a student's function can set among the notebook's: by `global`, or written as text."""
+def _bound_in(tree: ast.Module | None) -> set[str]:
+    """The names that a cell defines or assigns; those of a function's or a class's body are its own."""
     found: set[str] = set()
+    waiting: list[ast.AST] = list(tree.body) if tree else []
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
+            found.add(node.name)
+        elif not isinstance(node, ast.Lambda):
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                found.add(node.id)
+            waiting += ast.iter_child_nodes(node)
+    return found
+
+
+def _set_from_within(cells: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Names that a student's function can set among the notebook's: by `global`, or written as text.
+
+    Text counts only beside what leads to the notebook's names: `reduction="sum"` is a word like any other.
+    """
+    found: set[str] = set()
+    texts: set[str] = set()
+    leads_there = False
     for node in _nodes(cells, locked=False):
         if isinstance(node, ast.Global):
             found |= set(node.names)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            found.add(node.value)
-    return found
+            texts.add(node.value)
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            texts.add(node.attr)
+        leads_there = leads_there or _leads_to_the_names(node)
+    return found | texts if leads_there else found
+
+
+def _leads_to_the_names(node: ast.AST) -> bool:
+    """Whether a notebook's names can be reached by this."""
+    if isinstance(node, ast.Name):
+        return node.id in _BY_NAME
+    if isinstance(node, ast.Attribute):
+        by_sys = node.attr == "modules" and isinstance(node.value, ast.Name) and node.value.id == "sys"
+        return by_sys or node.attr in _BY_ATTRIBUTE
+    if isinstance(node, ast.Import):
+        return any(alias.name.partition(".")[0] in _BY_IMPORT for alias in node.names)
+    return isinstance(node, ast.ImportFrom) and (
+        (node.module or "") in _BY_IMPORT
+        or any(alias.name in ("modules", "_getframe") for alias in node.names)
+    )
 
 
 def _nodes(cells: Sequence[Mapping[str, Any]], *, locked: bool) -> Iterator[ast.AST]:

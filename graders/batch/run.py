@@ -23,7 +23,8 @@ from graders.batch.worker import Options
 from graders.sandbox.jail import NoSandbox
 
 if TYPE_CHECKING:
-    from graders.batch.gradebook import Course, Submission
+    from graders.batch.gradebook import Course
+    from graders.batch.intake import Submission
 
 #: How often a submission is handed out again when its worker was lost; from the first time on, alone.
 RETRIES = 2
@@ -213,7 +214,7 @@ def run(
                 student, tries = waiting.popleft()
                 try:
                     found = course.read(student)
-                    job = worker.pack_job(found.notebooks, found.files, options)
+                    job = worker.pack_job(found.notebooks, found.files, options, found.asked)
                 except Exception as error:
                     done(Result(student, "failed", reason=f"It cannot be read: {_sentence(error)}"))
                     continue

@@ -13,6 +13,8 @@ In `nbgrader_config.py`::
 from __future__ import annotations
 
 import contextlib
+import fnmatch
+import glob
 import os
 import threading
 from collections.abc import Mapping
@@ -31,16 +33,11 @@ from nbgrader.preprocessors import NbGraderPreprocessor
 from nbgrader.utils import rmtree
 from traitlets import Enum, Float, Int
 
-from graders.batch.gradebook import (
-    Submission,
-    completed,
-    released_in,
-    released_text,
-    take_in,
-    timestamp_in,
-)
+from graders.batch.gradebook import completed, released_in
+from graders.batch.intake import TIMESTAMP, Submission, take_in, timestamp_in
 from graders.batch.private import named
-from graders.batch.submission import Release, shown
+from graders.batch.recognition import Release
+from graders.batch.submission import shown
 
 #: Seconds after which a box that nobody has used is closed; the Formgrader's server runs for days.
 IDLE = 120.0
@@ -83,9 +80,23 @@ class Autograde(converters.Autograde, _TakenIn):
 
     released: Mapping[str, Release]
 
+    def init_notebooks(self) -> None:
+        """Look at all folders that hold something: a notebook may lie deeper, or in an archive."""
+        found: dict[str, list[str]] = {}
+        pattern = self._format_source(self.coursedir.assignment_id, self.coursedir.student_id)
+        for folder in filter(os.path.isdir, glob.glob(pattern)):
+            if set(os.listdir(folder)) - {TIMESTAMP}:
+                found[folder] = glob.glob(os.path.join(folder, f"{self.coursedir.notebook_id}.ipynb"))
+            else:
+                self.log.warning("Nothing was handed in in '%s'", folder)
+        if found:
+            self.assignments, self.notebooks = found, []
+        else:
+            super().init_notebooks()  # it says what else might have been meant
+
     def convert_notebooks(self) -> None:
         with Gradebook(self.coursedir.db_url, self.coursedir.course_id) as book:
-            self.released = released_in(book, self.coursedir.assignment_id)
+            self.released = released_in(book, self.coursedir, self.coursedir.assignment_id)
         failed = []
         for folder, notebooks in sorted(self.assignments.items()):
             name = shown(os.path.relpath(folder, self.coursedir.root))
@@ -114,7 +125,8 @@ class Autograde(converters.Autograde, _TakenIn):
             raise NotGraded(" ".join(why))
         for text in (*self.found.notes, *self.found.unreadable):
             self.log.warning("%s: %s", student_id, shown(text))
-        self.notebooks = [path for path in self.notebooks if Path(path).stem in self.found.notebooks]
+        wanted = fnmatch.filter(self.found.notebooks, self.coursedir.notebook_id)
+        self.notebooks = [str(folder / f"{name}.ipynb") for name in wanted]
         return True
 
     def convert_single_notebook(self, notebook_filename: str) -> None:
@@ -135,17 +147,23 @@ class _Directory(CourseDirectory):
 
 
 class Intake(NotebookExporter):
-    """Makes the converter that it belongs to one that takes submissions in.
+    """The exporter of a configuration by which submissions are taken in, as `Autograde` does."""
 
-    nbgrader follows links while it copies, before any step or hook of a configuration is asked, and makes its
-    converter itself. The exporter is what a configuration can choose, and it is made before the copying.
-    """
 
-    def __init__(self, **more: Any) -> None:
-        super().__init__(**more)
-        if type(self.parent) is converters.Autograde:
-            self.parent.__class__ = Autograde
-            self.parent.coursedir.__class__ = _Directory
+_start = converters.Autograde.start
+
+
+def _started(converter: converters.Autograde) -> None:
+    """Begin as nbgrader does; where the configuration names `Intake`, as the converter of this module."""
+    if type(converter) is converters.Autograde and issubclass(converter.exporter_class, Intake):
+        converter.__class__ = Autograde
+        converter.coursedir.__class__ = _Directory
+    _start(converter)
+
+
+# nbgrader makes its converter itself, and looks for notebooks and follows links before any step or hook of a
+# configuration is asked. The name of `Intake` in a configuration is what brings this module in before that.
+converters.Autograde.start = _started  # type: ignore[method-assign]
 
 
 class Sandboxed(NbGraderPreprocessor):
@@ -172,13 +190,17 @@ class Sandboxed(NbGraderPreprocessor):
         folder = Path(resources["metadata"]["path"])
         files = submission.data_files(folder, notes)
         name = resources["nbgrader"]["notebook"]
+        converter = self.parent.parent
+        taken_in = converter.found if isinstance(converter, Autograde) else None
+        doubtful = taken_in.doubtful.get(name, set()) if taken_in else set()
+        asked = taken_in.asked if taken_in else {}
         _keep_open()
         try:
             # Looked for from outside of the submission, which may hold a file of that name.
             rubric = text_in(course_folder(folder.resolve().parent))
             hidden = named(self.config, Path.cwd())
             options = worker.Options(sandbox, self.device, limits, hidden, rubric=rubric)
-            job = worker.pack_job({name: nb}, files, options)
+            job = worker.pack_job({name: nb}, files, options, asked)
             answer = worker.graded_here(job)["notebooks"][name]
         except (NoSandbox, MalformedRubric) as problem:
             # An ordinary exception would be shown with a traceback; this ends in its sentence.
@@ -189,7 +211,7 @@ class Sandboxed(NbGraderPreprocessor):
             _close_when_idle()
         for text in (*notes, *answer["flags"], *filter(None, [answer["stopped"]])):
             self.log.warning("%s: %s", resources["nbgrader"]["student"], shown(text))
-        resources["nbgrader"]["suspects"] = answer["suspects"]
+        resources["nbgrader"]["suspects"] = doubtful.union(answer["suspects"])
         return completed(answer["notebook"]), resources
 
 
@@ -220,10 +242,8 @@ class Harmless(NbGraderPreprocessor):
         from graders.batch.display import make_harmless
 
         converter = getattr(self.parent, "parent", None)
-        released: frozenset[str] = frozenset()
-        if isinstance(converter, converters.Autograde):
-            released = released_text(converter.coursedir, converter.coursedir.assignment_id)
-        make_harmless(nb, released)
+        released = converter.released.values() if isinstance(converter, Autograde) else ()
+        make_harmless(nb, frozenset().union(*(one.text for one in released)))
         return nb, resources
 
 

@@ -1,4 +1,4 @@
-"""Reads what a student handed in, whatever it is, and puts back what nbgrader's release says it must be.
+"""Reads a notebook and the files that a student handed in, whatever they are.
 
 Nothing is assumed of a submission. What can be read is graded, with a note of what was odd; what cannot be
 read ends in one sentence, `Unreadable`.
@@ -6,10 +6,11 @@ read ends in one sentence, `Unreadable`.
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,90 +19,66 @@ from graders.batch import bounds
 
 #: How deep lists and objects may stand in each other in a notebook and in an output.
 DEPTH = 64
-#: The schema of nbgrader's cell metadata that is written.
-SCHEMA = 3
 _CELL_KINDS = ("code", "markdown", "raw")
-_NOTHING = object()
 
 
 class Unreadable(Exception):
     """A notebook that cannot be read; the text is a sentence that says why."""
 
 
-@dataclass(frozen=True)
-class ReleasedCell:
-    """A cell as the gradebook knows it from the release. points: None where it carries none."""
-
-    name: str
-    kind: str
-    locked: bool
-    source: str
-    checksum: str
-    grade: bool
-    solution: bool
-    task: bool
-    points: float | None
-
-
-@dataclass(frozen=True)
-class Release:
-    """A notebook as it was released: its cells by name, and its kernel."""
-
-    cells: Mapping[str, ReleasedCell]
-    kernel: dict[str, Any] | None = None
-
-
 @dataclass
-class Restored:
-    """A submitted notebook, ready to be run, and notes on what was odd about it."""
+class Submitted:
+    """A notebook as it was handed in, of the form that notebooks have, and notes on what was odd about it."""
 
     notebook: dict[str, Any]
     notes: list[str] = field(default_factory=list)
 
 
-def read(path: Path) -> Restored:
+def read(path: Path) -> Submitted:
     """The notebook in a file as nbformat 4 data. Raises Unreadable."""
+    return read_from(_content_of(path), path.name)
+
+
+def read_from(content: bytes, name: str) -> Submitted:
+    """The same of a file's content. name: of the file, for what is said about it. Raises Unreadable."""
     notes: list[str] = []
-    text = _text_of(path, notes)
+    text = _text_in(content, notes)
     try:
-        bounds.require_modest_json(text, path.name)
+        bounds.require_modest_json(text, name)
         data = json.loads(text)
+        if not is_shallow(data):
+            raise RecursionError
+        if not isinstance(data, dict):
+            raise Unreadable(f"{name} is JSON, but no notebook.")
+        if "cells" not in data and "worksheets" in data:
+            data = _upgraded(data, name, notes)
+        notebook = _notebook_in(data, name, notes)
+        bounds.require_modest_content(notebook["cells"], name)
     except bounds.TooLarge as problem:
         raise Unreadable(str(problem)) from None
     except RecursionError:
-        raise Unreadable(f"{path.name} is nested too deeply to be a notebook.") from None
+        raise Unreadable(f"{name} is nested too deeply to be a notebook.") from None
     except ValueError as error:
         what = "is empty" if not text.strip() else f"is no valid JSON ({error})"
-        raise Unreadable(f"{path.name} {what}; it may have been cut off or edited by hand.") from None
-    if not is_shallow(data):
-        raise Unreadable(f"{path.name} is nested too deeply to be a notebook.")
-    if not isinstance(data, dict):
-        raise Unreadable(f"{path.name} is JSON, but no notebook.")
-    if "cells" not in data and "worksheets" in data:
-        data = _upgraded(data, path, notes)
+        raise Unreadable(f"{name} {what}; it may have been cut off or edited by hand.") from None
+    _number(notebook["cells"])
+    return Submitted(notebook, notes)
+
+
+def _notebook_in(data: dict[str, Any], name: str, notes: list[str]) -> dict[str, Any]:
+    """The cells and the metadata that are in order."""
     cells = data.get("cells")
     if not isinstance(cells, list):
-        raise Unreadable(f"{path.name} is no notebook: it has no list of cells.")
+        raise Unreadable(f"{name} is no notebook: it has no list of cells.")
     odd: set[str] = set()
     kept = [cell for cell in (_whole(cell, odd) for cell in cells) if cell is not None]
     if len(kept) < len(cells):
         notes.append(f"{len(cells) - len(kept)} cells that are no cells were left out.")
     metadata = _metadata_of(data, _NOTEBOOK_METADATA, odd)
     metadata.pop("language_info", None)
-    notebook = {
-        "cells": kept,
-        "metadata": metadata,
-        "nbformat": 4,
-        "nbformat_minor": 5,
-    }
     if odd:
         notes.append(f"Metadata of another form than notebooks have was left out: {', '.join(sorted(odd))}.")
-    try:
-        bounds.require_modest_content(kept, path.name)
-    except bounds.TooLarge as problem:
-        raise Unreadable(str(problem)) from None
-    _number(notebook["cells"])
-    return Restored(notebook, notes)
+    return {"cells": kept, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
 
 
 def shown(text: str) -> str:
@@ -129,7 +106,7 @@ def is_shallow(data: Any, depth: int = DEPTH) -> bool:
     return False
 
 
-def _text_of(path: Path, notes: list[str]) -> str:
+def _content_of(path: Path) -> bytes:
     try:
         # Neither a link nor a pipe is followed or waited for.
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -148,7 +125,10 @@ def _text_of(path: Path, notes: list[str]) -> str:
         if status.st_size > bounds.NOTEBOOK_LIMIT:
             size, limit = status.st_size >> 20, bounds.NOTEBOOK_LIMIT >> 20
             raise Unreadable(f"{path.name} has {size} MB; up to {limit} MB are read.")
-        data = file.read(bounds.NOTEBOOK_LIMIT + 1)
+        return file.read(bounds.NOTEBOOK_LIMIT + 1)
+
+
+def _text_in(data: bytes, notes: list[str]) -> str:
     for mark, encoding in ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16")):
         if data.startswith(mark):
             notes.append(f"The file is in {encoding.upper()} with a byte order mark.")
@@ -162,7 +142,7 @@ def _text_of(path: Path, notes: list[str]) -> str:
         return data.decode("latin-1")
 
 
-def _upgraded(data: dict[str, Any], path: Path, notes: list[str]) -> dict[str, Any]:
+def _upgraded(data: dict[str, Any], name: str, notes: list[str]) -> dict[str, Any]:
     """A notebook of the old format, in the new one."""
     import nbformat
 
@@ -171,7 +151,7 @@ def _upgraded(data: dict[str, Any], path: Path, notes: list[str]) -> dict[str, A
         return nbformat.convert(nbformat.from_dict(data), 4)
     except Exception as error:  # a converter of malformed data fails in any way
         raise Unreadable(
-            f"{path.name} is in an old notebook format and cannot be converted ({type(error).__name__})."
+            f"{name} is in an old notebook format and cannot be converted ({type(error).__name__})."
         ) from None
 
 
@@ -297,91 +277,53 @@ def _number(cells: list[dict[str, Any]]) -> None:
         cell["id"] = name
 
 
-def restore(submitted: Restored, release: Release) -> Restored:
-    """Make the released cells what the gradebook says they are: their points, their kind, locked text.
+def data_files(folder: Path, notes: list[str], ignored: Sequence[str] = ()) -> dict[str, bytes]:
+    """The files beside the notebooks by relative path; links and what is too large are left out and noted.
 
-    A cell that is there several times counts once, the last time. Cells that claim to be released and are
-    not lose the claim. What is changed is noted where it was not in order.
+    ignored: nbgrader's patterns of names that are no part of a submission.
     """
-    notebook, notes = submitted.notebook, submitted.notes
-    seen: set[str] = set()
-    for cell in reversed(notebook["cells"]):
-        form = cell["metadata"].pop("nbgrader", _NOTHING)
-        if form is _NOTHING:
-            continue
-        name = form.get("grade_id") if isinstance(form, Mapping) else None
-        if not isinstance(name, str) or name not in release.cells:
-            if isinstance(form, Mapping) and (
-                form.get("grade") or form.get("solution") or form.get("locked")
-            ):
-                notes.append(f"A cell calls itself {str(name)[:60]!r}, which was not released.")
-            continue
-        if name in seen:
-            notes.append(f"The cell {name} is there more than once; the last one counts.")
-            continue
-        seen.add(name)
-        one = release.cells[name]
-        _put_back(cell, form, one, notes)
-    missing = [name for name, one in release.cells.items() if one.points is not None and name not in seen]
-    if missing:
-        notes.append(f"Cells that carry points are missing: {', '.join(missing[:10])}.")
-    if release.kernel:
-        notebook["metadata"]["kernelspec"] = release.kernel
-    return submitted
-
-
-def _put_back(cell: dict[str, Any], form: Mapping[str, Any], one: ReleasedCell, notes: list[str]) -> None:
-    if cell["cell_type"] != one.kind:
-        notes.append(f"The cell {one.name} had been made a {cell['cell_type']} cell.")
-        cell["cell_type"] = one.kind
-        for name in ("outputs", "execution_count", "attachments"):
-            cell.pop(name, None)
-        if one.kind == "code":
-            cell |= {"outputs": [], "execution_count": None}
-    if one.points is not None and form.get("points") != one.points:
-        notes.append(f"The points of the cell {one.name} had been changed.")
-    if one.locked and cell["source"] != one.source:
-        notes.append(f"The text of the locked cell {one.name} had been changed; it was put back.")
-        cell["source"] = one.source
-    restored: dict[str, Any] = {
-        "cell_type": one.kind,
-        "checksum": one.checksum,
-        "grade": one.grade,
-        "grade_id": one.name,
-        "locked": one.locked,
-        "schema_version": SCHEMA,
-        "solution": one.solution,
-        "task": one.task,
-    }
-    if one.points is not None:
-        restored["points"] = one.points
-    cell["metadata"]["nbgrader"] = restored
-
-
-def data_files(folder: Path, notes: list[str], ignored: Any = lambda path: False) -> dict[str, bytes]:
-    """The files beside the notebooks by relative path; links and what is too large are left out and noted."""
     found: dict[str, bytes] = {}
     left_out: list[str] = []
     total = 0
-    for place, folders, names in os.walk(folder, followlinks=False):
-        for name in list(folders):
-            if Path(place, name).is_symlink():
-                left_out.append(f"The folder {shown(name)} is a symbolic link; it was left out.")
-                folders.remove(name)
-        for name in sorted(names):
-            path = Path(place, name)
-            if ignored(str(path)) or name.endswith(".ipynb"):
-                continue
-            status = path.lstat()
-            if why := _why_not(name, status, len(found), total):
-                left_out.append(f"{shown(name)} {why}")
-                continue
-            total += status.st_size
-            found[path.relative_to(folder).as_posix()] = path.read_bytes()
+    for path in files_in(folder, ignored, left_out):
+        if is_notebook(path.name):
+            continue
+        status = path.lstat()
+        if why := _why_not(path.name, status, len(found), total):
+            left_out.append(f"{shown(path.name)} {why}")
+            continue
+        total += status.st_size
+        found[path.relative_to(folder).as_posix()] = path.read_bytes()
     notes += left_out[: bounds.NOTES_LIMIT]
     if more := left_out[bounds.NOTES_LIMIT :]:
         notes.append(f"{len(more)} more files and folders were left out.")
     return found
+
+
+def files_in(folder: Path, ignored: Sequence[str], left_out: list[str]) -> Iterator[Path]:
+    """All that is no folder, in this folder and those in it; links to folders are not followed."""
+    for place, folders, names in os.walk(folder, followlinks=False):
+        for name in sorted(folders):
+            if is_ignored(name, ignored):
+                folders.remove(name)
+            elif Path(place, name).is_symlink():
+                left_out.append(f"The folder {shown(name)} is a symbolic link; it was left out.")
+                folders.remove(name)
+        folders.sort()
+        yield from (Path(place, name) for name in sorted(names) if not is_ignored(name, ignored))
+
+
+def is_notebook(name: str) -> bool:
+    """Whether this is the name of a notebook, however it is capitalized."""
+    return name.lower().endswith(".ipynb")
+
+
+def is_ignored(name: str, patterns: Sequence[str]) -> bool:
+    """Whether a name is one of these, as a shell would expand them."""
+    return any(
+        fnmatch.fnmatchcase(name, one) and (one.startswith(".") or not name.startswith("."))
+        for one in patterns
+    )
 
 
 def _why_not(name: str, status: os.stat_result, count: int, total: int) -> str:

@@ -17,7 +17,7 @@ import shutil
 import signal
 import struct
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -128,10 +128,19 @@ def look_through_rubric(options: Options) -> None:
     rubric_of(options.rubric)
 
 
-def pack_job(notebooks: Mapping[str, Any], files: Mapping[str, bytes], options: Options) -> bytes:
-    """A submission as bytes: its notebooks by name, how it is to be run, then its data files by path."""
+def pack_job(
+    notebooks: Mapping[str, Any],
+    files: Mapping[str, bytes],
+    options: Options,
+    asked: Mapping[str, Collection[str]] | None = None,
+) -> bytes:
+    """A submission as bytes: its notebooks by name, how it is to be run, then its data files by path.
+
+    asked: by notebook, names of Python's own that students are to define.
+    """
     sizes = [[name, len(content)] for name, content in files.items()]
-    head = json.dumps({"notebooks": notebooks, "files": sizes, "options": asdict(options)}).encode()
+    job = {"notebooks": notebooks, "files": sizes, "options": asdict(options), "asked": asked or {}}
+    head = json.dumps(job).encode()
     return b"".join([_LENGTH.pack(len(head)), head, *files.values()])
 
 
@@ -166,12 +175,19 @@ def graded_here(job: bytes) -> dict[str, Any]:
     given = data["options"]
     options = Options(**{**given, "limits": Limits(**given["limits"]), "hidden": tuple(given["hidden"])})
     return {
-        "notebooks": {name: _graded(notebook, files, options) for name, notebook in data["notebooks"].items()}
+        "notebooks": {
+            name: _graded(notebook, files, options, data["asked"].get(name, ()))
+            for name, notebook in data["notebooks"].items()
+        }
     }
 
 
 def _graded(
-    notebook: dict[str, Any], files: Mapping[str, Any], options: Options, named: frozenset[str] | None = None
+    notebook: dict[str, Any],
+    files: Mapping[str, Any],
+    options: Options,
+    asked: Collection[str],
+    named: frozenset[str] | None = None,
 ) -> dict[str, Any]:
     """What came of one notebook. named: the libraries that it is known to use, if it was run before."""
     import torch
@@ -187,7 +203,7 @@ def _graded(
         with a_box(options) as box:
             try:
                 with box.session(files, named) as session:
-                    done = execute(notebook, session, options.devices, rubric)
+                    done = execute(notebook, session, options.devices, rubric, asked)
             except Unforeseen as found:
                 named |= found.libraries
                 break
@@ -206,4 +222,4 @@ def _graded(
             "stopped": done.stopped,
             "cgroup": holds,
         }
-    return _graded(notebook, files, options, named)
+    return _graded(notebook, files, options, asked, named)

@@ -260,7 +260,7 @@ class Box:
 
     @contextmanager
     def session(self, files: Mapping[str, bytes], libraries: Iterable[str] = ()) -> Iterator[Session]:
-        """A fork for one submission. files: its data by relative path; they are there, read-only.
+        """A fork for one submission. files: its data by relative path; it has copies of its own.
 
         libraries: names in `protocol.LIBRARIES` that the warm process imports first, if it has not yet.
         Raises Unusable where the box cannot serve; the box is then closed.

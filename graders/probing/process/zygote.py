@@ -119,7 +119,7 @@ def _become_student(channel: int, bundle: int, request: dict[str, Any]) -> None:
 
 
 def _lay_out(bundle: BinaryIO) -> None:
-    """Write the submission's files, which are read-only, where the notebook runs."""
+    """Write the submission's own copies of its files where the notebook runs."""
     from graders.probing.process import protocol
 
     for name, content in protocol.read_bundle(bundle):
@@ -128,7 +128,7 @@ def _lay_out(bundle: BinaryIO) -> None:
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-        path.chmod(0o444)
+        path.chmod(0o644)
 
 
 def _limit(kind: int, value: int) -> None:

@@ -1,0 +1,342 @@
+"""Takes in what a student handed in: the released notebooks, by whatever name and wherever they lie in it.
+
+A notebook of the released name counts. Where there is none, or where it was not worked on, what else lies
+there is looked at: notebooks of other names, in other folders, in an archive, saved as text. What is
+likeliest is graded; where another one might have been meant, a person is asked.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import io
+import os
+import re
+import stat
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from nbgrader import utils
+
+from graders.batch import bounds, submission
+from graders.batch.recognition import Match, Release, restore
+from graders.batch.submission import Submitted, Unreadable, is_ignored, is_notebook, is_own_file, shown
+
+#: What the Formgrader's pages print of a student's name as it is, and would take for markup or for code.
+_MARKUP = frozenset('<>"&\\`')
+#: As much as is read of a timestamp, in bytes.
+TIMESTAMP_LIMIT = 256
+TIMESTAMP = "timestamp.txt"
+#: The share of the released cells from which on a notebook of any name is taken for the released one.
+ENOUGH = 0.5
+#: What else browsers and mail programs call a notebook.
+_AS_TEXT = (".txt", ".json")
+#: How a file begins that is an archive, and what marks its last part and one that is too large for this.
+_ARCHIVE, _END, _LARGE = b"PK\x03\x04", b"PK\x05\x06", b"PK\x06\x07"
+#: Other archives, which are not opened.
+_OTHER_ARCHIVES = (".7z", ".rar", ".tar", ".tgz", ".gz", ".bz2", ".xz")
+
+
+@dataclass
+class Submission:
+    """One student's submission, read and restored.
+
+    notes: what was odd about it, for the instructor. doubtful: by notebook, cells whose points a person
+    should look at, since it is not sure what was meant to be handed in. asked: by notebook, names of Python's
+    own that the instructor has students define.
+    """
+
+    student: str
+    notebooks: dict[str, dict[str, Any]]
+    files: dict[str, bytes]
+    notes: list[str] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
+    doubtful: dict[str, set[str]] = field(default_factory=dict)
+    asked: dict[str, list[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Other:
+    """A notebook that does not have the released name, or not in its place.
+
+    place: its path in the submission, or in an archive of it. archive: the archive's path.
+    """
+
+    place: PurePosixPath
+    read: Callable[[], Submitted]
+    archive: str | None = None
+
+    def __str__(self) -> str:
+        return shown(f"{self.archive}/{self.place}" if self.archive else str(self.place))
+
+
+@dataclass(frozen=True)
+class _Likeness:
+    """How like the released notebook another one is, and what of it was worked on. digest: of that work."""
+
+    other: _Other
+    known: float
+    answers: frozenset[str]
+    digest: bytes
+
+
+def take_in(
+    student: str, folder: Path, released: Mapping[str, Release], ignored: Sequence[str]
+) -> Submission:
+    """What a student handed in, read without following a link, with everything put back that was released.
+
+    released: the notebooks of the assignment by name. ignored: nbgrader's patterns of names that are no part
+    of a submission.
+    """
+    found = Submission(student, {}, {})
+    if shown(student) != student or _MARKUP & set(student):
+        found.unreadable.append(
+            "The name of the student's folder has characters that pages cannot show; rename it."
+        )
+        return found
+    if folder.is_symlink() or folder.parent.is_symlink():
+        found.unreadable.append("The submission is a symbolic link; links are not followed.")
+        return found
+    try:
+        timestamp_in(folder)
+    except (ValueError, OverflowError):
+        found.notes.append(f"{TIMESTAMP} holds no time; the submission counts as handed in without one.")
+    found.files = submission.data_files(folder, found.notes, ignored)
+    named: dict[str, Match] = {}
+    problems: dict[str, str] = {}
+    for name, release in released.items():
+        path = folder / f"{name}.ipynb"
+        if os.path.lexists(path):
+            try:
+                named[name] = restore(submission.read(path), release)
+            except Unreadable as problem:
+                problems[name] = str(problem)
+    others = list(_notebooks_in(folder, released, ignored))
+    wanting = {
+        name: release
+        for name, release in released.items()
+        if name not in named or release.to_answer - named[name].answers
+    }
+    mentioned: set[_Other] = set()
+    if wanting:
+        others += _hidden_in(found, ignored)
+        mentioned = _look_further(found, named, problems, wanting, others[: bounds.CANDIDATES_LIMIT], ignored)
+    for name in released:
+        if name in named:
+            found.notes += named[name].notes
+            found.notebooks[name] = named[name].notebook
+            found.asked[name] = sorted(released[name].asked)
+            if named[name].doubtful:
+                found.doubtful[name] = named[name].doubtful
+        elif name in problems:
+            found.unreadable.append(problems[name])
+        else:
+            found.notes.append(f"There is no {name}.ipynb; it counts as 0.")
+    left_out = [other for other in others if other not in mentioned]
+    found.notes += [f"{other} was not released and is left out." for other in left_out[: bounds.NOTES_LIMIT]]
+    return found
+
+
+# Notebooks of other names
+
+
+def _notebooks_in(folder: Path, released: Mapping[str, Release], ignored: Sequence[str]) -> Iterator[_Other]:
+    """Notebooks in the folder and those in it, but for the released names in their place; near ones first."""
+    found = []
+    for path in submission.files_in(folder, ignored, []):
+        place = PurePosixPath(path.relative_to(folder).as_posix())
+        if is_notebook(path.name) and not (place.parent.name == "" and place.stem in released):
+            found.append(_Other(place, functools.partial(submission.read, path)))
+    yield from sorted(found, key=lambda other: (len(other.place.parts), other.place))
+
+
+def _hidden_in(found: Submission, ignored: Sequence[str]) -> Iterator[_Other]:
+    """Notebooks among the data files: saved as text, or in an archive."""
+    for name, content in list(found.files.items()):
+        place = PurePosixPath(name)
+        if place.suffix.lower() in _AS_TEXT and content[:1] == b"{" and b'"nbformat"' in content:
+            yield _Other(place, functools.partial(submission.read_from, content, place.name))
+        elif content.startswith(_ARCHIVE):
+            for member in _members(name, content, ignored, found.notes):
+                inner = PurePosixPath(_path_of(member))
+                if is_notebook(inner.name):
+                    read = functools.partial(_notebook_of, content, member, inner.name)
+                    yield _Other(inner, read, archive=name)
+        elif name.lower().endswith(_OTHER_ARCHIVES):
+            found.notes.append(f"{shown(name)} is an archive that is not opened; of archives, .zip is.")
+
+
+def _look_further(
+    found: Submission,
+    named: dict[str, Match],
+    problems: Mapping[str, str],
+    wanting: Mapping[str, Release],
+    others: Sequence[_Other],
+    ignored: Sequence[str],
+) -> set[_Other]:
+    """Find notebooks that are not there under their names, and work that is not in those that are.
+
+    named: the notebooks by name; what is found is added. problems: why those that are there cannot be read.
+    Returns the notebooks of other names that were taken or are named in a note.
+    """
+    alike = {name: list(_alike(name, release, others, len(wanting))) for name, release in wanting.items()}
+    mentioned: set[_Other] = set()
+    # Those are settled first for which most speaks, so that no notebook stands for two.
+    for name, release in sorted(wanting.items(), key=lambda item: -max(_ranks(item[0], alike[item[0]]))[0]):
+        free = [one for one in alike[name] if one.other not in mentioned]
+        if name in named:
+            have = named[name].answers
+            more = [one for one in free if one.answers - have]
+            for one in more:
+                found.notes.append(
+                    f"{one.other} holds work that {name}.ipynb lacks. {name}.ipynb was graded; a person "
+                    "should look which one was meant."
+                )
+        elif free:
+            best = max(free, key=lambda one: _rank(name, one))
+            named[name] = restore(best.other.read(), release)
+            found.notes.append(f"{best.other} was graded as {name}.ipynb: it holds that notebook's cells.")
+            if name in problems:
+                found.notes.append(problems[name])
+            _move_files(found, best.other, ignored)
+            more = [one for one in free if one.answers and one.digest != best.digest]
+            for one in more:
+                found.notes.append(
+                    f"{one.other} is like {name}.ipynb too; a person should look which one was meant."
+                )
+            mentioned.add(best.other)
+        else:
+            continue
+        mentioned.update(one.other for one in more)
+        if more or name in problems:
+            named[name].doubtful |= release.with_points
+    return mentioned
+
+
+def _alike(name: str, release: Release, others: Sequence[_Other], sought: int) -> Iterator[_Likeness]:
+    """Of the other notebooks those that may be the released one."""
+    for other in others:
+        try:
+            match = restore(other.read(), release)
+        except Unreadable:
+            continue
+        known = match.known / max(len(release.cells), 1)
+        called_so = name.casefold() in other.place.name.casefold()
+        if known >= ENOUGH or (known and (called_so or (len(others) == 1 and sought == 1))):
+            work = {
+                cell["metadata"]["nbgrader"]["grade_id"]: cell["source"]
+                for cell in match.notebook["cells"]
+                if "nbgrader" in cell["metadata"]
+            }
+            text = "\0".join(work[answer] for answer in sorted(match.answers))
+            yield _Likeness(other, known, match.answers, hashlib.sha256(text.encode()).digest())
+
+
+def _rank(name: str, one: _Likeness) -> tuple[Any, ...]:
+    called_so = name.casefold() in one.other.place.name.casefold()
+    return len(one.answers), one.known, called_so, -len(one.other.place.parts), str(one.other)
+
+
+def _ranks(name: str, alike: Iterable[_Likeness]) -> Iterator[tuple[Any, ...]]:
+    yield (-1,)
+    yield from (_rank(name, one) for one in alike)
+
+
+def _move_files(found: Submission, other: _Other, ignored: Sequence[str]) -> None:
+    """Let the files that lie beside a notebook lie where it is run."""
+    folder = other.place.parent
+    beside: dict[str, bytes] = {}
+    if other.archive:
+        room = bounds.FILES_LIMIT - sum(map(len, found.files.values()))
+        content = found.files[other.archive]
+        for member in _members(other.archive, content, ignored, []):
+            path = PurePosixPath(_path_of(member))
+            if path.is_relative_to(folder) and not is_notebook(path.name):
+                if member.file_size > room or len(found.files) + len(beside) >= bounds.COUNT_LIMIT:
+                    found.notes.append(
+                        f"{shown(str(path))} of {shown(other.archive)} was left out: it is too much."
+                    )
+                    break
+                try:
+                    beside[str(path.relative_to(folder))] = _content_of(content, member, path.name)
+                except Unreadable as problem:
+                    found.notes.append(str(problem))
+                room -= member.file_size
+    elif folder.parts:
+        for path in [path for path in found.files if PurePosixPath(path).is_relative_to(folder)]:
+            beside[str(PurePosixPath(path).relative_to(folder))] = found.files.pop(path)
+    beside.pop(TIMESTAMP, None)
+    found.files = beside | found.files
+
+
+# Archives
+
+
+def _members(
+    name: str, content: bytes, ignored: Sequence[str], notes: list[str]
+) -> Iterator[zipfile.ZipInfo]:
+    """The files in an archive that could be a student's; nothing is unpacked yet."""
+    tail = content[-(1 << 16) - 22 :]
+    ends = [found.start() for found in re.finditer(_END, tail)]
+    sizes = [int.from_bytes(tail[at + 12 : at + 16], "little") for at in ends]
+    if not sizes or max(sizes) > bounds.CONTENTS_LIMIT or _LARGE in tail:
+        notes.append(f"{shown(name)} is an archive that cannot be opened, or of too many files.")
+        return
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            members = archive.infolist()
+    except Exception as error:  # a reader of malformed data fails in any way
+        notes.append(f"{shown(name)} is an archive that cannot be opened ({type(error).__name__}).")
+        return
+    for member in members:
+        path = PurePosixPath(_path_of(member))
+        strange = path.is_absolute() or ".." in path.parts or shown(str(path)) != str(path)
+        foreign = "__MACOSX" in path.parts or path.name.startswith("._")
+        if member.is_dir() or strange or foreign or any(is_ignored(part, ignored) for part in path.parts):
+            continue
+        if not stat.S_ISLNK(member.external_attr >> 16):
+            yield member
+
+
+def _path_of(member: zipfile.ZipInfo) -> str:
+    return member.filename.replace("\\", "/")
+
+
+def _notebook_of(content: bytes, member: zipfile.ZipInfo, name: str) -> Submitted:
+    if member.file_size > bounds.NOTEBOOK_LIMIT:
+        size, limit = member.file_size >> 20, bounds.NOTEBOOK_LIMIT >> 20
+        raise Unreadable(f"{name} has {size} MB; up to {limit} MB are read.")
+    return submission.read_from(_content_of(content, member, name), name)
+
+
+def _content_of(content: bytes, member: zipfile.ZipInfo, name: str) -> bytes:
+    """A file of an archive, as far as the archive says that it is long. Raises Unreadable."""
+    if member.flag_bits & 1:
+        raise Unreadable(f"{shown(name)} is encrypted; hand it in without a password.")
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise Unreadable(f"{shown(name)} is compressed in a way that is not read; use an ordinary .zip.")
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive, archive.open(member) as file:
+            return file.read(member.file_size)
+    except Exception as error:  # a reader of malformed data fails in any way
+        raise Unreadable(f"{shown(name)} cannot be unpacked ({type(error).__name__}).") from None
+
+
+def timestamp_in(folder: Path) -> datetime | None:
+    """When a submission was handed in, by its `timestamp.txt`.
+
+    Neither links nor pipes are followed. Raises ValueError or OverflowError where the file holds no time.
+    """
+    try:
+        handle = os.open(folder / TIMESTAMP, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return None
+    with os.fdopen(handle, "rb") as file:
+        if not is_own_file(os.fstat(handle)):
+            return None
+        text = file.read(TIMESTAMP_LIMIT).decode(errors="replace").strip()
+    return utils.parse_utc(text) if text else None

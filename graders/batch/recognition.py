@@ -1,0 +1,373 @@
+"""Tells which cell of a submitted notebook is which cell of the released one, and puts back what is missing.
+
+Students' editors rename, strip, copy and delete. A released cell is known by nbgrader's mark, then by its
+id, then by what it holds: its locked text, the names that it defines, its neighbours. What is likeliest is
+graded; where that is a guess, a person is asked.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from graders.batch import bounds
+from graders.batch.submission import Submitted
+
+#: The schema of nbgrader's cell metadata that is written.
+SCHEMA = 3
+_NOTHING = object()
+#: A name in a text's code: `map`, `map(f, values)`, `def map(f, values)`.
+_CODE = re.compile(r"`(?:def\s+)?(\w+)\s*[(`]")
+
+
+@dataclass(frozen=True)
+class ReleasedCell:
+    """A cell as the gradebook knows it from the release. points: None where it carries none.
+
+    id: that of the released notebook's cell, where that still lies in the course.
+    """
+
+    name: str
+    kind: str
+    locked: bool
+    source: str
+    checksum: str
+    grade: bool
+    solution: bool
+    task: bool
+    points: float | None
+    id: str | None = None
+
+    @cached_property
+    def defines(self) -> frozenset[str]:
+        """The names that its text defines, for the student to fill in; none where it is locked."""
+        return frozenset() if self.locked or self.kind != "code" else defined_in(self.source)
+
+    @cached_property
+    def plain(self) -> str:
+        """Its text as it is compared."""
+        return _plain(self.source)
+
+
+@dataclass(frozen=True)
+class Release:
+    """A notebook as it was released: its cells by name, in their order, and its kernel.
+
+    text: the Markdown that the instructor wrote in it. asked: built-in names that students are to define.
+    """
+
+    cells: Mapping[str, ReleasedCell]
+    kernel: dict[str, Any] | None = None
+    text: frozenset[str] = frozenset()
+    asked: frozenset[str] = frozenset()
+
+    @property
+    def with_points(self) -> frozenset[str]:
+        """The names of the cells that carry points."""
+        return frozenset(name for name, one in self.cells.items() if one.points is not None)
+
+    @property
+    def to_answer(self) -> frozenset[str]:
+        """The names of the cells that are for the student to fill in."""
+        return frozenset(name for name, one in self.cells.items() if one.solution and not one.locked)
+
+
+def asked_for(cells: Mapping[str, ReleasedCell], lying: Sequence[Mapping[str, Any]]) -> frozenset[str]:
+    """Names of Python's own that students are to define: in a text to fill in, or before an empty one.
+
+    lying: all cells of the released notebook, in their order.
+    """
+    asked = set().union(*(one.defines for one in cells.values()))
+    said = ""
+    for cell in lying:
+        one = cells.get(cell["metadata"].get("nbgrader", {}).get("grade_id", ""))
+        if one and one.solution and one.kind == "code" and not one.defines:
+            asked |= set(_CODE.findall(said))
+        said = cell["source"] if cell["cell_type"] == "markdown" else said
+    if any("__eq__" in cell["source"] for cell in lying):
+        asked.add("__eq__")
+    return frozenset(asked & {*dir(builtins), "__eq__"})
+
+
+@dataclass
+class Match:
+    """A submitted notebook beside the released one.
+
+    known: how many released cells were found in it. answers: those that were worked on. doubtful: cells whose
+    points a person should look at.
+    """
+
+    notebook: dict[str, Any]
+    notes: list[str]
+    known: int = 0
+    answers: frozenset[str] = frozenset()
+    doubtful: set[str] = field(default_factory=set)
+
+
+def restore(submitted: Submitted, release: Release) -> Match:
+    """Make the released cells what the gradebook says they are: their points, their kind, locked text.
+
+    A cell that is there several times counts once, the last time. Cells that claim to be released and are
+    not lose the claim. Cells without a mark are recognized; those that are missing and that carry points or
+    are locked are put back. What is changed is noted where it was not in order.
+    """
+    match = Match(submitted.notebook, submitted.notes)
+    cells, definitions = match.notebook["cells"], _Definitions()
+    there = _claimed(cells, release, match.notes)
+    _recognize(cells, release, there, match, definitions)
+    match.known = len(there)
+    match.answers = frozenset(
+        name
+        for name, (cell, _) in there.items()
+        if not release.cells[name].locked and _plain(cell["source"]) != release.cells[name].plain
+    )
+    for name, (cell, form) in there.items():
+        _put_back(cell, form, release.cells[name], match.notes)
+    _add_missing(cells, release, {name: cell for name, (cell, _) in there.items()}, match, definitions)
+    if release.kernel:
+        match.notebook["metadata"]["kernelspec"] = release.kernel
+    return match
+
+
+#: Submitted cells by the names of the released ones, with nbgrader's mark on them, if there was one.
+_There = dict[str, tuple[dict[str, Any], Mapping[str, Any] | None]]
+
+
+def _claimed(cells: Sequence[dict[str, Any]], release: Release, notes: list[str]) -> _There:
+    """The cells that have nbgrader's mark, which is taken off all of them."""
+    there: _There = {}
+    for cell in reversed(cells):
+        form = cell["metadata"].pop("nbgrader", _NOTHING)
+        if form is _NOTHING:
+            continue
+        name = form.get("grade_id") if isinstance(form, Mapping) else None
+        if not isinstance(name, str) or name not in release.cells:
+            if isinstance(form, Mapping) and (
+                form.get("grade") or form.get("solution") or form.get("locked")
+            ):
+                notes.append(f"A cell calls itself {str(name)[:60]!r}, which was not released.")
+            continue
+        if name in there:
+            notes.append(f"The cell {name} is there more than once; the last one counts.")
+            continue
+        there[name] = cell, form
+    return there
+
+
+def _recognize(
+    cells: Sequence[dict[str, Any]], release: Release, there: _There, match: Match, definitions: _Definitions
+) -> None:
+    """Find the released cells that have lost their mark; they are added to `there`."""
+    left = {name: one for name, one in release.cells.items() if name not in there}
+    taken = {id(cell) for cell, _ in there.values()}
+    found: list[str] = []
+
+    def look(is_it: Callable[[ReleasedCell, dict[str, Any]], bool]) -> None:
+        """Of several cells that could be it, the last one is, as where marks are there more than once."""
+        for name, one in reversed(left.items()):
+            for cell in reversed(cells):
+                if id(cell) not in taken and cell["cell_type"] == one.kind and is_it(one, cell):
+                    there[name] = cell, None
+                    taken.add(id(cell))
+                    found.append(name)
+                    break
+        for name in found:
+            left.pop(name, None)
+
+    if left:
+        look(lambda one, cell: one.id is not None and cell["id"] == one.id)
+    if left:
+        plain = {id(cell): _plain(cell["source"]) for cell in cells if id(cell) not in taken}
+        look(lambda one, cell: bool(one.plain) and plain[id(cell)] == one.plain)
+        look(lambda one, cell: bool(one.defines) and one.defines <= definitions.of(cell))
+        look(lambda one, cell: bool(one.defines) and bool(one.defines & definitions.of(cell)))
+        guessed = _by_neighbours(cells, release, left, there, taken)
+        match.doubtful |= guessed
+        found += guessed
+    if found:
+        match.notes.append(
+            f"{len(found)} of the {len(release.cells)} released cells had lost nbgrader's mark, and were "
+            "recognized by what they hold."
+        )
+
+
+def _by_neighbours(
+    cells: Sequence[dict[str, Any]],
+    release: Release,
+    left: Mapping[str, ReleasedCell],
+    there: _There,
+    taken: set[int],
+) -> set[str]:
+    """Answers that a person grades, by the cells that stand before and after them; added to `there`."""
+    places = {id(cell): place for place, cell in enumerate(cells)}
+    guessed: set[str] = set()
+    order = list(release.cells)
+    for position, name in enumerate(order):
+        one = release.cells[name]
+        if name not in left or one.locked or one.points is None:
+            continue
+        before = [places[id(there[other][0])] for other in order[:position] if other in there]
+        after = [places[id(there[other][0])] for other in order[position + 1 :] if other in there]
+        between = cells[max(before, default=-1) + 1 : min(after, default=len(cells))]
+        free = [cell for cell in between if id(cell) not in taken and cell["cell_type"] == one.kind]
+        free = [cell for cell in free if cell["source"].strip() and cell["source"] not in release.text]
+        if free:
+            there[name] = free[0], None
+            taken.add(id(free[0]))
+            guessed.add(name)
+    return guessed
+
+
+def _put_back(
+    cell: dict[str, Any], form: Mapping[str, Any] | None, one: ReleasedCell, notes: list[str]
+) -> None:
+    if cell["cell_type"] != one.kind:
+        notes.append(f"The cell {one.name} had been made a {cell['cell_type']} cell.")
+        cell["cell_type"] = one.kind
+        for name in ("outputs", "execution_count", "attachments"):
+            cell.pop(name, None)
+        if one.kind == "code":
+            cell |= {"outputs": [], "execution_count": None}
+    if form is not None and one.points is not None and form.get("points") != one.points:
+        notes.append(f"The points of the cell {one.name} had been changed.")
+    if one.locked and cell["source"] != one.source:
+        if _plain(cell["source"]) != one.plain:
+            notes.append(f"The text of the locked cell {one.name} had been changed; it was put back.")
+        cell["source"] = one.source
+    cell["metadata"]["nbgrader"] = _mark_of(one)
+
+
+def _mark_of(one: ReleasedCell) -> dict[str, Any]:
+    """nbgrader's metadata of a released cell."""
+    mark: dict[str, Any] = {
+        "cell_type": one.kind,
+        "checksum": one.checksum,
+        "grade": one.grade,
+        "grade_id": one.name,
+        "locked": one.locked,
+        "schema_version": SCHEMA,
+        "solution": one.solution,
+        "task": one.task,
+    }
+    return mark if one.points is None else {**mark, "points": one.points}
+
+
+def _add_missing(
+    cells: list[dict[str, Any]],
+    release: Release,
+    there: dict[str, dict[str, Any]],
+    match: Match,
+    definitions: _Definitions,
+) -> None:
+    """Put back the cells that carry points or are locked and that are not there.
+
+    Each follows the released cell before it, or what defines the names that it asks for, if that comes later.
+    """
+    ids = {cell["id"] for cell in cells}
+    added: list[str] = []
+    place = -1
+    for name, one in release.cells.items():
+        if name in there:
+            place = _place_of(there[name], cells)
+            continue
+        if one.points is None and not one.locked:
+            continue
+        place = _defined_at(cells, place, _used_in(one) - defined_in(one.source), definitions)
+        cell: dict[str, Any] = {
+            "cell_type": one.kind,
+            "id": _free(one.id or name, ids),
+            "metadata": {"nbgrader": _mark_of(one)},
+            "source": one.source,
+        }
+        if one.kind == "code":
+            cell |= {"outputs": [], "execution_count": None}
+        place += 1
+        cells.insert(place, cell)
+        there[name] = cell
+        added.append(name)
+    if added:
+        more = f" and {len(added) - 10} more" if len(added) > 10 else ""
+        match.notes.append(f"Released cells were missing and were put back: {', '.join(added[:10])}{more}.")
+
+
+def _place_of(cell: dict[str, Any], cells: Sequence[dict[str, Any]]) -> int:
+    return next(place for place, one in enumerate(cells) if one is cell)
+
+
+def _defined_at(
+    cells: Sequence[dict[str, Any]], place: int, names: Iterable[str], definitions: _Definitions
+) -> int:
+    """The first place, from this one on, by which all of these names are defined that are so anywhere."""
+    missing = set(names)
+    for position, cell in enumerate(cells if missing else ()):
+        if defined := missing & definitions.of(cell):
+            missing -= defined
+            place = max(place, position)
+    return place
+
+
+def _used_in(one: ReleasedCell) -> frozenset[str]:
+    tree = _parsed(one.source) if one.kind == "code" else None
+    return (
+        frozenset(node.id for node in ast.walk(tree) if isinstance(node, ast.Name)) if tree else frozenset()
+    )
+
+
+def _free(wanted: str, ids: set[str]) -> str:
+    """An id like this one that no cell has; it is taken from now on."""
+    name = re.sub(r"[^A-Za-z0-9_-]", "-", wanted)[:50] or "cell"
+    free = next(
+        one for one in (name, *(f"{name}-{number}" for number in range(len(ids) + 1))) if one not in ids
+    )
+    ids.add(free)
+    return free
+
+
+def _plain(source: str) -> str:
+    """A text without what editors change on their own: the ends of its lines, and blank ones around it."""
+    return "\n".join(line.rstrip() for line in source.splitlines()).strip("\n")
+
+
+class _Definitions:
+    """What cells define, looked up once; of cells past so much text, nothing is known."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, frozenset[str]] = {}
+        self._left = bounds.SEARCHED_LIMIT
+
+    def of(self, cell: dict[str, Any]) -> frozenset[str]:
+        if id(cell) not in self._known:
+            source = cell["source"] if cell["cell_type"] == "code" else ""
+            self._left -= len(source)
+            self._known[id(cell)] = defined_in(source) if self._left >= 0 else frozenset()
+        return self._known[id(cell)]
+
+
+def defined_in(source: str) -> frozenset[str]:
+    """The functions, classes and names that a cell's text defines outside of any function."""
+    tree = _parsed(source)
+    found: set[str] = set()
+    for node in tree.body if tree else ():
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            found |= {one.id for target in targets for one in ast.walk(target) if isinstance(one, ast.Name)}
+    return frozenset(found)
+
+
+def _parsed(source: str) -> ast.Module | None:
+    """The tree of a cell's Python, its lines for IPython left out."""
+    if len(source) > bounds.PARSED_LIMIT:
+        return None
+    for text in (source, "\n".join(line for line in source.splitlines() if line.lstrip()[:1] not in "%!?")):
+        try:
+            return ast.parse(text)
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            continue
+    return None
