@@ -31,7 +31,7 @@ _MARKUP = frozenset('<>"&\\`')
 #: As much as is read of a timestamp, in bytes.
 TIMESTAMP_LIMIT = 256
 TIMESTAMP = "timestamp.txt"
-#: The share of the released cells from which on a notebook of any name is taken for the released one.
+#: The share of the released cells from which on a notebook of any name is the released one beyond doubt.
 ENOUGH = 0.5
 #: What else browsers and mail programs call a notebook.
 _AS_TEXT = (".txt", ".json")
@@ -76,10 +76,15 @@ class _Other:
 
 @dataclass(frozen=True)
 class _Likeness:
-    """How like the released notebook another one is, and what of it was worked on. digest: of that work."""
+    """How like the released notebook another one is, and what of it was worked on.
+
+    known: the share of the released cells that is in it. sure: whether it can hardly be anything else.
+    digest: of the work.
+    """
 
     other: _Other
     known: float
+    sure: bool
     answers: frozenset[str]
     digest: bytes
 
@@ -189,7 +194,7 @@ def _look_further(
     for name, release in sorted(wanting.items(), key=lambda item: -max(_ranks(item[0], alike[item[0]]))[0]):
         free = [one for one in alike[name] if one.other not in mentioned]
         if name in named:
-            have = named[name].answers
+            have, sure = named[name].answers, True
             more = [one for one in free if one.answers - have]
             for one in more:
                 found.notes.append(
@@ -209,10 +214,11 @@ def _look_further(
                     f"{one.other} is like {name}.ipynb too; a person should look which one was meant."
                 )
             mentioned.add(best.other)
+            sure = best.sure
         else:
             continue
         mentioned.update(one.other for one in more)
-        if more or name in problems:
+        if more or name in problems or not sure:
             named[name].doubtful |= release.with_points
     return mentioned
 
@@ -226,14 +232,15 @@ def _alike(name: str, release: Release, others: Sequence[_Other], sought: int) -
             continue
         known = match.known / max(len(release.cells), 1)
         called_so = name.casefold() in other.place.name.casefold()
-        if known >= ENOUGH or (known and (called_so or (len(others) == 1 and sought == 1))):
+        if known:
+            sure = known >= ENOUGH or called_so or len(others) == sought == 1
             work = {
                 cell["metadata"]["nbgrader"]["grade_id"]: cell["source"]
                 for cell in match.notebook["cells"]
                 if "nbgrader" in cell["metadata"]
             }
             text = "\0".join(work[answer] for answer in sorted(match.answers))
-            yield _Likeness(other, known, match.answers, hashlib.sha256(text.encode()).digest())
+            yield _Likeness(other, known, sure, match.answers, hashlib.sha256(text.encode()).digest())
 
 
 def _rank(name: str, one: _Likeness) -> tuple[Any, ...]:

@@ -1,0 +1,261 @@
+"""A submitted notebook beside the released one: which cell is which, and what students are to define."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Collection
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from graders.batch import bounds, intake, notebook
+from graders.batch.recognition import Match, Release, ReleasedCell, asked_for, restore
+from graders.batch.submission import Submitted
+
+
+def released(name: str, source: str, **more: Any) -> ReleasedCell:
+    fields: dict[str, Any] = {"kind": "code", "locked": False, "checksum": "", "grade": False, "task": False}
+    fields |= {"solution": not more.get("locked", False), "points": None, "id": f"id-{name}", **more}
+    return ReleasedCell(name=name, source=source, **fields)
+
+
+def test(name: str, source: str) -> ReleasedCell:
+    return released(name, source, locked=True, grade=True, solution=False, points=2.0)
+
+
+test.__test__ = False  # type: ignore[attr-defined]
+STUB = "def f(x):\n    # YOUR CODE HERE\n    raise NotImplementedError()"
+ESSAY = released("essay", "Your answer.", kind="markdown", grade=True, points=5.0)
+RELEASE = Release(
+    {
+        one.name: one
+        for one in (
+            released("setup", "import math", locked=True, solution=False),
+            released("f", STUB),
+            test("test_f", "assert f(1) == 2"),
+            released("g", "# YOUR CODE HERE\nraise NotImplementedError()"),
+            test("test_g", "assert g(1) == 3"),
+            ESSAY,
+        )
+    },
+    text=frozenset({"# Read this"}),
+)
+F, G = "def f(x):\n    return 2 * x", "def g(x):\n    return 3 * x"
+
+
+def code(source: str, name: str = "", **metadata: Any) -> dict[str, Any]:
+    cell = {"cell_type": "code", "id": name or f"own-{len(source)}", "metadata": metadata, "source": source}
+    return {**cell, "outputs": [], "execution_count": None}
+
+
+def text(source: str, name: str = "") -> dict[str, Any]:
+    return {"cell_type": "markdown", "id": name or "own-text", "metadata": {}, "source": source}
+
+
+def matched(*cells: dict[str, Any]) -> Match:
+    return restore(
+        Submitted({"cells": list(cells), "metadata": {}, "nbformat": 4, "nbformat_minor": 5}), RELEASE
+    )
+
+
+def order(match: Match) -> list[str]:
+    """The cells by the names of the released ones, and what the student's own begin with."""
+    return [
+        cell["metadata"].get("nbgrader", {}).get("grade_id", cell["source"].split("\n")[0])
+        for cell in match.notebook["cells"]
+    ]
+
+
+COMPLETE = ["setup", "f", "test_f", "def g(x):", "test_g", "essay"]
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        pytest.param(
+            [
+                code("import math", "id-setup"),
+                code(F, "id-f"),
+                code("", "id-test_f"),
+                code(G),
+                code("assert g(1) == 3  "),
+                text("My words", "id-essay"),
+            ],
+            id="by id",
+        ),
+        pytest.param([code(F), code(G), text("My words")], id="by names"),
+        pytest.param([code("import math\r\n"), code(F), code(G), text("My words")], id="by text"),
+        pytest.param([code(F), code("assert f(1) == 2"), code(G), text("My words")], id="some tests"),
+    ],
+)
+def test_cells_without_a_mark_are_recognized(cells: list[dict[str, Any]]) -> None:
+    match = matched(*cells)
+    assert order(match) == COMPLETE
+    assert "recognized" in " ".join(match.notes)
+    assert match.answers >= {"f", "essay"}
+
+
+def test_a_guess_is_for_a_person_to_look_at() -> None:
+    match = matched(text("# Read this"), code(F), code(G), text("My words"), text("More of them", "x"))
+    assert match.doubtful == {"essay"}
+    essay = next(
+        cell
+        for cell in match.notebook["cells"]
+        if "nbgrader" in cell["metadata"] and cell["source"] == "My words"
+    )
+    assert essay["metadata"]["nbgrader"]["points"] == 5.0
+
+
+def test_a_mark_counts_more_than_a_likeness() -> None:
+    mine = code(F, "mine", nbgrader={"grade_id": "f", "solution": True})
+    match = matched(mine, code("def f(x):\n    return 0", "later"))
+    assert mine["metadata"]["nbgrader"]["grade_id"] == "f"
+    assert order(match).count("f") == 1
+
+
+def test_what_is_put_back_follows_what_it_asks_for() -> None:
+    """Functions at the end of a notebook are there when their tests run."""
+    match = matched(text("My words"), code("x = 1"), code(f"{F}\n\n\n{G}", "both"))
+    places = order(match)
+    assert places.index("f") < places.index("test_f") < places.index("test_g")
+
+
+def test_every_id_is_there_once() -> None:
+    cells = matched(code(F, "id-test_f"), code(G, "id-test_g")).notebook["cells"]
+    assert len({cell["id"] for cell in cells}) == len(cells)
+
+
+def test_an_empty_notebook_earns_what_an_untouched_one_does() -> None:
+    match = matched()
+    assert not match.answers and order(match) == ["setup", "test_f", "test_g", "essay"]
+
+
+@pytest.mark.parametrize(
+    ("stub", "said", "asked"),
+    [
+        ("def len(x):\n    raise NotImplementedError()", "", {"len"}),
+        ("# YOUR CODE HERE", "Write `map(f, values)`.", {"map"}),
+        ("# YOUR CODE HERE", "Write a function `filter`, without `list`.", {"filter", "list"}),
+        ("def f(x):\n    ...", "You may use `len(x)`.", set()),
+        ("# YOUR CODE HERE", "Say how long it is; len is of use.", set()),
+        ("class Point:\n    ...", "Points are equal by `__eq__`.", {"__eq__"}),
+    ],
+)
+def test_what_students_are_asked_to_define(stub: str, said: str, asked: set[str]) -> None:
+    one = released("q", stub)
+    assert asked_for({"q": one}, [text(said), code(stub, nbgrader={"grade_id": "q"})]) == asked
+
+
+class Fine:
+    """A session in which all goes well."""
+
+    noticed: frozenset[str] = frozenset()
+
+    def run(self, source: str, *, locked: bool = False) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+        return [], {"status": "ok"}
+
+    def run_graded(self, source: str, body: str, last: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+        return [], {"status": "ok"}
+
+
+def flags(answer: str, tested: str, asked: Collection[str] = ()) -> list[str]:
+    mark = {"grade": True, "solution": False, "locked": True, "grade_id": "t", "points": 1}
+    given = {"cells": [code(answer), code(tested, nbgrader=mark)]}
+    return notebook.execute(given, Fine(), asked=asked).flags  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "def f(x):\n    sum = 0\n    for one in x:\n        sum += one\n    return sum",
+        "loss = lambda x, y: F.mse_loss(x, y, reduction='sum')",
+        "table.agg(['sum', 'max'])",
+        "class A:\n    def __init__(self):\n        self.sum = 1\n    def sum(self):\n        return 2",
+        "model.eval()\nmode = 'sum'",
+    ],
+)
+def test_honest_use_of_a_built_in_name_is_not_flagged(answer: str) -> None:
+    assert not flags(answer, "assert sum([1]) == 1")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "sum = lambda x: 1",
+        "def sum(x):\n    return 1",
+        "def f(x):\n    global sum\n    sum = x",
+        "globals()['sum'] = f",
+        "exec('sum = 1')\nname = 'sum'",
+        "import __main__\n__main__.sum = f",
+        "import sys\nvars(sys.modules['__main__'])['sum'] = f",
+        "setattr(m, 'sum', f)",
+    ],
+)
+def test_a_built_in_name_of_a_test_is_flagged(answer: str) -> None:
+    assert flags(answer, "assert sum([1]) == 1")
+    assert not flags(answer, "assert f([1]) == 1")
+
+
+def test_what_was_asked_for_is_not_flagged() -> None:
+    assert not flags("def sum(x):\n    return 1", "assert sum([1]) == 1", asked={"sum"})
+    assert flags("class A:\n    def __eq__(self, other):\n        return True", "assert A() == 1")
+    assert not flags(
+        "class A:\n    def __eq__(self, other):\n        return True", "assert A() == 1", asked={"__eq__"}
+    )
+
+
+def archived(**members: bytes) -> bytes:
+    content = BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return content.getvalue()
+
+
+def test_files_of_an_archive_come_with_its_notebook(tmp_path: Path) -> None:
+    data = {"cells": [code(F), code(G)], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    members = {"work/hw.ipynb": json.dumps(data).encode(), "work/data/x.csv": b"1", "other.txt": b"2"}
+    (tmp_path / "all.zip").write_bytes(archived(**members))
+    found = intake.take_in("ada", tmp_path, {"hw": RELEASE}, [])
+    assert found.notebooks["hw"]["cells"] and not found.doubtful
+    assert found.files.keys() == {"all.zip", "data/x.csv"}
+
+
+def _encrypted(content: bytes) -> bytes:
+    """The same with the mark of encryption, in both places."""
+    for sign, at in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        place = content.index(sign) + at
+        content = content[:place] + b"\x01\x00" + content[place + 2 :]
+    return content
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (archived(**{"hw.ipynb": b"0"})[:-30], "cannot be opened"),
+        (archived(**{"hw.ipynb": b"0"}) + b"PK\x06\x07", "cannot be opened, or of too many files"),
+        (archived(**{"hw.ipynb": bytes(bounds.NOTEBOOK_LIMIT + 1)}), "no hw.ipynb; it counts as 0"),
+        (_encrypted(archived(**{"hw.ipynb": b"0"})), "no hw.ipynb; it counts as 0"),
+        (b"PK\x03\x04" + bytes(1000), "cannot be opened"),
+    ],
+    ids=["cut off", "large", "bomb", "encrypted", "none"],
+)
+def test_archives_that_cannot_be_read_end_in_a_note(tmp_path: Path, content: bytes, says: str) -> None:
+    (tmp_path / "all.zip").write_bytes(content)
+    found = intake.take_in("ada", tmp_path, {"hw": RELEASE}, [])
+    assert not found.notebooks and says in " ".join(found.notes)
+
+
+def test_two_notebooks_of_one_assignment_each_get_their_own(tmp_path: Path) -> None:
+    other = Release(
+        {one.name: one for one in (released("h", "def h():\n    ..."), test("test_h", "assert h()"))}
+    )
+    for number, sources in enumerate([(F, G), ("def h():\n    return 1",)]):
+        data = {"cells": [code(one) for one in sources], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+        (tmp_path / f"work {number}.ipynb").write_text(json.dumps(data))
+    found = intake.take_in("ada", tmp_path, {"one": RELEASE, "two": other}, [])
+    assert "def h" in json.dumps(found.notebooks["two"]) and "def f" in json.dumps(found.notebooks["one"])
+    assert found.doubtful == {"one": RELEASE.with_points}  # of which only one function is there to tell it by
