@@ -235,6 +235,36 @@ def add(a, b):
     _changed(lambda data: _set(data, "add", code))(folder)
 
 
+def made_by(course: Path, student: str) -> dict[str, str]:
+    """The files beside what was graded."""
+    folder = course / "autograded" / student / DAY
+    return {
+        path.relative_to(folder).as_posix(): path.read_text()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != f"{DAY}.ipynb"
+    }
+
+
+def _makes_files(folder: Path) -> None:
+    """Files of every kind, and what must not be taken for something else."""
+    code = """
+import os
+
+def add(a, b):
+    return a + b
+
+os.makedirs("results/.hidden", exist_ok=True)
+for name in ("results/table.csv", "plain.ipynb", "warm_up.ipynb", "timestamp.txt", "results/.hidden/x", ".x"):
+    with open(name, "w") as file:
+        file.write("made")
+os.symlink("/etc/passwd", "link")
+with open("large.bin", "wb") as file:
+    file.write(bytes(9 << 20))
+"""
+    (folder / "timestamp.txt").write_text("2026-02-28 10:00:00 UTC")
+    _changed(lambda data: _set(data, "add", code))(folder)
+
+
 def _set(data: dict[str, Any], name: str, source: str) -> None:
     next(cell for cell in data["cells"] if _name_of(cell) == name)["source"] = source
 
@@ -306,6 +336,7 @@ ROWS: dict[str, tuple[Callable[[Path], object], float | None]] = {
     "tests-emptied": (_without("test_add", "test_parts", emptied=True), plain.FULL),
     "answer-elsewhere": (_changed(_all_in_one), plain.FULL),
     "writes-over": (_writes_over_its_files, plain.FULL),
+    "makes-files": (_makes_files, plain.FULL),
     "zz-honest": (lambda folder: None, plain.FULL),
 }
 
@@ -412,6 +443,7 @@ NOTES: dict[str, str | None] = {
     "tests-deleted": r"missing and were put back: setup, test_add, test_parts\.",
     "tests-emptied": "locked cell test_add had been changed; it was put back",
     "writes-over": None,
+    "makes-files": "2 of the files that the notebook's code made are not kept",
     "zz-honest": None,
 }
 
@@ -423,6 +455,15 @@ def test_what_was_odd_is_noted(notes: dict[str, list[str]], student: str) -> Non
         assert not notes[student]
     else:
         assert any(re.search(expected, note) for note in notes[student]), notes[student]
+
+
+@pytest.mark.parametrize("kind", ["graders", "nbgrader"])
+def test_files_that_a_notebook_makes_are_kept(courses: dict[str, Path], kind: str) -> None:
+    assert made_by(courses[kind], "writes-over") == {"data.csv": "1\n2\n2\n2\n", "more/data.csv": "3\n"}
+    assert made_by(courses[kind], "makes-files") == {
+        "results/table.csv": "made",
+        "timestamp.txt": "2026-02-28 10:00:00 UTC",
+    }
 
 
 #: What the Formgrader's button calls.

@@ -46,7 +46,7 @@ from traitlets.utils.importstring import import_item
 
 from graders.batch import submission
 from graders.batch.display import LANGUAGE, make_harmless
-from graders.batch.intake import Submission, take_in, timestamp_in
+from graders.batch.intake import Submission, lay, take_in, timestamp_in
 from graders.batch.recognition import Release, ReleasedCell, asked_for
 from graders.batch.submission import Unreadable
 
@@ -299,8 +299,7 @@ class Course:
         with self.session.no_autoflush:  # it is built piece by piece
             handed_in = book.update_or_create_submission(self.assignment, student, **details)
         self.session.flush()
-        for name, content in found.files.items():
-            _write(building / name, content)
+        lay(building, found.files)
         points = most = 0.0
         for notebook in handed_in.notebooks:
             if notebook.name in answers:
@@ -333,7 +332,7 @@ class Course:
                 comments[name].auto_comment = "No response." if same and not utils.is_task(cell) else None
         make_harmless(node, self._released_text)
         text = nbjson.writes(node)
-        _write(building / f"{entry.name}.ipynb", (text if text.endswith("\n") else text + "\n").encode())
+        lay(building, {f"{entry.name}.ipynb": (text if text.endswith("\n") else text + "\n").encode()})
 
     def _enter_penalties(self, handed_in: Any, answers: Mapping[str, Any]) -> None:
         late = handed_in.total_seconds_late
@@ -423,11 +422,6 @@ def _release_of(notebook: Any, lying: Sequence[Mapping[str, Any]]) -> Release:
         frozenset(cell["source"] for cell in lying if cell["cell_type"] == "markdown"),
         asked_for(cells, lying),
     )
-
-
-def _write(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
 
 
 def _remove(folder: Path) -> None:

@@ -24,13 +24,20 @@ from nbgrader import utils
 
 from graders.batch import bounds, submission
 from graders.batch.recognition import Match, Release, restore
-from graders.batch.submission import Submitted, Unreadable, is_ignored, is_notebook, is_own_file, shown
+from graders.batch.submission import (
+    TIMESTAMP,
+    Submitted,
+    Unreadable,
+    is_ignored,
+    is_notebook,
+    is_own_file,
+    shown,
+)
 
 #: What the Formgrader's pages print of a student's name as it is, and would take for markup or for code.
 _MARKUP = frozenset('<>"&\\`')
 #: As much as is read of a timestamp, in bytes.
 TIMESTAMP_LIMIT = 256
-TIMESTAMP = "timestamp.txt"
 #: The share of the released cells from which on a notebook of any name is the released one beyond doubt.
 ENOUGH = 0.5
 #: What else browsers and mail programs call a notebook.
@@ -331,6 +338,15 @@ def _content_of(content: bytes, member: zipfile.ZipInfo, name: str) -> bytes:
             return file.read(member.file_size)
     except Exception as error:  # a reader of malformed data fails in any way
         raise Unreadable(f"{shown(name)} cannot be unpacked ({type(error).__name__}).") from None
+
+
+def lay(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write files by their relative paths into a folder, in the place of what is there."""
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        path.write_bytes(content)
 
 
 def timestamp_in(folder: Path) -> datetime | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
-import json
 import multiprocessing
 import os
 import threading
@@ -222,7 +221,7 @@ def run(
                     done(Result(student, "failed", notes=found.notes, reason=" ".join(found.unreadable)))
                     continue
                 # What it needs of this later is in the job, or comes back with the answer.
-                found.notebooks, found.files = {}, worker.files_of(job)
+                found.notebooks, found.files = {}, worker.opened(job)[1]
                 try:
                     out[pool.submit(worker.grade, job)] = _Out(found, tries, len(job))
                 except BrokenExecutor as error:
@@ -234,7 +233,8 @@ def run(
                 one = out.pop(future)
                 found = one.found
                 try:
-                    answer = json.loads(future.result())
+                    answer, made = worker.opened(future.result())
+                    found.files |= made
                 except _GONE:
                     lost.append(one)
                 except NoSandbox:

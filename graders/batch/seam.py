@@ -34,10 +34,10 @@ from nbgrader.utils import rmtree
 from traitlets import Enum, Float, Int
 
 from graders.batch.gradebook import completed, released_in
-from graders.batch.intake import TIMESTAMP, Submission, take_in, timestamp_in
+from graders.batch.intake import Submission, lay, take_in, timestamp_in
 from graders.batch.private import named
 from graders.batch.recognition import Release
-from graders.batch.submission import shown
+from graders.batch.submission import TIMESTAMP, shown
 
 #: Seconds after which a box that nobody has used is closed; the Formgrader's server runs for days.
 IDLE = 120.0
@@ -57,12 +57,7 @@ class _TakenIn(BaseConverter):
     found: Submission
 
     def init_assignment(self, assignment_id: str, student_id: str) -> None:
-        folder = Path(self._format_dest(assignment_id, student_id))
-        for name, content in self.found.files.items():
-            path = folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.unlink(missing_ok=True)
-            path.write_bytes(content)
+        lay(Path(self._format_dest(assignment_id, student_id)), self.found.files)
 
     def convert_single_notebook(self, notebook_filename: str) -> None:
         if not self._sanitizing:  # it reads what the first half has written
@@ -201,7 +196,7 @@ class Sandboxed(NbGraderPreprocessor):
             hidden = named(self.config, Path.cwd())
             options = worker.Options(sandbox, self.device, limits, hidden, rubric=rubric)
             job = worker.pack_job({name: nb}, files, options, asked)
-            answer = worker.graded_here(job)["notebooks"][name]
+            answers, made = worker.graded_here(job)
         except (NoSandbox, MalformedRubric) as problem:
             # An ordinary exception would be shown with a traceback; this ends in its sentence.
             raise SystemExit(str(problem)) from None
@@ -209,6 +204,11 @@ class Sandboxed(NbGraderPreprocessor):
             raise NotGraded(str(problem)) from None
         finally:
             _close_when_idle()
+        answer = answers["notebooks"][name]
+        try:
+            lay(folder, made)
+        except OSError as error:
+            raise NotGraded(f"A file that it made cannot be written ({error.strerror}).") from None
         for text in (*notes, *answer["flags"], *filter(None, [answer["stopped"]])):
             self.log.warning("%s: %s", resources["nbgrader"]["student"], shown(text))
         resources["nbgrader"]["suspects"] = doubtful.union(answer["suspects"])

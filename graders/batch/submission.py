@@ -19,6 +19,8 @@ from graders.batch import bounds
 
 #: How deep lists and objects may stand in each other in a notebook and in an output.
 DEPTH = 64
+#: The file that says when a submission was handed in.
+TIMESTAMP = "timestamp.txt"
 _CELL_KINDS = ("code", "markdown", "raw")
 
 

@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from graders.batch.submission import TIMESTAMP
 from graders.sandbox.jail import Limits, NoSandbox
 
 if TYPE_CHECKING:  # it imports torch, which the process that hands out the work can do without
@@ -138,20 +139,19 @@ def pack_job(
 
     asked: by notebook, names of Python's own that students are to define.
     """
+    return _packed({"notebooks": notebooks, "options": asdict(options), "asked": asked or {}}, files)
+
+
+def _packed(head: Mapping[str, Any], files: Mapping[str, bytes]) -> bytes:
     sizes = [[name, len(content)] for name, content in files.items()]
-    job = {"notebooks": notebooks, "files": sizes, "options": asdict(options), "asked": asked or {}}
-    head = json.dumps(job).encode()
-    return b"".join([_LENGTH.pack(len(head)), head, *files.values()])
+    text = json.dumps({**head, "files": sizes}).encode()
+    return b"".join([_LENGTH.pack(len(text)), text, *files.values()])
 
 
-def files_of(job: bytes) -> dict[str, memoryview]:
-    """The data files in a job by path; they are not copied."""
-    return _opened_job(job)[1]
-
-
-def _opened_job(job: bytes) -> tuple[dict[str, Any], dict[str, memoryview]]:
+def opened(packed: bytes) -> tuple[dict[str, Any], dict[str, memoryview]]:
+    """What is in a job or in an answer to one, and its files by path; they are not copied."""
     start = _LENGTH.size
-    data = memoryview(job)
+    data = memoryview(packed)
     (size,) = _LENGTH.unpack(data[:start])
     head = json.loads(bytes(data[start : start + size]))
     files, start = {}, start + size
@@ -162,24 +162,28 @@ def _opened_job(job: bytes) -> tuple[dict[str, Any], dict[str, memoryview]]:
 
 
 def grade(job: bytes) -> bytes:
-    """Grade a submission. Returns, for each notebook by name, what `graders.batch.notebook.Graded` holds.
+    """Grade a submission.
+
+    Returns, packed, for each notebook by name what `graders.batch.notebook.Graded` holds, and the files that
+    its code has made.
 
     Raises Unusable where the sandbox failed repeatedly, and NoSandbox where there is none.
     """
-    return json.dumps(graded_here(job)).encode()
+    return _packed(*graded_here(job))
 
 
-def graded_here(job: bytes) -> dict[str, Any]:
-    """The same, as data."""
-    data, files = _opened_job(job)
+def graded_here(job: bytes) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """The same, as data. The notebooks of a submission are run one after the other in the same files."""
+    data, files = opened(job)
     given = data["options"]
     options = Options(**{**given, "limits": Limits(**given["limits"]), "hidden": tuple(given["hidden"])})
-    return {
-        "notebooks": {
-            name: _graded(notebook, files, options, data["asked"].get(name, ()))
-            for name, notebook in data["notebooks"].items()
-        }
-    }
+    made: dict[str, bytes] = {}
+    notebooks = {}
+    for name, notebook in data["notebooks"].items():
+        notebooks[name] = _graded(notebook, {**files, **made}, options, data["asked"].get(name, ()))
+        made |= notebooks[name].pop("made")
+    made.pop(TIMESTAMP, None)  # when it was handed in, its code cannot say
+    return {"notebooks": notebooks}, made
 
 
 def _graded(
@@ -214,6 +218,11 @@ def _graded(
             if box.failed and done.stopped and left:
                 continue  # the warm process went first, and took the submission with it
             holds = box.holds
+            if session.left_out:
+                text = (
+                    f"{session.left_out} of the files that the notebook's code made are not kept: too large"
+                )
+                done.words.append(f"{text}, too many, or no plain files.")
         return {
             "notebook": notebook,
             "flags": done.flags,
@@ -221,5 +230,6 @@ def _graded(
             "suspects": sorted(done.suspects),
             "stopped": done.stopped,
             "cgroup": holds,
+            "made": session.made,
         }
     return _graded(notebook, files, options, asked, named)

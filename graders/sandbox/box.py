@@ -25,6 +25,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -280,37 +281,46 @@ class Box:
             "filter": self._filter,
             "gpu": self.gpu,
             "count_processes": self.sandbox == "bwrap",
-            "limits": {
-                name: getattr(limits, name) for name in ("memory", "files", "output", "notebook", "threads")
-            },
+            "limits": asdict(limits),
         }
-        with tempfile.TemporaryFile() as bundle, theirs:
-            protocol.write_bundle(bundle, files)
-            with self._failing():
-                handles = [theirs.fileno(), bundle.fileno()]
-                socket.send_fds(self.control, [json.dumps(request).encode()], handles)
-        session = None
-        try:
-            with self._failing():
-                unknown = frozenset(protocol.WITH_ANSWERS) - self._imported
-                session = Session(ours, limits, self._places, unknown, gpu=self.gpu)
-            yield session
-        finally:
-            ours.close()
-            if session:
-                session.close()
-            self._collect()
+        with tempfile.TemporaryFile() as made:
+            with tempfile.TemporaryFile() as bundle, theirs:
+                protocol.write_bundle(bundle, files)
+                with self._failing():
+                    handles = [theirs.fileno(), bundle.fileno(), made.fileno()]
+                    socket.send_fds(self.control, [json.dumps(request).encode()], handles)
+            session = None
+            try:
+                with self._failing():
+                    unknown = frozenset(protocol.WITH_ANSWERS) - self._imported
+                    session = Session(ours, limits, self._places, unknown, gpu=self.gpu)
+                yield session
+            finally:
+                ours.close()
+                if session:
+                    session.close()
+                left_out = self._collect()
+                if session and left_out is not None:
+                    with contextlib.suppress(protocol.Broken):
+                        found = protocol.read_made(made, limits.made)
+                        session.made = {name: one for name, one in found.items() if one != files.get(name)}
+                        session.left_out = left_out
 
-    def _collect(self) -> None:
-        """Wait for the end of the fork; a box that is not clean afterwards is closed."""
+    def _collect(self) -> int | None:
+        """Wait for the end of the fork; a box that is not clean afterwards is closed.
+
+        Returns how many of the files that it has made are not kept; None where nobody can say.
+        """
         try:
             answer = self._heard(time.monotonic() + ANSWER)
         except Unusable:
             self.failed = True
             self.close()
-            return
+            return None
         if answer.get("clean") is not True:
             self.close()
+        left_out = answer.get("left_out")
+        return left_out if isinstance(left_out, int) else None
 
     def _wait_until_ready(self) -> None:
         if self.process is None:
@@ -362,7 +372,8 @@ class Box:
 class Session:
     """The fork that runs one submission: cells go in, outputs and sights come out.
 
-    noticed: events of Python's audit by which the student's code looked past what it was given.
+    noticed: events of Python's audit by which the student's code looked past what it was given. made: files
+    that its code made or changed, by path, and left_out, how many more there are, when the session is over.
     """
 
     def __init__(
@@ -377,6 +388,8 @@ class Session:
         self.channel, self.limits, self._places, self._unknown = channel, limits, places, unknown
         self.device = "cuda" if gpu else "cpu"
         self.noticed: set[str] = set()
+        self.made: dict[str, bytes] = {}
+        self.left_out = 0
         self.pidfd: int | None
         self.pidfd, *handles = _greeted(channel)
         self._memory, self._maps, self._status = handles

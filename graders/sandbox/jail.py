@@ -55,11 +55,13 @@ class Limits:
     """What one submission may use.
 
     memory: bytes of address space above what the warm process has. files: bytes in each of the tmpfs.
-    output: bytes that one cell may write. cell, notebook: seconds of wall time.
+    made: bytes of files that its code makes and that are kept. output: bytes that one cell may write.
+    cell, notebook: seconds of wall time.
     """
 
     memory: int = 2048 * _MEGABYTE
     files: int = 128 * _MEGABYTE
+    made: int = 8 * _MEGABYTE
     output: int = 2 * _MEGABYTE
     cell: float = 60.0
     notebook: float = 600.0

@@ -11,6 +11,7 @@ import socket
 import struct
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 
 import safetensors.torch
@@ -51,6 +52,8 @@ LIBRARIES = {
 }
 #: Of those, the ones that hold answers: when they came by another way, nobody knows where these stand.
 WITH_ANSWERS = ("scipy", "sklearn")
+#: What a file that a submission has made costs of what is kept, beside its bytes.
+FILE_COST = 1 << 10
 #: How deep lists may stand in lists.
 DEPTH = 8
 
@@ -122,6 +125,29 @@ def write_bundle(bundle: BinaryIO, files: Mapping[str, bytes]) -> None:
         bundle.write(content)
     bundle.flush()
     bundle.seek(0)
+
+
+def read_made(bundle: BinaryIO, limit: int) -> dict[str, bytes]:
+    """The files that a submission has made, by path, from the beginning of a bundle.
+
+    limit: bytes of all of them. Raises Broken where it is none, or holds more than that.
+    """
+    bundle.seek(0)
+    try:
+        length, _ = _LENGTHS.unpack(bundle.read(_LENGTHS.size))
+        listed = json.loads(bundle.read(min(length, HEADER_LIMIT)))
+        sizes = {str(name): int(size) for name, size in listed}
+    except (struct.error, ValueError, TypeError, RecursionError):
+        raise Broken("files that are none") from None
+    if min(sizes.values(), default=0) < 0 or sum(sizes.values()) > limit:
+        raise Broken("files that are too large")
+    found = {}
+    for name, size in sizes.items():
+        content = bundle.read(size)
+        path = PurePosixPath(name)
+        if name.isprintable() and not path.is_absolute() and ".." not in path.parts:
+            found[name] = content
+    return found
 
 
 def read_bundle(bundle: BinaryIO) -> Iterator[tuple[str, bytes]]:
