@@ -1,4 +1,4 @@
-"""The command line: `graders autograde ASSIGNMENT`."""
+"""The command line: `graders autograde ASSIGNMENT ...`."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ import sys
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from graders.batch.gradebook import Course
 
 app = typer.Typer(
     add_completion=True, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None
@@ -37,7 +40,10 @@ def main() -> None:
 
 @app.command()
 def autograde(
-    assignment: Annotated[str, typer.Argument(help="The assignment, such as day26.")],
+    assignment: Annotated[
+        list[str] | None, typer.Argument(help="The assignments, such as day26.", show_default=False)
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="All assignments that are released.")] = False,
     student: Annotated[
         list[str] | None, typer.Option(help="Grade this student only; may be repeated.")
     ] = None,
@@ -55,7 +61,7 @@ def autograde(
     notebook_timeout: Annotated[float, typer.Option(help="Seconds of wall time for a notebook.")] = 600.0,
     memory: Annotated[int, typer.Option(help="Megabytes of memory for a submission.")] = 2048,
 ) -> None:
-    """Grade the submissions of an assignment, in the folder of the course.
+    """Grade the submissions of one or more assignments, in the folder of the course.
 
     Reads submitted/, writes autograded/ and the gradebook as `nbgrader autograde` does. Killed at any
     moment, the same command goes on where it stopped. Exit status: 0 everything is graded, 1 something
@@ -72,8 +78,15 @@ def autograde(
     limits = jail.Limits(memory=memory << 20, cell=cell_timeout, notebook=notebook_timeout)
     kind = "none" if sandbox is Sandbox.none else "bwrap"
     pool: batch.Pool | batch.Given | None = None
-    course = report = None
+    course = None
+    reports: list[batch.Report] = []
+    ended = False
     try:
+        if bool(assignment) == every:
+            raise _Refused("Name the assignments to grade, such as day26, or use --all for all of them.")
+        names = list(dict.fromkeys(assignment)) if assignment else _folders(Path.cwd())
+        if not names:
+            raise _Refused("There are no notebooks of an assignment in this folder.")
         options = Options(kind, device.value, limits, folders(Path.cwd()), text_in(Path.cwd()))
         if kind == "none":
             typer.echo(
@@ -91,17 +104,23 @@ def autograde(
         # nbformat's validator brings a parser of addresses that takes a second to import and that no notebook
         # needs; without it that one format goes unchecked.
         sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
-        from graders.batch.gradebook import CannotStart, Course
-
-        try:
-            course = Course(Path.cwd(), assignment, force=force)
-        except CannotStart as problem:
-            raise _Refused(str(problem)) from None
+        course, names = _opened(names, every=every, force=force)
         if options.rubric:  # by a worker, which has PyTorch and the names of the mistakes
             pool.submit(look_through_rubric, options).result()
         interrupt.act()
         gc.freeze()  # what is imported now stays, and need not be looked through again, not even at the end
-        report = _with_bar(course, pool, options, student or [], quiet=as_json)
+        for name in names:
+            if name != course.assignment:
+                course.close()
+                course = None  # it is closed, should the next one not be there to be opened
+                course = _course(name, force=force)
+            reports.append(_with_bar(course, pool, options, student or [], quiet=as_json))
+            if not as_json:
+                _print_summary(reports[-1], list(batch.in_force(reports[-1], options)))
+            if reports[-1].stopped:
+                break
+        else:
+            ended = True
     except (jail.NoSandbox, MalformedRubric, _Refused) as problem:
         typer.echo(str(problem), err=True)
         raise typer.Exit(2) from None
@@ -113,22 +132,60 @@ def autograde(
         interrupt.ignore()
         if course:
             course.close()
-        if pool and report and not report.stopped:
+        if pool and ended:
             pool.close()
         elif pool:
             pool.kill()
     if as_json:
-        shown = {**asdict(report), "limits": list(batch.in_force(report, options))}
-        typer.echo(json.dumps(shown, indent=1, ensure_ascii=False))
-    else:
-        _print_summary(report, list(batch.in_force(report, options)))
-    if report.stopped:
-        typer.echo(report.stopped, err=True)
-    raise typer.Exit(1 if report.stopped or report.count("failed") else 0)
+        shown = [{**asdict(one), "limits": list(batch.in_force(one, options))} for one in reports]
+        several = every or len(names) > 1
+        typer.echo(json.dumps(shown if several else shown[0], indent=1, ensure_ascii=False))
+    if reports[-1].stopped:
+        typer.echo(reports[-1].stopped, err=True)
+    raise typer.Exit(int(not ended or any(one.count("failed") for one in reports)))
 
 
 class _Refused(Exception):
     """The run cannot start; the text says why."""
+
+
+def _folders(root: Path) -> list[str]:
+    """Names of folders in a course that hold notebooks of an assignment, released or not."""
+    names = {path.parent.name for path in root.glob("*/*/*.ipynb")}
+    return sorted(name for name in names if not name.startswith("."))
+
+
+def _course(name: str, *, force: bool) -> Course:
+    """The course, opened for this assignment. Raises _Refused."""
+    from graders.batch.gradebook import CannotStart, Course
+
+    try:
+        return Course(Path.cwd(), name, force=force)
+    except CannotStart as problem:
+        raise _Refused(str(problem)) from None
+
+
+def _opened(names: list[str], *, every: bool, force: bool) -> tuple[Course, list[str]]:
+    """The course, opened for the first of these assignments, and the names of all that are to be graded.
+
+    every: names are those of folders; the gradebook knows what is released. Raises _Refused, before anything
+    is graded, where one of several names is that of no assignment.
+    """
+    for position, name in enumerate(names):
+        try:
+            course = _course(name, force=force)
+            break
+        except _Refused:
+            if not every or position == len(names) - 1:
+                raise
+    released = sorted(one.name for one in course.gradebook.assignments if one.notebooks)
+    course.session.rollback()
+    if every:
+        return course, [course.assignment, *(one for one in released if one != course.assignment)]
+    if unknown := [name for name in names if name not in released]:
+        course.close()
+        course = _course(unknown[0], force=force)  # which says what to do
+    return course, names
 
 
 def _connected(address: str) -> object:
@@ -159,7 +216,7 @@ def _with_bar(course, pool, options, students, *, quiet):
 
     from graders.batch import run as batch
 
-    with tqdm(total=0, unit="submission", disable=quiet, file=sys.stderr) as bar:
+    with tqdm(total=0, desc=course.assignment, unit="submission", disable=quiet, file=sys.stderr) as bar:
         return batch.run(
             course, pool, options, students, begun=bar.reset, progress=lambda result: bar.update()
         )

@@ -1,0 +1,203 @@
+"""Grading several assignments in one run, of a course that has no check of ours."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.courses import ROOT, answered, nbgrader, recorded
+
+pytestmark = pytest.mark.skipif(not shutil.which("bwrap"), reason="no bubblewrap")
+
+#: Assignments: what students write, the right text of it, and the test that comes with it.
+ASSIGNMENTS = {
+    "one": ("double", "def double(x):\n    return 2 * x", "assert double(2) == 4"),
+    "two": ("mean", "def mean(values):\n    return np.mean(values)", "assert mean([1.0, 2.0]) == 1.5"),
+}
+#: Says which worker the process that runs it belongs to, by the name of its jail.
+WHERE = "import socket\n\nprint(socket.gethostname())\n\n"
+
+
+def cell(name: str, source: str, *, solution: bool = False, points: float | None = None) -> dict[str, Any]:
+    form = {"grade": points is not None, "grade_id": name, "locked": not solution, "schema_version": 3}
+    form |= {"solution": solution, "task": False, **({} if points is None else {"points": points})}
+    one = {
+        "cell_type": "code",
+        "id": name.replace("_", "-"),
+        "source": source,
+        "metadata": {"nbgrader": form},
+    }
+    return one | {"outputs": [], "execution_count": None}
+
+
+def source_of(name: str) -> dict[str, Any]:
+    student, right, test = ASSIGNMENTS[name]
+    cells = [
+        cell("setup", "import numpy as np"),
+        cell(student, f"### BEGIN SOLUTION\n{right}\n### END SOLUTION", solution=True),
+        cell(f"test_{student}", test, points=2),
+    ]
+    kernel = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+    return {"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
+
+
+@pytest.fixture(scope="module")
+def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A course with two assignments that are released, and a third one that is only being written."""
+    course = tmp_path_factory.mktemp("many") / "course"
+    course.mkdir()
+    shutil.copy(ROOT / "nbgrader_config.py", course)
+    for name in (*ASSIGNMENTS, "draft"):
+        folder = course / "solutions" / name
+        folder.mkdir(parents=True)
+        (folder / f"{name}.ipynb").write_text(json.dumps(source_of("one" if name == "draft" else name)))
+    for name in ASSIGNMENTS:
+        nbgrader(course, "generate_assignment", name)
+    return course
+
+
+@pytest.fixture
+def course(released: Path, tmp_path: Path) -> Path:
+    """A copy, in which a student has solved both assignments, and another one the first of them."""
+    course = shutil.copytree(released, tmp_path / "course")
+    for name, (student, right, _) in ASSIGNMENTS.items():
+        answered(course, "able", name, {student: WHERE + right})
+    answered(course, "half", "one", {"double": WHERE + ASSIGNMENTS["one"][1]})
+    answered(course, "half", "two", {"mean": WHERE + "def mean(values):\n    return 0"})
+    return course
+
+
+def started(course: Path, *arguments: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "graders.cli", "autograde", *arguments],
+        cwd=course,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def autograde(course: Path, *arguments: str, status: int = 0) -> tuple[str, str]:
+    process = started(course, *arguments)
+    said, complained = process.communicate(timeout=120)
+    assert process.returncode == status, said + complained
+    assert "Traceback" not in said + complained, said + complained
+    return said, complained
+
+
+def scores(course: Path) -> dict[str, dict[str, float]]:
+    return {
+        name: {student: one["score"] for student, one in recorded(course, name).items()}
+        for name in ASSIGNMENTS
+    }
+
+
+def graded(course: Path) -> set[str]:
+    return {str(path.relative_to(course / "autograded")) for path in course.glob("autograded/[!.]*/*")}
+
+
+def workers_of(course: Path) -> list[str]:
+    """For each graded notebook, the worker that it says it ran in."""
+    texts = [path.read_text() for path in sorted(course.glob("autograded/*/*/*.ipynb"))]
+    return [found for text in texts for found in re.findall(r"sandbox-\d+", text)]
+
+
+EVERYTHING = {"able/one", "able/two", "half/one", "half/two"}
+SCORES = {"one": {"able": 2.0, "half": 2.0}, "two": {"able": 2.0, "half": 0.0}}
+
+
+def test_several_share_their_workers(course: Path) -> None:
+    said, _ = autograde(course, "one", "two", "--workers", "1")
+    assert scores(course) == SCORES
+    assert "one: 2 graded" in said and "two: 2 graded" in said
+    assert len(workers_of(course)) == 4 and len(set(workers_of(course))) == 1
+
+
+def test_the_same_as_one_after_the_other(course: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(course, tmp_path / "copy")
+    autograde(course, "two", "one", "one")
+    for name in ASSIGNMENTS:
+        autograde(copy, name)
+    assert all(recorded(course, name) == recorded(copy, name) for name in ASSIGNMENTS)
+
+
+def test_all_are_those_that_are_released(course: Path) -> None:
+    said, _ = autograde(course, "--all", "--json")
+    assert [one["assignment"] for one in json.loads(said)] == ["one", "two"]
+    assert scores(course) == SCORES
+
+
+def test_json(course: Path) -> None:
+    several = json.loads(autograde(course, "one", "two", "--json")[0])
+    points = {one["assignment"]: {r["student"]: r["points"] for r in one["results"]} for one in several}
+    assert points == SCORES
+    one = json.loads(autograde(course, "one", "--json")[0])
+    assert one["assignment"] == "one" and {r["outcome"] for r in one["results"]} == {"skipped"}
+
+
+def test_the_worst_status_counts(course: Path) -> None:
+    (course / "submitted" / "half" / "one" / "one.ipynb").write_text("{")
+    said, _ = autograde(course, "one", "two", status=1)
+    assert "half  not graded" in said and "two: 2 graded" in said
+    assert graded(course) == EVERYTHING - {"half/one"}
+
+
+@pytest.mark.parametrize("names", [("one", "three"), ("three", "one"), ("one", "draft")])
+def test_an_unknown_name_stops_all(course: Path, names: tuple[str, str]) -> None:
+    _, complained = autograde(course, *names, status=2)
+    unknown = next(name for name in names if name != "one")
+    assert f"knows no assignment {unknown!r}" in complained
+    assert not graded(course)
+
+
+@pytest.mark.parametrize("arguments", [(), ("--all", "one")])
+def test_names_or_all(course: Path, arguments: tuple[str, ...]) -> None:
+    assert "--all" in autograde(course, *arguments, status=2)[1]
+    assert not graded(course)
+
+
+def test_all_of_a_folder_without_a_course(tmp_path: Path) -> None:
+    assert "no notebooks of an assignment" in autograde(tmp_path, "--all", status=2)[1]
+    assert not list(tmp_path.glob("*.db"))
+
+
+def test_interrupted_in_the_second(course: Path) -> None:
+    slow = answered(course, "half", "two", {"mean": "import time\n\ntime.sleep(50)"})
+    process = started(course, "one", "two", "--workers", "1")
+    end = time.monotonic() + 60
+    while not {"able/one", "half/one", "able/two"} <= graded(course) and time.monotonic() < end:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, complained = process.communicate(timeout=60)
+    assert process.returncode == 130 and "Interrupted" in complained
+    assert graded(course) == EVERYTHING - {"half/two"}
+    before = {path: path.stat().st_mtime_ns for path in course.glob("autograded/*/*/*.ipynb")}
+    slow.unlink()
+    answered(course, "half", "two", {"mean": "def mean(values):\n    return 0"})
+    autograde(course, "one", "two")
+    assert scores(course) == SCORES
+    assert all(path.stat().st_mtime_ns == time for path, time in before.items())
+
+
+def test_one_run_at_a_time(course: Path) -> None:
+    handle = os.open(course, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        for arguments in (("one", "two"), ("--all",)):
+            assert "at work in this course" in autograde(course, *arguments, status=2)[1]
+    finally:
+        os.close(handle)
+    assert not graded(course)
