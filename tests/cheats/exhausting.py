@@ -79,6 +79,47 @@ except OSError as error:
         prints="refused",
     ),
     _cheat(
+        "files to be kept without end",
+        """
+for n in range(20_000):
+    with open(f'{n}.txt', 'w') as file: file.write('x' * 2_000)
+""",
+        answers=some(),
+        points=SOME,
+        says="are not kept",
+    ),
+    _cheat(
+        "folders in folders, and files that are none",
+        """
+import os
+for path in ('link', 'folder'): os.symlink('/etc', path)
+os.symlink('/etc/passwd', 'linked.txt')
+os.mkfifo('pipe')
+with open('unreadable.txt', 'w') as file: file.write('x')
+os.link('unreadable.txt', 'again.txt')
+os.chmod('unreadable.txt', 0)
+for n in range(1_500):
+    os.mkdir('d')
+    os.chdir('d')
+with open('deep.txt', 'w') as file: file.write('x')
+""",
+        answers=some(),
+        points=SOME,
+    ),
+    _cheat(
+        "a file in a folder's place",
+        """
+import os, shutil
+with open('day26.ipynb', 'w') as file: file.write('{}')
+with open('timestamp.txt', 'w') as file: file.write('2020-01-01 00:00:00 UTC')
+with open('a', 'w') as file: file.write('x')
+os.makedirs('b/day26.ipynb')
+with open('b/day26.ipynb/a', 'w') as file: file.write('x')
+""",
+        answers=some(),
+        points=SOME,
+    ),
+    _cheat(
         "full shared memory, then work",
         """
 try:
