@@ -14,9 +14,11 @@ from typing import Any
 
 import torch
 
+from graders.judging import tolerance
 from graders.judging.answer import Answer, Basis, Mistake
-from graders.judging.compare import Expected, compare
+from graders.judging.compare import Expected, Finding, compare
 from graders.judging.diagnosis import FIRST_LOOKS, LIKENESS, Diagnosis
+from graders.judging.question import is_gross
 from graders.judging.trial import Trial
 from graders.probing.exercise import Exercise
 
@@ -103,15 +105,35 @@ def _following(
         return frozenset(_right_but_for(first, derivatives, tried))
     following, telling = set(derivatives), set()
     for trial in tried:
-        worked_out = trial.question.worked_out_by(variant)
-        for name in following & trial.findings.keys():
-            if name not in worked_out or not _is_derivative(trial.seen(name), worked_out[name]):
-                following.discard(name)
-            elif _is_something(worked_out[name].value):
-                telling.add(name)
+        names = [name for name in trial.findings if name in following]
+        if not names:
+            continue
+        worked_out, unlike = _unlike(trial, variant, names)
+        following -= unlike
+        telling |= {name for name in names if name in worked_out and _is_something(worked_out[name].value)}
         if not following:
             break
     return frozenset(following & telling)
+
+
+def _unlike(trial: Trial, variant: Any, names: Sequence[str]) -> tuple[dict[str, Expected], set[str]]:
+    """What the variant works out here, and which of these derivatives the candidate has otherwise.
+
+    As in a `Trial`, the noise is measured only where a value is out without it, and thoroughly only where
+    that makes a difference.
+    """
+    unsettled, unlike = list(names), set()
+    for samples in (0, 1, tolerance.SAMPLES):
+        worked_out = trial.question.worked_out_by(variant, samples, names[-1])
+        unlike |= {name for name in unsettled if name not in worked_out}
+        found = {
+            name: _compared(trial.seen(name), worked_out[name]) for name in unsettled if name in worked_out
+        }
+        unlike |= {name for name, one in found.items() if samples and is_gross(one) and not one.equal}
+        unsettled = [name for name, one in found.items() if not one.equal and name not in unlike]
+        if not unsettled:
+            break
+    return worked_out, unlike | set(unsettled)
 
 
 def _right_but_for(first: set[str], derivatives: set[str], tried: Sequence[Trial]) -> set[str]:
@@ -126,13 +148,13 @@ def _right_but_for(first: set[str], derivatives: set[str], tried: Sequence[Trial
     return derivatives - lost
 
 
-def _is_derivative(seen: Any, expected: Expected) -> bool:
-    """Whether a derivative is the expected one, wherever that is a number: a root has none at 0."""
+def _compared(seen: Any, expected: Expected) -> Finding:
+    """A derivative compared with the expected one, wherever that is a number: a root has none at 0."""
     value = expected.value
     tensors = isinstance(value, torch.Tensor) and isinstance(seen, torch.Tensor)
     if tensors and seen.shape == value.shape and seen.device.type != "meta":
         seen = torch.where(value.isfinite().to(seen.device), seen, value.to(seen))
-    return compare(seen, expected).equal
+    return compare(seen, expected)
 
 
 def _is_something(value: Any) -> bool:

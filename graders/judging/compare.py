@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 
 from graders.judging.tolerance import as_tensor, is_real
@@ -28,13 +30,12 @@ class Finding:
     want: Any
     excess: torch.Tensor | None = field(default=None, compare=False, repr=False)
 
-    @property
+    @cached_property
     def index(self) -> tuple[int, ...] | None:
         """Where the value that is furthest out stands; None where there is no such place."""
         if self.excess is None or not self.excess.numel():
             return None
-        flat = int(self.excess.argmax())
-        return tuple(int(i) for i in torch.unravel_index(torch.tensor(flat), self.excess.shape))
+        return tuple(map(int, np.unravel_index(int(self.excess.argmax()), self.excess.shape)))
 
     @property
     def equal(self) -> bool:

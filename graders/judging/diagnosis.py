@@ -151,17 +151,20 @@ def _most_telling_first(tried: Sequence[Trial], failing: set[str]) -> list[Trial
 def _promising(order: Sequence[Trial], variant: Any, rounding: bool, failing: set[str]) -> bool:
     """Whether a variant is like the candidate in any of the first cases of `order`, the most telling ones.
 
-    As many as it takes to show everything that is wrong, and FIRST_LOOKS at least. An exception that the
-    candidate raises in several of them, or a value of a wrong type, is compared in the first.
+    As many as it takes to show everything that is wrong, and FIRST_LOOKS at least; each observation is
+    compared FIRST_LOOKS times at most. An exception that the candidate raises in several of them, or a value
+    of a wrong type, is compared in the first.
     """
     left = set(failing)
-    compared: set[Raised | Foreign] = set()
+    compared: Counter[str] = Counter()
+    settled: set[Raised | Foreign] = set()
     for looks, trial in enumerate(order, 1):
-        seen = {name: trial.seen(name) for name in trial.failing}
-        telling = [name for name, one in seen.items() if not (is_no_value(one) and one in compared)]
+        seen = {name: trial.seen(name) for name in trial.failing if compared[name] < FIRST_LOOKS}
+        telling = [name for name, one in seen.items() if not (is_no_value(one) and one in settled)]
         if telling and any(trial.likes(variant, rounding, telling)):
             return True
-        compared |= {one for one in seen.values() if is_no_value(one)}
+        compared.update(telling)
+        settled |= {one for one in seen.values() if is_no_value(one)}
         left.difference_update(trial.failing)
         if looks >= FIRST_LOOKS and not left:
             break

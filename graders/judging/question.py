@@ -17,7 +17,7 @@ from graders.judging import tolerance
 from graders.judging.answer import Answer
 from graders.judging.compare import Expected, Finding, compare
 from graders.probing.exercise import Case, Draw, Exercise
-from graders.probing.observe import Sight, observe, tensors, widened
+from graders.probing.observe import ARGUMENTS, Sight, observe, tensors, widened
 
 #: A value that is further out than so many times what one sample of the noise allows is no close call.
 GROSS = 100.0
@@ -132,26 +132,22 @@ class Question:
 
     def sight_of(self, variant: Any, rounding: bool, until: str | None = None) -> Sight:
         """What a mistake's variant does here, at least up to the observation `until`."""
-        case = self.case if rounding else self.wide
-        until = None if self.answer.derived else until
-        if not self.keep:
-            return self.answer.read(observe(self.exercise, variant, case, until))
         key = "sight", id(variant)
-        if key not in self._kept:
-            self._kept[key] = self.answer.read(observe(self.exercise, variant, case))
-        return self._kept[key]
+        sight = self._kept.get(key)
+        if sight is None or not (sight.raised or {until, ARGUMENTS} & sight.values.keys()):
+            until = None if self.keep else until
+            case = self.case if rounding else self.wide
+            sight = self._kept[key] = self.answer.read(observe(self.exercise, variant, case, until))
+        return sight
 
-    def worked_out_by(self, variant: Any) -> dict[str, Expected]:
-        """What a variant does here as the expected, with what rounding does to the variant itself."""
-        key = "worked out", id(variant)
-        if key in self._kept:
-            return self._kept[key]
-        noise = self.noise.of(variant).after(tolerance.SAMPLES)
-        sight = self.sight_of(variant, rounding=False)
-        worked_out = {name: self._expected(value, noise.get(name)) for name, value in sight.values.items()}
-        if self.keep:
-            self._kept[key] = worked_out
-        return worked_out
+    def worked_out_by(self, variant: Any, samples: int, until: str) -> dict[str, Expected]:
+        """What a variant does here as the expected, by so many samples of what rounding does to itself.
+
+        At least up to the observation `until`.
+        """
+        sight = self.sight_of(variant, False, until)
+        noise = self.noise.of(variant, until).after(samples)
+        return {name: self._expected(value, noise.get(name)) for name, value in sight.values.items()}
 
     def is_wrong_itself(self, name: str, variant: Any, sight: Sight, rounding: bool, samples: int) -> bool:
         """Whether a mistake's variant is wrong here, the noise measured as far as that makes a difference."""
@@ -159,13 +155,46 @@ class Question:
         if self.keep and key in self._kept:
             return self._kept[key]
         value = sight.values.get(name, sight.raised)
-        for taken in range(samples, tolerance.SAMPLES + 1):
+        wrong = samples > 0 and self._is_far_from_right(name, value, samples)
+        for taken in () if wrong else range(samples, tolerance.SAMPLES + 1):
             expected = self.expected_after(taken)[name]
             its = compare(value, expected if rounding else _in_float64(expected))
-            if its.equal or (taken and is_gross(its)):
+            wrong = not its.equal
+            if not wrong or (taken and is_gross(its)):
                 break
-        self._kept[key] = not its.equal
-        return not its.equal
+        self._kept[key] = wrong
+        return wrong
+
+    def _is_far_from_right(self, name: str, value: Any, samples: int) -> bool:
+        """Whether a value is grossly wrong, as far as that can be told by the largest difference."""
+        exact = self.exact[name]
+        if not _are_of_one_shape(value, exact):
+            return False
+        key = "widest", name, samples
+        if key not in self._kept:
+            within = self.expected_after(samples)[name].tolerance
+            self._kept[key] = 0.0 if within is None or not within.numel() else float(within.max())
+        return self._kept[key] > 0 and _difference(value, exact) > GROSS * self._kept[key]
+
+    def is_far_from(self, name: str, value: Any, seen: Any, samples: int) -> bool:
+        """Whether `seen` is not a variant's `value`, as far as that can be told by the largest difference.
+
+        Most are told apart like that, and what is allowed for each element need not be worked out.
+        """
+        if not _are_of_one_shape(value, seen):
+            return False
+        key = "moved", name, samples
+        if key not in self._kept:
+            moved = self.noise.after(samples).get(name)
+            exact = self.exact[name]
+            self._kept[key] = (
+                0.0 if moved is None or not moved.numel() else float(moved.max()),
+                float(tolerance.as_tensor(exact).abs().max()) if _are_of_one_shape(exact, exact) else 0.0,
+            )
+        moved, size = self._kept[key]
+        own = float(value.abs().max())
+        widest = tolerance.allowed(self.setting.dtype, self._size, own, moved, self.exercise.arithmetic)
+        return _difference(value, seen) > widest * max(1.0, own / max(size, 1e-300))
 
     def as_expected(self, name: str, variant: Any, value: Any, samples: int) -> Expected:
         """A variant's `value` as the expected one, the noise scaled up where the mistake blows values up."""
@@ -197,6 +226,24 @@ def is_gross(finding: Finding) -> bool:
     if finding.kind in ("shape", "type") and finding.right:
         return True  # and right it stays where more is allowed
     return finding.kind in ("raised", "dtype", "nan") or not isinstance(finding.want, float | torch.Tensor)
+
+
+def _are_of_one_shape(value: Any, other: Any) -> bool:
+    """Whether both are tensors of floating-point numbers, not empty, of one shape, and hold numbers."""
+    return all(
+        isinstance(one, torch.Tensor)
+        and one.is_floating_point()
+        and one.layout == torch.strided
+        and not one.is_meta
+        and one.shape == value.shape
+        and one.numel() > 0
+        for one in (value, other)
+    )
+
+
+def _difference(value: torch.Tensor, other: torch.Tensor) -> float:
+    """The largest difference of any two elements; NaN where there is one."""
+    return float((tolerance.as_tensor(value) - tolerance.as_tensor(other)).abs().max())
 
 
 def _count(value: Any) -> int:

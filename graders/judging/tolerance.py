@@ -17,13 +17,15 @@ from __future__ import annotations
 import functools
 import math
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from graders.probing.exercise import Candidate, Case, Exercise
 from graders.probing.observe import observe, tensors
 from graders.probing.recorder import DispatchMode
+
+Real = TypeVar("Real", torch.Tensor, float)
 
 SAFETY = 8.0
 #: The relative size of the perturbations: far above float64's rounding, far below where results bend.
@@ -50,7 +52,7 @@ class _Perturbed(DispatchMode):
         return result
 
     def _perturb(self, value: Any, alias: Any) -> Any:
-        if not isinstance(value, torch.Tensor) or not value.is_floating_point():
+        if not isinstance(value, torch.Tensor) or not value.is_floating_point() or value.is_meta:
             return value
         if alias is not None and not alias.is_write:  # a view: the values were perturbed when made
             return value
@@ -78,17 +80,20 @@ class Noise:
     """How much each floating-point observation of a case moves for each unit of relative rounding.
 
     case: its inputs in float64. Samples are taken as they are asked for: one tells a gross error from
-    rounding, a close call needs SAMPLES.
+    rounding, a close call needs SAMPLES. until: the last observation that is asked for; None: all are.
     """
 
-    def __init__(self, exercise: Exercise, definition: Candidate, case: Case) -> None:
-        self.exercise, self.definition, self.case = exercise, definition, case
+    def __init__(
+        self, exercise: Exercise, definition: Candidate, case: Case, until: str | None = None
+    ) -> None:
+        self.exercise, self.definition, self.case, self.until = exercise, definition, case, until
         self._largest: dict[int, dict[str, torch.Tensor]] = {0: {}}
-        self._of: dict[int, Noise] = {}
+        self._of: dict[tuple[int, str], Noise] = {}
 
-    def of(self, variant: Candidate) -> Noise:
+    def of(self, variant: Candidate, until: str) -> Noise:
         """The same for another candidate, which is as right in its own way: a mistake's variant."""
-        return self._of.setdefault(id(variant), Noise(self.exercise, variant, self.case))
+        key = id(variant), until
+        return self._of.setdefault(key, Noise(self.exercise, variant, self.case, until))
 
     def after(self, samples: int) -> dict[str, torch.Tensor]:
         """The largest movement of each observation over so many samples.
@@ -106,11 +111,11 @@ class Noise:
 
     @cached_property
     def _undisturbed(self) -> dict[str, Any]:
-        return dict(observe(self.exercise, self.definition, self.case).values)
+        return dict(observe(self.exercise, self.definition, self.case, self.until).values)
 
     def _sampled(self, seed: int) -> dict[str, torch.Tensor]:
         with _Perturbed(seed):
-            seen = observe(self.exercise, self.definition, self.case).values
+            seen = observe(self.exercise, self.definition, self.case, self.until).values
         moves = {}
         for name, value in self._undisturbed.items():
             other = seen.get(name)
@@ -129,20 +134,20 @@ class Noise:
 def allowed(
     dtype: torch.dtype,
     size: int,
-    exact: torch.Tensor,
-    moved: torch.Tensor | None,
+    exact: Real,
+    moved: Real | None,
     arithmetic: torch.dtype | None,
-) -> torch.Tensor:
-    """The largest accepted |result - exact|, elementwise, in float64.
+) -> Real:
+    """The largest accepted |result - exact|, elementwise, in float64; of plain numbers, a number.
 
     dtype: of the result. size: elements of the largest input. arithmetic: where the exercise fixes the
     dtype of the computation, rounding happens in that one and only the result is rounded to `dtype`.
     """
-    scale = exact.abs() + (0 if moved is None else moved)
+    scale = abs(exact) + (0 if moved is None else moved)
     growth = SAFETY * math.sqrt(max(size, 1))
     if arithmetic is None:
         return growth * torch.finfo(dtype).eps * scale
-    return growth * torch.finfo(arithmetic).eps * scale + torch.finfo(dtype).eps * exact.abs()
+    return growth * torch.finfo(arithmetic).eps * scale + torch.finfo(dtype).eps * abs(exact)
 
 
 def size_of(case: Case) -> int:

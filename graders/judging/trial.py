@@ -24,6 +24,8 @@ class Trial:
     samples: int = field(default=0, init=False)
     #: Wrong observations that are not held against the candidate: see `graders.judging.carried`.
     excused: frozenset[str] = field(default=frozenset(), init=False)
+    #: Whether the candidate is like a mistake's variant in an observation, where that was looked at.
+    _likeness: dict[tuple[int, str], bool] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def case(self) -> Case:
@@ -50,9 +52,14 @@ class Trial:
         The noise is measured only where a value is out without it, and thoroughly only where that makes a
         difference.
         """
+        found: dict[str, Finding] = {}
         for samples in (0, 1, tolerance.SAMPLES):
             expected = self.question.expected_after(samples)
-            found = {name: compare(self.seen(name), one) for name, one in expected.items()}
+            found |= {
+                name: compare(self.seen(name), one)
+                for name, one in expected.items()
+                if name not in found or not found[name].equal
+            }
             if all(
                 one.equal or is_no_value(one.got) or (samples and is_gross(one)) for one in found.values()
             ):
@@ -64,7 +71,7 @@ class Trial:
         """The same, with these observations not held against the candidate."""
         other = Trial(self.question, self.sight)
         other.excused = names
-        other._settled, other.samples = self._settled, self.samples
+        other._settled, other.samples, other._likeness = self._settled, self.samples, self._likeness
         return other
 
     def seen(self, name: str) -> Any:
@@ -102,7 +109,7 @@ class Trial:
             if rounding:
                 yield not compare(sight.values.get(name, sight.raised), self.expected[name]).equal
             else:
-                yield self._like(name, variant, sight)
+                yield self._is_like(name, variant, sight)
 
     def alike(self, variant: Any, rounding: bool, names: set[str]) -> dict[str, tuple[bool, bool]]:
         """For each observation of a mistake's variant: is it wrong itself, and is the candidate like it?
@@ -118,15 +125,23 @@ class Trial:
             elif rounding:
                 like = its is not self.findings[name].equal
             else:
-                like = self._like(name, variant, sight)
+                like = self._is_like(name, variant, sight)
             result[name] = (its, like)
         return result
 
-    def _like(self, name: str, variant: Any, sight: Sight) -> bool:
+    def _is_like(self, name: str, variant: Any, sight: Sight) -> bool:
         """Whether the candidate's observation is the variant's."""
+        key = id(variant), name
+        if key not in self._likeness:
+            self._likeness[key] = self._compared(name, variant, sight)
+        return self._likeness[key]
+
+    def _compared(self, name: str, variant: Any, sight: Sight) -> bool:
         value, seen = sight.values.get(name, sight.raised), self.seen(name)
         if is_no_value(value) or is_no_value(seen):
             return value == seen
+        if self.question.is_far_from(name, value, seen, self.samples):
+            return False
         return compare(seen, self.question.as_expected(name, variant, value, self.samples)).equal
 
 

@@ -206,10 +206,7 @@ def evidence(wrong: Sequence[tuple[Trial, str, Finding]]) -> Evidence | None:
     # Two arrays side by side show more than a word: an exception, a flag.
     arrays = [one for one in shown if _is_array(one[2].got) and _is_array(one[2].want)]
     shown = arrays or shown
-    sizes = [_distance(finding) for _, _, finding in shown]
-    trial, name, finding = next(
-        one for one, size in zip(shown, sizes, strict=True) if size >= 0.3 * max(sizes)
-    )
+    trial, name, finding = _far_out(shown)
     got, want = finding.got, finding.want
     if not arrays:
         return Evidence(name, trial.case.name, trial.setting.column, name, *_pair(got, want))
@@ -239,6 +236,16 @@ def evidence(wrong: Sequence[tuple[Trial, str, Finding]]) -> Evidence | None:
         _visibly(wrong_cells, got_grid, want_grid),
         want.numel() > GRID * GRID or (want.dim() and max(want.shape) > GRID),
     )
+
+
+def _far_out(shown: Sequence[tuple[Trial, str, Finding]]) -> tuple[Trial, str, Finding]:
+    """The first finding that is not much nearer to what it should be than the one that is furthest out."""
+    sizes: list[float] = []
+    for _, _, finding in shown:
+        sizes.append(_distance(finding))
+        if sizes[-1] == 1.0:  # none is further out
+            break
+    return shown[next(place for place, size in enumerate(sizes) if size >= 0.3 * max(sizes))]
 
 
 def _is_array(value: Any) -> bool:

@@ -59,16 +59,29 @@ class Recorder:
         self.operators: set[str] = set()
         self.made_on_cpu: str | None = None
         self._stack = ExitStack()
+        self._outside: types.FrameType | None = None
 
     def __enter__(self) -> Recorder:
+        self._outside = sys._getframe(1)
         self._stack.enter_context(_FunctionView(self))
         self._stack.enter_context(_DispatcherView(self))
         self._stack.enter_context(_optimizers_noted(self))
-        self._stack.enter_context(_python_noted(self))
         return self
 
     def __exit__(self, *details: object) -> None:
+        self._outside = None
         self._stack.__exit__(*details)
+
+    def note_python(self) -> None:
+        """Note which functions of the library's own Python have led to the operator that runs now.
+
+        They are found on the stack, however they were imported: whoever computes in them runs operators.
+        """
+        frame: types.FrameType | None = sys._getframe(1)
+        while frame is not None and frame is not self._outside:
+            if frame.f_code.co_filename.startswith(_IN_PYTHON):
+                self.operators.add(frame.f_code.co_name.lstrip("_"))
+            frame = frame.f_back
 
 
 class DispatchMode(TorchDispatchMode):
@@ -142,6 +155,7 @@ class _DispatcherView(DispatchMode):
             return result
         name = func._schema.name.split("::")[-1].lstrip("_")
         self.recorder.operators.add(name)
+        self.recorder.note_python()
         if torch._C._current_graph_task_id() != -1:  # run by autograd's engine, however that was started
             self.recorder.operators.add("autograd.backward")
         if (
@@ -170,22 +184,6 @@ def _optimizers_noted(recorder: Recorder) -> Iterator[None]:
         yield
     finally:
         torch.optim.Optimizer.__init__ = original  # type: ignore[method-assign]
-
-
-@contextmanager
-def _python_noted(recorder: Recorder) -> Iterator[None]:
-    """What the library has written in Python is seen when it is called, however it was imported."""
-    before = sys.getprofile()
-
-    def noting(frame: types.FrameType, event: str, _: Any) -> None:
-        if event == "call" and not _paused and frame.f_code.co_filename.startswith(_IN_PYTHON):
-            recorder.operators.add(frame.f_code.co_name.lstrip("_"))
-
-    sys.setprofile(noting)
-    try:
-        yield
-    finally:
-        sys.setprofile(before)
 
 
 def written(candidate: Any) -> set[str]:
