@@ -199,6 +199,11 @@ CHEATS = (
         "no notebook at all",
         points=0,
         says="counts as 0",
+        place=lambda folder: _notebook(folder).rename(folder / "mine.pdf"),
+    ),
+    _cheat(
+        "another name",
+        says="mine.ipynb was graded as day26.ipynb",
         place=lambda folder: _notebook(folder).rename(folder / "mine.ipynb"),
     ),
     _cheat(
@@ -241,7 +246,7 @@ CHEATS = (
     _cheat("check cells made answers", edit=_locked_made_answers, answers={}, points=0),
     _cheat("check cells made text", edit=_kinds_changed, says="markdown"),
     _cheat("an answer made raw", edit=_answers_made_raw, says="raw"),
-    _cheat("checks deleted", edit=_checks_deleted, points=0, says="missing"),
+    _cheat("checks deleted", edit=_checks_deleted, says="put back"),
     _cheat("one id for all cells", edit=_ids_doubled),
     _cheat("cells that are no cells", edit=_odd_cells, says="no cells"),
     _cheat("metadata that is none", edit=_odd_metadata),

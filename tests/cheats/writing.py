@@ -183,15 +183,13 @@ print(libc.mq_open(b'/{MARK}', 66, 511, None))
         "own data files changed",
         """
 import os
-try:
-    open('data.csv', 'w').write('changed')
-    print('changed')
-except OSError as error:
-    print('refused')
+with open('data.csv', 'w') as file:
+    file.write('changed')
 os.chmod('data.csv', 0o777)
+print('its own copy')
 """,
         place=lambda folder: (folder / "data.csv").write_text("1,2\n"),
-        prints="refused",
+        prints="its own copy",
     ),
     _cheat(
         "libraries changed in memory for the next",
