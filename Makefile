@@ -91,6 +91,8 @@ $(INSTALLED): pyproject.toml constraints.txt $(if $(MOVED),always)
 	  echo 'The course needs Python 3.11.5 or newer; name one with: make $(or $(MAKECMDGOALS),lab) PYTHON=python3.11' >&2; exit 1; }
 	@$(PYTHON) -c 'import platform, sys; sys.exit(0 < int(platform.mac_ver()[0].partition(".")[0] or 0) < 14)' || { \
 	  echo 'The course needs macOS 14 or newer, as PyTorch does.' >&2; exit 1; }
+	@$(PYTHON) -c 'import platform, sys; sys.exit((platform.system(), platform.machine()) == ("Darwin", "x86_64"))' || { \
+	  echo 'The course needs a Mac with Apple silicon: PyTorch has no build for Intel, nor for Rosetta.' >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 	  echo 'This Python cannot make virtual environments; on Debian and Ubuntu: sudo apt install python3-venv' >&2; exit 1; }
 	@rm -f $@

@@ -169,14 +169,31 @@ def test_missing_or_old_python_is_said_in_a_sentence(checkout, python):
     assert "Traceback" not in failed.stderr
 
 
-def test_old_mac_is_said_in_a_sentence(checkout):
+@pytest.mark.parametrize(
+    ("system", "says"),
+    [
+        (
+            'platform.mac_ver = lambda: ("13.7", (), "")',
+            "The course needs macOS 14 or newer, as PyTorch does.",
+        ),
+        (
+            'platform.system, platform.machine = lambda: "Darwin", lambda: "x86_64"',
+            "The course needs a Mac with Apple silicon",
+        ),
+    ],
+    ids=["old", "Intel"],
+)
+def test_another_mac_is_said_in_a_sentence(checkout, system, says):
     python = checkout / "python"
-    old = f'{sys.executable} -c "import platform; platform.mac_ver = lambda: (\\"13.7\\", (), \\"\\"); $2"'
-    python.write_text(f'#!/bin/sh\ncase "$2" in *mac_ver*) exec {old};; esac\nexec "{sys.executable}" "$@"\n')
+    other = f"import platform; {system}; ".replace('"', '\\"')
+    python.write_text(
+        f'#!/bin/sh\ncase "$2" in *"import platform"*) exec {sys.executable} -c "{other}$2";; esac\n'
+        f'exec "{sys.executable}" "$@"\n'
+    )
     python.chmod(0o755)
     failed = make(checkout, "lab", f"PYTHON={python}")
     assert failed.returncode != 0
-    assert failed.stderr.startswith("The course needs macOS 14 or newer, as PyTorch does.")
+    assert failed.stderr.startswith(says)
 
 
 # ---------------------------------------------------------------------------- the processes of make test
