@@ -76,6 +76,43 @@ def test_the_gravest_of_several_mistakes_counts() -> None:
     assert rubric.SHIPPED.least("BatchNorm1d", []) == (1.0, "")
 
 
+def both_wrong(x: Any, gamma: Any, beta: Any, eps: float = 1e-5) -> tuple[Any, None]:
+    """eps outside of the root, and beta not added."""
+    return gamma * (x - x.mean(0)) / (x.std(0, correction=0) + eps), None
+
+
+@pytest.mark.parametrize(
+    "text,points",
+    [
+        ("", 0),  # the graver of the two
+        ("[batch_norm_forward]\nbeta_missing = 0.5\n", 2),
+        ('[batch_norm_forward]\n"eps_outside_root+beta_missing" = 0.25\n', 1),
+        ('[default]\n"beta_missing+eps_outside_root" = 0.25\n', 1),
+        ('[default]\n"beta_missing+eps_outside_root" = 0.25\nbeta_missing = 0.75\n', 1),
+        ('[default]\n"beta_missing+eps_outside_root" = 0.25\n[batch_norm_forward]\n'
+         '"eps_outside_root+beta_missing" = 0.5\n', 2),
+        ('[default]\n"beta_missing+eps_missing" = 0.25\n', 0),
+    ],
+)  # fmt: skip
+def test_two_mistakes_at_once(course: Path, text: str, points: float) -> None:
+    (course / rubric.FILE).write_text(text)
+    verdict = graders.evaluate("batch_norm_forward", both_wrong, seed=0)
+    assert verdict.points == points, str(verdict)
+    if points == 1:
+        (score,) = verdict.scores
+        assert "eps is added to the standard deviation" in score.why and "beta is not added" in score.why
+
+
+def test_a_pair_beside_a_third_mistake() -> None:
+    """The pair leaves its share and the third its own; the smaller of them counts."""
+    mistakes = {one.key: one for one in catalogue.answer_of("BatchNorm1d").mistakes}
+    three = [mistakes[key] for key in ("eps_outside_root", "momentum_reversed", "unbiased_variance")]
+    given = rubric_of('[default]\n"momentum_reversed+eps_outside_root" = 0.875\n')
+    assert given.least("BatchNorm1d", three[:2])[0] == 0.875
+    assert given.least("BatchNorm1d", three)[0] == 0.75
+    assert rubric.SHIPPED.least("BatchNorm1d", three)[0] == 0.5
+
+
 def test_a_share_is_of_the_parts_that_the_mistake_spoils() -> None:
     verdict = graders.evaluate("BatchNorm1d", _variant("BatchNorm1d", "momentum_reversed"), seed=0)
     assert [score.points for score in verdict.scores] == [1, 0.5, 1, 1, 1], str(verdict)
@@ -114,6 +151,20 @@ MALFORMED = {
     "no exercise": ("[batch_norm_foward]\neps_missing = 0.5\n", "write batch_norm_forward"),
     "no mistake": ("[batch_norm_forward]\neps_outsid_root = 0.5\n", "write eps_outside_root"),
     "no mistake of any": ("[default]\nzzz = 0.5\n", "[default] zzz"),
+    "no mistake in a pair": ('[batch_norm_forward]\n"eps_missing+beta_mising" = 0.5\n', "write beta_missing"),
+    "a mistake with itself": ('[default]\n"eps_missing+eps_missing" = 0.5\n', "no pair"),
+    "three at once": (
+        '[default]\n"eps_missing+beta_missing+gamma_missing" = 0.5\n',
+        "no pair",
+    ),
+    "a pair in both orders": (
+        '[default]\n"eps_missing+beta_missing" = 0.5\n"beta_missing+eps_missing" = 0.25\n',
+        "in both orders",
+    ),
+    "too much for a pair": (
+        '[default]\n"eps_missing+beta_missing" = 1.5\n',
+        "eps_missing+beta_missing = 1.5",
+    ),
     "too much": ("[default]\neps_missing = 1.5\n", "eps_missing = 1.5"),
     "less than nothing": ("[default]\neps_missing = -0.5\n", "eps_missing = -0.5"),
     "no number": ('[default]\neps_missing = "half"\n', "eps_missing = 'half'"),

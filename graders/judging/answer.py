@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
+from graders.judging.rubric import AND
 from graders.probing.exercise import Candidate
 from graders.probing.observe import Sight
 
@@ -63,6 +64,8 @@ class Answer:
     derived: what the judge makes of a sight's values before it compares them, where a question is answered
     by several of them together, and nobody's word is taken for it.
     pairs: two mistakes at once in one observation, which neither of them explains; made when they are needed.
+    consequences: observations that are wrong whenever others are, in one way, and so name no mistake where
+    others do.
     bases: where a mistake can go on from one observation to others, which are judged by what it makes right.
     """
 
@@ -72,6 +75,7 @@ class Answer:
     derived: Callable[[dict[str, Any]], dict[str, Any]] | None = None
     bases: tuple[Basis, ...] = ()
     pairs: Callable[[], tuple[Mistake, ...]] = tuple
+    consequences: frozenset[str] = frozenset()
 
     def read(self, sight: Sight) -> Sight:
         """A sight as it is compared."""
@@ -81,7 +85,7 @@ class Answer:
 def both(first: Mistake, second: Mistake, *variants: Candidate) -> Mistake:
     """Two mistakes at once."""
     return Mistake(
-        f"{first.key}+{second.key}", f"{first.message} {second.message}", variants, of=(first, second)
+        f"{first.key}{AND}{second.key}", f"{first.message} {second.message}", variants, of=(first, second)
     )
 
 

@@ -20,6 +20,8 @@ LIKENESS = 0.7
 #: A mistake that is unlike the candidate in so many cases is not looked at further, if they have shown
 #: every observation that is wrong.
 FIRST_LOOKS = 2
+#: Unlike in so many observations of one case, it is not compared in them again in a second.
+ENOUGH = 8
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ def diagnose(exercise: Exercise, answer: Answer, tried: Sequence[Trial]) -> Diag
     failing = {name for trial in tried for name in trial.failing}
     if not failing:
         return Diagnosis({})
+    naming = failing - answer.consequences or failing
     order = _most_telling_first(tried, failing)
     partial: list[tuple[Mistake, Likeness]] = []
     looking = [(one, variant) for one in answer.mistakes for variant in one.variants]
@@ -61,32 +64,36 @@ def diagnose(exercise: Exercise, answer: Answer, tried: Sequence[Trial]) -> Diag
             if at_once and not order[0].resembles(variant, one.rounding):
                 left.append((one, variant))
                 continue
-            if not at_once and not _promising(looked_at, variant, one.rounding, failing):
+            if not at_once and not _promising(looked_at, variant, one.rounding, naming):
                 continue
-            likeness = _likeness(looked_at, variant, one.rounding, failing)
+            likeness = _likeness(looked_at, variant, one.rounding, failing, naming)
             if failing <= likeness.explained:
                 rank = (-likeness.strays, sum(likeness.shares.values()))
                 if rank == (0, len(failing)):  # nothing can be more like it
                     return Diagnosis(dict.fromkeys(failing, one))
                 if best is None or rank > best[0]:
                     best = (rank, one)
-            elif likeness.explained and likeness.against <= len(likeness.explained):
+            elif likeness.explained & naming and likeness.against <= len(likeness.explained):
                 partial.append((one, likeness))
         if best:
             return Diagnosis(dict.fromkeys(failing, best[1]))
         looking = left
-    found = _several(tried, failing, partial)
-    return _several(tried, failing, partial + _pairs(answer, order, failing)) if found.unexplained else found
+    found = _several(tried, failing, naming, partial)
+    if not found.unexplained:
+        return found
+    return _several(tried, failing, naming, partial + _pairs(answer, order, failing, naming))
 
 
-def _pairs(answer: Answer, order: Sequence[Trial], failing: set[str]) -> list[tuple[Mistake, Likeness]]:
+def _pairs(
+    answer: Answer, order: Sequence[Trial], failing: set[str], naming: set[str]
+) -> list[tuple[Mistake, Likeness]]:
     """Pairs of mistakes that explain something, of those that look like the candidate at once."""
     found = []
     for one in answer.pairs():
         for variant in one.variants:
-            if _promising(order[:1], variant, one.rounding, failing):
-                likeness = _likeness(order, variant, one.rounding, failing)
-                if likeness.explained:
+            if _promising(order[:1], variant, one.rounding, naming):
+                likeness = _likeness(order, variant, one.rounding, failing, naming)
+                if likeness.explained & naming:
                     found.append((one, likeness))
     return found
 
@@ -110,7 +117,10 @@ class Likeness:
 
 
 def _several(
-    tried: Sequence[Trial], failing: set[str], partial: Sequence[tuple[Mistake, Likeness]]
+    tried: Sequence[Trial],
+    failing: set[str],
+    naming: set[str],
+    partial: Sequence[tuple[Mistake, Likeness]],
 ) -> Diagnosis:
     """Of mistakes that explain a part each, those that it takes to explain all that they can."""
     left, named = set(failing), []
@@ -119,7 +129,7 @@ def _several(
         new = pair[1].explained & left
         return -pair[1].strays, len(new), sum(pair[1].shares[name] for name in new)
 
-    while useful := [pair for pair in partial if pair[1].explained & left]:
+    while useful := [pair for pair in partial if pair[1].explained & left & naming]:
         one, likeness = max(useful, key=rank)
         named.append((one, likeness.explained & left))
         left -= likeness.explained
@@ -148,34 +158,38 @@ def _most_telling_first(tried: Sequence[Trial], failing: set[str]) -> list[Trial
     return [tried[position] for position in first + sorted(rest, key=lambda position: not wrong[position])]
 
 
-def _promising(order: Sequence[Trial], variant: Any, rounding: bool, failing: set[str]) -> bool:
+def _promising(order: Sequence[Trial], variant: Any, rounding: bool, naming: set[str]) -> bool:
     """Whether a variant is like the candidate in any of the first cases of `order`, the most telling ones.
 
-    As many as it takes to show everything that is wrong, and FIRST_LOOKS at least; each observation is
-    compared FIRST_LOOKS times at most. An exception that the candidate raises in several of them, or a value
-    of a wrong type, is compared in the first.
+    As many as it takes to show all of `naming`, and FIRST_LOOKS at least; each observation is compared
+    FIRST_LOOKS times at most, and once where it is unlike together with ENOUGH others. An exception that the
+    candidate raises in several of them, or a value of a wrong type, is compared in the first.
     """
-    left = set(failing)
-    compared: Counter[str] = Counter()
-    settled: set[Raised | Foreign] = set()
-    for looks, trial in enumerate(order, 1):
-        seen = {name: trial.seen(name) for name in trial.failing if compared[name] < FIRST_LOOKS}
-        telling = [name for name, one in seen.items() if not (is_no_value(one) and one in settled)]
+    left = set(naming)
+    looks: Counter[str] = Counter()
+    compared: set[Raised | Foreign] = set()
+    for number, trial in enumerate(order, 1):
+        seen = {
+            name: trial.seen(name) for name in trial.failing if name in naming and looks[name] < FIRST_LOOKS
+        }
+        telling = [name for name, one in seen.items() if not (is_no_value(one) and one in compared)]
         if telling and any(trial.likes(variant, rounding, telling)):
             return True
-        compared.update(telling)
-        settled |= {one for one in seen.values() if is_no_value(one)}
+        looks.update(telling if len(telling) < ENOUGH else telling * FIRST_LOOKS)
+        compared |= {one for one in seen.values() if is_no_value(one)}
         left.difference_update(trial.failing)
-        if looks >= FIRST_LOOKS and not left:
+        if number >= FIRST_LOOKS and not left:
             break
     return False
 
 
-def _likeness(order: Sequence[Trial], variant: Any, rounding: bool, failing: set[str]) -> Likeness:
+def _likeness(
+    order: Sequence[Trial], variant: Any, rounding: bool, failing: set[str], naming: set[str]
+) -> Likeness:
     """Compare a variant with the candidate in all cases.
 
     Cases matter where the candidate is wrong or the variant is. A variant that can no longer reach LIKENESS
-    anywhere is given up.
+    in anything that names a mistake is given up.
     """
     hits = dict.fromkeys(failing, 0)
     misses = dict.fromkeys(failing, 0)
@@ -196,7 +210,7 @@ def _likeness(order: Sequence[Trial], variant: Any, rounding: bool, failing: set
                 hits[name] += 1
             elif wrong or wrong_itself:
                 misses[name] += 1
-        if all((hits[name] + ahead[name]) * (1 - LIKENESS) < LIKENESS * misses[name] for name in failing):
+        if all((hits[name] + ahead[name]) * (1 - LIKENESS) < LIKENESS * misses[name] for name in naming):
             break
     shares = {name: hits[name] / (hits[name] + misses[name]) if hits[name] else 0.0 for name in failing}
     return Likeness(shares, len(strays), sum(not hits[name] for name in both))

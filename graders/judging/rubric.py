@@ -1,7 +1,8 @@
 """The rubric: what a known mistake leaves of the points of the part that it spoils.
 
-A share from 0 to 1 for each mistake, by its key; in a table by the name of an exercise, or in `[default]`
-for all of them. A course has its own in `rubric.toml`, in the folder of its `nbgrader_config.py`; what that
+A share from 0 to 1 for each mistake, by its key, or for two at once, by both ("one+other", in any order); in
+a table by the name of an exercise, or in `[default]` for all of them. Where nothing stands for two, the
+graver of them counts. A course has its own in `rubric.toml`, in the folder of its `nbgrader_config.py`; what that
 one does not say stands in the one beside this file, and what neither says leaves nothing. PyTorch is
 imported only where a course's own rubric is looked through: the process that hands out work does without.
 """
@@ -13,6 +14,7 @@ import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import combinations, permutations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +26,9 @@ FILE = "rubric.toml"
 BESIDE = "nbgrader_config.py"
 #: The table that holds for all exercises.
 DEFAULT = "default"
+
+#: What joins the keys of two mistakes that are made at once.
+AND = "+"
 
 #: Shares by the keys of mistakes, in tables by the names of exercises.
 Tables = Mapping[str, Mapping[str, float]]
@@ -41,21 +46,38 @@ class Rubric:
 
     def share(self, exercise: str, key: str) -> float:
         """What this mistake leaves of a part, from 0 to 1."""
+        given = self._given(exercise, key)
+        return 0.0 if given is None else given
+
+    def _given(self, exercise: str, *keys: str) -> float | None:
+        """What stands under the first of these keys that stands anywhere; None where none does."""
         for tables in self.layers:
             for name in (exercise, DEFAULT):
-                if key in tables.get(name, {}):
-                    return float(tables[name][key])
-        return 0.0
+                for key in keys:
+                    if key in tables.get(name, {}):
+                        return float(tables[name][key])
+        return None
 
     def least(self, exercise: str, mistakes: Sequence[Mistake | None]) -> tuple[float, str]:
         """What is left of a part by the gravest of these, and its message in short; None: a mistake unknown.
 
-        All is left where there are none.
+        Two mistakes leave what stands for the pair, where that stands anywhere, and not what each of them
+        does. All is left where there are none.
         """
         if None in mistakes:
             return 0.0, ""
-        single = [of for one in mistakes for of in one.of or (one,)]
-        return min(((self.share(exercise, one.key), one.in_short) for one in single), default=(1.0, ""))
+        alone = {of.key: of for one in mistakes for of in one.of or (one,)}
+        left: list[tuple[float, str]] = []
+        together: set[str] = set()
+        for first, second in combinations(alone.values(), 2):
+            share = self._given(exercise, *(AND.join(keys) for keys in permutations((first.key, second.key))))
+            if share is not None:
+                left.append((share, f"{first.in_short} {second.in_short}"))
+                together |= {first.key, second.key}
+        left += [
+            (self.share(exercise, key), one.in_short) for key, one in alone.items() if key not in together
+        ]
+        return min(left, default=(1.0, ""))
 
 
 SHIPPED = Rubric((tomllib.loads(Path(__file__).with_name(FILE).read_text(encoding="utf-8")),))
@@ -108,10 +130,23 @@ def _require_table(name: str, shares: Any) -> None:
         raise MalformedRubric(f"{FILE}: [{name}] is no exercise; {_instead(name, known)}.")
     of = exercises if name == DEFAULT else (name,)
     keys = {one.key for exercise in of for one in catalogue.answer_of(exercise).mistakes}
+    whose = "any exercise" if name == DEFAULT else name
     for key, share in shares.items():
-        if key not in keys:
-            whose = "any exercise" if name == DEFAULT else name
-            raise MalformedRubric(f"{FILE}: [{name}] {key} is no mistake of {whose}; {_instead(key, keys)}.")
+        several = key.split(AND)
+        for one in several:
+            if one not in keys:
+                raise MalformedRubric(
+                    f"{FILE}: [{name}] {one} is no mistake of {whose}; {_instead(one, keys)}."
+                )
+        if len(several) > 2 or len(set(several)) < len(several):
+            raise MalformedRubric(
+                f"{FILE}: [{name}] {key} is no pair; write two different mistakes, such as "
+                '"eps_outside_root+beta_missing".'
+            )
+        if len(several) == 2 and AND.join(reversed(several)) in shares:
+            raise MalformedRubric(
+                f"{FILE}: [{name}] {key} stands there in both orders; take one of them out."
+            )
         if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
             raise MalformedRubric(
                 f"{FILE}: [{name}] {key} = {share!r} is no share; write a number from 0 to 1, such as 0.75 "

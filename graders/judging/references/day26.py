@@ -909,5 +909,6 @@ ANSWERS = {
         gradcheck,
         bases=(Basis(("y",), GRADIENTS, "y", MISTAKES_IN_Y),),
         pairs=function_pairs,
+        consequences=frozenset({"gradcheck"}),
     ),
 }
