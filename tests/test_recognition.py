@@ -133,6 +133,76 @@ def test_an_empty_notebook_earns_what_an_untouched_one_does() -> None:
     assert not match.answers and order(match) == ["setup", "test_f", "test_g", "essay"]
 
 
+def test_work_written_into_a_locked_cell_is_kept() -> None:
+    """A function in the cell of its test is there for the test, whose own text is put back."""
+    mark = {"grade_id": "test_f", "grade": True, "locked": True, "points": 2.0}
+    match = matched(
+        code("import math", "id-setup"), code(STUB, "id-f"), code(f"{F}\nassert f(1) == 2", nbgrader=mark)
+    )
+    assert order(match)[:4] == ["setup", "f", "def f(x):", "test_f"]
+    assert "stands in a cell of its own before test_f" in " ".join(match.notes)
+
+
+def test_a_changed_test_is_no_work() -> None:
+    mark = {"grade_id": "test_f", "grade": True, "locked": True, "points": 2.0}
+    assert order(matched(code(F, "id-f"), code("assert True", nbgrader=mark))) == [
+        "setup",
+        "f",
+        "test_f",
+        "test_g",
+        "essay",
+    ]
+
+
+QUESTION = released("question", "What did you learn?", kind="markdown", locked=True, solution=False)
+WITH_A_QUESTION = Release(
+    {
+        one.name: one
+        for one in (QUESTION, ESSAY, released("more", "More.", kind="markdown", grade=True, points=1.0))
+    },
+    unmarked=frozenset({"Read on."}),
+)
+
+
+@pytest.mark.parametrize(
+    ("cells", "doubtful"),
+    [
+        ([text("What did you learn?", "id-question"), text("Your answer.", "id-essay")], set()),
+        (
+            [
+                text("What did you learn?", "id-question"),
+                text("A lot.", "id-essay"),
+                text("Really.", "x"),
+                text("More.", "id-more"),
+            ],
+            set(),
+        ),
+        ([text("What did you learn?\n\nA lot.", "id-question"), text("Your answer.", "id-essay")], {"essay"}),
+        ([text("Your answer.", "id-essay"), text("A lot.", "x"), text("More.", "id-more")], {"essay"}),
+        ([text("Your answer.", "id-essay"), text("Read on.", "x"), text("More.", "id-more")], set()),
+        ([text("Your answer.", "id-essay"), code("1"), text("More.", "id-more"), text("Much.")], {"more"}),
+    ],
+    ids=["untouched", "answered", "in the question", "in a cell below", "released text", "the last"],
+)
+def test_an_answer_beside_the_place_for_it_is_looked_at(
+    cells: list[dict[str, Any]], doubtful: set[str]
+) -> None:
+    given = {"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    assert restore(Submitted(given), WITH_A_QUESTION).doubtful == doubtful
+
+
+def test_hidden_tests_are_no_change() -> None:
+    """The gradebook knows them, and what students got does not."""
+    one = ReleasedCell(
+        **{**vars(test("test_f", "assert f(1) == 2\nassert f(2) == 4")), "given": "assert f(1) == 2"}
+    )
+    release = Release({"test_f": one})
+    given = {"cells": [code("assert f(1) == 2 ", "x")], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    match = restore(Submitted(given), release)
+    assert match.notebook["cells"][0]["source"] == one.source
+    assert not [note for note in match.notes if "changed" in note]
+
+
 @pytest.mark.parametrize(
     ("stub", "said", "asked"),
     [

@@ -28,7 +28,8 @@ from nbconvert.exporters import HTMLExporter
 from nbformat.notebooknode import from_dict
 from pygments.token import STANDARD_TYPES
 
-from graders.judging.verdict import MIME
+from graders.judging.report import as_html
+from graders.judging.verdict import MIME, Verdict
 
 #: The language of every notebook here, as a kernel writes it; a page picks its lexer by it.
 LANGUAGE = {
@@ -51,8 +52,9 @@ BRACKETS_LIMIT = 2_000_000
 #: How deep elements may stand in each other; browsers and parsers need a stack for it.
 HTML_DEPTH = 200
 
-#: A box that clips what is in it, and that `position: fixed` cannot leave.
-_OPEN, _CLOSE = '<div style="contain: content; overflow-x: auto">', "</div>"
+#: A box that clips what is in it, and that `position: fixed` cannot leave. Browsers cannot place what stands
+#: below some 30 million pixels, so that it has an end.
+_OPEN, _CLOSE = '<div style="contain: content; max-height: 20000px; overflow: auto">', "</div>"
 _TEXT_ALONE = re.compile(re.escape(f"{_OPEN}<pre>") + "[^<\n]*" + re.escape(f"</pre>{_CLOSE}"))
 #: Elements that need no end, so that many of them may follow each other.
 _ENDLESS = {
@@ -118,6 +120,22 @@ _REACHING = re.compile(
     r"\\(?=(?:href|url|style|class|cssId|id|require|unicode|data|mmlToken|includegraphics)(?![A-Za-z]))"
 )
 _WORD_JOINER = "\\\u2060"
+#: Commands by which a formula is drawn beside its place, over what stands there; in a box it is clipped.
+_MOVING = re.compile(
+    r"\\(?:bbox|[rR]ule|Space|raise|lower|moveleft|moveright|smash|(?:math)?[clr]lap|hspace|hskip|[hm]?kern"
+    r"|mskip|mspace|enclose|[bx]?cancel|cancelto)(?![A-Za-z])|\\\\\s*\["
+)
+#: The judge's report, as it alone is written: its own style sheet, its own elements, and text.
+_REPORT = re.compile(
+    r'<div class="graders-verdict(?: passed)?"(?: data-[a-z-]+="[^"<>]*")*>'
+    + re.escape(as_html(Verdict("", 0, 0, "", "")).partition("<style>")[2].partition("</style>")[0]).join(
+        ("<style>", "</style>")
+    )
+    + r"(?P<body>(?:[^<>]|</?(?:h4|p|span|code|div|table|tr|th|td|pre|details|summary)"
+    r'(?: open| class="?(?:diagnosis|good|bad|off|grids?|small)"?)?>)*)</div>'
+)
+#: Pictures that are larger are shown in their own size, in pixels.
+SIZE_LIMIT = 10_000
 _SVG = re.compile(r"<svg\b.*?</svg\s*>", re.I | re.S)
 _BOXES = {
     '<input class="task-list-item-checkbox" type="checkbox" disabled/>': "☐ ",
@@ -196,7 +214,8 @@ def _clean_markdown(source: str, taken: frozenset[str], pictures: Mapping[str, A
     rendered = _rendered(source, pictures)
     if rendered is None:
         return _as_block(_as_text(source))
-    if _is_same(rendered, _filtered(rendered, taken, _ALIGNMENT)):
+    still = not _MOVING.search(source)
+    if still and _is_same(_placed(rendered), _placed(_filtered(rendered, taken, _ALIGNMENT))):
         return source
     block = _as_block(_cleaned(rendered, taken))
     shown = _rendered(block)
@@ -233,12 +252,21 @@ def _as_text(source: str) -> str:
     return f"{_OPEN}<pre>{escape(source)}</pre>{_CLOSE}"
 
 
+def _placed(html: str) -> str:
+    """HTML where a page has it: what closes more than it opens leaves its place."""
+    return f"<html><body><main><div><div>{html}</div>.</div>.</main>.</body>.</html>"
+
+
 def _is_same(one: str, other: str) -> bool:
     """Whether two pieces of HTML are the same elements with the same attributes and text."""
     try:
-        return BeautifulSoup(one, "html.parser") == BeautifulSoup(other, "html.parser")
+        return _parsed(one) == _parsed(other)
     except RecursionError:
         return False
+
+
+def _parsed(html: str) -> BeautifulSoup:
+    return BeautifulSoup(html, "html.parser")
 
 
 # Outputs
@@ -251,12 +279,21 @@ def _output(output: Mapping[str, Any]) -> dict[str, Any]:
         return output
     data = output["data"]
     if MIME in data:
-        output["data"] = {**data, "text/html": _tamed(str(data.get("text/html", "")))}
+        report = str(data.get("text/html", ""))
+        shown = _tamed(report) if _is_report(report) else _cleaned(report)
+        output["data"] = {"text/plain": str(data.get("text/plain", "")), "text/html": shown, MIME: data[MIME]}
+        output["metadata"] = {}
         return output
     output["data"] = _forms(data)
     metadata = output.get("metadata")
     output["metadata"] = _picture_metadata(metadata if isinstance(metadata, Mapping) else {})
     return output
+
+
+def _is_report(html: str) -> bool:
+    """Whether HTML is the judge's report; in a file that was graded elsewhere it may only say so."""
+    match = _REPORT.fullmatch(html)
+    return bool(match) and _is_same(_placed(match["body"]), _placed(str(_parsed(match["body"]))))
 
 
 def _forms(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -291,7 +328,7 @@ def _html_of(data: Mapping[str, Any]) -> str | None:
 
 
 def _has_content(html: str) -> bool:
-    soup = BeautifulSoup(html, "html.parser")
+    soup = _parsed(html)
     return bool(soup.get_text().strip() or soup.find(["img", "audio", "video", "hr", "table"]))
 
 
@@ -312,7 +349,8 @@ def _picture_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
         form = metadata.get(kind)
         if not isinstance(form, Mapping):
             continue
-        sizes = {n: form[n] for n in ("width", "height") if type(form.get(n)) in (int, float)}
+        numbers = {n: form[n] for n in ("width", "height") if type(form.get(n)) in (int, float)}
+        sizes = {name: number for name, number in numbers.items() if 0 < number <= SIZE_LIMIT}
         texts = {"alt": form["alt"]} if isinstance(form.get("alt"), str) else {}
         kept[kind] = {**sizes, **texts, **({"unconfined": True} if form.get("unconfined") is True else {})}
     return kept

@@ -47,7 +47,7 @@ from traitlets.utils.importstring import import_item
 from graders.batch import submission
 from graders.batch.display import LANGUAGE, make_harmless
 from graders.batch.intake import Submission, lay, take_in, timestamp_in
-from graders.batch.recognition import Release, ReleasedCell, asked_for
+from graders.batch.recognition import Release, ReleasedCell, asked_for, plain
 from graders.batch.submission import Unreadable
 
 #: Where a submission's folder is made before it is moved into place.
@@ -399,8 +399,8 @@ def _release_of(notebook: Any, lying: Sequence[Mapping[str, Any]]) -> Release:
     solutions = {cell.name for cell in notebook.solution_cells}
     tasks = {cell.name for cell in notebook.task_cells}
     named = [(cell["metadata"].get("nbgrader", {}).get("grade_id"), cell) for cell in lying]
-    ids = {name: cell["id"] for name, cell in named if name}
-    order = {name: place for place, name in enumerate(ids)}
+    given = {name: cell for name, cell in named if name}
+    order = {name: place for place, name in enumerate(given)}
     cells = {
         cell.name: ReleasedCell(
             name=cell.name,
@@ -412,7 +412,8 @@ def _release_of(notebook: Any, lying: Sequence[Mapping[str, Any]]) -> Release:
             solution=cell.name in solutions,
             task=cell.name in tasks,
             points=points.get(cell.name),
-            id=ids.get(cell.name),
+            id=given[cell.name]["id"] if cell.name in given else None,
+            given=given[cell.name]["source"] if cell.name in given else None,
         )
         for cell in sorted(notebook.source_cells, key=lambda one: order.get(one.name, len(order)))
     }
@@ -420,6 +421,7 @@ def _release_of(notebook: Any, lying: Sequence[Mapping[str, Any]]) -> Release:
         cells,
         json.loads(notebook.kernelspec) if notebook.kernelspec else None,
         frozenset(cell["source"] for cell in lying if cell["cell_type"] == "markdown"),
+        frozenset(plain(cell["source"]) for name, cell in named if not name),
         asked_for(cells, lying),
     )
 

@@ -136,6 +136,7 @@ def take_in(
     mentioned: set[_Other] = set()
     if wanting:
         others += _hidden_in(found, ignored)
+        others.sort(key=lambda other: not _called(other, wanting))  # of many, those are looked at first
         mentioned = _look_further(found, named, problems, wanting, others[: bounds.CANDIDATES_LIMIT], ignored)
     for name in released:
         if name in named:
@@ -238,9 +239,8 @@ def _alike(name: str, release: Release, others: Sequence[_Other], sought: int) -
         except Unreadable:
             continue
         known = match.known / max(len(release.cells), 1)
-        called_so = name.casefold() in other.place.name.casefold()
         if known:
-            sure = known >= ENOUGH or called_so or len(others) == sought == 1
+            sure = known >= ENOUGH or _called(other, [name]) or len(others) == sought == 1
             work = {
                 cell["metadata"]["nbgrader"]["grade_id"]: cell["source"]
                 for cell in match.notebook["cells"]
@@ -250,9 +250,19 @@ def _alike(name: str, release: Release, others: Sequence[_Other], sought: int) -
             yield _Likeness(other, known, sure, match.answers, hashlib.sha256(text.encode()).digest())
 
 
+def _called(other: _Other, names: Iterable[str]) -> bool:
+    """Whether the name of a notebook holds one of these."""
+    return any(name.casefold() in other.place.name.casefold() for name in names)
+
+
 def _rank(name: str, one: _Likeness) -> tuple[Any, ...]:
-    called_so = name.casefold() in one.other.place.name.casefold()
-    return len(one.answers), one.known, called_so, -len(one.other.place.parts), str(one.other)
+    return (
+        len(one.answers),
+        one.known,
+        _called(one.other, [name]),
+        -len(one.other.place.parts),
+        str(one.other),
+    )
 
 
 def _ranks(name: str, alike: Iterable[_Likeness]) -> Iterator[tuple[Any, ...]]:

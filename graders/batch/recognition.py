@@ -29,7 +29,8 @@ _CODE = re.compile(r"`(?:def\s+)?(\w+)\s*[(`]")
 class ReleasedCell:
     """A cell as the gradebook knows it from the release. points: None where it carries none.
 
-    id: that of the released notebook's cell, where that still lies in the course.
+    id, given: the cell's id, and its text as students got it, without hidden tests, where the released
+    notebook still lies in the course.
     """
 
     name: str
@@ -42,6 +43,7 @@ class ReleasedCell:
     task: bool
     points: float | None
     id: str | None = None
+    given: str | None = None
 
     @cached_property
     def defines(self) -> frozenset[str]:
@@ -49,21 +51,28 @@ class ReleasedCell:
         return frozenset() if self.locked or self.kind != "code" else defined_in(self.source)
 
     @cached_property
-    def plain(self) -> str:
-        """Its text as it is compared."""
-        return _plain(self.source)
+    def texts(self) -> frozenset[str]:
+        """Its texts as they are compared, without what editors change."""
+        return frozenset({plain(self.source), plain(self.source if self.given is None else self.given)})
+
+    @property
+    def by_hand(self) -> bool:
+        """Whether it is an answer that a person grades."""
+        return self.grade and self.solution
 
 
 @dataclass(frozen=True)
 class Release:
     """A notebook as it was released: its cells by name, in their order, and its kernel.
 
-    text: the Markdown that the instructor wrote in it. asked: built-in names that students are to define.
+    text: the Markdown that the instructor wrote in it. unmarked: the texts, as they are compared, of its
+    cells without a mark. asked: built-in names that students are to define.
     """
 
     cells: Mapping[str, ReleasedCell]
     kernel: dict[str, Any] | None = None
     text: frozenset[str] = frozenset()
+    unmarked: frozenset[str] = frozenset()
     asked: frozenset[str] = frozenset()
 
     @property
@@ -124,11 +133,16 @@ def restore(submitted: Submitted, release: Release) -> Match:
     match.answers = frozenset(
         name
         for name, (cell, _) in there.items()
-        if not release.cells[name].locked and _plain(cell["source"]) != release.cells[name].plain
+        if not release.cells[name].locked and plain(cell["source"]) not in release.cells[name].texts
     )
     for name, (cell, form) in there.items():
-        _put_back(cell, form, release.cells[name], match.notes)
+        one = release.cells[name]
+        written = cell["source"]
+        _put_back(cell, form, one, match.notes)
+        if one.locked and _is_work(written, one):
+            _set_beside(cells, cell, written, match.notes)
     _add_missing(cells, release, {name: cell for name, (cell, _) in there.items()}, match, definitions)
+    match.doubtful |= _answered_elsewhere(cells, release, match)
     if release.kernel:
         match.notebook["metadata"]["kernelspec"] = release.kernel
     return match
@@ -182,8 +196,8 @@ def _recognize(
     if left:
         look(lambda one, cell: one.id is not None and cell["id"] == one.id)
     if left:
-        plain = {id(cell): _plain(cell["source"]) for cell in cells if id(cell) not in taken}
-        look(lambda one, cell: bool(one.plain) and plain[id(cell)] == one.plain)
+        texts = {id(cell): plain(cell["source"]) for cell in cells if id(cell) not in taken}
+        look(lambda one, cell: bool(texts[id(cell)]) and texts[id(cell)] in one.texts)
         look(lambda one, cell: bool(one.defines) and one.defines <= definitions.of(cell))
         look(lambda one, cell: bool(one.defines) and bool(one.defines & definitions.of(cell)))
         guessed = _by_neighbours(cells, release, left, there, taken)
@@ -215,7 +229,7 @@ def _by_neighbours(
         after = [places[id(there[other][0])] for other in order[position + 1 :] if other in there]
         between = cells[max(before, default=-1) + 1 : min(after, default=len(cells))]
         free = [cell for cell in between if id(cell) not in taken and cell["cell_type"] == one.kind]
-        free = [cell for cell in free if cell["source"].strip() and cell["source"] not in release.text]
+        free = [cell for cell in free if _is_own(cell, release)]
         if free:
             there[name] = free[0], None
             taken.add(id(free[0]))
@@ -236,10 +250,64 @@ def _put_back(
     if form is not None and one.points is not None and form.get("points") != one.points:
         notes.append(f"The points of the cell {one.name} had been changed.")
     if one.locked and cell["source"] != one.source:
-        if _plain(cell["source"]) != one.plain:
+        if plain(cell["source"]) not in one.texts:
             notes.append(f"The text of the locked cell {one.name} had been changed; it was put back.")
         cell["source"] = one.source
     cell["metadata"]["nbgrader"] = _mark_of(one)
+
+
+def _is_own(cell: Mapping[str, Any], release: Release) -> bool:
+    """Whether a cell without a mark is the student's, and holds something."""
+    text = plain(cell["source"])
+    return "nbgrader" not in cell["metadata"] and bool(text) and text not in release.unmarked
+
+
+def _is_work(written: str, one: ReleasedCell) -> bool:
+    """Whether what stood in a locked cell may be an answer: it defines something, or has words of its own."""
+    if plain(written) in one.texts:
+        return False
+    if one.kind == "code":
+        return bool(defined_in(written) - defined_in(one.source))
+    lines = set(plain(one.source).split("\n"))
+    return any(re.search(r"\w", line) for line in plain(written).split("\n") if line not in lines)
+
+
+def _set_beside(cells: list[dict[str, Any]], cell: dict[str, Any], written: str, notes: list[str]) -> None:
+    """Keep what was written into a locked cell: code before it, which may be for it, and text behind it."""
+    is_code = cell["cell_type"] == "code"
+    ids = {one["id"] for one in cells}
+    more = {"outputs": [], "execution_count": None} if is_code else {}
+    own = {"cell_type": cell["cell_type"], "id": _free("own", ids), "metadata": {}, "source": written, **more}
+    cells.insert(_place_of(cell, cells) + (not is_code), own)
+    where = f"{'before' if is_code else 'behind'} {cell['metadata']['nbgrader']['grade_id']}"
+    notes.append(f"What was written into a locked cell stands in a cell of its own {where}.")
+
+
+def _answered_elsewhere(cells: Sequence[dict[str, Any]], release: Release, match: Match) -> set[str]:
+    """Answers for a person that are as they were released, while a cell of the student's own stands by.
+
+    It stands behind them, or before them, behind the question. Nobody can tell where the released notebook no
+    longer lies in the course.
+    """
+    if all(one.id is None for one in release.cells.values()):
+        return set()
+    marked = [(place, one) for place, cell in enumerate(cells) if (one := _marked(cell, release))]
+    ends = [(-1, None), *marked, (len(cells), None)]
+    found: set[str] = set()
+    for (start, question), (place, one), (end, _) in zip(ends, marked, ends[2:], strict=False):
+        if not one.by_hand or one.name in match.answers:
+            continue
+        beside = cells[place + 1 : end]
+        if question and question.locked and question.kind == "markdown":
+            beside = [*cells[start + 1 : place], *beside]
+        if any(cell["cell_type"] == one.kind and _is_own(cell, release) for cell in beside):
+            found.add(one.name)
+            match.notes.append(f"{one.name} is as it was released, but what stands by it may be the answer.")
+    return found
+
+
+def _marked(cell: Mapping[str, Any], release: Release) -> ReleasedCell | None:
+    return release.cells.get(cell["metadata"].get("nbgrader", {}).get("grade_id", ""))
 
 
 def _mark_of(one: ReleasedCell) -> dict[str, Any]:
@@ -328,7 +396,7 @@ def _free(wanted: str, ids: set[str]) -> str:
     return free
 
 
-def _plain(source: str) -> str:
+def plain(source: str) -> str:
     """A text without what editors change on their own: the ends of its lines, and blank ones around it."""
     return "\n".join(line.rstrip() for line in source.splitlines()).strip("\n")
 
