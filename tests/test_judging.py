@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import cProfile
 import graphlib
 import importlib
 import subprocess
@@ -19,7 +20,7 @@ from graders.judging.question import Paper, Setting, cases, settings
 from graders.judging.trial import Trial
 from graders.probing.exercise import Case
 from graders.probing.observe import observe, tensors
-from tests import alternatives
+from tests import alternatives, test_closing
 
 EXERCISES = list(catalogue.exercises())
 MISTAKES = [
@@ -98,6 +99,132 @@ def test_two_mistakes_are_both_named_and_no_third() -> None:
         verdict = graders.evaluate("BatchNorm1d", BatchNorm1d, seed=seed)
         named = {verdict.message, *verdict.notes} & set(messages.values())
         assert named == {messages["eps_outside_root"], messages["momentum_reversed"]}, str(verdict)
+
+
+#: Ways to answers of the library's by names that stand on no list: the exercise, and code.
+OTHER_DOORS = {
+    "functional operator": (
+        "batch_norm_forward",
+        f"{test_closing.FORWARD}return aten._native_batch_norm_legit_functional("
+        "x, gamma, beta, torch.zeros_like(gamma), torch.ones_like(gamma), True, 0.1, eps)[0], None",
+    ),
+    "operator without training": (
+        "batch_norm_inference",
+        "batch_norm_inference = lambda x, m, v, g, b, eps=1e-5: "
+        "aten._native_batch_norm_legit_no_training(x, g, b, m, v, 0.1, eps)[0]",
+    ),
+    "functional update": (
+        "update_running_stats",
+        "update_running_stats = lambda m, v, x, momentum=0.1: "
+        "aten._native_batch_norm_legit_functional(x, None, None, m, v, True, momentum, 1e-5)[3:]",
+    ),
+    "backward by another name": (
+        "batch_norm_backward",
+        f"{test_closing.BACKWARD}aten.batch_norm_backward(dy, *cache[:2], None, None, cache[0].mean(0), "
+        "(cache[0].var(0, correction=0) + cache[3]).rsqrt(), True, cache[3], [True] * 3, "
+        "torch.empty(0, dtype=torch.uint8))",
+    ),
+    "decomposition of the backward pass": (
+        "batch_norm_backward",
+        f"{test_closing.BACKWARD}importlib.import_module('torch._decomp.decompositions')."
+        "native_batch_norm_backward(dy, *cache[:2], None, None, cache[0].mean(0), "
+        "(cache[0].var(0, correction=0) + cache[3]).rsqrt(), True, cache[3], [True] * 3)",
+    ),
+    "references of group norm": (
+        "group_norm",
+        "import torch._refs as refs\n"
+        "group_norm = lambda x, n, g, b, eps=1e-5: refs.nn.functional.group_norm(x, n, g, b, eps)",
+    ),
+    "decomposition of weight norm": (
+        "weight_norm",
+        "weight_norm = lambda v, g: torch._decomp.decomposition_table["
+        "aten._weight_norm_interface.default](v, g.view(-1, *[1] * (v.dim() - 1)))[0]",
+    ),
+    "normalization without a name": (
+        "standardize",
+        "import torch._refs as refs\nstandardize = lambda x, eps=1e-5: refs._normalize(x, (0,), eps)[0]",
+    ),
+    "inner function of an optimizer": (
+        "momentum_step",
+        """
+from torch.optim.sgd import _single_tensor_sgd
+def momentum_step(w, g, velocity, lr, beta):
+    w, velocity = w.clone(), velocity.clone()
+    options = dict(dampening=0, nesterov=False, maximize=False, has_sparse_grad=False)
+    _single_tensor_sgd([w], [g], [velocity], grad_scale=None, found_inf=None,
+                       weight_decay=0, momentum=beta, lr=lr, **options)
+    return w, velocity
+""",
+    ),
+    "optimizer of a subpackage": (
+        "momentum_step",
+        """
+from torch.distributed.optim.functional_sgd import _FunctionalSGD
+def momentum_step(w, g, velocity, lr, beta):
+    w, velocity = w.clone(), velocity.clone()
+    optimizer = _FunctionalSGD([w], lr=lr, momentum=beta)
+    optimizer.state[w] = {"momentum_buffer": velocity}
+    optimizer.step_param(w, g)
+    return w, velocity
+""",
+    ),
+}
+#: Ways that end in an error or a wrong value where nothing is closed, and earn nothing for that reason.
+NO_ANSWERS = {"traced before", "thread from before", "encoder", "scaler", "node by node", "z-scores"}
+#: Goes to a kernel by its key, past all that looks on; in the sandbox it is closed.
+UNSEEN = {"kernel kept from before"}
+DOORS = {
+    **OTHER_DOORS,
+    **test_closing.OTHERS,
+    **{
+        way: ("batch_norm_forward", test_closing.with_body(*code))
+        for way, code in test_closing.WAYS.items()
+        if way not in UNSEEN
+    },
+    **{
+        f"{way} of a derivative": (
+            "batch_norm_backward",
+            code.partition("\n")[2] + f"\n{test_closing.BACKWARD}" + code.partition("\n")[0],
+        )
+        for way, code in test_closing.DERIVATIVES.items()
+        if way not in NO_ANSWERS
+    },
+}
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("name,code", DOORS.values(), ids=DOORS)
+def test_answers_of_the_library_earn_nothing_in_a_notebook_either(
+    name: str, code: str, request: pytest.FixtureRequest
+) -> None:
+    """Nothing is closed there: what is used is seen. For the sandbox see tests/test_closing.py."""
+    place: dict[str, object] = {"__name__": "__main__"}
+    exec(test_closing.SETUP + code, place)
+    candidates = tuple(place[one] for one in catalogue.find(name).candidates)
+    verdict = graders.evaluate(name, candidates if len(candidates) > 1 else candidates[0], seed=0)
+    assert verdict.points == 0, str(verdict)
+    if request.node.callspec.id not in NO_ANSWERS:
+        assert verdict.outcome == "library", str(verdict)
+
+
+@pytest.mark.parametrize("way", ["functional operator", "helper without a name", "decomposition"])
+def test_these_ways_lead_somewhere(way: str) -> None:
+    """The control: the same code gives the right values."""
+    place: dict[str, object] = {}
+    exec(test_closing.SETUP + DOORS[way][1], place)
+    x, gamma, beta = torch.randn(6, 3), torch.rand(3), torch.rand(3)
+    want = torch.nn.functional.batch_norm(x, None, None, gamma, beta, True)
+    torch.testing.assert_close(place["batch_norm_forward"](x, gamma, beta)[0], want)
+
+
+def test_a_profiler_stays_where_it_is() -> None:
+    """`%prun check(…)` works, and is still counting afterwards."""
+    profiler = cProfile.Profile()
+    profiler.enable()
+    verdict = graders.evaluate("standardize", catalogue.answer_of("standardize").definition, seed=0)
+    active = sys.getprofile() is profiler
+    profiler.disable()
+    assert verdict.passed and active
 
 
 @pytest.mark.parametrize("name", EXERCISES)

@@ -2,8 +2,8 @@
 
 A share from 0 to 1 for each mistake, by its key, or for two at once, by both ("one+other", in any order); in
 a table by the name of an exercise, or in `[default]` for all of them. Where nothing stands for two, the
-graver of them counts. A course has its own in `rubric.toml`, in the folder of its `nbgrader_config.py`; what that
-one does not say stands in the one beside this file, and what neither says leaves nothing. PyTorch is
+graver of them counts. A course has its own in `rubric.toml`, in the folder of its `nbgrader_config.py`; what
+that one does not say stands in the one beside this file, and what neither says leaves nothing. PyTorch is
 imported only where a course's own rubric is looked through: the process that hands out work does without.
 """
 

@@ -31,6 +31,8 @@ _AUTOGRAD = {
 }
 #: Where the library has answers in Python.
 _IN_PYTHON = tuple(str(Path(torch.__file__).parent / name) for name in ("_refs", "_decomp", "optim"))
+#: What the references of all normalization layers have in common.
+_NORMALIZE = "_normalize"
 _LAYER_MODULES = tuple(
     f"torch.nn.modules.{name}" for name in ("batchnorm", "normalization", "instancenorm", "dropout")
 )
@@ -80,7 +82,8 @@ class Recorder:
         frame: types.FrameType | None = sys._getframe(1)
         while frame is not None and frame is not self._outside:
             if frame.f_code.co_filename.startswith(_IN_PYTHON):
-                self.operators.add(frame.f_code.co_name.lstrip("_"))
+                name = frame.f_code.co_name
+                self.operators.add(LAYER if name == _NORMALIZE else name.lstrip("_"))
             frame = frame.f_back
 
 
