@@ -87,7 +87,8 @@ def autograde(
         names = list(dict.fromkeys(assignment)) if assignment else _folders(Path.cwd())
         if not names:
             raise _Refused("There are no notebooks of an assignment in this folder.")
-        options = Options(kind, device.value, limits, folders(Path.cwd()), text_in(Path.cwd()))
+        libraries = batch.imported(Path.cwd(), names)
+        options = Options(kind, device.value, limits, folders(Path.cwd()), text_in(Path.cwd()), libraries)
         if kind == "none":
             typer.echo(
                 "Warning: without a sandbox, submissions can read and change whatever you can.", err=True
@@ -101,6 +102,7 @@ def autograde(
         else:
             pool = batch.Pool(workers or len(os.sched_getaffinity(0)), options)
             pool.warm_up()
+        gc.disable()  # it would look at all modules again and again while more are imported
         # nbformat's validator brings a parser of addresses that takes a second to import and that no notebook
         # needs; without it that one format goes unchecked.
         sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
@@ -109,6 +111,7 @@ def autograde(
             pool.submit(look_through_rubric, options).result()
         interrupt.act()
         gc.freeze()  # what is imported now stays, and need not be looked through again, not even at the end
+        gc.enable()
         for name in names:
             if name != course.assignment:
                 course.close()

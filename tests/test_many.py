@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from graders.batch.run import imported
+from graders.sandbox.box import Box, Session
 from tests.courses import ROOT, answered, nbgrader, recorded
 
 pytestmark = pytest.mark.skipif(not shutil.which("bwrap"), reason="no bubblewrap")
@@ -201,3 +203,30 @@ def test_one_run_at_a_time(course: Path) -> None:
     finally:
         os.close(handle)
     assert not graded(course)
+
+
+# What the warm process imports
+
+
+def test_imports_of_released_notebooks_are_known(course: Path) -> None:
+    folder = course / "exercises" / "one"
+    (folder / "helper.py").write_text("import os\nif os.name:\n    from matplotlib import pyplot as plt\n")
+    source = ["import numpy as np, pandas\n", "text = 'import seaborn'\n", "%matplotlib inline"]
+    cells = [cell("more", "".join(source)), {"cell_type": "markdown", "source": "import sympy"}]
+    (folder / "more.ipynb").write_text(json.dumps({"cells": cells}))
+    (folder / "broken.ipynb").write_text("{")
+    assert {"numpy", "pandas", "matplotlib"} <= set(imported(course, ["one"]))
+    assert not {"seaborn", "sympy"} & set(imported(course, ["one"]))
+    assert "pandas" not in imported(course, ["two"])
+
+
+def test_the_warm_process_has_what_it_is_told_to_have() -> None:
+    with Box(libraries=["matplotlib", "antigravity"]) as box, box.session({}) as session:
+        assert printed(session, "import sys\nprint('matplotlib.pyplot' in sys.modules)") == "True\n"
+        assert printed(session, "print('antigravity' in sys.modules)") == "False\n"
+
+
+def printed(session: Session, code: str) -> str:
+    outputs, answer = session.run(code)
+    assert answer["status"] == "ok", outputs
+    return "".join(output.get("text", "") for output in outputs)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import json
 import multiprocessing
 import os
+import re
 import threading
 import time
 from collections import deque
@@ -14,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from multiprocessing import resource_tracker
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graders.batch import interrupt, worker
@@ -32,6 +35,9 @@ ENDING = 10.0
 #: Submissions that are out at once, for each worker; and bytes of all that are out, but for the last one.
 AHEAD = 2
 BYTES_AHEAD = 32 << 20
+#: What follows the first word of an import, and the names in it.
+_IMPORT = re.compile(r"^[ \t]*(?:import|from)[ \t]+(.+)", re.MULTILINE)
+_WORD = re.compile(r"\w+")
 
 
 @dataclass
@@ -167,6 +173,30 @@ class _Lost(Exception):
 _LOST = "The workers cannot be reached any more. Run the same command again; it goes on where it stopped."
 #: How an executor says that it will not do what it was given.
 _GONE = (BrokenExecutor, concurrent.futures.CancelledError, asyncio.CancelledError)
+
+
+def imported(root: Path, assignments: Iterable[str]) -> tuple[str, ...]:
+    """Names in the imports of the notebooks that a course's folder holds of these assignments.
+
+    Submissions are not looked at: what they import beside that, they bring with them.
+    """
+    found: set[str] = set()
+    for place in (folder / name for folder in root.iterdir() for name in assignments if folder.is_dir()):
+        for path in (*place.glob("*.ipynb"), *place.glob("*.py")):
+            # What cannot be read is for others to complain of.
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                for line in _IMPORT.findall(_code_in(path)):
+                    found.update(_WORD.findall(line))
+    return tuple(sorted(found))
+
+
+def _code_in(path: Path) -> str:
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".py":
+        return text
+    return "\n".join(
+        "".join(cell["source"]) for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"
+    )
 
 
 def run(

@@ -38,7 +38,8 @@ class Options:
     """How submissions are run.
 
     sandbox: "bwrap" or "none". device: "cpu" or "cuda". hidden: folders that must not be seen in the sandbox,
-    wherever they lie. rubric: the text of the course's own, if it has one.
+    wherever they lie. rubric: the text of the course's own, if it has one. libraries: what the released
+    notebooks import, for the warm processes to have at once.
     """
 
     sandbox: str = "bwrap"
@@ -46,6 +47,7 @@ class Options:
     limits: Limits = field(default_factory=Limits)
     hidden: tuple[str, ...] = ()
     rubric: str = ""
+    libraries: tuple[str, ...] = ()
 
     @property
     def devices(self) -> tuple[str, ...]:
@@ -79,7 +81,13 @@ def a_box(options: Options) -> Iterator[Box]:
 def _opened(options: Options) -> Box:
     from graders.sandbox.box import Box
 
-    return Box(options.sandbox, gpu=options.device != "cpu", limits=options.limits, hidden=options.hidden)
+    return Box(
+        options.sandbox,
+        gpu=options.device != "cpu",
+        limits=options.limits,
+        hidden=options.hidden,
+        libraries=options.libraries,
+    )
 
 
 def close_boxes() -> None:
@@ -176,7 +184,8 @@ def graded_here(job: bytes) -> tuple[dict[str, Any], dict[str, bytes]]:
     """The same, as data. The notebooks of a submission are run one after the other in the same files."""
     data, files = opened(job)
     given = data["options"]
-    options = Options(**{**given, "limits": Limits(**given["limits"]), "hidden": tuple(given["hidden"])})
+    given |= {name: tuple(given[name]) for name in ("hidden", "libraries")}
+    options = Options(**{**given, "limits": Limits(**given["limits"])})
     made: dict[str, bytes] = {}
     notebooks = {}
     for name, notebook in data["notebooks"].items():

@@ -116,7 +116,8 @@ class Box:
     """A jail with a warm process in it.
 
     sandbox: "bwrap" or "none". gpu: whether the jail may use CUDA. hidden: folders that must not be seen in
-    it. Raises NoSandbox where there is no sandbox to be had. Use it as a context, or `close` it.
+    it. libraries: names in `protocol.LIBRARIES` that the warm process imports at once; others are nothing.
+    Raises NoSandbox where there is no sandbox to be had. Use it as a context, or `close` it.
     """
 
     def __init__(
@@ -126,8 +127,10 @@ class Box:
         gpu: bool = False,
         limits: Limits | None = None,
         hidden: Sequence[str] = (),
+        libraries: Iterable[str] = (),
     ) -> None:
         self.sandbox, self.gpu, self.limits, self.hidden = sandbox, gpu, limits or Limits(), hidden
+        self.libraries = frozenset(libraries) & protocol.LIBRARIES.keys()
         self.process: subprocess.Popen | None = None
         self.first: int | None = None  # the first process in the jail, as this side counts
         self.folder: Path | None = None
@@ -151,7 +154,7 @@ class Box:
     def start(self) -> None:
         """Start the jail; returns at once. The first session waits until it is ready."""
         self.control, theirs = socket.socketpair()
-        self._ready, self._reader, self._imported = False, b"", set()
+        self._ready, self._reader, self._imported = False, b"", set(self.libraries)
         begin = self._start_without_jail if self.sandbox == "none" else self._start_in_jail
         atexit.register(self.close)
         with theirs, self._changing:
@@ -169,7 +172,7 @@ class Box:
             filters.seek(0)
             told, tell = os.pipe()
             wait, go = os.pipe()
-            program = ["-P", "-B", "-c", _START, jail.MOUNT, str(theirs.fileno()), *self._writable()]
+            program = self._program(jail.MOUNT, theirs)
             try:
                 self.process = subprocess.Popen(
                     jail.command(
@@ -208,7 +211,7 @@ class Box:
         for name in ("HOME", "TMPDIR", "MPLCONFIGDIR", "IPYTHONDIR"):
             environment[name] = str(self.folder / "work")
         self.process = subprocess.Popen(
-            [sys.executable, "-P", "-B", "-c", _START, side, str(theirs.fileno()), *self._writable()],
+            [sys.executable, *self._program(side, theirs)],
             env=environment,
             pass_fds=(theirs.fileno(),),
             stdin=subprocess.DEVNULL,
@@ -216,6 +219,11 @@ class Box:
             stderr=subprocess.PIPE,
             start_new_session=True,
         )
+
+    def _program(self, side: str, theirs: socket.socket) -> list[str]:
+        """Python's arguments for the warm process. side: where it finds the student's side of the package."""
+        libraries = " ".join(sorted(self.libraries))
+        return ["-P", "-B", "-c", _START, side, str(theirs.fileno()), libraries, *self._writable()]
 
     @property
     def holds(self) -> list[str]:
@@ -549,7 +557,7 @@ def _how_it_ended(session: Session, error: Exception) -> str:
 
 _START = (
     "import sys; sys.path.insert(0, sys.argv[1]); from graders.probing.process.zygote import main;"
-    "main(int(sys.argv[2]), sys.argv[3:])"
+    "main(int(sys.argv[2]), sys.argv[3].split(), sys.argv[4:])"
 )
 
 

@@ -30,8 +30,12 @@ _DEPTH = 40
 _GIVEN = 946_684_800_000_000_001
 
 
-def main(control: int, writable: list[str]) -> None:
-    """Serve forks on the control socket until it is closed. `writable`: the folders to be emptied."""
+def main(control: int, libraries: list[str], writable: list[str]) -> None:
+    """Serve forks on the control socket until it is closed.
+
+    libraries: names in `protocol.LIBRARIES` that are imported before it says that it is ready. writable: the
+    folders to be emptied.
+    """
     channel = socket.socket(fileno=control)
     kept = frozenset(entry.path for folder in writable for entry in os.scandir(folder))
     with _importing():
@@ -42,24 +46,25 @@ def main(control: int, writable: list[str]) -> None:
         told = places.told()
     _prctl(_PR_SET_DUMPABLE, 0)  # a fork cannot look into this process or change it
 
-    def say_ready() -> None:
+    def prepare(names: list[str]) -> None:
+        """Import libraries, and say that it is done and where answers stand."""
+        with _importing():
+            runner.import_libraries(shell, names)
+            told["functions"] += places.functions()
         _emptied(writable, kept)  # of what imports leave
         threads = len(os.listdir("/proc/self/task"))
         _answer(channel, {"ready": os.getpid(), "threads": threads, "places": told})
 
+    prepare(libraries)
     pristine = runner.pristine()
-    say_ready()
     while True:
         data, handles, _, _ = socket.recv_fds(channel, 1 << 16, 3)
         if not data:
             os._exit(0)
         request = json.loads(data)
         if "libraries" in request:
-            with _importing():
-                runner.import_libraries(shell, request["libraries"])
-                told["functions"] += places.functions()
+            prepare(request["libraries"])
             pristine = runner.pristine()
-            say_ready()
             continue
         student, bundle, made = handles
         child = os.fork()
@@ -228,4 +233,4 @@ def _alone() -> bool:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2:])
+    main(int(sys.argv[1]), sys.argv[2].split(), sys.argv[3:])
