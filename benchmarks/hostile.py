@@ -19,6 +19,7 @@ import sys
 import tempfile
 import threading
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,19 @@ def large_files(path: Path, notebook: dict[str, Any]) -> None:
         (path.parent / f"data{number}.bin").write_bytes(os.urandom(30 << 20))
 
 
+def archive_of(count: int, size: int) -> Callable[[Path, dict[str, Any]], None]:
+    """An archive in the notebook's place: so many notebooks, of so many bytes each when they are unpacked."""
+
+    def hand_in(path: Path, notebook: dict[str, Any]) -> None:
+        text = json.dumps(notebook)
+        text = text.replace('"metadata": {', f'"metadata": {{"x": "{"x" * max(size - len(text), 0)}", ', 1)
+        with zipfile.ZipFile(path.with_suffix(".zip"), "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+            for number in range(count):
+                archive.writestr(f"{number}.ipynb", text)
+
+    return hand_in
+
+
 LARGE_ANSWER = """
 import torch
 def batch_norm_forward(x, gamma, beta, eps=1e-5):
@@ -99,6 +113,11 @@ SUBMISSIONS: dict[str, Callable[[Path, dict[str, Any]], None]] = {
     "200,000 cells": with_cells(*["1"] * 200_000),
     "an answer of 60 MB": with_cells(LARGE_ANSWER),
     "a timestamp of 8 GB": sparse_timestamp,
+    "8 MB of files that its code makes": with_cells(
+        "for n in range(15): open(f'{n}.bin', 'wb').write(bytes(500_000))"
+    ),
+    "an archive of 20 notebooks of 30 MB": archive_of(20, 30 << 20),
+    "an archive of 2,000 small notebooks": archive_of(2_000, 0),
     "12,000 data files": many_files,
     "150 MB of data files": large_files,
 }

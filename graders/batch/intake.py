@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import io
+import itertools
 import os
 import re
 import stat
@@ -70,10 +71,11 @@ class Submission:
 class _Other:
     """A notebook that does not have the released name, or not in its place.
 
-    place: its path in the submission, or in an archive of it. archive: the archive's path.
+    place: its path in the submission, or in an archive of it. size: its bytes. archive: the archive's path.
     """
 
     place: PurePosixPath
+    size: int
     read: Callable[[], Submitted]
     archive: str | None = None
 
@@ -137,7 +139,7 @@ def take_in(
     if wanting:
         others += _hidden_in(found, ignored)
         others.sort(key=lambda other: not _called(other, wanting))  # of many, those are looked at first
-        mentioned = _look_further(found, named, problems, wanting, others[: bounds.CANDIDATES_LIMIT], ignored)
+        mentioned = _look_further(found, named, problems, wanting, list(_modest(others)), ignored)
     for name in released:
         if name in named:
             found.notes += named[name].notes
@@ -163,7 +165,7 @@ def _notebooks_in(folder: Path, released: Mapping[str, Release], ignored: Sequen
     for path in submission.files_in(folder, ignored, []):
         place = PurePosixPath(path.relative_to(folder).as_posix())
         if is_notebook(path.name) and not (place.parent.name == "" and place.stem in released):
-            found.append(_Other(place, functools.partial(submission.read, path)))
+            found.append(_Other(place, path.lstat().st_size, functools.partial(submission.read, path)))
     yield from sorted(found, key=lambda other: (len(other.place.parts), other.place))
 
 
@@ -172,13 +174,13 @@ def _hidden_in(found: Submission, ignored: Sequence[str]) -> Iterator[_Other]:
     for name, content in list(found.files.items()):
         place = PurePosixPath(name)
         if place.suffix.lower() in _AS_TEXT and content[:1] == b"{" and b'"nbformat"' in content:
-            yield _Other(place, functools.partial(submission.read_from, content, place.name))
+            yield _Other(place, len(content), functools.partial(submission.read_from, content, place.name))
         elif content.startswith(_ARCHIVE):
             for member in _members(name, content, ignored, found.notes):
                 inner = PurePosixPath(_path_of(member))
                 if is_notebook(inner.name):
                     read = functools.partial(_notebook_of, content, member, inner.name)
-                    yield _Other(inner, read, archive=name)
+                    yield _Other(inner, member.file_size, read, archive=name)
         elif name.lower().endswith(_OTHER_ARCHIVES):
             found.notes.append(f"{shown(name)} is an archive that is not opened; of archives, .zip is.")
 
@@ -248,6 +250,15 @@ def _alike(name: str, release: Release, others: Sequence[_Other], sought: int) -
             }
             text = "\0".join(work[answer] for answer in sorted(match.answers))
             yield _Likeness(other, known, sure, match.answers, hashlib.sha256(text.encode()).digest())
+
+
+def _modest(others: Iterable[_Other]) -> Iterator[_Other]:
+    """The first of them, as long as they are not too many or too large together to be looked at."""
+    left = bounds.NOTEBOOK_LIMIT
+    for other in itertools.islice(others, bounds.CANDIDATES_LIMIT):
+        left -= other.size
+        if left >= 0:
+            yield other
 
 
 def _called(other: _Other, names: Iterable[str]) -> bool:
