@@ -66,7 +66,12 @@ WARM_UP = (
         "double",
         {"solution": True},
     ),
-    ("code", "assert double(2) == 4", "double_of_2", {"grade": True, "points": 2, "locked": True}),
+    (
+        "code",
+        "assert double(2) == 4\n### BEGIN HIDDEN TESTS\nassert double(3) == 6\n### END HIDDEN TESTS",
+        "double_of_2",
+        {"grade": True, "points": 2, "locked": True},
+    ),
     (
         "code",
         "points = 0.5\nif double(1) == 2:\n    points = 1.5\npoints",
@@ -533,7 +538,7 @@ from graders.batch import gradebook
 def raise_it():
     def full(*given):
         raise OSError(errno.ENOSPC, "No space left on device")
-    gradebook._write = full
+    gradebook.lay = full
 """
     _, complained = ended(driven(course, moment), 1)
     assert complained.splitlines()[-1] == FULL

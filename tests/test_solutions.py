@@ -11,6 +11,7 @@ import pytest
 import graders
 from graders.judging import catalogue
 from tests import alternatives
+from tests.judged import judged
 from tests.solutions import ROOT, candidates, namespace
 
 
@@ -25,7 +26,7 @@ DAYS = list(catalogue.days())
 @pytest.mark.parametrize("name,candidate", candidates("solutions"), ids=alternatives.label)
 def test_solution_gets_full_points(name: str, candidate: Any) -> None:
     for seed in range(5):
-        verdict = graders.evaluate(name, candidate, seed=seed)
+        verdict = judged(name, candidate, seed=seed)
         assert verdict.passed, str(verdict)
 
 

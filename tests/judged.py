@@ -1,0 +1,27 @@
+"""Verdicts for many candidates of one exercise: what the judge works out for its questions is worked out once.
+
+`graders.evaluate` asks new questions at every call, of which most of the time goes into the reference, the noise
+and the mistakes. A batch keeps them for all submissions, and so does this.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from graders.judging import catalogue
+from graders.judging.judge import judge
+from graders.judging.question import Paper, settings
+from graders.judging.verdict import Verdict
+from graders.probing.exercise import Candidate
+from graders.probing.observe import look
+
+
+def judged(name: str, candidate: Candidate, *, seed: int, device: str = "cpu") -> Verdict:
+    """What `graders.evaluate` says in a course without a rubric of its own."""
+    paper = _paper(name, seed, device)
+    return judge(paper, *look(paper.exercise, candidate, [question.case for question in paper.questions]))
+
+
+@lru_cache(maxsize=6)
+def _paper(name: str, seed: int, device: str) -> Paper:
+    return Paper(catalogue.find(name), catalogue.answer_of(name), settings(device), seed, keep=True)
