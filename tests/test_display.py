@@ -14,7 +14,8 @@ from nbformat.notebooknode import from_dict
 from nbformat.v4 import new_markdown_cell, new_notebook
 
 from graders.batch import display
-from graders.judging.verdict import MIME
+from graders.judging.report import as_html
+from graders.judging.verdict import MIME, Row, Score, Verdict
 
 RUN = "window.__ran=1"
 PIXEL = base64.b64encode(b"\x89PNG\r\n\x1a\n").decode()
@@ -79,6 +80,14 @@ HONEST = {
     "less than": "If a < b && c > d, then 1 & 2.",
     "heading link": "[above](#Title)",
 }
+
+
+VERDICT = Verdict(
+    *("batch_norm_forward", 1, 4, "values", "`eps` is **not** where it belongs: 1 < 2 & 'so' on."),
+    scores=[Score("y", 1, 2, "eps_outside"), Score("dx", 0, 2)],
+    rows=[Row("a case", {"float32": True, "float64": False})],
+    printed="<b>printed</b>",
+)
 
 
 def notebook(*cells: dict[str, Any], **metadata: Any) -> Any:
@@ -227,9 +236,44 @@ def test_raw_cells() -> None:
 
 
 def test_the_judges_report_stays() -> None:
-    report = '<div class="graders-verdict"><style>.graders-verdict {color: red}</style>x</div>'
+    report = as_html(VERDICT)
     node = harmless(code(shown({"text/plain": "1", "text/html": report, MIME: {"points": 1}})))
     assert node.cells[1].outputs[0]["data"]["text/html"] == report
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("</p>", f"</p><img src=x onerror={RUN}>"),
+        ("</style>", "body {display: none}</style>"),
+        ('class="diagnosis"', 'class="full-credit score"'),
+        ("</p>", '</p><p id="q1">'),
+        ('data-points="', f'data-points="" onclick="{RUN}'),
+    ],
+)
+def test_what_only_says_that_it_is_a_report(change: tuple[str, str]) -> None:
+    """A notebook that was graded elsewhere may hold one; other forms and metadata would go before it."""
+    forged = as_html(VERDICT).replace(*change, 1)
+    assert forged != as_html(VERDICT)
+    data = {"text/html": forged, "image/png": f'"><img src=x onerror={RUN}>', MIME: {"points": 1}}
+    assert acts(page(harmless(code(shown(data, **{"text/html": {"isolated": True}}))))) == []
+
+
+@pytest.mark.parametrize("tags", ["x</div></div></div><details>", "x</main>", "</div></div>"])
+def test_what_closes_more_than_it_opens_stays_in_its_place(tags: str) -> None:
+    node = harmless(markdown(tags), markdown("the next cell"))
+    last = page(node).find(string="the next cell")
+    assert not last.find_parent("details")
+    assert [one.name for one in last.parents][:4] == ["p", "div", "div", "div"]
+    assert node.cells[1].source != tags
+
+
+@pytest.mark.parametrize(
+    "formula", [r"\smash{\rule{90em}{90em}}", r"\raise 90em x", r"\bbox[padding:900px]{x}", r"a\\[-90em]b"]
+)
+def test_formulas_that_leave_their_place_are_in_a_box(formula: str) -> None:
+    source = harmless(markdown(f"$${formula}$$")).cells[1].source
+    assert source.startswith('<div style="contain: content')
 
 
 def test_tables_with_styles_look_as_before() -> None:
