@@ -1,7 +1,7 @@
 """Verdicts for many candidates of an exercise: what the judge works out for its questions is worked out once.
 
-`graders.evaluate` asks new questions at every call, and most of its time goes into the reference, the noise and
-the mistakes. A batch keeps them for all submissions, and so does this.
+`graders.evaluate` asks new questions at every call, and most of its time goes into the reference, the noise
+and the mistakes. A batch keeps them for all submissions, and so does this.
 """
 
 from __future__ import annotations
