@@ -134,8 +134,8 @@ def layer_cases(draw: Draw) -> Iterator[Case]:
     flat = [draw.batch(many, size).t() for size in (n, n + 1)]
     flat[1][:, 1] = 0.75
     yield Case("many features, one of them constant, momentum = 0", inputs(flat, 1e-3, 0.0))
-    offset = [draw.normal(n + 10, d, mean=1e4), draw.normal(n + 10, d, mean=1e4)]
-    yield Case("features at an offset of 10,000", inputs(offset, 1e-5, 0.7))
+    offset = [draw.normal(draw.many(), d, mean=1e4), draw.normal(n + 10, d, mean=1e4)]
+    yield Case("many samples at an offset of 10,000", inputs(offset, 1e-5, 0.7))
 
     state = inputs([draw.batch(n, d), draw.batch(n + 1, d)], 1e-5, None)
     yield Case("names, fresh values and state_dict", {**state, "state": "exchanged"})
@@ -418,10 +418,12 @@ COUNTED: dict[str, Callable[[int, int, int], nn.Module]] = {
 
 
 def count_cases(draw: Draw) -> Iterator[Case]:
+    """The network with frozen parameters is as large as the one without, so that sizes do not tell which."""
     for name in COUNTED:
-        large = name == "a weight tied to another layer"
-        ranges = ((16, 40), (70, 250), (41, 69)) if large else ((4, 9), (10, 15), (2, 3))
-        sizes = list(draw.sizes(*ranges))
+        if name == "a weight tied to another layer":
+            sizes = list(draw.sizes((16, 40), (70, 250), (41, 69)))
+        elif name != "frozen parameters":
+            sizes = list(draw.sizes((4, 9), (10, 15), (2, 3)))
         yield Case(name, {"model": name, "sizes": sizes, "like": draw.normal(1)})
 
 

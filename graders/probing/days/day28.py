@@ -343,7 +343,8 @@ def recalibration_cases(draw: Draw) -> Iterator[Case]:
     yield case("a model in training mode, the last batch smaller", "images", "training", (many, many, few))
     yield case("a model in eval mode, with dropout", "dropout", "eval", (many, few, many))
     yield case("parts within parts, one of them in eval mode", "nested", "stem in eval", (few, many))
-    yield case("features, nn.BatchNorm1d", "features", "eval", (many, many + 3, few + 1))
+    sizes = draw.sizes(*[(3, 20)] * draw.integer(4, 7))
+    yield case("many batches of features, nn.BatchNorm1d", "features", "eval", sizes)
     yield case("a single batch", "images", "eval", (many,))
 
 

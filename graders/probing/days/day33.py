@@ -168,12 +168,18 @@ OPTIONS = ("momentum", "nesterov", "weight_decay")
 
 
 def optimizer_cases(draw: Draw) -> Iterator[Case]:
-    """Three parameters of different shapes; a gradient of None stands for a parameter that has none."""
-    rows, columns, d = draw.sizes((2, 2), (3, 3), (4, 5))
-    shapes = ((rows, columns), (d,), ())
+    """Three parameters of different shapes; a gradient of None stands for a parameter that has none.
 
-    def case(name: str, topic: str, steps: int, *, without: Sequence[int] = (), **options: Any) -> Case:
-        """without: the steps, from 0, in which parameter 1 has no gradient."""
+    Once there are many more, which are observed as one, and many steps.
+    """
+    rows, columns, d = draw.sizes((2, 2), (3, 3), (4, 5))
+    three = ((rows, columns), (d,), ())
+
+    def case(
+        name: str, topic: str, steps: int, *, without: Sequence[int] = (), more: int = 0, **options: Any
+    ) -> Case:
+        """without: the steps, from 0, in which parameter 1 has no gradient. more: so many parameters more."""
+        shapes = (*three, *[(2,)] * more)
         inputs = {
             "topic": topic,
             "parameters": [draw.normal(*shape) for shape in shapes],
@@ -194,9 +200,10 @@ def optimizer_cases(draw: Draw) -> Iterator[Case]:
     def decay() -> float:
         return draw.number(0.1, 0.4)
 
-    beside = [draw.normal(*shape) for shape in shapes]
+    beside = [draw.normal(*shape) for shape in three]
     yield case("momentum, and another optimizer beside it", MOMENTUM, 3, momentum=beta(), beside=beside)
-    yield case("lr alone, the rest left out", PLAIN, 3)
+    many = draw.sizes((6, 12), (6, 12))
+    yield case("lr alone, many parameters and steps", PLAIN, many[0], more=many[1])
     yield case("a parameter without a gradient at times", MOMENTUM, 4, without=(0, 2), momentum=beta())
     yield case("gradients that add up without zero_grad", MOMENTUM, 3, momentum=beta(), adds_up=True)
     together = {"nesterov": True, "adds_up": True}
@@ -245,8 +252,10 @@ def probe_optimizer(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str,
     if topic == CLEARING:
         yield from _clearing(optimizer, parameters, inputs["gradients"][-1])
     else:
-        for position, path in enumerate(paths):
+        for position, path in enumerate(paths[:3]):
             yield f"{topic}: path of parameter {position}", torch.stack(path)
+        if more := paths[3:]:
+            yield f"{topic}: paths of the others", torch.stack([torch.stack(path) for path in more])
 
 
 def _hand(parameter: torch.Tensor, g: torch.Tensor | None, adds_up: bool) -> None:

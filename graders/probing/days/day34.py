@@ -247,7 +247,7 @@ def train_cases(draw: Draw) -> Iterator[Case]:
         model="two layers",
         loss="linex",
         optimizer="plain",
-        steps=2,
+        steps=draw.integer(6, 9),
         stale=True,
     )
     yield case(
