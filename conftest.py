@@ -1,8 +1,13 @@
 """For pytest over tests and notebooks alike: what goes to one process, and in which order."""
 
+import os
+
 import pytest
 
 from tests import pieces
+
+# As make test has it: tensors of a few numbers, shared out among threads, take longer.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
