@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import copy
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -272,8 +273,20 @@ def test_what_closes_more_than_it_opens_stays_in_its_place(tags: str) -> None:
     "formula", [r"\smash{\rule{90em}{90em}}", r"\raise 90em x", r"\bbox[padding:900px]{x}", r"a\\[-90em]b"]
 )
 def test_formulas_that_leave_their_place_are_in_a_box(formula: str) -> None:
-    source = harmless(markdown(f"$${formula}$$")).cells[1].source
-    assert source.startswith('<div style="contain: content')
+    box = '<div style="contain: content'
+    node = harmless(markdown(f"$${formula}$$"), code(shown({"text/latex": f"$${formula}$$"})))
+    assert node.cells[1].source.startswith(box)
+    assert node.cells[2].outputs[0]["data"]["text/html"].startswith(box)
+
+
+def test_reports_and_raw_cells_have_no_box_and_no_such_formulas() -> None:
+    formula = r"$\lower 90em x$"
+    report = as_html(replace(VERDICT, message=formula))
+    raw = {"cell_type": "raw", "id": "r", "metadata": {}, "source": formula}
+    node = harmless(code(shown({"text/plain": "1", "text/html": report, MIME: {"points": 1}})), raw)
+    html = node.cells[1].outputs[0]["data"]["text/html"]
+    assert "graders-verdict" in html and "lower" in html and "\\lower" not in html
+    assert "lower" in node.cells[2].source and "\\lower" not in node.cells[2].source
 
 
 def test_tables_with_styles_look_as_before() -> None:

@@ -163,7 +163,7 @@ def make_harmless(node: Any, released: frozenset[str] = frozenset()) -> None:
             if cell.source not in released or cell.get("attachments"):
                 _clean_markdown_cell(cell, taken)
         else:
-            cell.source = _cleaned(cell.source, boxed=False) if "<" in cell.source else _tamed(cell.source)
+            cell.source = _held(_cleaned(cell.source, boxed=False) if "<" in cell.source else cell.source)
             cell.pop("attachments", None)
 
 
@@ -280,7 +280,7 @@ def _output(output: Mapping[str, Any]) -> dict[str, Any]:
     data = output["data"]
     if MIME in data:
         report = str(data.get("text/html", ""))
-        shown = _tamed(report) if _is_report(report) else _cleaned(report)
+        shown = _held(report) if _is_report(report) else _cleaned(report)
         output["data"] = {"text/plain": str(data.get("text/plain", "")), "text/html": shown, MIME: data[MIME]}
         output["metadata"] = {}
         return output
@@ -300,8 +300,11 @@ def _forms(data: Mapping[str, Any]) -> dict[str, Any]:
     kept: dict[str, Any] = {}
     if html := _html_of(data):
         kept["text/html"] = html
-    if isinstance(data.get("text/latex"), str):
-        kept["text/latex"] = _tamed(data["text/latex"])
+    latex = data.get("text/latex")
+    if isinstance(latex, str) and not _MOVING.search(latex):
+        kept["text/latex"] = _tamed(latex)
+    elif isinstance(latex, str) and not html:
+        kept["text/html"] = f"{_OPEN}{escape(_tamed(latex))}{_CLOSE}"
     if isinstance(data.get("image/svg+xml"), str):
         kept["image/svg+xml"] = data["image/svg+xml"]  # pages show it as a picture, which runs nothing
     kept |= {kind: data[kind] for kind in _PICTURES if _is_picture(kind, data.get(kind))}
@@ -456,3 +459,8 @@ def _loads(tokens: Iterable[Any]) -> bool:
 def _tamed(text: str) -> str:
     """Text in which no formula can make links, name classes or load extensions."""
     return _REACHING.sub(lambda _: _WORD_JOINER, text)
+
+
+def _held(text: str) -> str:
+    """The same where no box can be, without formulas that leave their place."""
+    return _MOVING.sub(lambda match: _WORD_JOINER + match[0][1:], _tamed(text))
