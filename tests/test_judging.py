@@ -24,6 +24,7 @@ from graders.judging.trial import Trial
 from graders.probing.exercise import Case
 from graders.probing.observe import observe, tensors
 from tests import alternatives, test_closing
+from tests.judged import judged
 
 EXERCISES = list(catalogue.exercises())
 MISTAKES = [
@@ -62,7 +63,7 @@ def test_definition_passes(name: str, seed: int) -> None:
 
 @pytest.mark.parametrize("name,key,variant", MISTAKES)
 def test_mistake_is_rejected_and_named(name: str, key: str, variant: object) -> None:
-    verdict = graders.evaluate(name, variant, seed=0)  # many seeds: benchmarks/judging.py
+    verdict = judged(name, variant, seed=0)  # many seeds: benchmarks/judging.py
     assert not verdict.passed
     assert verdict.points < verdict.max_points
     assert verdict.mistake == key, str(verdict)
@@ -71,14 +72,14 @@ def test_mistake_is_rejected_and_named(name: str, key: str, variant: object) -> 
 @pytest.mark.parametrize("name,candidate", alternatives.right(), ids=alternatives.label)
 def test_other_right_implementations_pass(name: str, candidate: object) -> None:
     for seed in SEEDS:
-        verdict = graders.evaluate(name, candidate, seed=seed)
+        verdict = judged(name, candidate, seed=seed)
         assert verdict.passed, str(verdict)
 
 
 @pytest.mark.parametrize("name,candidate", alternatives.wrong(), ids=alternatives.label)
 def test_other_wrong_implementations_fail(name: str, candidate: object) -> None:
     for seed in SEEDS:
-        verdict = graders.evaluate(name, candidate, seed=seed)
+        verdict = judged(name, candidate, seed=seed)
         assert not verdict.passed
         assert verdict.points < verdict.max_points
         assert verdict.message
@@ -348,7 +349,7 @@ CHEATS = [
 @pytest.mark.parametrize("name,candidate", CHEATS, ids=alternatives.label)
 def test_what_is_right_for_few_only_is_found_out(name: str, candidate: Any) -> None:
     for seed in SEEDS:
-        verdict = graders.evaluate(name, candidate, seed=seed)
+        verdict = judged(name, candidate, seed=seed)
         assert not verdict.passed and verdict.outcome != "library", str(verdict)
 
 
@@ -515,9 +516,9 @@ def test_on_a_gpu(name: str) -> None:
     answer = catalogue.answer_of(name)
     right = [answer.definition, *(one for found, one in alternatives.right() if found == name)]
     for candidate in right:
-        verdict = graders.evaluate(name, candidate, device="cuda", seed=0)
+        verdict = judged(name, candidate, seed=0, device="cuda")
         assert verdict.passed, str(verdict)
     for one in answer.mistakes:
         for variant in one.variants:
-            verdict = graders.evaluate(name, variant, device="cuda", seed=0)
+            verdict = judged(name, variant, seed=0, device="cuda")
             assert verdict.mistake == one.key, str(verdict)
