@@ -312,7 +312,7 @@ def run_floor(course: Path, day: str, count: int) -> float:
 
     shell = runner.make_shell()
     runner.warm_up(shell)
-    runner.torch.set_num_threads(1)
+    runner.import_libraries(shell, ["torch"])
     kept: list[Any] = []
     shell.sink.send = kept.append
     paths = sorted((course / "submitted").glob(f"*/{day}/{day}.ipynb"))[:count]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -16,9 +17,14 @@ from typing import Any
 
 import pytest
 
+from graders.batch import worker
+from graders.batch.notebook import _paper
 from graders.batch.run import imported
-from graders.sandbox.box import Box, Session
-from tests.courses import ROOT, answered, nbgrader, recorded
+from graders.judging import catalogue
+from graders.judging.judge import judge
+from graders.sandbox.box import Box, Session, Unforeseen
+from tests.courses import ROOT, answered, make_course, nbgrader, recorded, solution_code
+from tests.test_batch import family
 
 pytestmark = pytest.mark.skipif(not shutil.which("bwrap"), reason="no bubblewrap")
 
@@ -230,3 +236,96 @@ def printed(session: Session, code: str) -> str:
     outputs, answer = session.run(code)
     assert answer["status"] == "ok", outputs
     return "".join(output.get("text", "") for output in outputs)
+
+
+# Notebooks without PyTorch
+
+
+IMPORTED = "import sys\nprint('torch' in sys.modules)"
+
+
+def points_of(session: Session, name: str) -> float:
+    """What a check of an exercise gives in a session."""
+    paper, packed = _paper(name, ("cpu",))
+    _, sights, surveyed = session.look(catalogue.find(name), packed, ["cpu"] * len(paper.questions))
+    assert surveyed
+    return judge(paper, sights, surveyed).points
+
+
+def test_no_process_imports_torch_for_other_notebooks(course: Path) -> None:
+    answered(course, "able", "one", {"double": f"import time\n\n{IMPORTED}\ntime.sleep(3)"})
+    process = started(course, "one", "--workers", "1", "--student", "able")
+    seen, with_torch = set(), set()
+    while process.poll() is None:
+        for pid in family(process.pid):
+            with contextlib.suppress(OSError):
+                seen.add(pid)
+                if "/libtorch" in Path(f"/proc/{pid}/maps").read_text():
+                    with_torch.add(pid)
+        time.sleep(0.05)
+    process.communicate()
+    assert len(seen) > 5 and not with_torch
+    (path,) = course.glob("autograded/able/one/one.ipynb")
+    assert '"False\\n"' in path.read_text()
+
+
+def test_a_student_imports_torch_where_the_release_does_not(course: Path) -> None:
+    code = "import torch\n\n\ndef mean(values):\n    return torch.tensor(values).mean().item()"
+    answered(course, "half", "two", {"mean": code})
+    autograde(course, "two")
+    assert scores(course)["two"] == {"able": 2.0, "half": 2.0}
+
+
+def test_no_check_without_torch_in_the_warm_process() -> None:
+    asked = "import torch\nimport torch.nn.functional as F\nfrom graders import check\n\n"
+    cheat = "batch_norm_forward = lambda x, g, b, eps=1e-5: (F.batch_norm(x, None, None, g, b, True), None)"
+    with Box(libraries=()) as box:
+        with box.session({}) as session:
+            assert printed(session, IMPORTED) == "False\n"
+            printed(session, asked + cheat)  # it brings PyTorch itself
+            with pytest.raises(Unforeseen) as found:
+                points_of(session, "batch_norm_forward")
+        with box.session({}, found.value.libraries) as session:
+            printed(session, asked + cheat)
+            assert points_of(session, "batch_norm_forward") == 0
+            printed(session, asked + solution_code("day26")["batch_norm_forward"])
+            assert points_of(session, "batch_norm_forward") == 4
+
+
+def test_what_was_imported_before_torch_is_closed_as_well() -> None:
+    cheat = """
+import torch
+from scipy.stats import zscore
+
+refused = 0
+
+def standardize(x, eps=1e-5):
+    global refused
+    try:
+        return torch.from_numpy(zscore(x.numpy()))
+    except AssertionError:
+        refused += 1
+        raise
+"""
+    with Box(libraries=["scipy"]) as box:
+        with box.session({}) as session:
+            assert printed(session, IMPORTED) == "False\n"
+        with box.session({}, ["torch"]) as session:
+            printed(session, cheat)
+            assert points_of(session, "standardize") == 0
+            assert int(printed(session, "print(refused)")) > 0
+
+
+def test_verdicts_do_not_depend_on_what_was_foreseen(tmp_path: Path) -> None:
+    """Where nothing told of checks, a notebook with checks is graded as it is anywhere."""
+    course = make_course(tmp_path / "own", ["day26"])
+    path = answered(course, "one", "day26", dict(list(solution_code("day26").items())[::2]))
+    answers = []
+    for libraries in ((), ("graders", "torch", "matplotlib")):
+        options = worker.Options(libraries=libraries)
+        job = worker.pack_job({"day26": json.loads(path.read_text())}, {}, options)
+        cells = worker.graded_here(job)[0]["notebooks"]["day26"]["notebook"]["cells"]
+        outputs = [cell["outputs"] for cell in cells if cell["metadata"].get("nbgrader", {}).get("points")]
+        answers.append([one["data"]["text/plain"] for output in outputs for one in output if "data" in one])
+        worker.close_boxes()
+    assert answers[0] == answers[1] and "0" in answers[0] and len(set(answers[0])) > 1

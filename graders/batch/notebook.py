@@ -16,19 +16,18 @@ import secrets
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from graders.batch import bounds
 from graders.batch.submission import is_shallow
-from graders.judging import catalogue
-from graders.judging.judge import judge
-from graders.judging.question import Paper, settings
-from graders.judging.report import as_bundle
 from graders.judging.rubric import SHIPPED, Rubric
 from graders.judging.verdict import MIME, Verdict
-from graders.probing.exercise import Exercise
 from graders.probing.process import protocol
 from graders.sandbox.box import Session, Stopped, TimedOut
+
+if TYPE_CHECKING:  # the judge and PyTorch are imported where there is a check
+    from graders.judging.question import Paper
+    from graders.probing.exercise import Exercise
 
 #: Fields of outputs that are kept, by kind; whatever else a submission sends is dropped.
 _FIELDS = {
@@ -167,6 +166,8 @@ def bound_exercise(source: str) -> Exercise | None:
     call = body[0].value
     if not isinstance(call.func, ast.Name) or call.func.id != "check" or call.keywords:
         return None
+    from graders.judging import catalogue
+
     names = [one.id for one in call.args if isinstance(one, ast.Name)]
     exercise = catalogue.exercises().get(names[-1]) if names else None
     return (
@@ -186,6 +187,9 @@ def _checked(
     done: Graded,
 ) -> list[dict[str, Any]]:
     """The outputs of a check cell: the judge's verdict, in points of the cell."""
+    from graders.judging.judge import judge
+    from graders.judging.report import as_bundle
+
     paper, packed = _paper(exercise.name, tuple(devices))
     asked_on = [question.setting.device for question in paper.questions]
     answer, sights, surveyed = session.look(exercise, packed, asked_on)
@@ -218,11 +222,15 @@ def _paper(name: str, devices: tuple[str, ...]) -> tuple[Paper, tuple[Any, bytes
     Their seed is drawn here, so that nobody can know them, and the same for everybody, so that what the
     reference and the known mistakes do with them is worked out once.
     """
+    from graders.judging import catalogue
+    from graders.judging.question import Paper, settings
+    from graders.probing.process import values
+
     asked = [setting for device in devices for setting in settings(device)]
     seed = secrets.randbits(32)
     paper = Paper(catalogue.find(name), catalogue.answer_of(name), asked, seed, keep=True)
     cases = [(question.case.name, dict(question.case.inputs)) for question in paper.questions]
-    return paper, protocol.pack(cases)
+    return paper, values.pack(cases)
 
 
 def _in_points_of(form: Mapping[str, Any], verdict: Verdict) -> float:

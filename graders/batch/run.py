@@ -97,7 +97,8 @@ class Pool:
         for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
             os.environ[name] = "1"  # a worker for each core; and a process with threads cannot be forked
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["graders.batch.preload"])  # the judge is imported once
+        judge = ["graders.batch.judge_ahead"] if "graders" in options.libraries else []
+        self._context.set_forkserver_preload(["graders.batch.preload", *judge])  # which is imported once
         # Its start opens the signal mask, so it must not fall between our closing it and a worker's start.
         resource_tracker.ensure_running()
         self.executor: Executor = self._made()
@@ -178,7 +179,8 @@ _GONE = (BrokenExecutor, concurrent.futures.CancelledError, asyncio.CancelledErr
 def imported(root: Path, assignments: Iterable[str]) -> tuple[str, ...]:
     """Names in the imports of the notebooks that a course's folder holds of these assignments.
 
-    Submissions are not looked at: what they import beside that, they bring with them.
+    Submissions are not looked at: what they import beside that, they bring with them. Where there is nothing
+    to be found, such as in a course with folders of its own, it is what checks need.
     """
     found: set[str] = set()
     for place in (folder / name for folder in root.iterdir() for name in assignments if folder.is_dir()):
@@ -187,7 +189,7 @@ def imported(root: Path, assignments: Iterable[str]) -> tuple[str, ...]:
             with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
                 for line in _IMPORT.findall(_code_in(path)):
                     found.update(_WORD.findall(line))
-    return tuple(sorted(found))
+    return tuple(sorted(found or {"graders", "torch"}))
 
 
 def _code_in(path: Path) -> str:

@@ -203,15 +203,18 @@ def _graded(
     named: frozenset[str] | None = None,
 ) -> dict[str, Any]:
     """What came of one notebook. named: the libraries that it is known to use, if it was run before."""
-    import torch
-
-    from graders.batch.notebook import execute, libraries
+    from graders.batch.notebook import bound_exercise, execute, libraries
     from graders.judging.rubric import rubric_of
     from graders.sandbox.box import Unforeseen, Unusable
 
     rubric = rubric_of(options.rubric)
-    torch.set_num_threads(1)  # the inputs are small, and the other workers have the other cores
     named = frozenset(libraries(notebook)) if named is None else named
+    code = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    if any(map(bound_exercise, code)):
+        import torch  # the judge brings it
+
+        torch.set_num_threads(1)  # the inputs are small, and the other workers have the other cores
+        named |= {"torch"}
     for left in reversed(range(RETRIES + 1)):
         with a_box(options) as box:
             try:

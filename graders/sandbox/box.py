@@ -27,13 +27,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from graders.probing.exercise import Exercise
-from graders.probing.observe import Sight, Survey
 from graders.probing.process import protocol
-from graders.sandbox import closing, jail
+from graders.sandbox import jail
 from graders.sandbox.jail import Cgroup, Limits, NoSandbox
+
+if TYPE_CHECKING:  # they import PyTorch, which a submission without checks has no need of
+    from graders.probing.exercise import Exercise
+    from graders.probing.observe import Sight, Survey
+    from graders.sandbox.closing import Places
 
 #: Seconds in which the warm process has to be ready, and in which it has to answer about a fork.
 STARTUP = 120.0
@@ -116,8 +119,9 @@ class Box:
     """A jail with a warm process in it.
 
     sandbox: "bwrap" or "none". gpu: whether the jail may use CUDA. hidden: folders that must not be seen in
-    it. libraries: names in `protocol.LIBRARIES` that the warm process imports at once; others are nothing.
-    Raises NoSandbox where there is no sandbox to be had. Use it as a context, or `close` it.
+    it. libraries: names in `protocol.LIBRARIES` that the warm process imports at once; without PyTorch there
+    are no checks in it. Raises NoSandbox where there is no sandbox to be had. Use it as a context, or `close`
+    it.
     """
 
     def __init__(
@@ -127,7 +131,7 @@ class Box:
         gpu: bool = False,
         limits: Limits | None = None,
         hidden: Sequence[str] = (),
-        libraries: Iterable[str] = (),
+        libraries: Iterable[str] = ("torch",),
     ) -> None:
         self.sandbox, self.gpu, self.limits, self.hidden = sandbox, gpu, limits or Limits(), hidden
         self.libraries = frozenset(libraries) & protocol.LIBRARIES.keys()
@@ -338,8 +342,17 @@ class Box:
             if answer.get("threads") != 1:
                 self.close()
                 raise Unusable(f"the warm process has {answer.get('threads')} threads")
-            self._places = closing.Places(answer["places"])
+            self._places = self._places_in(answer["places"])
             self._ready = True
+
+    @staticmethod
+    def _places_in(told: Mapping[str, Any] | None) -> Places | None:
+        """Where answers stand, if the warm process has imported PyTorch."""
+        if told is None:
+            return None
+        from graders.sandbox import closing
+
+        return closing.Places(told)
 
     def _heard(self, deadline: float) -> dict[str, Any]:
         """The next line from the warm process."""
@@ -388,7 +401,7 @@ class Session:
         self,
         channel: socket.socket,
         limits: Limits,
-        places: closing.Places,
+        places: Places | None,
         unknown: frozenset[str] = frozenset(),
         *,
         gpu: bool = False,
@@ -423,19 +436,25 @@ class Session:
     ) -> tuple[dict[str, Any], list[Sight], Survey | None]:
         """Have the candidates of an exercise looked at in the cases that `packed` holds.
 
-        packed: a list of (name, inputs) as `protocol.pack` gives it. devices: of each case.
+        packed: a list of (name, inputs) as `values.pack` gives it. devices: of each case.
         Returns the answer and, where there was a candidate, what was seen. Raises Stopped or TimedOut, and
         Unforeseen where the candidate may have had answers that could not be closed.
         """
         if self._gone:
             raise Stopped(self._gone)
+        places = self._places
+        if places is None:
+            raise Unforeseen({"torch"})
+        from graders.probing.process import values
+        from graders.sandbox import closing
+
         tree, payload = packed
         request = {"check": exercise.name, "cases": tree, "device": self.device}
         try:
-            with closing.closed(self._places, exercise.barred, self._memory):
+            with closing.closed(places, exercise.barred, self._memory):
                 _, answer, back = self._ask(request, payload)
             if exercise.barred:
-                self._require_nothing_unforeseen()
+                self._require_nothing_unforeseen(places)
         except closing.CannotClose as problem:
             raise NoSandbox(str(problem)) from None
         except closing.Vanished:
@@ -451,7 +470,7 @@ class Session:
         if "sights" not in answer:
             return answer, [], None
         try:
-            return answer, *protocol.unpack_sights(answer["sights"], back, list(devices))
+            return answer, *values.unpack_sights(answer["sights"], back, list(devices))
         except protocol.Broken as error:
             self.kill()
             raise Stopped(f"What was seen of the candidate cannot be read: {error}.") from None
@@ -475,7 +494,7 @@ class Session:
         found = re.search(rb"VmLib:\s*(.*)", os.pread(self._status, 1 << 14, 0))
         return found[1] if found else b""
 
-    def _require_nothing_unforeseen(self) -> None:
+    def _require_nothing_unforeseen(self, places: Places) -> None:
         """Look at programs that have been loaded since the process was made.
 
         Raises Unforeseen where they are a library with answers, and Reopened where they are a copy of one
@@ -487,7 +506,9 @@ class Session:
         loaded = b""
         while part := os.read(self._maps, 1 << 20):
             loaded += part
-        if self._places.are_elsewhere_too(loaded):
+        if places.are_elsewhere_too(loaded):
+            from graders.sandbox import closing
+
             raise closing.Reopened
         if unforeseen := {name for name in self._unknown if f"/{name}/".encode() in loaded}:
             raise Unforeseen(unforeseen)

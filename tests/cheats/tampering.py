@@ -260,9 +260,9 @@ object.__setattr__(e, 'parts', ())
     _cheat(
         "pack_sights says nothing was seen",
         """
-import graders.probing.process.protocol as p, graders.probing.process.runner as r
-p.pack_sights = lambda *a: ([], b'')
-r.protocol.pack_sights = p.pack_sights
+import graders.probing.process.values as v, graders.probing.process.runner as r
+v.pack_sights = lambda *a: ([], b'')
+r.looking = lambda: 1 / 0
 """,
     ),
     _cheat(

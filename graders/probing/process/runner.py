@@ -31,8 +31,6 @@ from pathlib import Path
 from typing import Any
 
 import pygments.lexer
-import safetensors.torch
-import torch
 from IPython.core.compilerop import CachingCompiler
 from IPython.core.displayhook import DisplayHook
 from IPython.core.displaypub import DisplayPublisher
@@ -40,9 +38,6 @@ from IPython.core.interactiveshell import InteractiveShell
 from traitlets import Type
 from traitlets.config import Config
 
-from graders.probing.days import exercises
-from graders.probing.exercise import Case
-from graders.probing.observe import describe, look
 from graders.probing.process import protocol
 
 _ENOUGH = "\n… The output was cut here: it is longer than what is kept.\n"
@@ -50,11 +45,13 @@ _ENOUGH = "\n… The output was cut here: it is longer than what is kept.\n"
 _OVERHEAD = 200
 #: The same of what takes outputs away, which progress bars do all the time.
 _CLEAR = 10
-#: Modules whose functions tests rely on; they are as they were again when a graded cell runs.
+#: Modules whose functions tests rely on; they are as they were again when a graded cell runs. PyTorch's are
+#: among them where the warm process has imported it.
 _RESTORED = (
     *("builtins", "math", "operator", "unittest.case", "numpy", "numpy.testing", "numpy.linalg"),
-    *("numpy.testing._private.utils", "torch", "torch.testing", "torch.testing._comparison"),
+    "numpy.testing._private.utils",
 )
+_RESTORED_TORCH = ("torch", "torch.testing", "torch.testing._comparison")
 
 
 class Sink:
@@ -246,29 +243,51 @@ def make_shell() -> Shell:
 
 
 def warm_up(shell: Shell) -> None:
-    """Do once what is slow the first time, so that no fork has to."""
-    torch.set_num_threads(1)
+    """Do once what is slow the first time, so that no fork has to; `import_libraries` does the rest."""
     for name in _RESTORED:
         importlib.import_module(name)
-    exercises()
     _remember_patterns()
-    shell.run_cell("import torch\ntorch.zeros(2).sum()", store_history=False)
-    shell.run_cell("1 / 0", store_history=False)
-    shell.reset(new_session=True)
-    shell.execution_count = 1
-    x = torch.zeros(2, requires_grad=True)
-    torch.autograd.grad(x * x, x, torch.ones(2))
-    safetensors.torch.save({"x": x.detach()})
 
 
 def import_libraries(shell: Shell, names: Sequence[str]) -> None:
-    """Import libraries of `protocol.LIBRARIES`, as far as they are there and whole, for all forks to come."""
+    """Import libraries of `protocol.LIBRARIES`, as far as they are there and whole, for all forks to come.
+
+    Raises whatever the import of PyTorch raises: no check can do without it.
+    """
+    if "torch" in names:
+        _prepare_torch()
     for name in names:
         with contextlib.suppress(Exception):  # who imports it meets the error
             for module in protocol.LIBRARIES[name]:
                 importlib.import_module(module)
             if name == "matplotlib":
                 _plot(shell)
+    shell.run_cell("1 / 0", store_history=False)  # its traceback looks through all modules that are new
+    shell.reset(new_session=True)
+    shell.execution_count = 1
+
+
+def _prepare_torch() -> None:
+    import safetensors.torch
+    import torch
+
+    torch.set_num_threads(1)
+    for name in _RESTORED_TORCH:
+        importlib.import_module(name)
+    x = torch.zeros(2, requires_grad=True)
+    torch.autograd.grad(x * x, x, torch.ones(2))
+    safetensors.torch.save({"x": x.detach()})
+    repr(x.sum())
+
+
+def looking() -> tuple[Any, ...]:
+    """What a look at candidates needs, for `serve` to take hold of; it brings PyTorch."""
+    from graders.probing.days import exercises
+    from graders.probing.exercise import Case
+    from graders.probing.observe import describe, look
+    from graders.probing.process.values import pack_sights, unpack
+
+    return exercises(), Case, describe, look, pack_sights, unpack
 
 
 def _plot(shell: Shell) -> None:
@@ -281,6 +300,8 @@ def _plot(shell: Shell) -> None:
     axes.set_title("$x$")
     figure.savefig(io.BytesIO(), format="png")
     plt.close("all")
+    # A figure is drawn where it is shown; what draws it after every cell as well draws it for nobody.
+    shell.events.unregister("post_execute", plt._draw_all_if_interactive)
 
 
 @dataclass(frozen=True)
@@ -305,7 +326,11 @@ def pristine() -> Pristine:
     members = [*own, *(one for kind in classes for one in vars(kind).values())]
     functions = {id(one): one for one in members if isinstance(one, types.FunctionType)}.values()
     return Pristine(
-        tuple((name, sys.modules[name], dict(vars(sys.modules[name]))) for name in _RESTORED),
+        tuple(
+            (name, sys.modules[name], dict(vars(sys.modules[name])))
+            for name in (*_RESTORED, *_RESTORED_TORCH)
+            if name in sys.modules
+        ),
         tuple((one.__name__, one, dict(vars(one))) for one in (*ours, *classes)),
         tuple((one, one.__code__) for one in functions),
     )
@@ -382,23 +407,26 @@ def _put_back(pristine: Pristine) -> list[str]:
     return changed
 
 
-def serve(channel: socket.socket, shell: Shell, output_limit: int, pristine: Pristine) -> None:
+def serve(
+    channel: socket.socket,
+    shell: Shell,
+    output_limit: int,
+    pristine: Pristine,
+    looking: tuple[Any, ...] | None,
+) -> None:
     """Answer requests until the channel is closed: run a cell, or look at a candidate.
 
-    pristine: what `pristine` gave before there was any student's code.
+    pristine, looking: what the functions of these names gave before there was any student's code. Without
+    `looking`, a request for a look ends the process.
     """
     sink = shell.sink
     names = shell.user_ns
     builtins.input = _no_input
     names["exit"] = names["quit"] = builtins.exit = builtins.quit = _no_exit
     sys.stdout, sys.stderr = Stream("stdout", sink), Stream("stderr", sink)
-    send, receive, pack_sights, unpack = (
-        protocol.send,
-        protocol.receive,
-        protocol.pack_sights,
-        protocol.unpack,
-    )
-    table, put_back, look_at, modules, contents = exercises(), _put_back, look, pristine.modules, vars
+    send, receive = protocol.send, protocol.receive
+    table, case_of, described, look_at, pack_sights, unpack = looking or ({}, *[None] * 5)
+    put_back, modules, contents = _put_back, pristine.modules, vars
     run, evaluate, compiled = exec, eval, compile
     test_class, put, test_methods = unittest.TestCase, setattr, tuple(vars(unittest.TestCase).items())
     given: dict[str, Any] = {}  # modules and library functions that locked cells bound to names
@@ -507,7 +535,7 @@ def serve(channel: socket.socket, shell: Shell, output_limit: int, pristine: Pri
                     reply["missing"] = name
                     break
                 if not callable(names[name]):
-                    reply["not_callable"] = describe(names[name])
+                    reply["not_callable"] = described(names[name])
                     break
                 candidate.append(names[name])
             else:
@@ -516,7 +544,7 @@ def serve(channel: socket.socket, shell: Shell, output_limit: int, pristine: Pri
                 try:
                     reply["changed"] = put_back(pristine)[:20]
                     tree = unpack(request["cases"], payload, request["device"])
-                    cases = [Case(name, inputs) for name, inputs in tree]
+                    cases = [case_of(name, inputs) for name, inputs in tree]
                     sights, surveyed = look_at(exercise, candidate, cases)
                     reply["sights"], back = pack_sights(sights, surveyed)
                 except BaseException as error:

@@ -38,19 +38,28 @@ def main(control: int, libraries: list[str], writable: list[str]) -> None:
     """
     channel = socket.socket(fileno=control)
     kept = frozenset(entry.path for folder in writable for entry in os.scandir(folder))
+    told: dict[str, Any] | None = None
+    looking = None
     with _importing():
-        from graders.probing.process import places, runner
+        from graders.probing.process import runner
 
         shell = runner.make_shell()
         runner.warm_up(shell)
-        told = places.told()
     _prctl(_PR_SET_DUMPABLE, 0)  # a fork cannot look into this process or change it
 
     def prepare(names: list[str]) -> None:
-        """Import libraries, and say that it is done and where answers stand."""
+        """Import libraries, and say that it is done: with PyTorch, also where answers stand."""
+        nonlocal told, looking
         with _importing():
             runner.import_libraries(shell, names)
-            told["functions"] += places.functions()
+            if "torch" in sys.modules:
+                from graders.probing.process import places  # it imports PyTorch
+
+                if told:
+                    told["functions"] += places.functions()
+                else:
+                    gc.unfreeze()  # what other libraries brought before is to be looked through as well
+                    looking, told = runner.looking(), places.told()
         _emptied(writable, kept)  # of what imports leave
         threads = len(os.listdir("/proc/self/task"))
         _answer(channel, {"ready": os.getpid(), "threads": threads, "places": told})
@@ -73,7 +82,8 @@ def main(control: int, libraries: list[str], writable: list[str]) -> None:
             os.close(made)
             with contextlib.suppress(BaseException):
                 _become_student(student, bundle, request)
-                runner.serve(socket.socket(fileno=student), shell, request["limits"]["output"], pristine)
+                theirs = socket.socket(fileno=student)
+                runner.serve(theirs, shell, request["limits"]["output"], pristine, looking)
             os._exit(1)
         os.close(student)
         os.close(bundle)
