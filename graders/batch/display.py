@@ -134,6 +134,7 @@ _REPORT = re.compile(
     + r"(?P<body>(?:[^<>]|</?(?:h4|p|span|code|div|table|tr|th|td|pre|details|summary)"
     r'(?: open| class="?(?:diagnosis|good|bad|off|grids?|small)"?)?>)*)</div>'
 )
+_ELEMENT = re.compile(r"<(/?)([a-z0-9]+)")
 #: Pictures that are larger are shown in their own size, in pixels.
 SIZE_LIMIT = 10_000
 _SVG = re.compile(r"<svg\b.*?</svg\s*>", re.I | re.S)
@@ -291,9 +292,20 @@ def _output(output: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_report(html: str) -> bool:
-    """Whether HTML is the judge's report; in a file that was graded elsewhere it may only say so."""
+    """Whether HTML is the judge's report; in a file that was graded elsewhere it may only say so.
+
+    Its elements are those of a report, and each ends in the one that it began in.
+    """
     match = _REPORT.fullmatch(html)
-    return bool(match) and _is_same(_placed(match["body"]), _placed(str(_parsed(match["body"]))))
+    if not match:
+        return False
+    begun: list[str] = []
+    for ends, name in _ELEMENT.findall(match["body"]):
+        if not ends:
+            begun.append(name)
+        elif not begun or begun.pop() != name:
+            return False
+    return not begun
 
 
 def _forms(data: Mapping[str, Any]) -> dict[str, Any]:
