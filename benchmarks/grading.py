@@ -348,7 +348,7 @@ def entries(held: Any, *place: str) -> Iterator[tuple[tuple[str, ...], Any]]:
 
 
 def ours(day: str) -> list[str]:
-    return [sys.executable, "-m", "graders.cli", "autograde", day, "--workers", str(WORKERS)]
+    return [sys.executable, "-m", "graders", "autograde", day, "--workers", str(WORKERS)]
 
 
 def environment() -> dict[str, str]:

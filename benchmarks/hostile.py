@@ -125,7 +125,7 @@ SUBMISSIONS: dict[str, Callable[[Path, dict[str, Any]], None]] = {
 
 def run(course: Path, stock: bool) -> tuple[float, int, int, str]:
     """Grade once: seconds, bytes of the main process and of the largest other one, and what was said."""
-    command = [sys.executable, "-m", "graders.cli", "autograde", DAY, "--json", "--force"]
+    command = [sys.executable, "-m", "graders", "autograde", DAY, "--json", "--force"]
     if stock:
         command = nbgrader_command("autograde", DAY, "--force")
     peaks: dict[int, int] = {}

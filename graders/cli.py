@@ -253,7 +253,3 @@ def _print_summary(report, limits) -> None:
     typer.echo("Limits in force: " + "; ".join(limits) + ".")
     if not rows:
         typer.echo(f"There are no submissions of {report.assignment} in this course.")
-
-
-if __name__ == "__main__":
-    app()

@@ -168,9 +168,7 @@ def copied(course: Path, target: Path, students: tuple[str, ...] = STUDENTS) -> 
 # Running it
 
 
-def started(
-    course: Path, *arguments: str, program: tuple[str, ...] = ("-m", "graders.cli")
-) -> subprocess.Popen:
+def started(course: Path, *arguments: str, program: tuple[str, ...] = ("-m", "graders")) -> subprocess.Popen:
     """The command in the course folder, in a process group of its own as a terminal gives it."""
     (course / "tmp").mkdir(exist_ok=True)
     return subprocess.Popen(
@@ -650,7 +648,7 @@ def test_refusals(handed_in: Path, tmp_path: Path) -> None:
     ):
         environment = {**os.environ, "PYTHONPATH": str(ROOT)} | ({"PATH": path} if path else {})
         result = subprocess.run(
-            [sys.executable, "-m", "graders.cli", "autograde", *arguments],
+            [sys.executable, "-m", "graders", "autograde", *arguments],
             cwd=folder,
             env=environment,
             capture_output=True,

@@ -109,7 +109,7 @@ def _can_jail() -> str:
 def grade(folder: Path, day: str, *arguments: str) -> tuple[list[dict[str, Any]], str, int]:
     """Run the command; returns its results, what it wrote to stderr, and its exit status."""
     run = subprocess.run(
-        [sys.executable, "-m", "graders.cli", "autograde", day, "--json", *arguments],
+        [sys.executable, "-m", "graders", "autograde", day, "--json", *arguments],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT), "GRADERS_SECRET": _ENVIRONMENT},
         capture_output=True,

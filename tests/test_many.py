@@ -88,7 +88,7 @@ def course(released: Path, tmp_path: Path) -> Path:
 
 def started(course: Path, *arguments: str) -> subprocess.Popen:
     return subprocess.Popen(
-        [sys.executable, "-m", "graders.cli", "autograde", *arguments],
+        [sys.executable, "-m", "graders", "autograde", *arguments],
         cwd=course,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,

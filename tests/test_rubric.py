@@ -213,7 +213,7 @@ def run(course: Path, command: list[str]) -> subprocess.CompletedProcess[str]:
 
 def test_both_commands_read_the_course_s_own(handed_in: Path) -> None:
     (handed_in / rubric.FILE).write_text(HALF)
-    ours = [sys.executable, "-m", "graders.cli", "autograde", "day26", "--json"]
+    ours = [sys.executable, "-m", "graders", "autograde", "day26", "--json"]
     done = run(handed_in, ours)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["results"][0]["points"] == 2
