@@ -86,11 +86,11 @@ def course(released: Path, tmp_path: Path) -> Path:
     return course
 
 
-def started(course: Path, *arguments: str) -> subprocess.Popen:
+def started(course: Path, *arguments: str, **environment: str) -> subprocess.Popen:
     return subprocess.Popen(
         [sys.executable, "-m", "graders", "autograde", *arguments],
         cwd=course,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -104,6 +104,15 @@ def autograde(course: Path, *arguments: str, status: int = 0) -> tuple[str, str]
     assert process.returncode == status, said + complained
     assert "Traceback" not in said + complained, said + complained
     return said, complained
+
+
+def test_the_folder_for_temporary_files_may_have_a_long_name(course: Path) -> None:
+    """The workers' socket lies in it, whose address may have some hundred characters."""
+    folder = course / ("tmp" * 30)
+    folder.mkdir()
+    said, complained = started(course, "one", TMPDIR=str(folder)).communicate(timeout=120)
+    assert "one: 2 graded" in said, complained
+    assert not list(folder.iterdir())
 
 
 def scores(course: Path) -> dict[str, dict[str, float]]:

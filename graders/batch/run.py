@@ -9,6 +9,7 @@ import json
 import multiprocessing
 import os
 import re
+import tempfile
 import threading
 import time
 from collections import deque
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 RETRIES = 2
 #: Seconds that workers have to end in when they are told to.
 ENDING = 10.0
+#: Characters that the folder for temporary files may have for a socket of the workers to lie in it.
+SOCKET_FOLDER = 60
 #: Submissions that are out at once, for each worker; and bytes of all that are out, but for the last one.
 AHEAD = 2
 BYTES_AHEAD = 32 << 20
@@ -96,6 +99,8 @@ class Pool:
         self.workers, self.options = workers, options
         for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
             os.environ[name] = "1"  # a worker for each core; and a process with threads cannot be forked
+        if len(tempfile.gettempdir()) > SOCKET_FOLDER:
+            tempfile.tempdir = "/tmp"
         self._context = multiprocessing.get_context("forkserver")
         judge = ["graders.batch.judge_ahead"] if "graders" in options.libraries else []
         self._context.set_forkserver_preload(["graders.batch.preload", *judge])  # which is imported once

@@ -16,6 +16,7 @@ import importlib
 import inspect
 import io
 import json
+import operator
 import os
 import re
 import signal
@@ -391,6 +392,10 @@ def _watch(tell: Callable[[str], None]) -> None:
     sys.addaudithook(hook)
 
 
+#: As they were before there was any student's code.
+_all, _map, _is = all, map, operator.is_
+
+
 def _put_back(pristine: Pristine) -> list[str]:
     """What looks at candidates, as it was; returns the names of what had been changed."""
     changed = []
@@ -400,6 +405,9 @@ def _put_back(pristine: Pristine) -> list[str]:
             changed.append(function.__qualname__)
     for name, holder, before in pristine.ours:
         now = vars(holder)
+        same_names = len(now) == len(before) and _all(_map(_is, now, before))
+        if same_names and _all(_map(_is, now.values(), before.values())):
+            continue  # in the order that they had, as it is where nothing was set anew
         for key, value in before.items():
             if now.get(key, pristine) is not value and not key.startswith("__"):
                 setattr(holder, key, value)
