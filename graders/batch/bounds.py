@@ -34,6 +34,8 @@ CONTENTS_LIMIT = 4 << 20
 #: What objects cost at least, by the character that brings one: a list, a mapping, the next of their items.
 _COSTS = {"[": 88, "{": 240, ",": 72, ":": 56}
 _STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+#: So many strings with what stands before them: no more than that is held without its strings at once.
+_PIECES = re.compile(r'(?:[^"]*+"[^"\\]*+(?:\\.[^"\\]*+)*+"){1,10000}+', re.DOTALL)
 _CUT = "… What follows was cut: the outputs of a notebook may have {limit} MB in all.\n"
 
 
@@ -43,7 +45,12 @@ class TooLarge(Exception):
 
 def require_modest_json(text: str, name: str) -> None:
     """Raises TooLarge where the objects that JSON would become take more memory than they may."""
-    if _cost(text) > OBJECTS_LIMIT and _cost(_STRING.sub('""', text)) > OBJECTS_LIMIT:
+    if _cost(text) <= OBJECTS_LIMIT:
+        return
+    cost = end = 0
+    while cost <= OBJECTS_LIMIT and (piece := _PIECES.match(text, end)):
+        cost, end = cost + _cost(_STRING.sub('""', piece[0])), piece.end()
+    if cost > OBJECTS_LIMIT or cost + _cost(text[end:]) > OBJECTS_LIMIT:
         raise TooLarge(f"{name} holds more lists and objects than a notebook; it may not be one.")
 
 
