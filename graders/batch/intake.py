@@ -201,7 +201,8 @@ def _look_further(
     alike = {name: list(_alike(name, release, others, len(wanting))) for name, release in wanting.items()}
     mentioned: set[_Other] = set()
     # Those are settled first for which most speaks, so that no notebook stands for two.
-    for name, release in sorted(wanting.items(), key=lambda item: -max(_ranks(item[0], alike[item[0]]))[0]):
+    most = {name: max((len(one.answers) for one in several), default=-1) for name, several in alike.items()}
+    for name, release in sorted(wanting.items(), key=lambda item: -most[item[0]]):
         free = [one for one in alike[name] if one.other not in mentioned]
         if name in named:
             have, sure = named[name].answers, True
@@ -274,11 +275,6 @@ def _rank(name: str, one: _Likeness) -> tuple[Any, ...]:
         -len(one.other.place.parts),
         str(one.other),
     )
-
-
-def _ranks(name: str, alike: Iterable[_Likeness]) -> Iterator[tuple[Any, ...]]:
-    yield (-1,)
-    yield from (_rank(name, one) for one in alike)
 
 
 def _move_files(found: Submission, other: _Other, ignored: Sequence[str]) -> None:

@@ -16,7 +16,7 @@ from functools import cached_property
 from typing import Any
 
 from graders.batch import bounds
-from graders.batch.submission import Submitted
+from graders.batch.submission import Submitted, fields_of
 
 #: The schema of nbgrader's cell metadata that is written.
 SCHEMA = 3
@@ -94,7 +94,7 @@ def asked_for(cells: Mapping[str, ReleasedCell], lying: Sequence[Mapping[str, An
     asked = set().union(*(one.defines for one in cells.values()))
     said = ""
     for cell in lying:
-        one = cells.get(cell["metadata"].get("nbgrader", {}).get("grade_id", ""))
+        one = _marked(cell, cells)
         if one and one.solution and one.kind == "code" and not one.defines:
             asked |= set(_CODE.findall(said))
         said = cell["source"] if cell["cell_type"] == "markdown" else said
@@ -245,8 +245,7 @@ def _put_back(
         cell["cell_type"] = one.kind
         for name in ("outputs", "execution_count", "attachments"):
             cell.pop(name, None)
-        if one.kind == "code":
-            cell |= {"outputs": [], "execution_count": None}
+        cell |= fields_of(one.kind)
     if form is not None and one.points is not None and form.get("points") != one.points:
         notes.append(f"The points of the cell {one.name} had been changed.")
     if one.locked and cell["source"] != one.source:
@@ -254,6 +253,11 @@ def _put_back(
             notes.append(f"The text of the locked cell {one.name} had been changed; it was put back.")
         cell["source"] = one.source
     cell["metadata"]["nbgrader"] = _mark_of(one)
+
+
+def _made(kind: str, name: str, metadata: dict[str, Any], source: str) -> dict[str, Any]:
+    """A cell that was not handed in. name: its id."""
+    return {"cell_type": kind, "id": name, "metadata": metadata, "source": source, **fields_of(kind)}
 
 
 def _is_own(cell: Mapping[str, Any], release: Release) -> bool:
@@ -276,8 +280,7 @@ def _set_beside(cells: list[dict[str, Any]], cell: dict[str, Any], written: str,
     """Keep what was written into a locked cell: code before it, which may be for it, and text behind it."""
     is_code = cell["cell_type"] == "code"
     ids = {one["id"] for one in cells}
-    more = {"outputs": [], "execution_count": None} if is_code else {}
-    own = {"cell_type": cell["cell_type"], "id": _free("own", ids), "metadata": {}, "source": written, **more}
+    own = _made(cell["cell_type"], _free("own", ids), {}, written)
     cells.insert(_place_of(cell, cells) + (not is_code), own)
     where = f"{'before' if is_code else 'behind'} {cell['metadata']['nbgrader']['grade_id']}"
     notes.append(f"What was written into a locked cell stands in a cell of its own {where}.")
@@ -291,7 +294,7 @@ def _answered_elsewhere(cells: Sequence[dict[str, Any]], release: Release, match
     """
     if all(one.id is None for one in release.cells.values()):
         return set()
-    marked = [(place, one) for place, cell in enumerate(cells) if (one := _marked(cell, release))]
+    marked = [(place, one) for place, cell in enumerate(cells) if (one := _marked(cell, release.cells))]
     ends = [(-1, None), *marked, (len(cells), None)]
     found: set[str] = set()
     for (start, question), (place, one), (end, _) in zip(ends, marked, ends[2:], strict=False):
@@ -306,8 +309,9 @@ def _answered_elsewhere(cells: Sequence[dict[str, Any]], release: Release, match
     return found
 
 
-def _marked(cell: Mapping[str, Any], release: Release) -> ReleasedCell | None:
-    return release.cells.get(cell["metadata"].get("nbgrader", {}).get("grade_id", ""))
+def _marked(cell: Mapping[str, Any], released: Mapping[str, ReleasedCell]) -> ReleasedCell | None:
+    """The released cell that a cell's mark names, if it has one."""
+    return released.get(cell["metadata"].get("nbgrader", {}).get("grade_id", ""))
 
 
 def _mark_of(one: ReleasedCell) -> dict[str, Any]:
@@ -346,14 +350,7 @@ def _add_missing(
         if one.points is None and not one.locked:
             continue
         place = _defined_at(cells, place, _used_in(one) - defined_in(one.source), definitions)
-        cell: dict[str, Any] = {
-            "cell_type": one.kind,
-            "id": _free(one.id or name, ids),
-            "metadata": {"nbgrader": _mark_of(one)},
-            "source": one.source,
-        }
-        if one.kind == "code":
-            cell |= {"outputs": [], "execution_count": None}
+        cell = _made(one.kind, _free(one.id or name, ids), {"nbgrader": _mark_of(one)}, one.source)
         place += 1
         cells.insert(place, cell)
         there[name] = cell

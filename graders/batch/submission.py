@@ -238,6 +238,11 @@ def _are_lines(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(line, str) for line in value)
 
 
+def fields_of(kind: str) -> dict[str, Any]:
+    """What a cell of this kind has beside its text, before it is run."""
+    return {"outputs": [], "execution_count": None} if kind == "code" else {}
+
+
 def _whole(cell: Any, odd: set[str]) -> dict[str, Any] | None:
     """A cell with the fields that it must have and no others; None where it is none.
 
@@ -259,7 +264,7 @@ def _whole(cell: Any, odd: set[str]) -> dict[str, Any] | None:
     if isinstance(cell.get("id"), str):
         kept["id"] = cell["id"]
     if kept["cell_type"] == "code":
-        kept |= {"outputs": [], "execution_count": None}
+        kept |= fields_of("code")
     elif attachments := _attachments_of(cell, odd):
         kept["attachments"] = attachments
     return kept
