@@ -6,6 +6,7 @@ import base64
 import struct
 import zlib
 from collections import deque
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -244,3 +245,33 @@ class Picture:
 def decimals(number: float) -> str:
     """Two decimals, a true minus sign, and none before a zero."""
     return f"{round(number, 2) + 0.0:.2f}".replace("-", "−")
+
+
+def dots(
+    axes: Axes,
+    arms: Mapping[str, Sequence[float]],
+    colours: Mapping[str, str] | None = None,
+    never: float = np.nan,
+) -> None:
+    """A column of dots for each arm, one dot a seed, and a bar at their median.
+
+    Args:
+        axes: where to draw; the arms stand along x, what was measured along y.
+        arms: name -> one number a seed.
+        colours: name -> colour; blue where an arm has none.
+        never: the height for what is infinite, drawn as a hollow dot.
+    """
+    for place, (name, values) in enumerate(arms.items()):
+        colour = (colours or {}).get(name, BLUE)
+        heights = np.asarray(values, dtype=float)
+        aside = place + np.linspace(-0.18, 0.18, len(heights)) if len(heights) > 1 else np.array([place])
+        finite = np.isfinite(heights)
+        axes.plot(aside[finite], heights[finite], "o", color=colour, markersize=5, alpha=0.85)
+        axes.plot(
+            aside[~finite], np.full((~finite).sum(), never), "o", color=colour, markersize=5, fillstyle="none"
+        )
+        middle = np.sort(heights)[(len(heights) - 1) // 2]
+        if np.isfinite(middle):
+            axes.plot([place - 0.3, place + 0.3], [middle, middle], color=colour, linewidth=1.5)
+    axes.set_xticks(range(len(arms)), list(arms))
+    axes.set_xlim(-0.6, len(arms) - 0.4)
