@@ -22,7 +22,8 @@ import torch
 from graders.probing.exercise import BrokenContract, Candidate, Case, Exercise, Inputs
 from graders.probing.recorder import Recorder, inherited, without_compiler, written
 
-#: The observation that lists the arguments which no longer hold what they were given with.
+#: The observation that lists the arguments which no longer hold what they were given with. Those that are
+#: tensors are looked after here; of what a probe makes itself, a model, the probe says it.
 ARGUMENTS = "arguments changed"
 #: The observation that says in which form a result came, where the probe could look into it all the same.
 FORM = "form of the result"
@@ -94,10 +95,11 @@ def observe(exercise: Exercise, candidate: Candidate, case: Case, until: str | N
         try:
             for name, value in exercise.probe(candidate, inputs):
                 values[name] = _observation(value)
-                if name == until:
+                if name == until != ARGUMENTS:
                     break
             else:
-                values[ARGUMENTS] = ", ".join(_changed(case.inputs, inputs)) or None
+                own = [one for one in (values.get(ARGUMENTS),) if one]
+                values[ARGUMENTS] = ", ".join([*own, *_changed(case.inputs, inputs)]) or None
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # SystemExit too: a student's exit() ends the probe, not us

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
 from torch import nn
 
 from graders.probing.exercise import Candidate, Inputs, Probe
-from graders.probing.observe import FORM, describe, unpacked
+from graders.probing.observe import ARGUMENTS, FORM, describe, unpacked
 from graders.probing.recorder import paused
 
 
@@ -59,6 +59,55 @@ def error_of(action: Callable[[], Any]) -> str:
     except Exception as error:
         return "ValueError" if isinstance(error, ValueError) else type(error).__name__
     return "no error"
+
+
+class Untouched:
+    """Remembers what modules hold, so that it can be told whether a candidate that reads them left it alone.
+
+    name: what the student calls them: "the model".
+    """
+
+    def __init__(self, name: str, modules: Iterable[nn.Module]) -> None:
+        self.name, self.modules = name, list(modules)
+        self.values, self.flags = self._values(), self._flags()
+
+    def _values(self) -> list[dict[str, torch.Tensor]]:
+        with paused(), torch.no_grad():
+            return [
+                {name: tensor.clone() for name, tensor in (*one.named_parameters(), *one.named_buffers())}
+                for one in self.modules
+            ]
+
+    def _flags(self) -> list[bool]:
+        """The mode of every module and the requires_grad of every parameter."""
+        return [
+            *(part.training for one in self.modules for part in one.modules()),
+            *(parameter.requires_grad for one in self.modules for parameter in one.parameters()),
+        ]
+
+    def now(self) -> tuple[str, str | None]:
+        """The observation: in what the modules are no longer what they were."""
+        changed = None
+        if not all(map(_hold_the_same, self.values, self._values())):
+            changed = f"what is in {self.name}"
+        elif self._flags() != self.flags:
+            changed = f"what trains in {self.name}"
+        return ARGUMENTS, changed
+
+    def restore(self) -> None:
+        """Put the values back; autograd does not notice."""
+        with paused():
+            for one, values in zip(self.modules, self.values, strict=True):
+                for name, tensor in (*one.named_parameters(), *one.named_buffers()):
+                    if name in values and tensor.shape == values[name].shape:
+                        tensor.data.copy_(values[name])
+
+
+def _hold_the_same(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> bool:
+    return before.keys() == after.keys() and all(
+        one.is_meta or (one.shape == after[name].shape and torch.equal(one, after[name]))
+        for name, one in before.items()
+    )
 
 
 def filled(model: nn.Module, seed: int, like: torch.Tensor) -> nn.Module:

@@ -34,6 +34,21 @@ def penalty_of_half_and_biases(model, strength):
     return strength / 2 * sum((w**2).sum() for w in model.parameters())
 
 
+def penalty_of_the_first_weights(model, strength):
+    weights = [w for w in model.parameters() if w.dim() > 1][:9]
+    return strength * sum((w**2).sum() for w in weights) if weights else torch.tensor(0.0)
+
+
+def penalty_that_shrinks_the_weights(model, strength):
+    """Squares the weights themselves."""
+    total = torch.tensor(0.0)
+    for w in model.parameters():
+        if w.dim() > 1:
+            w.data = w.data**2
+            total = total + w.sum()
+    return strength * total
+
+
 # -- parameter_groups ----------------------------------------------------------------------------------
 
 
@@ -72,6 +87,19 @@ def groups_of_linear_layers(model, weight_decay):
     ids = {id(w) for w in decayed}
     others = [w for w in model.parameters() if id(w) not in ids and w.requires_grad]
     return [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+
+
+def groups_of_the_first_weights(model, weight_decay):
+    both = groups_by_comprehension(model, weight_decay)
+    both[0]["params"] = both[0]["params"][:9]
+    return both
+
+
+def groups_that_freeze_the_rest(model, weight_decay):
+    both = groups_by_comprehension(model, weight_decay)
+    for w in both[1]["params"]:
+        w.requires_grad = False
+    return both
 
 
 # -- dropout -------------------------------------------------------------------------------------------
@@ -181,8 +209,13 @@ RIGHT = {
 }
 
 WRONG = {
-    "l2_penalty": (penalty_of_large_weights, penalty_of_half_and_biases),
-    "parameter_groups": (groups_of_linear_layers,),
+    "l2_penalty": (
+        penalty_of_large_weights,
+        penalty_of_half_and_biases,
+        penalty_of_the_first_weights,
+        penalty_that_shrinks_the_weights,
+    ),
+    "parameter_groups": (groups_of_linear_layers, groups_of_the_first_weights, groups_that_freeze_the_rest),
     "dropout": (dropout_with_its_own_mask, dropout_with_a_slip_in_the_scale),
     "batch_mean_std": (noise_around_the_mean_of_all,),
     "effective_learning_rate": (rate_with_eps,),

@@ -21,6 +21,7 @@ from graders.judging.references.normalizing import (
     normalize,
     statistics_mistakes,
 )
+from graders.judging.references.reading import reading_mistakes
 
 EPS = 1e-5
 
@@ -389,6 +390,7 @@ ACTIVATION_MISTAKES = (
         of both signs cancel.""",
         partial(statistics, measured=lambda output: (output.abs().mean(), mean_and_deviation(output)[1])),
     ),
+    *reading_mistakes(statistics, "layers"),
 )
 
 
@@ -568,6 +570,7 @@ GRADIENT_MISTAKES = (
         in the order of the forward pass.""",
         partial(norms, order=lambda entries: entries[::-1]),
     ),
+    *reading_mistakes(norms),
 )
 
 

@@ -25,6 +25,7 @@ from graders.judging.references.normalizing import (
     pairs,
     statistics_mistakes,
 )
+from graders.judging.references.reading import reading_mistakes
 
 EPS = 1e-5
 MOMENTUM = 0.1
@@ -1081,6 +1082,7 @@ COUNT_MISTAKES = (
         "The two numbers are returned in each other's place: trainable comes first.",
         lambda model: count(model)[::-1],
     ),
+    *reading_mistakes(count),
 )
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from graders.judging.answer import Answer, Basis, mistake
+from graders.judging.references.reading import reading_mistakes
 
 # -- the penalty ---------------------------------------------------------------------------------------
 
@@ -114,6 +115,17 @@ PENALTY_MISTAKES = (
         would never shrink anything. .data, .detach(), .item() and no_grad all cut it.""",
         partial(penalty, seen=lambda w: w.detach()),
     ),
+    mistake(
+        "some_numbers_of_dimensions",
+        """Weights of some numbers of dimensions are left out. There are three for a convolution over
+        sequences, four over images, five over volumes: two or more is one rule for all of them.""",
+        *(
+            partial(penalty, counted=lambda name, w, kinds=kinds: w.dim() in kinds)
+            for kinds in ((2, 4), (2, 3, 4), (2, 4, 5), (2, 3))
+        ),
+        partial(penalty, counted=lambda name, w: w.dim() > 2),
+    ),
+    *reading_mistakes(penalty),
 )
 
 
@@ -212,6 +224,17 @@ GROUP_MISTAKES = (
         partial(groups, left=lambda name: False),
         partial(groups, left=lambda name: not name.endswith("scale")),
     ),
+    mistake(
+        "some_numbers_of_dimensions",
+        """Weights of some numbers of dimensions do not decay. There are three for a convolution over
+        sequences, four over images, five over volumes: two or more is one rule for all of them.""",
+        *(
+            partial(groups, decays=lambda name, w, kinds=kinds: w.dim() in kinds)
+            for kinds in ((2, 4), (2, 3, 4), (2, 4, 5), (2, 3))
+        ),
+        partial(groups, decays=lambda name, w: w.dim() > 2),
+    ),
+    *reading_mistakes(groups),
 )
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from graders.probing.cases import batches
 from graders.probing.exercise import Candidate, Case, Draw, Exercise, Inputs, Part
-from graders.probing.probes import arguments, call
+from graders.probing.probes import Untouched, arguments, call
 from graders.probing.recorder import paused
 
 
@@ -98,7 +98,9 @@ def probe_activations(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[st
     parameters = iter(zip(inputs["weights"], inputs["biases"], strict=True))
     layers = [linear(*next(parameters)) if kind == "linear" else LAYERS[kind]() for kind in inputs["layers"]]
     in_place = "relu in place" in inputs["layers"]
+    untouched = Untouched("the layers", layers)
     yield STATISTICS_IN_PLACE if in_place else STATISTICS, candidate(layers, inputs["x"])
+    yield untouched.now()
 
 
 def linear(weight: Tensor, bias: Tensor) -> nn.Linear:
@@ -215,15 +217,19 @@ def probe_gradients(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str,
     with paused():
         model = MODELS[inputs["model"]](*inputs["sizes"])
         names = [name for name, _ in model.named_parameters()]
-        model.load_state_dict(dict(zip(names, inputs["parameters"], strict=True)), assign=True)
+        given = [tensor.clone() for tensor in inputs["parameters"]]
+        model.load_state_dict(dict(zip(names, given, strict=True)), assign=True)
         for parameter, gradient in zip(model.parameters(), inputs["gradients"], strict=True):
             parameter.grad = None if gradient is None else gradient.clone()
     loss = (model(inputs["x"]) - inputs["target"]).square().mean()
+    untouched = Untouched("the model", [model])
     norms = candidate(model, loss)
     yield "norms", norms
+    afterwards = untouched.now()
     if isinstance(norms, Tensor) and norms.device.type != "meta":  # what does nothing leaves no traces
         pairs = zip(model.parameters(), inputs["gradients"], strict=True)
         yield "every .grad left as it was", all(same(one.grad, before) for one, before in pairs)
+    yield afterwards
 
 
 def same(now: Tensor | None, before: Tensor | None) -> bool:

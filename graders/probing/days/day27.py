@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from graders.probing.exercise import BrokenContract, Candidate, Case, Draw, Exercise, Inputs, Part
 from graders.probing.observe import FORM, Raised, describe
-from graders.probing.probes import call, error_of, filled
+from graders.probing.probes import Untouched, call, error_of, filled
 from graders.probing.recorder import paused
 
 # -- running statistics, one batch at a time -----------------------------------------------------------
@@ -432,19 +432,11 @@ def probe_count(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any
         model = COUNTED[inputs["model"]](*inputs["sizes"]).to(inputs["like"])
     if inputs["model"] == "a buffer in two places":
         share(model)
-    before = flags(model)
+    untouched = Untouched("the model", [model])
     if inputs["model"] == "frozen parameters":
         candidate(model)  # asked a second time, it says the same
     yield from call("trainable", "non_trainable")(candidate, {"model": model})
-    yield "the model afterwards", "as before" if flags(model) == before else "in other modes, or frozen"
-
-
-def flags(model: nn.Module) -> list[bool]:
-    """The mode of every module and the requires_grad of every parameter."""
-    return [
-        *(module.training for module in model.modules()),
-        *(parameter.requires_grad for parameter in model.parameters()),
-    ]
+    yield untouched.now()
 
 
 # -- freezing ------------------------------------------------------------------------------------------
@@ -636,8 +628,8 @@ EXERCISES = (
         cases=count_cases,
         probe=probe_count,
         parts=(
-            Part("trainable", 1, ("trainable", "the model afterwards")),
-            Part("non-trainable", 2, ("non_trainable", "the model afterwards")),
+            Part("trainable", 1, ("trainable",)),
+            Part("non-trainable", 2, ("non_trainable",)),
         ),
         barred=frozenset(),
     ),

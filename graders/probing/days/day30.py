@@ -19,7 +19,7 @@ from graders.probing.exercise import (
     Part,
 )
 from graders.probing.observe import FORM, describe
-from graders.probing.probes import arguments, call, filled
+from graders.probing.probes import Untouched, arguments, call, filled
 from graders.probing.recorder import LAYER, paused
 
 # -- models with weights of every number of dimensions ------------------------------------------------
@@ -36,6 +36,14 @@ class Scaled(nn.Module):
         return self.scale * x
 
 
+class Weighted(nn.Module):
+    """A weight of this shape and a bias, as linear layers and convolutions have them, and quickly made."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.empty(shape)), nn.Parameter(torch.empty(shape[0]))
+
+
 def build(name: str, seed: int, like: torch.Tensor) -> nn.Module:
     """One of the models below, filled from the seed, in the dtype and on the device of `like`."""
     with paused():
@@ -50,6 +58,9 @@ def build(name: str, seed: int, like: torch.Tensor) -> nn.Module:
         elif name == "nested":
             block = nn.Sequential(nn.Linear(3, 5), Scaled(), nn.LayerNorm(5))
             model = nn.Sequential(block, nn.Bilinear(5, 5, 2))
+        elif name == "many":
+            shapes = [(2, 3, 2, 1, 2), (3, 2, 2), *[(2, 2)] * (10 + seed % 9), (2, 1, 3, 2), (3, 1, 1, 2, 2)]
+            model = nn.Sequential(*map(Weighted, shapes))
         elif name == "no weights":
             model = nn.Sequential(nn.BatchNorm1d(4), nn.ReLU(), Scaled())
         elif name == "frozen":
@@ -63,7 +74,7 @@ def build(name: str, seed: int, like: torch.Tensor) -> nn.Module:
     return filled(model, seed, like)
 
 
-MODELS = ("mlp", "cnn", "sequence", "nested", "tied")
+MODELS = ("mlp", "cnn", "sequence", "nested", "tied", "many")
 
 
 def penalty_cases(draw: Draw) -> Iterator[Case]:
@@ -78,23 +89,36 @@ def penalty_cases(draw: Draw) -> Iterator[Case]:
 
 def probe_penalty(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any]]:
     model = build(inputs["model"], inputs["seed"], inputs["like"])
+    untouched = Untouched("the model", [model])
     penalty = candidate(model, inputs["strength"])
+    afterwards = untouched.now()
+    untouched.restore()  # the gradient is that of the model which was given
     if inputs["model"] == "no weights":
         number = isinstance(penalty, torch.Tensor | int | float) and torch.as_tensor(penalty).numel() == 1
         yield "penalty without weights", float(penalty) if number else penalty
+        yield afterwards
         return
     yield "penalty", penalty
-    if not isinstance(penalty, torch.Tensor):
-        return
+    if isinstance(penalty, torch.Tensor):
+        yield from gradients_of(penalty, model, inputs["model"] == "many")
+    yield afterwards
+
+
+def gradients_of(penalty: torch.Tensor, model: nn.Module, at_once: bool) -> Iterator[tuple[str, Any]]:
+    """What the penalty's gradient is. at_once: for all weights in one observation, since they are many."""
     if penalty.requires_grad:
         penalty.backward()
-    others = 0.0
+    others, weights = 0.0, []
     for name, parameter in model.named_parameters():
         gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-        if parameter.dim() > 1:
+        if parameter.dim() > 1 and at_once:
+            weights.append(gradient.flatten())
+        elif parameter.dim() > 1:
             yield f"gradient for {name}", gradient
         elif gradient.device.type != "meta":
             others = others + float(gradient.abs().sum())
+    if weights:
+        yield "gradient for many weights", torch.cat(weights)
     yield "gradient for the biases, gammas and betas", others
 
 
@@ -107,7 +131,9 @@ def group_cases(draw: Draw) -> Iterator[Case]:
 
 def probe_groups(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any]]:
     model = build(inputs["model"], inputs["seed"], inputs["like"])
+    untouched = Untouched("the model", [model])
     groups = candidate(model, inputs["weight_decay"])
+    afterwards = untouched.now()
     if not isinstance(groups, list | tuple) or not all(isinstance(group, dict) for group in groups):
         raise BrokenContract(f"It should return a list of two dicts, and it returns {describe(groups)}.")
     yield "number of groups", len(groups)
@@ -123,6 +149,7 @@ def probe_groups(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, An
         decay = group.get("weight_decay")
         yield f"weight_decay of the {position} group", None if decay is None else float(decay)
     yield FORM, None if isinstance(groups, list) else f"{describe(groups)} instead of a list"
+    yield afterwards
 
 
 # -- dropout ------------------------------------------------------------------------------------------
