@@ -306,6 +306,32 @@ class FirstSteps(alternatives.day33.SGDWithLists):
             super().step()
 
 
+def late(kind: type, method: str, allowed: int, change: Any) -> type:
+    """A class whose method is right for so many calls. change: what becomes of it then."""
+
+    def called(self: Any, *given: Any) -> Any:
+        self.calls = getattr(self, "calls", 0) + 1
+        right = getattr(kind, method)
+        return right(self, *given) if self.calls <= allowed else change(self, right, *given)
+
+    return type(f"{kind.__name__}After{allowed}", (kind,), {method: called})
+
+
+def without_statistics(self: Any, right: Any, x: torch.Tensor) -> torch.Tensor:
+    if not self.training:
+        return right(self, x)
+    kept = {name: buffer.clone() for name, buffer in self.named_buffers()}
+    y = right(self, x)
+    self.load_state_dict(kept, strict=False)
+    return y
+
+
+def without_momentum(self: Any, right: Any) -> None:
+    for p in self.params:
+        if p.grad is not None:
+            p.data -= self.lr * p.grad
+
+
 class SmallBatches(alternatives.day27.LayerWithLerp):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return super().forward(x) + (len(x) > 24)
@@ -338,7 +364,11 @@ def counted_by_shapes() -> Any:
 CHEATS = [
     ("SGD", FirstParameters),
     ("SGD", FirstSteps),
+    ("SGD", late(catalogue.answer_of("SGD").definition, "step", 6, without_momentum)),
     ("BatchNorm1d", SmallBatches),
+    ("BatchNorm1d", late(alternatives.day27.LayerWithLerp, "forward", 3, lambda self, right, x: x)),
+    ("BatchNorm1d", late(alternatives.day27.LayerWithLerp, "forward", 3, without_statistics)),
+    ("BatchNorm1d", late(alternatives.day27.LayerWithLerp, "forward", 4, without_statistics)),
     ("recalibrate", first_batches),
     ("train", first_pairs),
     ("gradient_verdict", first_norms),

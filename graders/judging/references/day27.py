@@ -701,6 +701,18 @@ LAYER_MISTAKES = (
         ),
     ),
     mistake(
+        "mean_of_the_last_two",
+        """With momentum = None the old value and the new one are averaged, half and half. That is right for two
+        batches; from the third on the last ones weigh most. The plain average gives batch k the weight
+        1/k.""",
+        changed(
+            share=lambda self: (
+                1.0 / self.num_batches_tracked.clamp(max=2) if self.momentum is None else self.momentum
+            )
+        ),
+        changed(share=lambda self: 0.5 if self.momentum is None else self.momentum),
+    ),
+    mistake(
         "zero_taken_for_none",
         """momentum = 0 is treated as None. Zero means that the running statistics stay; None, the plain
         average over all batches. In Python 0.0 counts as false, so ask whether it is None.""",

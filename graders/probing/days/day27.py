@@ -122,7 +122,8 @@ def layer_cases(draw: Draw) -> Iterator[Case]:
                 x[:, 0] = draw.normal(len(x), std=std)
         return found
 
-    yield Case("eps and momentum left out", inputs(several(), None, "left out"))
+    long = {"more": [draw.batch(3, d) for _ in range(draw.integer(5, 9))]}
+    yield Case("eps and momentum left out, many batches", {**inputs(several(), None, "left out"), **long})
     yield Case("a variance near eps, momentum = 0.3", inputs(several(0.003)[:2], None, 0.3, 2e-5))
     beside = {"beside": draw.normal(n, d, mean=1.0, std=2.0)}
     two = inputs(several(0.15), 0.02, 0.85, 0.03)
@@ -161,6 +162,9 @@ def probe_layer(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any
         if number == 1:
             yield "buffers that carry a graph", _listed(_with_a_graph(layer))
             yield from gradients(layer, y, x, inputs["dy"])
+    if "more" in inputs:
+        yield "y of batch 4 and those that follow", torch.stack([output(layer, x) for x in inputs["more"]])
+        yield from statistics(layer, "after batch 4 and those that follow")
 
     layer = made(candidate, inputs, *HELD)
     layer.eval()
@@ -206,6 +210,21 @@ def probe_state(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any
         (output(one, more).detach(), *(value for _, value in statistics(one, ""))) for one in (layer, copy)
     ]
     yield "a copy by state_dict goes on like the original", all(map(_same, *seen))
+    yield from going_on(made(candidate, inputs, *HELD), more)
+
+
+def going_on(layer: nn.Module, x: Tensor) -> Iterator[tuple[str, Any]]:
+    """What a layer that has seen three batches makes of one more: the fourth has the weight 1/4.
+
+    Not from the first on, because 1/3 has digits to lose, in whatever dtype it is computed.
+    """
+    count = getattr(layer, "num_batches_tracked", None)
+    if isinstance(count, Tensor):
+        count.fill_(3)
+    output(layer, x)
+    for name, value in statistics(layer, "going on from three batches"):
+        if not name.startswith("num"):
+            yield name, value
 
 
 class Library(nn.Module):
@@ -617,6 +636,8 @@ EXERCISES = (
                     "loading *",
                     "nn.BatchNorm1d loading yours",
                     "a copy by state_dict *",
+                    "running_mean going on *",
+                    "running_var going on *",
                 ),
             ),
             Part("gradients", 1, ("gradient of *",)),
