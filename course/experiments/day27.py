@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from course.experiments.digits import Digits, split_digits
+from course.experiments.verdicts import Claim, Finding
 
 # -- running statistics
 
@@ -84,25 +85,23 @@ def running_statistics(
     momentum: float | None,
     batch_size: int,
     mean_after: float,
-    std_after: float,
     *,
     mean_before: float = 2.0,
-    std_before: float = 2.0,
+    std: float = 2.0,
     batches: int = 200,
     shift_at: int = 100,
     seed: int = 27,
 ) -> RunningStatistics:
-    """Batches of a normal feature whose mean and spread change once, and their running averages.
+    """Batches of a normal feature whose mean changes once, and their running averages.
 
     Source of the update: PyTorch's documentation of `nn.BatchNorm1d`.
     """
     after = torch.arange(batches) >= shift_at
     mean = torch.where(after, mean_after, mean_before).double()
-    std = torch.where(after, std_after, std_before).double()
     generator = torch.Generator().manual_seed(seed)
     # 256 are drawn whatever the batch size is, so that a larger batch holds the smaller one.
     noise = torch.randn(batches, 256, generator=generator, dtype=torch.float64)[:, :batch_size]
-    x = mean[:, None] + std[:, None] * noise
+    x = mean[:, None] + std * noise
     batch_mean, batch_var = x.mean(dim=1), x.var(dim=1)
     return RunningStatistics(
         momentum=momentum,
@@ -110,10 +109,10 @@ def running_statistics(
         batch_mean=batch_mean,
         batch_var=batch_var,
         true_mean=mean,
-        true_var=std**2,
+        true_var=torch.full_like(mean, std**2),
         running_mean=exponential_average(batch_mean, 0.0, momentum),
         running_var=exponential_average(batch_var, 1.0, momentum),
-        scatter=long_run_scatter(momentum, std_after, batch_size, batches),
+        scatter=long_run_scatter(momentum, std, batch_size, batches),
         memory=batches_to_follow(momentum, shift_at),
     )
 
@@ -231,9 +230,10 @@ def resnet50_batch_norm_features() -> int:
 # -- a forgotten eval()
 
 
-def make_net(seed: int) -> nn.Sequential:
+def make_net(seed: int, momentum: float = 0.1) -> nn.Sequential:
     """64 pixels -> 32 features -> batch norm -> ReLU -> 10 digits; weights drawn by `seed`."""
-    net = nn.Sequential(nn.Linear(64, 32, bias=False), nn.BatchNorm1d(32), nn.ReLU(), nn.Linear(32, 10))
+    norm = nn.BatchNorm1d(32, momentum=momentum)
+    net = nn.Sequential(nn.Linear(64, 32, bias=False), norm, nn.ReLU(), nn.Linear(32, 10))
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         net[0].weight.normal_(0, 1 / 8, generator=generator)
@@ -242,11 +242,11 @@ def make_net(seed: int) -> nn.Sequential:
     return net
 
 
-@lru_cache(maxsize=32)
-def trained_net(seed: int, epochs: int = 6) -> tuple[nn.Sequential, Digits]:
+@lru_cache(maxsize=64)
+def trained_net(seed: int, batch_size: int = 64, epochs: int = 6) -> tuple[nn.Sequential, Digits]:
     """A net trained on the digits of this seed, in eval mode, and the digits. Do not change it.
 
-    SGD with momentum 0.9, learning rate 0.1, batches of 64, the incomplete last one dropped.
+    SGD with momentum 0.9, learning rate 0.1, the incomplete last batch dropped.
     """
     digits = split_digits(seed)
     net = make_net(seed).train()
@@ -254,8 +254,8 @@ def trained_net(seed: int, epochs: int = 6) -> tuple[nn.Sequential, Digits]:
     generator = torch.Generator().manual_seed(seed)
     for _ in range(epochs):
         order = torch.randperm(len(digits.train_x), generator=generator)
-        for rows in order.split(64):
-            if len(rows) == 64:
+        for rows in order.split(batch_size):
+            if len(rows) == batch_size:
                 optimizer.zero_grad()
                 F.cross_entropy(net(digits.train_x[rows]), digits.train_y[rows]).backward()
                 optimizer.step()
@@ -317,60 +317,307 @@ def same_image_in_company(
     rows = torch.randint(len(pool), (companies, batch_size - 1), generator=generator)
     batches = torch.cat([x.expand(companies, 1, 64), digits.test_x[pool[rows]]], dim=1)
     with torch.no_grad():
-        linear, norm, relu, last = net
-        hidden = linear(batches)  # (companies, batch_size, 32)
-        var, mean = torch.var_mean(hidden, dim=1, correction=0)
-        x_hat = (hidden[:, 0] - mean) / torch.sqrt(var + norm.eps)
-        in_company = last(relu(norm.weight * x_hat + norm.bias)).softmax(dim=1)
+        in_company = logits_by(net, batches, "batch", "batch")[:, 0].softmax(dim=1)
         alone = net(x[None])[0].softmax(dim=0)
     return Company(x.view(8, 8), label, batch_size, alone, in_company)
 
 
+@torch.no_grad()
+def logits_by(net: nn.Sequential, batches: Tensor, mean_from: str, var_from: str) -> Tensor:
+    """(B, N, 10): what the net says of B batches (B, N, 64), each normalized as a batch of its own.
+
+    Args:
+        net: as `make_net` builds it; it is not changed.
+        batches: (B, N, 64).
+        mean_from, var_from: "batch" takes the statistic of the batch, as training mode does, "stored"
+            the running one, as eval mode does.
+    """
+    linear, norm, relu, last = net
+    hidden = linear(batches)
+    var, mean = torch.var_mean(hidden, dim=1, correction=0, keepdim=True)
+    mean = mean if mean_from == "batch" else norm.running_mean
+    var = var if var_from == "batch" else norm.running_var
+    return last(relu(norm.weight * (hidden - mean) / torch.sqrt(var + norm.eps) + norm.bias))
+
+
+def judged(logits: Tensor, y: Tensor) -> tuple[float, float]:
+    """Mean cross entropy, and accuracy in percent, of logits (…, 10) for labels (…)."""
+    flat, labels = logits.reshape(-1, 10), y.reshape(-1)
+    right = (flat.argmax(dim=1) == labels).double().mean().item()
+    return F.cross_entropy(flat, labels).item(), 100 * right
+
+
+def in_batches(digits: Digits, batch_size: int, by_digit: bool) -> tuple[Tensor, Tensor]:
+    """The test images as (B, N, 64) and their labels (B, N), as they lie or sorted by digit.
+
+    Raises:
+        ValueError: the batch size does not divide the number of test images.
+    """
+    if len(digits.test_y) % batch_size:
+        raise ValueError(f"{len(digits.test_y)} test images cannot be put into batches of {batch_size}")
+    order = digits.test_y.argsort(stable=True) if by_digit else torch.arange(len(digits.test_y))
+    return digits.test_x[order].view(-1, batch_size, 64), digits.test_y[order].view(-1, batch_size)
+
+
+#: Batch sizes of an evaluation; each divides the 500 test images.
+SIZES = (2, 4, 10, 20, 50, 100, 250, 500)
+
+
 @dataclass(frozen=True, eq=False)
 class ForgottenEval:
-    """Test loss with eval() and without, per seed and batch size.
+    """Test loss and accuracy (in percent) with eval() and without, by seed and batch size.
 
-    `batch_sizes` is (B,). `with_eval` is (S,); `shuffled` and `by_digit` are (S, B): the loss in
-    train mode, where a batch holds all digits and where the test images are sorted by digit.
-    `after` is (S, B): the loss in eval mode, after the pass by digit has moved the running
-    statistics. The accuracies are alike, in percent.
+    `batch_sizes` is (B,). `with_eval` is (S,); `shuffled` and `by_digit` are (S, B): in training mode,
+    where a batch holds all digits and where the test images are sorted by digit.
     """
 
     batch_sizes: Tensor
     with_eval: Tensor
     shuffled: Tensor
     by_digit: Tensor
-    after: Tensor
     accuracy_with_eval: Tensor
     accuracy_shuffled: Tensor
     accuracy_by_digit: Tensor
-    accuracy_after: Tensor
 
 
-@torch.no_grad()
-def loss_and_accuracy(net: nn.Module, x: Tensor, y: Tensor, batch_size: int) -> tuple[float, float]:
-    """Mean cross entropy and accuracy in percent over consecutive batches; the mode is left as it is."""
-    logits = torch.cat([net(batch) for batch in x.split(batch_size)])
-    return F.cross_entropy(logits, y).item(), 100 * (logits.argmax(dim=1) == y).double().mean().item()
+def forgotten_eval(
+    seeds: Iterable[int], batch_sizes: Sequence[int] = SIZES, **training: int
+) -> ForgottenEval:
+    """Evaluate trained nets on their test images in both modes, shuffled and sorted by digit.
 
-
-def forgotten_eval(batch_sizes: Sequence[int], seeds: Iterable[int]) -> ForgottenEval:
-    """Evaluate trained nets on their test images in both modes, shuffled and sorted by digit."""
+    `training` goes to `trained_net`.
+    """
     rows = []
     for seed in seeds:
-        net, digits = trained_net(seed)
-        x, y = digits.test_x, digits.test_y
-        order = y.argsort(stable=True)
-        right = loss_and_accuracy(net, x, y, len(x))
+        net, digits = trained_net(seed, **training)
+        whole = in_batches(digits, len(digits.test_y), by_digit=False)
+        right = judged(logits_by(net, whole[0], "stored", "stored"), whole[1])
         row = []
         for size in batch_sizes:
-            shuffled = loss_and_accuracy(copy.deepcopy(net).train(), x, y, size)
-            moved = copy.deepcopy(net).train()
-            by_digit = loss_and_accuracy(moved, x[order], y[order], size)
-            after = loss_and_accuracy(moved.eval(), x, y, len(x))
-            row.append((right, shuffled, by_digit, after))
+            passes = (in_batches(digits, size, by_digit) for by_digit in (False, True))
+            row.append((right, *(judged(logits_by(net, x, "batch", "batch"), y) for x, y in passes)))
         rows.append(row)
-    values = torch.tensor(rows, dtype=torch.float64)  # (S, B, 4, 2)
+    values = torch.tensor(rows, dtype=torch.float64)  # (S, B, 3, 2)
     (right, *losses), (accuracy, *accuracies) = (values[..., k].unbind(dim=2) for k in (0, 1))
     sizes = torch.tensor(list(batch_sizes))
     return ForgottenEval(sizes, right[:, 0], *losses, accuracy[:, 0], *accuracies)
+
+
+# -- what a sceptic would turn
+
+#: Which statistic comes from the batch: name -> (mean_from, var_from).
+SOURCES = {
+    "neither": ("stored", "stored"),
+    "the variance": ("stored", "batch"),
+    "the mean": ("batch", "stored"),
+    "both": ("batch", "batch"),
+}
+#: How the nets of the second control were trained: batch size -> epochs.
+TRAININGS = {8: 6, 64: 6, 256: 24}
+#: What is added to every pixel of an image that lies in [0, 1].
+BRIGHTER = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
+
+
+def one_statistic_at_a_time(seeds: Iterable[int], batch_size: int = 4) -> dict[str, Tensor]:
+    """(S,) by name of `SOURCES`: accuracy in percent on test images sorted by digit."""
+    found: dict[str, list[float]] = {name: [] for name in SOURCES}
+    for seed in seeds:
+        net, digits = trained_net(seed)
+        x, y = in_batches(digits, batch_size, by_digit=True)
+        for name, (mean_from, var_from) in SOURCES.items():
+            found[name].append(judged(logits_by(net, x, mean_from, var_from), y)[1])
+    return {name: torch.tensor(values, dtype=torch.float64) for name, values in found.items()}
+
+
+@dataclass(frozen=True, eq=False)
+class OtherLight:
+    """Accuracy in percent, (S, L), on test images made brighter by each of L amounts `brighter` (L,).
+
+    stored: with eval(). batch: with the statistics of shuffled batches of 100. mixed: the same, where every
+    image has an amount of its own, uniform between 0 and twice the amount.
+    """
+
+    brighter: Tensor
+    stored: Tensor
+    batch: Tensor
+    mixed: Tensor
+    stored_mixed: Tensor
+
+
+def other_light(
+    seeds: Iterable[int], brighter: Sequence[float] = BRIGHTER, batch_size: int = 100
+) -> OtherLight:
+    """Test images from another distribution than the training images: all brighter, or each its own.
+
+    Source of the idea: Nado et al. 2020 and Schneider et al. 2020, who adapt batch norm to corrupted images
+    by the statistics of the test batch.
+    """
+    rows = []
+    for seed in seeds:
+        net, digits = trained_net(seed)
+        x, y = in_batches(digits, batch_size, by_digit=False)
+        own = torch.rand(*x.shape[:2], 1, generator=torch.Generator().manual_seed(seed)) * 2
+        row = []
+        for amount in brighter:
+            together, apart = x + amount, x + amount * own
+            settings = (together, "stored"), (together, "batch"), (apart, "batch"), (apart, "stored")
+            row.append([judged(logits_by(net, seen, source, source), y)[1] for seen, source in settings])
+        rows.append(row)
+    values = torch.tensor(rows, dtype=torch.float64)
+    return OtherLight(torch.tensor(brighter, dtype=torch.float64), *values.unbind(dim=2))
+
+
+# -- the trace of an evaluation in training mode
+
+MOMENTA = (0.01, 0.03, 0.1, 0.3)
+PASS_SIZES = (2, 4, 10, 20, 50)
+
+
+@torch.no_grad()
+def after_a_pass(net: nn.Sequential, batches: Tensor, momentum: float) -> nn.Sequential:
+    """A copy of the net, in eval mode, that has seen the batches (B, N, 64) in training mode once.
+
+    The running update, B times, in one sum: the old value keeps (1 - m)^B, batch k of B enters with
+    m (1 - m)^(B - k).
+    """
+    moved = copy.deepcopy(net)
+    norm, count = moved[1], len(batches)
+    weights = momentum * (1 - momentum) ** torch.arange(count - 1, -1, -1, dtype=batches.dtype)
+    var, mean = torch.var_mean(moved[0](batches), dim=1, correction=1)
+    for buffer, values in ((norm.running_mean, mean), (norm.running_var, var)):
+        buffer.copy_((1 - momentum) ** count * buffer + weights @ values)
+    return moved
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """The loss with eval() after one pass over the test images in training mode, over that before.
+
+    `sizes` (B,) and `momenta` (M,) of the pass; `by_digit` and `shuffled` are (S, B, M).
+    """
+
+    sizes: Tensor
+    momenta: Tensor
+    by_digit: Tensor
+    shuffled: Tensor
+
+    @property
+    def remembered(self) -> Tensor:
+        """(B, M): N / m, about the number of images that the running statistics remember."""
+        return self.sizes[:, None] / self.momenta
+
+    def at(self, size: int, momentum: float) -> tuple[Tensor, Tensor]:
+        """(S,) each: sorted by digit, and shuffled."""
+        place = self.sizes.tolist().index(size), self.momenta.tolist().index(momentum)
+        return self.by_digit[:, place[0], place[1]], self.shuffled[:, place[0], place[1]]
+
+
+def trace_of_a_pass(
+    seeds: Iterable[int], sizes: Sequence[int] = PASS_SIZES, momenta: Sequence[float] = MOMENTA
+) -> Trace:
+    """Run trained nets over their test images in training mode, then evaluate them with eval()."""
+    rows = []
+    for seed in seeds:
+        net, digits = trained_net(seed)
+        before = judged(net(digits.test_x), digits.test_y)[0]
+        ratios = [
+            [
+                [
+                    judged(after_a_pass(net, x, momentum)(digits.test_x), digits.test_y)[0] / before
+                    for momentum in momenta
+                ]
+                for x, _ in (in_batches(digits, size, by_digit) for size in sizes)
+            ]
+            for by_digit in (True, False)
+        ]
+        rows.append(ratios)
+    by_digit, shuffled = torch.tensor(rows, dtype=torch.float64).unbind(dim=1)
+    return Trace(torch.tensor(sizes), torch.tensor(momenta, dtype=torch.float64), by_digit, shuffled)
+
+
+# -- verdicts
+
+
+@dataclass(frozen=True, eq=False)
+class WhoseStatistics:
+    """The experiment and the controls of the first claim."""
+
+    forgotten: ForgottenEval
+    sources: dict[str, Tensor]
+    trainings: dict[int, ForgottenEval]
+    light: OtherLight
+
+
+def whose_statistics(seeds: Sequence[int]) -> WhoseStatistics:
+    """Evaluations with the batch's statistics and with the stored ones, and their controls."""
+    trainings = {
+        size: forgotten_eval(seeds, (4, 500), batch_size=size, epochs=epochs)
+        for size, epochs in TRAININGS.items()
+    }
+    return WhoseStatistics(
+        forgotten_eval(seeds), one_statistic_at_a_time(seeds), trainings, other_light(seeds)
+    )
+
+
+def judge_statistics(measured: WhoseStatistics) -> list[Finding]:
+    """The sentences of the first verdict."""
+    forgotten, light = measured.forgotten, measured.light
+    right = forgotten.with_eval[:, None]
+    others = [
+        (run.by_digit[:, 0] > 10 * run.with_eval) & (run.shuffled[:, 0] > 2 * run.with_eval)
+        for run in measured.trainings.values()
+    ]
+    strong = light.brighter >= 0.4
+    return [
+        Finding(
+            "shuffled batches of 100 or more: accuracy within 2 points of eval()",
+            ((forgotten.accuracy_shuffled - forgotten.accuracy_with_eval[:, None])[:, -3:].abs() <= 2).all(1),
+        ),
+        Finding(
+            "shuffled batches of 4: at least four times the loss", forgotten.shuffled[:, 1] > 4 * right[:, 0]
+        ),
+        Finding(
+            "batches sorted by digit, up to 50 images: at least 20 times the loss",
+            (forgotten.by_digit[:, :5] > 20 * right).all(1),
+        ),
+        Finding("so it is for nets trained in batches of 8, 64 and 256", torch.stack(others).all(0)),
+        Finding(
+            "the mean of a sorted batch does the harm alone (below 30 %), its variance does not (above 85 %)",
+            (measured.sources["the mean"] < 30) & (measured.sources["the variance"] > 85),
+        ),
+        Finding(
+            "test images brighter by 0.4 or more: the batch's statistics beat the stored ones",
+            (light.batch > light.stored)[:, strong].all(1),
+        ),
+    ]
+
+
+def judge_trace(trace: Trace) -> list[Finding]:
+    """The sentences of the second verdict."""
+    by_digit, shuffled = trace.at(2, 0.1)
+    slow, _ = trace.at(2, 0.01)
+    few = (trace.remembered <= 40).expand_as(trace.by_digit)
+    many = (trace.remembered >= 1000).expand_as(trace.by_digit)
+    return [
+        Finding("sorted, batches of 2, momentum 0.1: at least four times the loss", by_digit >= 4),
+        Finding("the same, shuffled: less than half of that", shuffled < by_digit / 2),
+        Finding("the same, sorted, momentum 0.01: less than a third of that", slow < by_digit / 3),
+        Finding(
+            "sorted, N / m of 40 or less: at least doubled, whatever N and m",
+            torch.where(few, trace.by_digit, math.inf).amin((1, 2)) >= 2,
+        ),
+        Finding(
+            "sorted, N / m of 1000 or more: less than a quarter more, whatever N and m",
+            torch.where(many, trace.by_digit, 0).amax((1, 2)) < 1.25,
+        ),
+    ]
+
+
+CLAIMS = {
+    "statistics": Claim(
+        "At test time the statistics of the batch are neither necessary nor desirable.",
+        whose_statistics,
+        judge_statistics,
+    ),
+    "trace": Claim("An evaluation in training mode changes the model.", trace_of_a_pass, judge_trace),
+}

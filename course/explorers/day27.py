@@ -17,10 +17,7 @@ def running_statistics_explorer() -> Explorer:
     momenta = [(f"{momentum:g}", momentum) for momentum in (0.01, 0.03, 0.1, 0.3, 1.0)]
     return Explorer(
         title="Running statistics follow the data",
-        look_for=(
-            "After batch 100 the data change. A large momentum follows at once and trembles; a small "
-            "one is smooth and late."
-        ),
+        look_for="After batch 100 the data change. How soon does the line follow, and how calm is it then?",
         goal=Goal(
             "follow the change within 40 batches, and then tremble by no more than 0.10.",
             lambda state: state.memory <= 40 and state.scatter <= 0.1,
@@ -29,7 +26,6 @@ def running_statistics_explorer() -> Explorer:
             "momentum": choice_slider("momentum", 0.1, [*momenta, ("None", "None")]),
             "batch_size": choice_slider("batch size N", 8, [2, 4, 8, 16, 32, 64, 128, 256]),
             "mean_after": float_slider("mean after", 5, -2, 6, 0.25),
-            "std_after": float_slider("std after", 2, 0.5, 3, 0.25),
         },
         compute=compute,
         drawing=figures.RunningStatisticsDrawing(),
@@ -44,10 +40,7 @@ def layer_table_explorer() -> Explorer:
 
     return Explorer(
         title="What moves in a linear layer and a batch norm",
-        look_for=(
-            "Blue rows were moved by a gradient, red rows by the data. Four switches, and no single "
-            "one of them stops everything in the batch norm."
-        ),
+        look_for="Blue rows were moved by a gradient, red rows by the data. Which switch stops which rows?",
         goal=Goal(
             "freeze the batch norm: the linear layer still learns, nothing else moves, and batches "
             "are normalized by the stored statistics.",
