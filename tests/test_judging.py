@@ -22,7 +22,7 @@ from graders.judging.compare import compare
 from graders.judging.question import Paper, Setting, cases, settings
 from graders.judging.trial import Trial
 from graders.probing.exercise import Case
-from graders.probing.observe import observe, tensors
+from graders.probing.observe import Probing, observe, tensors
 from tests import alternatives, test_closing
 from tests.judged import judged
 
@@ -381,6 +381,68 @@ def test_what_is_right_for_few_only_is_found_out(name: str, candidate: Any) -> N
     for seed in SEEDS:
         verdict = judged(name, candidate, seed=seed)
         assert not verdict.passed and verdict.outcome != "library", str(verdict)
+
+
+def off(name: str, where: Any, change: Any) -> Any:
+    """The definition, but for its last result where the batch is of a kind."""
+
+    def candidate(x: torch.Tensor, *given: Any) -> Any:
+        result = catalogue.answer_of(name).definition(x, *given)
+        if not where(given[1] if name == "update_running_stats" else x):
+            return result
+        return (*result[:-1], change(result[-1])) if isinstance(result, tuple) else change(result)
+
+    candidate.__name__ = name
+    return candidate
+
+
+def many(x: torch.Tensor) -> bool:
+    return len(x) > 100
+
+
+def far_off(x: torch.Tensor) -> bool:
+    return bool(x.abs().max() > 1000)
+
+
+#: Wrong where lost digits would be, and by another amount.
+NO_LOST_DIGITS = [
+    ("standardize", off("standardize", many, lambda y: y + 1)),
+    ("standardize", off("standardize", far_off, lambda y: 1.01 * y)),
+    ("standardize", off("standardize", far_off, lambda y: 1.000001 * y)),
+    ("update_running_stats", off("update_running_stats", far_off, lambda var: 1.1 * var)),
+    ("channel_statistics", off("channel_statistics", far_off, lambda var: 1.5 * var)),
+    ("layer_norm", off("layer_norm", far_off, lambda y: y + 0.1)),
+    ("ghost_batch_norm", off("ghost_batch_norm", far_off, lambda y: 2 * y)),
+]
+
+
+@pytest.mark.parametrize("name,candidate", NO_LOST_DIGITS)
+def test_lost_digits_are_named_only_where_as_many_are_lost(name: str, candidate: Any) -> None:
+    for seed in SEEDS:
+        verdict = judged(name, candidate, seed=seed)
+        assert not verdict.passed
+        assert verdict.mistake is None, str(verdict)
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_a_probe_that_is_taken_up_again_sees_the_same(name: str) -> None:
+    exercise, answer = catalogue.find(name), catalogue.answer_of(name)
+    candidates = answer.definition, answer.mistakes[-1].variants[-1]
+    for case in cases(exercise, 0, Setting(torch.float64)):
+        for candidate in candidates:
+            at_once, probing = observe(exercise, candidate, case), Probing(exercise, candidate, case)
+            for observation in at_once.values:
+                piecewise = probing.until(observation)
+                assert list(piecewise.values)[-1] == observation
+                assert torch.is_grad_enabled()
+            piecewise = probing.until(None)
+            assert piecewise.raised == at_once.raised
+            assert list(piecewise.values) == list(at_once.values)
+            for one, other in zip(piecewise.values.values(), at_once.values.values(), strict=True):
+                if isinstance(one, torch.Tensor):
+                    torch.testing.assert_close(one, other, rtol=0, atol=0, equal_nan=True)
+                else:
+                    assert one == other
 
 
 @pytest.mark.parametrize("name", EXERCISES)

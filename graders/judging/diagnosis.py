@@ -162,15 +162,22 @@ def _promising(order: Sequence[Trial], variant: Any, rounding: bool, naming: set
     """Whether a variant is like the candidate in any of the first cases of `order`, the most telling ones.
 
     As many as it takes to show all of `naming`, and FIRST_LOOKS at least; each observation is compared
-    FIRST_LOOKS times at most, and once where it is unlike together with ENOUGH others. An exception that the
-    candidate raises in several of them, or a value of a wrong type, is compared in the first.
+    FIRST_LOOKS times at most, and once where it is unlike together with ENOUGH others. One that is wrong in
+    few cases is not compared again where it is unlike in so many that it cannot be explained any more. An
+    exception that the candidate raises in several of them, or a value of a wrong type, is compared in the
+    first.
     """
     left = set(naming)
+    ahead = Counter(name for trial in order for name in trial.failing)
     looks: Counter[str] = Counter()
     compared: set[Raised | Foreign] = set()
     for number, trial in enumerate(order, 1):
         seen = {
-            name: trial.seen(name) for name in trial.failing if name in naming and looks[name] < FIRST_LOOKS
+            name: trial.seen(name)
+            for name in trial.failing
+            if name in naming
+            and looks[name] < FIRST_LOOKS
+            and _may_be_explained(ahead[name] - looks[name], looks[name])
         }
         telling = [name for name, one in seen.items() if not (is_no_value(one) and one in compared)]
         if telling and any(trial.likes(variant, rounding, telling)):
@@ -181,6 +188,11 @@ def _promising(order: Sequence[Trial], variant: Any, rounding: bool, naming: set
         if number >= FIRST_LOOKS and not left:
             break
     return False
+
+
+def _may_be_explained(hits: int, misses: int) -> bool:
+    """Whether so many cases in which it is alike are enough beside those in which it is not."""
+    return hits * (1 - LIKENESS) >= LIKENESS * misses
 
 
 def _likeness(
@@ -210,7 +222,7 @@ def _likeness(
                 hits[name] += 1
             elif wrong or wrong_itself:
                 misses[name] += 1
-        if all((hits[name] + ahead[name]) * (1 - LIKENESS) < LIKENESS * misses[name] for name in naming):
+        if not any(_may_be_explained(hits[name] + ahead[name], misses[name]) for name in naming):
             break
     shares = {name: hits[name] / (hits[name] + misses[name]) if hits[name] else 0.0 for name in failing}
     return Likeness(shares, len(strays), sum(not hits[name] for name in both))

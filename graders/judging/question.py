@@ -6,6 +6,7 @@ out for one serves for the next.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -17,7 +18,7 @@ from graders.judging import tolerance
 from graders.judging.answer import Answer
 from graders.judging.compare import Expected, Finding, compare
 from graders.probing.exercise import Case, Draw, Exercise
-from graders.probing.observe import ARGUMENTS, Sight, observe, tensors, widened
+from graders.probing.observe import ARGUMENTS, Probing, Sight, observe, tensors, widened
 
 #: A value that is further out than so many times what one sample of the noise allows is no close call.
 GROSS = 100.0
@@ -135,9 +136,11 @@ class Question:
         key = "sight", id(variant)
         sight = self._kept.get(key)
         if sight is None or not (sight.raised or {until, ARGUMENTS} & sight.values.keys()):
-            until = None if self.keep else until
-            case = self.case if rounding else self.wide
-            sight = self._kept[key] = self.answer.read(observe(self.exercise, variant, case, until))
+            if sight is None:
+                case = self.case if rounding else self.wide
+                self._kept["probing", id(variant)] = Probing(self.exercise, variant, case)
+            probing = self._kept["probing", id(variant)]
+            sight = self._kept[key] = self.answer.read(probing.until(None if self.keep else until))
         return sight
 
     def worked_out_by(self, variant: Any, samples: int, until: str) -> dict[str, Expected]:
@@ -195,6 +198,16 @@ class Question:
         own = float(value.abs().max())
         widest = tolerance.allowed(self.setting.dtype, self._size, own, moved, self.exercise.arithmetic)
         return _difference(value, seen) > widest * max(1.0, own / max(size, 1e-300))
+
+    def distance(self, name: str, value: Any) -> float | None:
+        """How far a value is from the exact one at most, relative to that; None where that is no number."""
+        exact = self.exact[name]
+        if isinstance(value, float | int) and isinstance(exact, float):
+            value, exact = torch.tensor(float(value)), torch.tensor(exact)
+        if not _are_of_one_shape(value, exact):
+            return None
+        distance = _difference(value, exact) / max(float(exact.abs().max()), 1e-300)
+        return distance if math.isfinite(distance) else None
 
     def as_expected(self, name: str, variant: Any, value: Any, samples: int) -> Expected:
         """A variant's `value` as the expected one, the noise scaled up where the mistake blows values up."""

@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 import torch
 
 from graders.probing.exercise import Candidate, Case, Exercise
-from graders.probing.observe import observe, tensors
+from graders.probing.observe import Probing, Sight, tensors
 from graders.probing.recorder import DispatchMode
 
 Real = TypeVar("Real", torch.Tensor, float)
@@ -111,11 +111,14 @@ class Noise:
 
     @cached_property
     def _undisturbed(self) -> dict[str, Any]:
-        return dict(observe(self.exercise, self.definition, self.case, self.until).values)
+        return dict(self._look().values)
+
+    def _look(self) -> Sight:
+        return Probing(self.exercise, self.definition, self.case).until(self.until)
 
     def _sampled(self, seed: int) -> dict[str, torch.Tensor]:
         with _Perturbed(seed):
-            seen = observe(self.exercise, self.definition, self.case, self.until).values
+            seen = self._look().values
         moves = {}
         for name, value in self._undisturbed.items():
             other = seen.get(name)

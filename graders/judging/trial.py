@@ -7,11 +7,18 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import torch
+
 from graders.judging import tolerance
 from graders.judging.compare import Expected, Finding, compare
 from graders.judging.question import Question, Setting, is_gross
 from graders.probing.exercise import Case
 from graders.probing.observe import Foreign, Raised, Sight
+
+#: Two computations that lose digits in one way are off by amounts that differ by less than this factor.
+LUCK = 100.0
+#: Relative to the values: where more is lost than this, what is left is as good as chance.
+HARDLY_ANY_LEFT = 0.01
 
 
 @dataclass
@@ -107,7 +114,8 @@ class Trial:
         sight = self.question.sight_of(variant, rounding, until=names[-1])
         for name in names:
             if rounding:
-                yield not compare(sight.values.get(name, sight.raised), self.expected[name]).equal
+                value = sight.values.get(name, sight.raised)
+                yield not compare(value, self.expected[name]).equal and self._loses_as_much(name, value)
             else:
                 yield self._is_like(name, variant, sight)
 
@@ -124,10 +132,22 @@ class Trial:
                 like = False
             elif rounding:
                 like = its is not self.findings[name].equal
+                like = like and (not its or self._loses_as_much(name, sight.values.get(name, sight.raised)))
             else:
                 like = self._is_like(name, variant, sight)
             result[name] = (its, like)
         return result
+
+    def _loses_as_much(self, name: str, value: Any) -> bool:
+        """Whether the candidate is off by about as much as a variant that loses digits, and has `value`.
+
+        Which digits are left is chance, how many is not. Where hardly any are left, that says nothing.
+        """
+        lost = self.question.distance(name, value)
+        if lost is None or lost > HARDLY_ANY_LEFT:
+            return True
+        off = self.question.distance(name, self.seen(name))
+        return off is not None and lost / LUCK <= off <= lost * LUCK
 
     def _is_like(self, name: str, variant: Any, sight: Sight) -> bool:
         """Whether the candidate's observation is the variant's."""
@@ -140,6 +160,10 @@ class Trial:
         value, seen = sight.values.get(name, sight.raised), self.seen(name)
         if is_no_value(value) or is_no_value(seen):
             return type(value) is type(seen) and value == seen  # a tensor takes long to say that it is not
+        if isinstance(value, torch.Tensor) and (
+            not isinstance(seen, torch.Tensor) or seen.shape != value.shape
+        ):
+            return False
         if self.question.is_far_from(name, value, seen, self.samples):
             return False
         return compare(seen, self.question.as_expected(name, variant, value, self.samples)).equal

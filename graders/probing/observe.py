@@ -71,40 +71,69 @@ class Sight:
     printed: str = ""
 
 
-def observe(exercise: Exercise, candidate: Candidate, case: Case, until: str | None = None) -> Sight:
-    """Run the exercise's probe on `candidate` in this case; no further than the observation `until`.
+class Probing:
+    """A probe of one candidate in one case, which can be taken up where it was left.
 
     Never raises for what the candidate does; KeyboardInterrupt passes. What the candidate writes to
     stdout is kept, up to a limit; warnings and stderr are dropped, because one line on stderr costs
-    all points in a notebook graded by nbgrader. The global random state is the same at every call, and
-    afterwards what it was before.
+    all points in a notebook graded by nbgrader. The global random state is the same at every start, and
+    afterwards what it was before. A probe yields outside of contexts such as torch.no_grad(), which would
+    stay in force while it is left.
     """
-    inputs = copied(case.inputs)
-    values: dict[str, Any] = {}
-    raised = None
-    printed = _Limited(PRINTED_LIMIT)
-    with (
-        contextlib.redirect_stdout(printed),
-        contextlib.redirect_stderr(io.StringIO()),
-        warnings.catch_warnings(),
-        torch.random.fork_rng(devices=[]),
-        _exact_convolutions(),
-    ):
-        warnings.simplefilter("ignore")
-        torch.default_generator.manual_seed(0)
+
+    def __init__(self, exercise: Exercise, candidate: Candidate, case: Case) -> None:
+        self.case, self.inputs = case, copied(case.inputs)
+        self._probe = _started(exercise, candidate, self.inputs)
+        self._values: dict[str, Any] = {}
+        self._changed: str | None = None
+        self._raised: Raised | None = None
+        self._printed = _Limited(PRINTED_LIMIT)
+        self._random: torch.Tensor | None = None
+
+    def until(self, last: str | None) -> Sight:
+        """What is seen up to the observation `last`, or all; what was seen before is not done again."""
+        if self._raised is None and not {last, ARGUMENTS} & self._values.keys():
+            with (
+                contextlib.redirect_stdout(self._printed),
+                contextlib.redirect_stderr(io.StringIO()),
+                warnings.catch_warnings(),
+                torch.random.fork_rng(devices=[]),
+                _exact_convolutions(),
+            ):
+                warnings.simplefilter("ignore")
+                if self._random is None:
+                    torch.default_generator.manual_seed(0)
+                else:
+                    torch.default_generator.set_state(self._random)
+                self._go_on(last)
+                self._random = torch.default_generator.get_state()
+        return Sight(dict(self._values), self._raised, self._printed.getvalue())
+
+    def _go_on(self, last: str | None) -> None:
         try:
-            for name, value in exercise.probe(candidate, inputs):
-                values[name] = _observation(value)
-                if name == until != ARGUMENTS:
-                    break
-            else:
-                own = [one for one in (values.get(ARGUMENTS),) if one]
-                values[ARGUMENTS] = ", ".join([*own, *_changed(case.inputs, inputs)]) or None
+            for name, value in self._probe:
+                if name == ARGUMENTS:
+                    self._changed = value
+                    continue
+                self._values[name] = _observation(value)
+                if name == last:
+                    return
+            changed = [self._changed, *_changed(self.case.inputs, self.inputs)]
+            self._values[ARGUMENTS] = ", ".join(filter(None, changed)) or None
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # SystemExit too: a student's exit() ends the probe, not us
-            raised = _raised(error)
-    return Sight(values, raised, printed.getvalue())
+            self._raised = _raised(error)
+
+
+def _started(exercise: Exercise, candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any]]:
+    """The probe, of which nothing runs before it is asked for the first observation."""
+    yield from exercise.probe(candidate, inputs)
+
+
+def observe(exercise: Exercise, candidate: Candidate, case: Case) -> Sight:
+    """Run the exercise's probe on `candidate` in this case."""
+    return Probing(exercise, candidate, case).until(None)
 
 
 def _exact_convolutions() -> contextlib.AbstractContextManager[None]:

@@ -702,8 +702,8 @@ LAYER_MISTAKES = (
     ),
     mistake(
         "mean_of_the_last_two",
-        """With momentum = None the old value and the new one are averaged, half and half. That is right for two
-        batches; from the third on the last ones weigh most. The plain average gives batch k the weight
+        """With momentum = None the old value and the new one are averaged, half and half. That is right for
+        two batches; from the third on the last ones weigh most. The plain average gives batch k the weight
         1/k.""",
         changed(
             share=lambda self: (

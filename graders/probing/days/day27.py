@@ -90,6 +90,7 @@ HELD = {
     "running_var": ("running_var", "moving_var"),
 }
 PARAMETERS, STATISTICS = ("gamma", "beta"), ("running_mean", "running_var")
+LAST = "3 or later"
 NO_GRADIENT = Raised("no gradient", "nothing flows back to it")
 
 
@@ -122,8 +123,7 @@ def layer_cases(draw: Draw) -> Iterator[Case]:
                 x[:, 0] = draw.normal(len(x), std=std)
         return found
 
-    long = {"more": [draw.batch(3, d) for _ in range(draw.integer(5, 9))]}
-    yield Case("eps and momentum left out, many batches", {**inputs(several(), None, "left out"), **long})
+    yield Case("eps and momentum left out", inputs(several(), None, "left out"))
     yield Case("a variance near eps, momentum = 0.3", inputs(several(0.003)[:2], None, 0.3, 2e-5))
     beside = {"beside": draw.normal(n, d, mean=1.0, std=2.0)}
     two = inputs(several(0.15), 0.02, 0.85, 0.03)
@@ -138,13 +138,16 @@ def layer_cases(draw: Draw) -> Iterator[Case]:
     offset = [draw.normal(draw.many(), d, mean=1e4), draw.normal(n + 10, d, mean=1e4)]
     yield Case("many samples at an offset of 10,000", inputs(offset, 1e-5, 0.7))
 
+    long = [draw.batch(3, d) for _ in range(draw.integer(8, 12))]
+    yield Case("many batches in a row", {**inputs(long, None, 0.15), "state": "kept on"})
+
     state = inputs([draw.batch(n, d), draw.batch(n + 1, d)], 1e-5, None)
     yield Case("names, fresh values and state_dict", {**state, "state": "exchanged"})
 
 
 def probe_layer(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any]]:
     if "state" in inputs:
-        yield from probe_state(candidate, inputs)
+        yield from (probe_state if inputs["state"] == "exchanged" else probe_many)(candidate, inputs)
         return
     layer = made(candidate, inputs, "gamma", "beta")
     for number, batch in enumerate(inputs["batches"], 1):
@@ -157,14 +160,11 @@ def probe_layer(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any
             y = output(layer, x)
         if number == 1 and "beside" in inputs:
             output(made(candidate, {**inputs, "eps": None, "momentum": "left out"}), inputs["beside"])
-        yield f"y of batch {number}{', under no_grad' if number == 2 else ''}", y
-        yield from statistics(layer, f"after batch {number}")
+        yield f"y of batch {('1', '2, under no_grad', LAST)[number - 1]}", y
+        yield from statistics(layer, f"after batch {LAST if number == 3 else number}")
         if number == 1:
             yield "buffers that carry a graph", _listed(_with_a_graph(layer))
             yield from gradients(layer, y, x, inputs["dy"])
-    if "more" in inputs:
-        yield "y of batch 4 and those that follow", torch.stack([output(layer, x) for x in inputs["more"]])
-        yield from statistics(layer, "after batch 4 and those that follow")
 
     layer = made(candidate, inputs, *HELD)
     layer.eval()
@@ -173,8 +173,16 @@ def probe_layer(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any
     yield "y in eval mode", y
     yield from statistics(layer, "after eval mode")
     with torch.no_grad():
-        yield "y in eval mode, a single sample", output(layer, inputs["batches"][0][:1])
+        single = output(layer, inputs["batches"][0][:1])
+    yield "y in eval mode, a single sample", single
     yield from gradients(layer, y, x, inputs["dy"], " in eval mode")
+
+
+def probe_many(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any]]:
+    """What becomes of a layer in the long run, in as few observations as will do."""
+    layer = made(candidate, inputs, *PARAMETERS)
+    yield f"y of batch {LAST}", torch.stack([output(layer, x) for x in inputs["batches"]])
+    yield from statistics(layer, f"after batch {LAST}")
 
 
 def probe_state(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any]]:
@@ -261,15 +269,10 @@ def made(candidate: Candidate, inputs: Inputs, *given: str) -> nn.Module:
         if not isinstance(layer, nn.Module):
             raise BrokenContract(f"BatchNorm1d(…) should be a torch.nn.Module, and it is {describe(layer)}.")
         layer.to(device=like.device, dtype=like.dtype)
-        state = layer.state_dict()
         for name in given:
-            key, tensor = held(layer, name)
-            if key in state:
-                state[key] = inputs[name].reshape(state[key].shape)
-            elif tensor is not None:
-                tensor.data.copy_(inputs[name])
-        if given:
-            layer.load_state_dict(state)
+            tensor = held(layer, name)[1]
+            if tensor is not None:
+                tensor.data.copy_(inputs[name].reshape(tensor.shape))
     return layer
 
 
@@ -537,7 +540,8 @@ def probe_freeze(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, An
     yield "y after model.train()", train.step(first)
     model.eval()
     with torch.no_grad():
-        yield "y in eval mode at the end", model(second)
+        y = model(second)
+    yield "y in eval mode at the end", y
     if result is model:
         yield FORM, None
     elif isinstance(result, nn.Module):

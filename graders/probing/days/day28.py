@@ -84,18 +84,22 @@ def probe_block(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any
     if not isinstance(block, nn.Sequential):
         raise BrokenContract(f"It should return an nn.Sequential, and it returns {describe(block)}.")
     block.to(x)
-    with torch.no_grad():
-        if any(is_lazy(parameter) for parameter in block.parameters()):
+    if any(is_lazy(parameter) for parameter in block.parameters()):
+        with torch.no_grad():
             block(x)
-        convolution, norm = layers_of(block)
-        yield "bias of the convolution", "none" if convolution.bias is None else "present"
-        yield "what learns, apart from that bias", ", ".join(learning(convolution, norm))
+    convolution, norm = layers_of(block)
+    yield "bias of the convolution", "none" if convolution.bias is None else "present"
+    yield "what learns, apart from that bias", ", ".join(learning(convolution, norm))
+    with torch.no_grad():
         place(convolution.weight, weight, "The weight of the convolution")
         if convolution.bias is not None:
             convolution.bias.zero_()
         load(norm, inputs, "The batch norm's")
-        yield "output in eval mode", block.eval()(x)
-        yield "output in training mode", block.train()(x)
+        evaluated = block.eval()(x)
+    yield "output in eval mode", evaluated
+    with torch.no_grad():
+        trained = block.train()(x)
+    yield "output in training mode", trained
 
 
 def layers_of(block: nn.Sequential) -> tuple[nn.Conv2d, nn.BatchNorm2d]:
@@ -198,8 +202,9 @@ def probe_folding(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, A
     with torch.no_grad():
         image = x.to(folded.weight)
         bias = applied(folded, torch.zeros_like(image[:1]))[0, :, 0, 0]
-        yield "bias", bias
-        yield "output without the bias", applied(folded, image) - bias.reshape(-1, 1, 1)
+        output = applied(folded, image) - bias.reshape(-1, 1, 1)
+    yield "bias", bias
+    yield "output without the bias", output
     # Leaving the arguments alone is worth something only where something was done.
     idle = "not looked at, as the kernel is that of conv" if same_kernel(folded, before["conv"]) else None
     for name, layer in (("conv", conv), ("bn", bn)):

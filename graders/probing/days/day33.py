@@ -170,7 +170,7 @@ OPTIONS = ("momentum", "nesterov", "weight_decay")
 def optimizer_cases(draw: Draw) -> Iterator[Case]:
     """Three parameters of different shapes; a gradient of None stands for a parameter that has none.
 
-    Once there are many more, which are observed as one, and many steps.
+    Once there are many more, which are observed as one, and at times many steps.
     """
     rows, columns, d = draw.sizes((2, 2), (3, 3), (4, 5))
     three = ((rows, columns), (d,), ())
@@ -203,7 +203,8 @@ def optimizer_cases(draw: Draw) -> Iterator[Case]:
     beside = [draw.normal(*shape) for shape in three]
     yield case("momentum, and another optimizer beside it", MOMENTUM, 3, momentum=beta(), beside=beside)
     many = draw.sizes((6, 12), (6, 12))
-    yield case("lr alone, many parameters and steps", PLAIN, many[0], more=many[1])
+    yield case("lr alone, many parameters", PLAIN, 2, more=many[1])
+    yield case("lr alone, many steps", PLAIN, many[0])
     often = draw.integer(7, 10)
     yield case("a parameter without a gradient at times", MOMENTUM, often, without=(0, 2), momentum=beta())
     yield case("gradients that add up without zero_grad", MOMENTUM, 3, momentum=beta(), adds_up=True)
