@@ -18,6 +18,7 @@ from graders.judging.question import Paper, Setting, settings
 from graders.judging.trial import Trial
 from graders.judging.verdict import Verdict
 from graders.probing.observe import Survey, look, observe
+from tests.judged import judged
 
 SEEDS = (0, 1, 2)
 
@@ -206,3 +207,38 @@ def test_the_gradient_of_a_penalty_follows_the_penalty() -> None:
 
     verdict = graders.evaluate("l2_penalty", half, seed=0)
     assert (verdict.mistake, points(verdict)) == ("half", [0, 1]), str(verdict)
+
+
+#: Mistakes that go on to later parts of the same exercise, and the one part that they cost something in.
+GOING_ON = [
+    *(
+        ("BatchNorm1d", key, "train mode: y")
+        for key in ("eps_outside_root", "eps_missing", "divided_by_variance", "shift_before_scale")
+    ),
+    *(
+        ("SGD", key, "momentum")
+        for key in ("gradient_damped", "first_gradient_damped", "missing_gradient_as_zero")
+    ),
+    *(("SGD", key, "Nesterov") for key in ("nesterov_ignored", "look_ahead_stored")),
+    *(
+        (name, key, "the new velocity")
+        for name in ("momentum_step", "nesterov_step")
+        for key in ("gradient_damped", "beta_on_gradient", "never_fades", "velocity_not_stored")
+    ),
+]
+
+
+@pytest.mark.parametrize("name,key,part", GOING_ON)
+def test_a_mistake_that_goes_on_to_later_parts_costs_once(name: str, key: str, part: str) -> None:
+    (one,) = (one for one in catalogue.answer_of(name).mistakes if one.key == key)
+    for seed in SEEDS:
+        verdict = judged(name, one.variants[0], seed=seed)
+        assert verdict.mistake == key, str(verdict)
+        assert [score.label for score in verdict.scores if score.points < score.max_points] == [part]
+        assert any("costs once" in note for note in verdict.notes), verdict.notes
+
+
+@pytest.mark.parametrize("key", ["momentum_ignored", "velocity_not_kept", "parameters_replaced"])
+def test_what_leaves_momentum_out_earns_nothing_by_leaving_it_out_everywhere(key: str) -> None:
+    (one,) = (one for one in catalogue.answer_of("SGD").mistakes if one.key == key)
+    assert judged("SGD", one.variants[0], seed=0).points <= 1

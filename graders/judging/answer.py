@@ -38,17 +38,19 @@ class Mistake:
 
 @dataclass(frozen=True)
 class Basis:
-    """Observations whose derivatives are observed too, so that a mistake in them goes on to those.
+    """Observations that others follow from, their derivatives or later values, so that a mistake goes on.
 
-    observations: those. derivatives: theirs, as patterns of names. whose: what the student calls the
-    function. mistakes: the known mistakes in it; a variant is a whole candidate, whose derivatives are those
-    of its own mistaken observations.
+    observations: those. derivatives: what follows from them, as patterns of names. whose: what the student
+    calls the function. mistakes: the known mistakes in it that go on; a variant is a whole candidate, in
+    which the others follow from its own mistaken observations. followers: what follows in the student's
+    words, where it is no gradients.
     """
 
     observations: tuple[str, ...]
     derivatives: tuple[str, ...]
     whose: str
     mistakes: tuple[Mistake, ...]
+    followers: str = ""
 
     def goes_on_to(self, observation: str) -> bool:
         return any(fnmatchcase(observation, pattern) for pattern in self.derivatives)

@@ -1,9 +1,10 @@
 """Errors that are carried on: derivatives that are right for a function which is itself a known mistake.
 
 A backward pass is the derivative of a forward pass, so where the student's own forward has eps outside the
-root, the exact derivative of *that* is right, and the mistake costs once, where it was made. Only a known
-mistake is followed: whoever returns x from the forward and dy from the backward is consistent as well, and
-has shown nothing.
+root, the exact derivative of *that* is right, and the mistake costs once, where it was made. So it is with
+eval mode, which has the formula of train mode, and with steps along a velocity. Only a known mistake is
+followed: whoever returns x from the forward and dy from the backward is consistent as well, and has shown
+nothing.
 """
 
 from __future__ import annotations
@@ -42,7 +43,9 @@ def carried(
     found = []
     for basis in answer.bases:
         elsewhere = exercise.context.issuperset(basis.observations)
-        one = _carried(basis, basis.mistakes if elsewhere else diagnosis.mistakes, tried)
+        going_on = {one.key for one in basis.mistakes}
+        mistakes = basis.mistakes if elsewhere else [one for one in diagnosis.mistakes if one.key in going_on]
+        one = _carried(basis, mistakes, tried)
         found += [one] if one else []
     return tuple(found)
 

@@ -74,6 +74,11 @@ def carried(exercise: Exercise, excused: Sequence[Carried]) -> list[str]:
                 f"The gradients are judged against the derivative of your own {whose}. What is wrong is in "
                 f"{whose}, and costs nothing here: {one.mistake.in_short}"
             )
+        elif one.basis.followers:
+            notes.append(
+                f"The {one.basis.followers} are judged by your own {one.basis.whose}, so that what is wrong "
+                "there costs once."
+            )
         else:
             own.append(one.basis.whose)
     if own:

@@ -1317,17 +1317,26 @@ ANSWERS = {
         nn.BatchNorm1d,
         BatchNorm1d,
         LAYER_MISTAKES,
-        bases=tuple(
+        bases=(
+            *(
+                Basis(
+                    (y,),
+                    tuple(f"gradient of {name}{mode}" for name in ("x", "weight", "bias")),
+                    whose,
+                    LAYER_MISTAKES,
+                )
+                for y, mode, whose in (
+                    ("y of batch 1", "", "y in train mode"),
+                    ("y in eval mode", " in eval mode", "y in eval mode"),
+                )
+            ),
             Basis(
-                (y,),
-                tuple(f"gradient of {name}{mode}" for name in ("x", "weight", "bias")),
-                whose,
-                LAYER_MISTAKES,
-            )
-            for y, mode, whose in (
-                ("y of batch 1", "", "y in train mode"),
-                ("y in eval mode", " in eval mode", "y in eval mode"),
-            )
+                ("y of batch 1", "y of batch 2, under no_grad", "y of batch 3 or later"),
+                ("y in eval mode*",),
+                "formula of train mode",
+                (*statistics_mistakes(layer_with, "N", ""), *affine_mistakes(layer_with)),
+                "outputs in eval mode",
+            ),
         ),
     ),
     "count_parameters": Answer(count_by_walking, count, COUNT_MISTAKES),

@@ -6,7 +6,7 @@ Sources of the mistakes: reports and fixes in public repositories and forums, an
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.optim.sgd import sgd as library_sgd
 
-from graders.judging.answer import Answer, Mistake, mistake
+from graders.judging.answer import Answer, Basis, Mistake, mistake
 from graders.probing.exercise import Candidate
 
 #: Numbers that people write into the code where an argument should be used.
@@ -1125,11 +1125,56 @@ OPTIMIZER_MISTAKES = (
 )
 
 
+def among(mistakes: Sequence[Mistake], *keys: str) -> tuple[Mistake, ...]:
+    return tuple(one for one in mistakes if one.key in keys)
+
+
+def paths(topic: str) -> tuple[str, ...]:
+    return tuple(f"{topic}: path of parameter {position}" for position in range(3))
+
+
+def velocity_first(mistakes: Sequence[Mistake]) -> tuple[Basis, ...]:
+    """w moves along the velocity, so that one mistake in that one costs once."""
+    in_velocity = among(
+        mistakes,
+        *("gradient_damped", "beta_fixed", "beta_on_gradient", "beta_on_both", "never_fades", "lr_twice"),
+        *("velocity_not_stored", "look_ahead_stored"),
+    )
+    names = tuple(f"velocity after step {count}" for count in (1, 2, 3))
+    return (Basis(names, ("w after step *",), "velocity", in_velocity, "steps of w"),)
+
+
+#: Later parts of an optimizer, which have what is before them in them.
+LATER_PARTS = (
+    Basis(
+        paths("momentum"),
+        ("Nesterov: *", "weight decay: *", "training loop: *"),
+        "momentum",
+        among(
+            OPTIMIZER_MISTAKES,
+            *("gradient_damped", "damped_after_the_first", "first_gradient_damped"),
+            *("missing_gradient_stops", "missing_gradient_as_zero"),
+        ),
+        "other paths",
+    ),
+    Basis(
+        paths("Nesterov"),
+        ("weight decay: *",),
+        "Nesterov step",
+        among(OPTIMIZER_MISTAKES, "nesterov_ignored", "nesterov_without_factor", "look_ahead_stored"),
+        "paths with weight decay",
+    ),
+)
+
 ANSWERS = {
     "gradient_descent": Answer(recursive_descent, descent, DESCENT_MISTAKES),
-    "momentum_step": Answer(library_step(False), momentum, MOMENTUM_MISTAKES),
-    "nesterov_step": Answer(library_step(True), nesterov, NESTEROV_MISTAKES),
+    "momentum_step": Answer(
+        library_step(False), momentum, MOMENTUM_MISTAKES, bases=velocity_first(MOMENTUM_MISTAKES)
+    ),
+    "nesterov_step": Answer(
+        library_step(True), nesterov, NESTEROV_MISTAKES, bases=velocity_first(NESTEROV_MISTAKES)
+    ),
     "exponential_moving_average": Answer(weighted_sums, moving_average, AVERAGE_MISTAKES),
     "optimal_heavy_ball": Answer(critically_damped, heavy_ball, HEAVY_BALL_MISTAKES),
-    "SGD": Answer(library_optimizer, optimizer_class(), OPTIMIZER_MISTAKES),
+    "SGD": Answer(library_optimizer, optimizer_class(), OPTIMIZER_MISTAKES, bases=LATER_PARTS),
 }

@@ -218,10 +218,10 @@ def probe_state(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any
         (output(one, more).detach(), *(value for _, value in statistics(one, ""))) for one in (layer, copy)
     ]
     yield "a copy by state_dict goes on like the original", all(map(_same, *seen))
-    yield from going_on(made(candidate, inputs, *HELD), more)
+    yield from later(made(candidate, inputs, *HELD), more)
 
 
-def going_on(layer: nn.Module, x: Tensor) -> Iterator[tuple[str, Any]]:
+def later(layer: nn.Module, x: Tensor) -> Iterator[tuple[str, Any]]:
     """What a layer that has seen three batches makes of one more: the fourth has the weight 1/4.
 
     Not from the first on, because 1/3 has digits to lose, in whatever dtype it is computed.
@@ -230,7 +230,7 @@ def going_on(layer: nn.Module, x: Tensor) -> Iterator[tuple[str, Any]]:
     if isinstance(count, Tensor):
         count.fill_(3)
     output(layer, x)
-    for name, value in statistics(layer, "going on from three batches"):
+    for name, value in statistics(layer, "after batch 4"):
         if not name.startswith("num"):
             yield name, value
 
@@ -640,8 +640,6 @@ EXERCISES = (
                     "loading *",
                     "nn.BatchNorm1d loading yours",
                     "a copy by state_dict *",
-                    "running_mean going on *",
-                    "running_var going on *",
                 ),
             ),
             Part("gradients", 1, ("gradient of *",)),
