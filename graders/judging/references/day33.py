@@ -1137,7 +1137,7 @@ def velocity_first(mistakes: Sequence[Mistake]) -> tuple[Basis, ...]:
     """w moves along the velocity, so that one mistake in that one costs once."""
     in_velocity = among(
         mistakes,
-        *("gradient_damped", "beta_fixed", "beta_on_gradient", "beta_on_both", "never_fades", "lr_twice"),
+        *("gradient_damped", "beta_fixed", "beta_on_gradient", "beta_on_both", "never_fades"),
         *("velocity_not_stored", "look_ahead_stored"),
     )
     names = tuple(f"velocity after step {count}" for count in (1, 2, 3))
