@@ -245,6 +245,120 @@ class FunctionWithContext(torch.autograd.Function):
         ), None
 
 
+# -- missing_path ------------------------------------------------------------------------------------
+
+
+def path_by_fit(dx, dy, x, gamma, eps=1e-5):
+    """How much of each path has to be taken from the direct one to get dx: 0 or 1, by least squares."""
+    mean, var = x.mean(0), ((x - x.mean(0)) ** 2).mean(0)
+    std = (var + eps).sqrt()
+    x_hat, direct = (x - mean) / std, dy * gamma / std
+    through_mean = direct.mean(0).expand_as(x)
+    through_variance = x_hat * (direct * x_hat).mean(0)
+    paths = torch.stack([through_mean.reshape(-1), through_variance.reshape(-1)], 1)
+    size = direct.abs().max()
+    shares = torch.linalg.lstsq(paths / size, ((direct - dx) / size).reshape(-1, 1)).solution
+    lacks_mean, lacks_variance = (shares.flatten() < 0.5).tolist()
+    if lacks_mean and lacks_variance:
+        return "both"
+    return "mean" if lacks_mean else "variance" if lacks_variance else "none"
+
+
+def path_by_four_formulas(dx, dy, x, gamma, eps=1e-5):
+    std = torch.sqrt(x.var(0, correction=0) + eps)
+    x_hat = (x - x.mean(0)) / std
+    by_mean, by_variance = dy.mean(0), x_hat * (dy * x_hat).mean(0)
+    found = {}
+    for word, bracket in (
+        ("none", dy - by_mean - by_variance),
+        ("mean", dy - by_variance),
+        ("variance", dy - by_mean),
+        ("both", dy),
+    ):
+        found[word] = torch.linalg.vector_norm(gamma / std * bracket - dx).item()
+    return min(found, key=found.get)
+
+
+def path_by_autograd(dx, dy, x, gamma, eps=1e-5):
+    for word in ("none", "mean", "variance", "both"):
+        x = x.clone().requires_grad_()
+        mean, var = x.mean(0), x.var(0, unbiased=False)
+        if word in ("mean", "both"):
+            mean = mean.detach()
+        if word in ("variance", "both"):
+            var = var.detach()
+        (gamma * (x - mean) / (var + eps).sqrt()).backward(dy)
+        if torch.linalg.norm(x.grad - dx) < 1e-3 * torch.linalg.norm(dx):
+            return word
+        x = x.detach()
+
+
+def path_by_two_questions(dx, dy, x, gamma, eps=1e-5):
+    """By the sums of the columns, and by what is left along x − mean."""
+    n = len(x)
+    centred = x - x.mean(0)
+    var = centred.square().mean(0)
+    scale = gamma / (var + eps).sqrt()
+    all_of_it = scale * (dy * centred).sum(0)
+    along = (dx * centred).sum(0)
+    keeps_eps = all_of_it * eps / (var + eps)
+    lacks_mean = (dx.sum(0) - 0).norm() > 0.01 * (scale * dy.mean(0) * n).norm()
+    lacks_variance = (along - all_of_it).norm() < (along - keeps_eps).norm()
+    return [["none", "variance"], ["mean", "both"]][int(lacks_mean)][int(lacks_variance)]
+
+
+# -- outside_backward --------------------------------------------------------------------------------
+
+
+def outside_in_stages(dy, x, gamma, eps=1e-3):
+    n = dy.shape[0]
+    mean = x.mean(0)
+    centred = x - mean
+    std = (centred**2).sum(0).div(n).sqrt()
+    divisor = std + eps
+    dx_hat = dy * gamma
+    ddivisor = -(dx_hat * centred).sum(0) / divisor**2
+    safe = torch.where(std == 0, torch.ones_like(std), std)
+    dcentred = dx_hat / divisor + ddivisor * centred / (n * safe)
+    return dcentred - dcentred.mean(0), (dy * centred / divisor).sum(0), dy.sum(0)
+
+
+def outside_in_one_line(dy, x, gamma, eps=1e-3):
+    var, mean = torch.var_mean(x, 0, correction=0)
+    std = var.sqrt()
+    x_hat = (x - mean) / (std + eps)
+    unit = (x - mean) / std.clamp_min(torch.finfo(x.dtype).tiny)
+    return (
+        gamma / (std + eps) * (dy - dy.mean(0) - unit * (dy * x_hat).mean(0)),
+        torch.einsum("nd,nd->d", dy, x_hat),
+        torch.einsum("nd->d", dy),
+    )
+
+
+def outside_by_feature(dy, x, gamma, eps=1e-3):
+    columns = []
+    for j in range(x.shape[1]):
+        c, g = x[:, j] - x[:, j].mean(), dy[:, j]
+        s = torch.linalg.vector_norm(c) / len(c) ** 0.5
+        column = (g - g.mean()) / (s + eps)
+        if s > 0:
+            column = column - c * (g * c).mean() / (s * (s + eps) ** 2)
+        columns.append(gamma[j] * column)
+    x_hat = (x - x.mean(0)) / (x.std(0, correction=0) + eps)
+    return torch.stack(columns, 1), (dy * x_hat).sum(0), dy.sum(0)
+
+
+def outside_by_product(dy, x, gamma, eps=1e-3):
+    """x_hat = x_hat without eps times std / (std + eps): the product rule."""
+    centred = x - x.mean(0)
+    std = centred.square().mean(0).sqrt()
+    unit = (centred / std).nan_to_num()
+    shrunk = std / (std + eps)
+    across = dy - dy.mean(0) - unit * (dy * unit).mean(0)  # times shrunk / std, which is 1 / (std + eps)
+    along = unit * (dy * unit).mean(0) * eps / (std + eps)
+    return gamma * (across + along) / (std + eps), (dy * unit * shrunk).sum(0), dy.sum(0)
+
+
 RIGHT = {
     "batch_norm_forward": (
         forward_by_var,
@@ -265,6 +379,8 @@ RIGHT = {
     "numerical_gradient": (numerical_by_basis, numerical_by_restoring, numerical_by_index),
     "identity_parameters": (identity_by_var_mean, identity_by_norm, identity_by_hypot),
     "BatchNormFunction": (FunctionOneLine, FunctionStaged, FunctionWithContext),
+    "missing_path": (path_by_fit, path_by_four_formulas, path_by_autograd, path_by_two_questions),
+    "outside_backward": (outside_in_stages, outside_in_one_line, outside_by_feature, outside_by_product),
 }
 
 
@@ -313,6 +429,24 @@ class FunctionForgetsItsInput(torch.autograd.Function):
         return dy, dy.sum(0), dy.sum(0), None
 
 
+def path_by_length(dx, dy, x, gamma, eps=1e-5):
+    """Each path takes something away, so that a shorter dx should have more of them."""
+    share = (dx.norm() / (dy * gamma / (x.var(0, correction=0) + eps).sqrt()).norm()).item()
+    return "none" if share < 0.7 else "mean" if share < 0.8 else "variance" if share < 0.95 else "both"
+
+
+def path_by_sums_alone(dx, dy, x, gamma, eps=1e-5):
+    return "none" if dx.sum(0).norm() < 1e-3 * dx.norm() else "both"
+
+
+def eps_squared_in_backward(dy, x, gamma, eps=1e-3):
+    return outside_in_one_line(dy, x, gamma, eps**2)
+
+
+def roots_of_both(dy, x, gamma, eps=1e-3):
+    return outside_in_one_line(dy, x, gamma, eps**0.5)
+
+
 WRONG = {
     "batch_norm_forward": (
         two_mistakes_at_once,
@@ -324,4 +458,6 @@ WRONG = {
     "numerical_gradient": (ends_of_a_secant,),
     "identity_parameters": (gamma_of_another_batch,),
     "BatchNormFunction": (FunctionForgetsItsInput,),
+    "missing_path": (path_by_length, path_by_sums_alone),
+    "outside_backward": (eps_squared_in_backward, roots_of_both),
 }

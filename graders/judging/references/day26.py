@@ -5,6 +5,7 @@ Sources of the mistakes: reports and fixes in public repositories and forums, an
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache, partial
@@ -126,14 +127,18 @@ def input_gradient(
     through_variance: float = 1.0,
     count: Callable[[Tensor], float] = lambda dy: dy.shape[0],
     deviation: Callable[[tuple], Tensor] = lambda cache: cache[3],
+    slope: Callable[[tuple], Tensor] = lambda cache: cache[1],
     factor: Callable[[Tensor], Any] = lambda dx_hat: 1.0,
 ) -> Tensor:
-    """dx, with a knob for each of the three paths by which x reaches y."""
+    """dx, with a knob for each of the three paths by which x reaches y.
+
+    slope: N times the derivative of the divisor for x.
+    """
     _, x_hat, gamma, _, _ = cache
     dx_hat, n = scaled(dy, gamma), count(dy)
     direct = dx_hat
     by_mean = dx_hat.sum(0) / n
-    by_variance = x_hat * (dx_hat * x_hat).sum(0) / n
+    by_variance = slope(cache) * (dx_hat * x_hat).sum(0) / n
     return (
         factor(dx_hat) * (direct - through_mean * by_mean - through_variance * by_variance) / deviation(cache)
     )
@@ -889,6 +894,341 @@ def gradcheck(values: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
+# -- a gradient that lacks a path --------------------------------------------------------------------
+
+#: What is said where a path is missing: the mean's (True or not), the variance's.
+WORDS = {(False, False): "none", (True, False): "mean", (False, True): "variance", (True, True): "both"}
+
+
+def nearest(dx: Tensor, dy: Tensor, x: Tensor, gamma: Tensor, eps: float = EPS) -> str:
+    """The gradient by autograd, with the mean or the variance detached or not, that is nearest to dx."""
+
+    def gradient(lacks_mean: bool, lacks_variance: bool) -> Tensor:
+        leaf = x.detach().clone().requires_grad_()
+        mean, var = leaf.mean(0), leaf.var(0, correction=0)
+        centred = leaf - (mean.detach() if lacks_mean else mean)
+        y = gamma * centred / ((var.detach() if lacks_variance else var) + eps).sqrt()
+        return torch.autograd.grad(y, leaf, dy)[0]
+
+    return min(WORDS.items(), key=lambda one: float((gradient(*one[0]) - dx).square().sum()))[1]
+
+
+def share_of(values: Tensor, dx: Tensor) -> Tensor:
+    """The sum of some values over the batch, compared with the sum of sizes in a column of dx."""
+    return (values.sum(0) / dx.abs().sum(0)).nan_to_num()
+
+
+def path(
+    dx: Tensor,
+    dy: Tensor,
+    x: Tensor,
+    gamma: Tensor,
+    eps: float = EPS,
+    *,
+    axis: int = 0,
+    size: Callable[[Tensor, Tensor], Tensor] = share_of,
+    limit: float = 1e-4,
+    told: Callable[[Tensor], Tensor] = lambda beyond: beyond.any(),
+    remainder: bool = True,
+    words: dict[tuple[bool, bool], Any] = WORDS,
+) -> Any:
+    """The definition: each column of dx sums to 0 where the path through the mean is there.
+
+    And it is at right angles to x_hat, up to eps, where that through the variance is. remainder: whether
+    what eps leaves is allowed for. size, limit, told: when a sum is not 0, and in how many columns.
+    """
+    x_hat, std = normalize(x, axis, eps)
+    left = dy * gamma / std * x_hat * (1 - x_hat.square().mean(axis, keepdim=True))
+    across = dx * x_hat - left if remainder else dx * x_hat
+    lacks = (size(values if axis == 0 else values.T, dx if axis == 0 else dx.T) for values in (dx, across))
+    lacks_mean, lacks_variance = (bool(told(one.abs() > limit)) for one in lacks)
+    return words[lacks_mean, lacks_variance]
+
+
+def with_path_default(value: float) -> Callable:
+    def missing_path(dx: Tensor, dy: Tensor, x: Tensor, gamma: Tensor, eps: float = value) -> Any:
+        return path(dx, dy, x, gamma, eps)
+
+    return missing_path
+
+
+def plain_sum(values: Tensor, dx: Tensor) -> Tensor:
+    return values.sum(0)
+
+
+PATH_MISTAKES = (
+    mistake(
+        "what_is_there",
+        """You name the path that is there. Asked for is the one that is missing: where the columns of dx sum
+        to 0 the path through the mean is in it, and where they are at right angles to x_hat, that through
+        the variance.""",
+        partial(path, words={(a, b): WORDS[not a, not b] for a, b in WORDS}),
+    ),
+    mistake(
+        "paths_swapped",
+        """'mean' and 'variance' have changed places. The gradient through the mean takes a constant from each
+        column, so that it sums to 0; the one through the variance takes what lies along x_hat.""",
+        partial(path, words={(a, b): WORDS[b, a] for a, b in WORDS}),
+    ),
+    mistake(
+        "both_overlooked",
+        """Where both paths are missing you name one of them: the first question is answered with yes and the
+        second is not asked. The two are independent, so there are four answers.""",
+        partial(path, words=WORDS | {(True, True): "mean"}),
+        partial(path, words=WORDS | {(True, True): "variance"}),
+    ),
+    mistake(
+        "right_one_accused",
+        """A right dx is called wrong. Not every gradient lacks something: where both facts hold, the answer
+        is 'none'.""",
+        *(partial(path, words=WORDS | {(False, False): word}) for word in ("mean", "variance", "both")),
+    ),
+    mistake(
+        "right_angles_exactly",
+        """Right where eps is negligible. A right dx is at right angles to x_hat only up to eps: the squares
+        of x_hat have the mean var / (var + eps), which is not 1, and what is missing to 1 stays in the
+        product. Where var is near eps, that is much.""",
+        partial(path, remainder=False),
+    ),
+    mistake(
+        "eps_default",
+        "Right whenever eps is passed, wrong when it is left out: the default is 1e-5.",
+        with_path_default(1e-8),
+        with_path_default(1e-3),
+        with_path_default(0.0),
+    ),
+    mistake(
+        "size_left_out",
+        """Sums are called 0 where they are small in themselves. A loss can be scaled, and gradients of 1e-10
+        with it; then all sums are small. Small compared with what? With the size of dx.
+        (torch.allclose with 0 also knows an absolute limit only, 1e-8.)""",
+        *(partial(path, size=plain_sum, limit=limit) for limit in (1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3)),
+    ),
+    mistake(
+        "nothing_is_zero",
+        """You find both paths missing everywhere, also in a right dx. Either a sum is asked to be exactly 0,
+        which rounding never leaves; or the sums run along the rows, and one feature is a column: axis 0.""",
+        partial(path, size=plain_sum, limit=0.0),
+        partial(path, axis=1),
+        lambda dx, dy, x, gamma, eps=EPS: "both",
+    ),
+    mistake(
+        "some_features_only",
+        """Not every feature is looked at, or every one has to show the fault. One whose gamma is 0 has no
+        gradient and shows nothing, a constant one has no path through the variance; a path is missing where
+        any feature says so.""",
+        partial(path, told=lambda beyond: beyond[0]),
+        partial(path, told=lambda beyond: beyond.all()),
+        partial(path, size=lambda values, dx: share_of(values[:, :1], dx[:, :1])),
+    ),
+    mistake(
+        "gamma_missing",
+        """gamma is not part of the computation, so that dx is compared with another layer's. On the way from
+        y back to x_hat the gradient is multiplied by it.""",
+        lambda dx, dy, x, gamma, eps=EPS: nearest(dx, dy, x, torch.ones_like(gamma), eps),
+    ),
+    mistake(
+        "other_words",
+        """The answer is none of 'mean', 'variance', 'both' and 'none', as strings and spelled so. A right dx
+        also gets one of them: 'none' is a word, None is nothing.""",
+        partial(path, words=WORDS | {(False, False): None}),
+        partial(path, words=WORDS | {(False, False): ""}),
+        partial(path, words={key: word.capitalize() for key, word in WORDS.items()}),
+        partial(path, words={key: word.replace("variance", "var") for key, word in WORDS.items()}),
+        partial(path, words=WORDS | {(True, True): "mean and variance"}),
+    ),
+)
+
+
+# -- another norm ------------------------------------------------------------------------------------
+
+OUTSIDE_EPS = 1e-3
+
+
+def outside_by_autograd(dy: Tensor, x: Tensor, gamma: Tensor, eps: float = OUTSIDE_EPS) -> tuple:
+    """The gradients by autograd; where a feature is constant the root is not asked for its derivative."""
+    x, gamma = (tensor.detach().clone().requires_grad_() for tensor in (x, gamma))
+    centred = x - x.mean(0)
+    var = centred.square().mean(0)
+    varies = var > 0
+    std = torch.where(varies, torch.where(varies, var, torch.ones_like(var)).sqrt(), torch.zeros_like(var))
+    y = gamma * centred / (std + eps)
+    return *torch.autograd.grad(y, (x, gamma), dy), dy.sum(0)
+
+
+def outside_cache(x: Tensor, gamma: Tensor, eps: float) -> tuple:
+    """What the gradients need, as `forward` has it, for the norm with eps outside."""
+    centred = x - x.mean(0)
+    divisor = deviation_of(x) + eps
+    return x, centred / divisor, gamma, divisor, eps
+
+
+def deviation_of(x: Tensor) -> Tensor:
+    return (x - x.mean(0)).square().mean(0).sqrt()
+
+
+def by_deviation(cache: tuple, constant: float = 0.0) -> Tensor:
+    """The derivative of the root for x, times N; constant: what 0/0 gives, where a feature is constant."""
+    return ((cache[0] - cache[0].mean(0)) / deviation_of(cache[0])).nan_to_num(constant)
+
+
+OUTSIDE_DX = partial(input_gradient, slope=by_deviation)
+
+
+def outside(
+    dy: Tensor,
+    x: Tensor,
+    gamma: Tensor,
+    eps: float = OUTSIDE_EPS,
+    *,
+    kept: Callable[[Tensor, Tensor, float], tuple] = outside_cache,
+    dx: Callable = OUTSIDE_DX,
+    **knobs: Callable,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The definition: as `backward`, but for the divisor and its derivative."""
+    return backward(dy, kept(x, gamma, eps), dx=dx, **knobs)
+
+
+def outside_knobs(**knobs: Callable) -> Callable:
+    """The definition with the knobs of `backward` turned, dx made of another divisor."""
+    if getattr(knobs.get("dx"), "func", None) is input_gradient:
+        knobs["dx"] = partial(knobs["dx"], slope=by_deviation)
+    return partial(outside, **knobs)
+
+
+def with_second_eps(value: float) -> Callable:
+    """The root of the variance and a small number, and eps beside it."""
+
+    def kept(x: Tensor, gamma: Tensor, eps: float) -> tuple:
+        std = ((x - x.mean(0)).square().mean(0) + value).sqrt()
+        return x, (x - x.mean(0)) / (std + eps), gamma, std + eps, std
+
+    def slope(cache: tuple) -> Tensor:
+        return (cache[0] - cache[0].mean(0)) / cache[4]
+
+    return partial(outside, kept=kept, dx=partial(input_gradient, slope=slope))
+
+
+def with_outside_default(value: float) -> Callable:
+    def outside_backward(dy: Tensor, x: Tensor, gamma: Tensor, eps: float = value) -> tuple:
+        return outside(dy, x, gamma, eps)
+
+    return outside_backward
+
+
+def without_constant_features(dy: Tensor, x: Tensor, gamma: Tensor, eps: float = OUTSIDE_EPS) -> tuple:
+    """The definition, with 0 for dx where a feature is constant."""
+    dx, dgamma, dbeta = outside(dy, x, gamma, eps)
+    return torch.where(deviation_of(x) > 0, dx, torch.zeros_like(dx)), dgamma, dbeta
+
+
+def unbiased_deviation(x: Tensor, gamma: Tensor, eps: float) -> tuple:
+    """The cache with the deviation that divides by N − 1, as torch.std has it."""
+    divisor = x.std(0) + eps
+    return x, (x - x.mean(0)) / divisor, gamma, divisor, eps
+
+
+#: What is wrong in these is wrong with eps in any place.
+IN_ANY_NORM = (
+    *("statistics_constant", "variance_path_missing", "mean_path_missing", "variance_path_doubled"),
+    *("path_sign", "gamma_missing_in_dx", "gamma_twice_in_dx", "wrong_count"),
+    *("division_forgotten_in_backward", "extra_factor_in_dx", "batch_average_in_dx", "dgamma_from_x"),
+    *("dgamma_with_gamma", "averaged_over_batch", "not_summed_over_batch", "summed_over_features"),
+)
+
+OUTSIDE_MISTAKES = (
+    mistake(
+        "borrowed_formula",
+        """This is the formula for eps inside the root, with std + eps put in as the divisor. There the
+        derivative of the divisor is x_hat / N. Here it is that of std alone: the root's own value stands
+        below, without eps.""",
+        partial(outside, dx=input_gradient),
+    ),
+    mistake(
+        "eps_inside_root",
+        """This is the backward pass of the norm with eps inside the root. Here eps is added to the standard
+        deviation, beside the root; where the two are of one size the gradients differ by much.""",
+        lambda dy, x, gamma, eps=OUTSIDE_EPS: backward(dy, forward(x, gamma, gamma, eps)[1]),
+    ),
+    mistake(
+        "eps_missing",
+        """eps is not used. Where the standard deviation is as small as eps the gradients come out too large,
+        and where a feature is constant the divisor is eps alone: without it 0/0.""",
+        lambda dy, x, gamma, eps=OUTSIDE_EPS: outside(dy, x, gamma, 0.0),
+    ),
+    mistake(
+        "eps_in_one_place",
+        """eps is in one of the two divisors only. x_hat is divided by std + eps, and that is done once more
+        on the way from x_hat to x: twice the same divisor, and std alone only in the derivative of the
+        root.""",
+        partial(
+            outside,
+            dx=partial(input_gradient, slope=by_deviation, deviation=lambda cache: deviation_of(cache[0])),
+        ),
+        partial(
+            outside,
+            kept=lambda x, gamma, eps: (
+                x,
+                (x - x.mean(0)) / deviation_of(x),
+                gamma,
+                deviation_of(x) + eps,
+                eps,
+            ),
+        ),
+    ),
+    mistake(
+        "constant_feature",
+        """Right but for a constant feature, where you divide 0 by 0: std is 0 and stands alone below, in the
+        derivative of the root. x − mean is 0 as well and faster, so that nothing comes back through the
+        variance; the other two paths are there, divided by eps.""",
+        partial(outside, dx=partial(input_gradient, slope=partial(by_deviation, constant=math.nan))),
+        without_constant_features,
+        lambda dy, x, gamma, eps=OUTSIDE_EPS: (
+            *(
+                one.nan_to_num()
+                for one in outside(
+                    dy,
+                    x,
+                    gamma,
+                    eps,
+                    dx=partial(input_gradient, slope=partial(by_deviation, constant=math.nan)),
+                )
+            ),
+        ),
+    ),
+    mistake(
+        "second_eps",
+        """A second small number stands under the root, to save a constant feature. That is another norm: y
+        and all gradients change where the variance is small. Only the one quotient that is 0/0 has to be
+        looked after.""",
+        *(with_second_eps(value) for value in (1e-12, 1e-10, 1e-8, 1e-6, 1e-5)),
+        lambda dy, x, gamma, eps=OUTSIDE_EPS: with_second_eps(eps)(dy, x, gamma, eps),
+    ),
+    mistake(
+        "eps_default",
+        "Right whenever eps is passed, wrong when it is left out: the default of this norm is 1e-3.",
+        with_outside_default(1e-5),
+        with_outside_default(1e-8),
+    ),
+    mistake(
+        "unbiased_deviation",
+        """The standard deviation is the one that divides by N − 1, as torch.std does unless told otherwise.
+        This norm takes the biased one, divided by N; of a single sample the other is NaN.""",
+        partial(outside, kept=unbiased_deviation),
+        partial(
+            outside,
+            kept=unbiased_deviation,
+            dx=partial(input_gradient, slope=lambda cache: (cache[0] - cache[0].mean(0)) / cache[0].std(0)),
+        ),
+    ),
+    *(
+        mistake(key, message, *(outside_knobs(**knobs) for knobs in variants))
+        for key, message, variants in GRADIENT_MISTAKES
+        if key in IN_ANY_NORM
+    ),
+)
+
+
 GRADIENTS = ("dx*", "dgamma", "dbeta")
 
 ANSWERS = {
@@ -911,4 +1251,6 @@ ANSWERS = {
         pairs=function_pairs,
         consequences=frozenset({"gradcheck"}),
     ),
+    "missing_path": Answer(nearest, path, PATH_MISTAKES),
+    "outside_backward": Answer(outside_by_autograd, outside, OUTSIDE_MISTAKES),
 }

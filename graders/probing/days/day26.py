@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
+from torch import Tensor
+from torch.nn import functional as F
 
 from graders.probing.cases import batches
 from graders.probing.exercise import (
@@ -202,6 +204,87 @@ def _gradcheck(candidate: Candidate, *inputs: Any) -> Iterator[tuple[str, torch.
     yield BACKWARD, torch.stack(columns, 1)
 
 
+# -- a gradient that lacks a path --------------------------------------------------------------------
+
+#: Observations, so that the points can be split.
+PATH, PATH_NEAR_EPS = "missing path", "missing path where eps matters"
+
+
+def gradients(x: Tensor, gamma: Tensor, dy: Tensor, eps: float) -> dict[str, Tensor]:
+    """dx of batch norm, and what is left of it where a path is missing; the library's in float64.
+
+    In eval mode x reaches y directly and in no other way. What comes through the mean is one number for each
+    feature, the mean of that.
+    """
+
+    def by_library(training: bool) -> Tensor:
+        leaf = x.detach().cpu().double().requires_grad_()
+        mean, var = leaf.detach().mean(0), leaf.detach().var(0, correction=0)
+        y = F.batch_norm(leaf, mean, var, gamma.cpu().double(), None, training=training, eps=eps)
+        return torch.autograd.grad(y, leaf, dy.cpu().double())[0]
+
+    right, direct = by_library(True), by_library(False)
+    through_mean = direct.mean(0)
+    return {
+        "none": right,
+        "both": direct,
+        "variance": direct - through_mean,
+        "mean": right + through_mean,
+    }
+
+
+def path_cases(draw: Draw) -> Iterator[Case]:
+    """Gradients of one batch and then of another, in an order of chance; both paths carry much of each."""
+    kinds = ("mean", "variance", "both", "none")
+    n, d = draw.sizes((7, 10), (3, 5))
+
+    def upstream(x: Tensor) -> Tensor:
+        """A dy of which much goes through the mean and much through the variance, in every feature."""
+        n, d = x.shape
+        x_hat = F.batch_norm(x.cpu().double(), None, None, training=True)
+        slope = draw.scale(d).cpu().double() / 2
+        return draw.tensor(draw.normal(n, d).cpu().double() + draw.scale(d).cpu().double() + slope * x_hat)
+
+    def several(name: str, x: Tensor, eps: float | None, count: int, **given: Any) -> Iterator[Case]:
+        """So many gradients of one batch, no two of one kind."""
+        gamma, near_eps = given.get("gamma", draw.scale(x.shape[1])), given.get("near_eps", False)
+        dy = upstream(x) * given.get("size", 1.0)
+        found = gradients(x, gamma, dy, 1e-5 if eps is None else eps)
+        order = [kinds[i] for i in torch.randperm(len(kinds), generator=draw.generator)]
+        for number, kind in enumerate(order[:count], start=1):
+            values = {"dx": draw.tensor(found[kind]), "dy": dy, "x": x, "gamma": gamma, "eps": eps}
+            yield Case(f"{name}, gradient {number}", {**values, "near eps": near_eps})
+
+    yield from several(f"a batch of {n} × {d}", draw.batch(n, d), None, 4)
+    yield from several(
+        "a variance near the default eps", draw.normal(n, d, std=0.003), None, 4, near_eps=True
+    )
+    yield from several("a variance near eps = 0.1", draw.normal(n, d, std=0.3), 0.1, 2, near_eps=True)
+    yield from several("gradients as small as 1e-10", draw.batch(n, d), 1e-5, 2, size=1e-10)
+    gamma = draw.scale(d)
+    gamma[:-1] = 0.0
+    yield from several("gamma is 0 but for the last feature", draw.batch(n, d), 1e-5, 2, gamma=gamma)
+    x = draw.batch(n, d)
+    x[:, 0] = 0.75
+    yield from several("a constant feature", x, 1e-3, 2)
+    x = draw.batch(draw.many(), n).t()
+    yield from several("many features, not contiguous in memory", x, 1e-5, 2, size=1e4)
+
+
+def probe_path(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any]]:
+    given = {name: inputs[name] for name in ("dx", "dy", "x", "gamma", "eps")}
+    yield PATH_NEAR_EPS if inputs["near eps"] else PATH, candidate(*arguments(given))
+
+
+# -- another norm ------------------------------------------------------------------------------------
+
+
+def outside_cases(draw: Draw) -> Iterator[Case]:
+    for name, x, eps in batches(draw):
+        values = {"dy": draw.normal(*x.shape, mean=0.4), "x": x, "gamma": draw.scale(x.shape[1]), "eps": eps}
+        yield Case(name, values)
+
+
 EXERCISES = (
     Exercise(
         name="batch_norm_forward",
@@ -251,5 +334,26 @@ EXERCISES = (
             Part("backward: dgamma and dbeta", 1, ("dgamma", "dbeta")),
             Part("torch.autograd.gradcheck", 1, ("gradcheck",)),
         ),
+    ),
+    Exercise(
+        name="missing_path",
+        signature="missing_path(dx, dy, x, gamma, eps=1e-5)",
+        cases=path_cases,
+        probe=probe_path,
+        parts=(
+            Part("the missing path", 2, (PATH,)),
+            Part("also where the variance is near eps", 1, (PATH_NEAR_EPS,)),
+        ),
+    ),
+    Exercise(
+        name="outside_backward",
+        signature="outside_backward(dy, x, gamma, eps=1e-3)",
+        cases=outside_cases,
+        probe=call("dx", "dgamma", "dbeta"),
+        parts=(
+            Part("dx, the gradient for the input", 3, ("dx",)),
+            Part("dgamma and dbeta", 1, ("dgamma", "dbeta")),
+        ),
+        barred=LIBRARY_ANSWERS | AUTOGRAD,
     ),
 )
