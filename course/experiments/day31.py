@@ -2,7 +2,8 @@
 batch normalization.
 
 The networks are those of day 25: ReLU layers of 32 units without biases on digits, and a linear map to ten
-classes; K of them side by side, weights (K, inputs, outputs). `gamma` and `beta` stay at 1 and 0.
+classes; K of them side by side, weights (K, inputs, outputs). `gamma` and `beta` stay at 1 and 0. Where a
+result has axes (C, S) or (R, S), these are settings or learning rates, and seeds.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 
 from course.experiments.day25 import cross_entropies, deep_weights, digits_for, standardize
+from course.experiments.verdicts import Claim, Finding
 
 HE = 2**0.5  # He's gain, the best one for plain ReLU layers
 
@@ -39,13 +41,14 @@ def draw_noise(
     generator: torch.Generator,
     shift: float = 0.5,
     scale: float = 1.25,
+    dtype: torch.dtype = torch.float64,
 ) -> Noise:
     """Noise after Santurkar et al. (2018, section 2.1): each unit of each layer gets a mean in ±`shift`
     and a scale from 1 to `scale`, and every sample its own value around them. Drawn anew at each step,
     it gives the layer behind a distribution that never rests."""
 
     def uniform(low: float, high: float, *size: int) -> Tensor:
-        return low + (high - low) * torch.rand(*size, generator=generator, dtype=torch.float64)
+        return low + (high - low) * torch.rand(*size, generator=generator, dtype=dtype)
 
     networks, _, width = shape
     shifts, scales = [], []
@@ -93,11 +96,11 @@ class Problem:
         return Problem(self.x.expand(times, -1, -1), self.labels.expand(times, -1))
 
 
-def problem_for(seeds: Sequence[int], num_samples: int = 128) -> Problem:
+def problem_for(seeds: Sequence[int], num_samples: int = 128, dtype: torch.dtype = torch.float64) -> Problem:
     """The first digits of each seed's split."""
     data = [digits_for(seed) for seed in seeds]
     return Problem(
-        torch.stack([d.train_x[:num_samples] for d in data]),
+        torch.stack([d.train_x[:num_samples] for d in data]).to(dtype),
         torch.stack([d.train_y[:num_samples] for d in data]),
     )
 
@@ -118,47 +121,67 @@ def step(weights: Sequence[Tensor], grads: Sequence[Tensor], lr: float | Tensor)
 
 @dataclass(frozen=True, eq=False)
 class Shift:
-    """What happens to K networks in training.
+    """What happens to networks of C settings and S seeds in training.
 
-    losses: (steps, K), before each step. moved: (measured, depth, K), how far the distribution of what goes
-    into a ReLU moves in one step: the change of each unit's mean in units of its standard deviation, the root
-    mean square over the units. l2, cosine: (measured, depth - 1, K), the gradient of layers 2 and on
-    against the same gradient after the layers below were updated; l2 is divided by the norm of the first.
+    losses: (steps, C, S), before each step. moved: (measured, depth, C, S), how far the distribution of
+    what goes into a ReLU moves in one step: the change of each unit's mean in units of its standard
+    deviation, the root mean square over the units. l2: (measured, depth - 1, C, S), the distance between
+    the gradient of layers 2 and on and the same gradient after the layers below were updated, divided by
+    the norm of the first.
     """
 
     losses: Tensor
     at: Tensor
     moved: Tensor
     l2: Tensor
-    cosine: Tensor
+
+    @property
+    def first(self) -> Tensor:
+        """(C, S): `l2` at the first step, the mean over the layers."""
+        return self.l2[0].mean(0)
+
+    @property
+    def average(self) -> Tensor:
+        """(C, S): `l2` over all measured steps and layers."""
+        return self.l2.mean((0, 1))
 
 
 def measure_shift(
     kind: str,
     seeds: Sequence[int],
+    settings: Sequence[tuple[float, float]] = ((HE, 0.1),),
     *,
     depth: int = 5,
-    gain: float = HE,
-    lr: float = 0.1,
     steps: int = 60,
-    every: int = 5,
+    every: int = 15,
     num_samples: int = 128,
-    each: Callable[[Iterable[int]], Iterable[int]] = iter,
+    redraw: bool = True,
 ) -> Shift:
     """Gradient descent on one batch for each seed, with the shift measured at every `every`-th step.
 
-    `l2` and `cosine` follow definition 2.1 of Santurkar et al. (2018): G is the gradient of a layer's
-    weights, G' the same with all layers before it already updated and it and all behind it not.
+    `l2` follows definition 2.1 of Santurkar et al. (2018): G is the gradient of a layer's weights, G' the
+    same with all layers before it already updated and it and all behind it not.
+
+    Args:
+        kind: one of `KINDS`.
+        seeds: S of them.
+        settings: C pairs of gain and learning rate. A rate of 0 moves no layer.
+        redraw: of "noisy batch norm": True draws the noise anew before each gradient, False once.
     """
-    problem = problem_for(seeds, num_samples)
-    weights = deep_weights(depth, [gain] * len(seeds), seeds)
+    many = [(gain, lr, seed) for gain, lr in settings for seed in seeds]
+    gains, rates, all_seeds = zip(*many, strict=True)
+    problem, weights = problem_for(all_seeds, num_samples), deep_weights(depth, gains, all_seeds)
+    lr = torch.tensor(rates, dtype=torch.float64)
     generator = torch.Generator().manual_seed(31)
-    shape = (len(seeds), num_samples, weights[0].shape[2])
-    losses, at, moved, l2, cosine = [], [], [], [], []
-    for number in each(range(steps)):
-        noise, later = (
-            draw_noise(depth, shape, generator) if kind == "noisy batch norm" else None for _ in range(2)
-        )
+    shape = (len(many), num_samples, weights[0].shape[2])
+
+    def fresh() -> Noise | None:
+        return draw_noise(depth, shape, generator) if kind == "noisy batch norm" else None
+
+    losses, at, moved, l2 = [], [], [], []
+    noise = fresh()
+    for number in range(steps):
+        later = fresh() if redraw else noise
         loss, grads = problem.gradients(weights, kind, noise)
         after = step(weights, grads, lr)
         losses.append(loss)
@@ -166,31 +189,22 @@ def measure_shift(
             at.append(number)
             with torch.no_grad():
                 old, new = (run(w, problem.x, kind, n)[1] for w, n in ((weights, noise), (after, later)))
-            moved.append(
-                torch.stack(
-                    [
-                        ((b.mean(1) - a.mean(1)) / a.std(1).clamp_min(1e-6)).square().mean(1).sqrt()
-                        for a, b in zip(old, new, strict=True)
-                    ]
-                )
-            )
-            rows = []
+            changes = [
+                ((b.mean(1) - a.mean(1)) / a.std(1).clamp_min(1e-6)).square().mean(1).sqrt()
+                for a, b in zip(old, new, strict=True)
+            ]
+            moved.append(torch.stack(changes))
+            row = []
             for layer in range(1, depth):
                 mixed = [*after[:layer], *weights[layer:]]
                 changed = problem.gradients(mixed, kind, later)[1][layer].flatten(1)
                 g = grads[layer].flatten(1)
-                rows.append(
-                    (
-                        (g - changed).norm(dim=1) / g.norm(dim=1),
-                        torch.cosine_similarity(g, changed, dim=1),
-                    )
-                )
-            l2.append(torch.stack([row[0] for row in rows]))
-            cosine.append(torch.stack([row[1] for row in rows]))
-        weights = after
-    return Shift(
-        torch.stack(losses), torch.tensor(at), torch.stack(moved), torch.stack(l2), torch.stack(cosine)
-    )
+                row.append((g - changed).norm(dim=1) / g.norm(dim=1))
+            l2.append(torch.stack(row))
+        weights, noise = after, later
+    measured = (torch.stack(values).unflatten(-1, (len(settings), -1)) for values in (losses, moved, l2))
+    losses, moved, l2 = measured
+    return Shift(losses, torch.tensor(at), moved, l2)
 
 
 # -- along the gradient
@@ -254,38 +268,48 @@ def checkpoints(
 # -- the longest step
 
 
-def sharpness(weights: Sequence[Tensor], problem: Problem, kind: str, iterations: int = 60) -> Tensor:
+def sharpness(weights: Sequence[Tensor], problem: Problem, kind: str, iterations: int = 12) -> Tensor:
     """(K,): the largest eigenvalue of the Hessian of each network's loss.
 
-    Power iteration finds the eigenvalue that is largest in size, which may be a negative one. So it runs
-    twice: on H, which gives a bound c of all sizes, and on H + c, whose eigenvalues are not negative.
+    Lanczos' method: as many products of the Hessian with a vector as there are iterations, and then the
+    largest eigenvalue of the Hessian in the space that these vectors span. It is approached from below.
     """
     weights = [weight.detach().requires_grad_() for weight in weights]
     grads = torch.autograd.grad(problem.losses(weights, kind).sum(), weights, create_graph=True)
+    sizes = [weight[0].numel() for weight in weights]
 
-    def top(shift: Tensor) -> Tensor:
-        generator = torch.Generator().manual_seed(0)
-        v = [torch.randn(w.shape[1:], generator=generator, dtype=w.dtype).expand_as(w) for w in weights]
-        quotient = shift
-        for _ in range(iterations):
-            length = norms(v)[:, None, None]
-            v = [part / length for part in v]
-            hv = torch.autograd.grad(grads, weights, grad_outputs=v, retain_graph=True)
-            quotient = sum((a * b).flatten(1).sum(1) for a, b in zip(v, hv, strict=True))
-            v = [product + shift[:, None, None] * part for product, part in zip(hv, v, strict=True)]
-        return quotient
+    def product(v: Tensor) -> Tensor:
+        parts = [part.view_as(w) for part, w in zip(v.split(sizes, dim=1), weights, strict=True)]
+        products = torch.autograd.grad(grads, weights, grad_outputs=parts, retain_graph=True)
+        return torch.cat([part.flatten(1) for part in products], dim=1)
 
-    none = torch.zeros(len(problem.x), dtype=problem.x.dtype)
-    return top(top(none).abs())
+    networks = len(problem.x)
+    generator = torch.Generator().manual_seed(0)
+    v = torch.randn(1, sum(sizes), generator=generator, dtype=problem.x.dtype).expand(networks, -1)
+    basis = (v / v.norm(dim=1, keepdim=True))[:, None]  # (K, iterations, D), orthonormal rows
+    inside = torch.zeros(networks, iterations, iterations, dtype=torch.float64)
+    for k in range(iterations):
+        u = product(basis[:, k])
+        inside[:, k, k] = (u * basis[:, k]).sum(1)
+        for _ in range(2):  # once would leave too much of the others in float32
+            u = u - ((basis @ u[:, :, None]).mT @ basis).squeeze(1)
+        length = u.norm(dim=1)
+        if k + 1 < iterations:
+            inside[:, k, k + 1] = inside[:, k + 1, k] = length.double()
+            basis = torch.cat([basis, (u / length.clamp_min(1e-12)[:, None])[:, None]], dim=1)
+    return torch.linalg.eigvalsh(inside.nan_to_num())[:, -1]
 
 
 @dataclass(frozen=True, eq=False)
 class Descents:
-    """Losses of gradient descent, (steps + 1, R, S): R learning rates and S seeds; `sharpness` is (S,), at
-    the start."""
+    """Losses of gradient descent, (steps + 1, R, S): R learning rates and S seeds.
+
+    watched: the steps W at which the largest eigenvalue of the Hessian was taken; sharpness: (W, R, S).
+    """
 
     rates: Tensor
     losses: Tensor
+    watched: tuple[int, ...]
     sharpness: Tensor
 
     @property
@@ -294,10 +318,29 @@ class Descents:
         return torch.where(self.losses[-1].isfinite(), self.losses[-1], torch.inf)
 
     @property
+    def trained(self) -> Tensor:
+        """(R, S): whether the loss ends below a tenth of its start."""
+        return self.final < 0.1 * self.losses[0]
+
+    @property
     def longest(self) -> Tensor:
-        """(S,): the greatest rate of the list with which the loss ends below a tenth of its start."""
-        good = self.final < 0.1 * self.losses[0]
-        return (good * self.rates[:, None]).amax(0)
+        """(S,): the greatest rate of the list that trained; 0 where none did."""
+        return (self.trained * self.rates[:, None]).amax(0)
+
+    @property
+    def best(self) -> tuple[float, Tensor]:
+        """The rate at which the worst seed ends lowest, and the last losses there, (S,)."""
+        row = self.final.amax(1).argmin()
+        return self.rates[row].item(), self.final[row]
+
+    @property
+    def instability(self) -> Tensor:
+        """(W, R, S): learning rate times λ over 2. On a quadratic, descent diverges where it exceeds 1."""
+        return self.rates[:, None] * self.sharpness / 2
+
+    def at(self, rate: float) -> int:
+        """The row of the rate that is nearest."""
+        return int((self.rates / rate).log().abs().argmin())
 
 
 def descend(
@@ -309,20 +352,54 @@ def descend(
     depth: int = 5,
     steps: int = 60,
     num_samples: int = 128,
+    held: bool = False,
+    clip: float = float("inf"),
+    watch: Sequence[int] = (),
 ) -> Descents:
-    """The same start for every learning rate: gradient descent on one batch for each seed."""
+    """The same start for every learning rate: gradient descent on one batch for each seed, in float32.
+
+    Args:
+        kind: one of `KINDS`; noise is drawn anew at each step, the same for every rate.
+        rates: (R,).
+        seeds: S of them.
+        held: after each step, every column of the hidden weights gets the norm back that it began with.
+        clip: a gradient, all weights as one vector, that is longer is shortened to this norm.
+        watch: steps before which the sharpness is taken; `steps` is allowed.
+    """
+    rates = rates.float()
+    networks, size = len(rates) * len(seeds), (len(rates), len(seeds))
     all_seeds = [seed for _ in rates for seed in seeds]
-    all_rates = rates.repeat_interleave(len(seeds))
-    problem = problem_for(all_seeds, num_samples)
-    weights = deep_weights(depth, [gain] * len(all_seeds), all_seeds)
-    first = [weight[: len(seeds)] for weight in weights]
-    sharp = sharpness(first, problem_for(seeds, num_samples), kind)
-    losses = []
-    for _ in range(steps + 1):
-        loss, grads = problem.gradients(weights, kind)
-        losses.append(loss)
-        weights = step(weights, grads, all_rates)
-    return Descents(rates, torch.stack(losses).view(steps + 1, len(rates), len(seeds)), sharp)
+    lr = rates.repeat_interleave(len(seeds))
+    problem = problem_for(all_seeds, num_samples, torch.float32)
+    weights = [weight.float() for weight in deep_weights(depth, [gain] * networks, all_seeds)]
+    lengths = [weight.norm(dim=1, keepdim=True) for weight in weights[:-1]]
+    generator = torch.Generator().manual_seed(31)
+    shape, noise = (len(seeds), num_samples, weights[0].shape[2]), None
+    losses, sharp = [], []
+    for number in range(steps + 1):
+        if number in watch:
+            if number == 0:  # all rates start from the same weights
+                first = [weight[: len(seeds)] for weight in weights]
+                start = sharpness(first, problem_for(seeds, num_samples, torch.float32), kind)
+                sharp.append(start.expand(size))
+            else:
+                sharp.append(sharpness(weights, problem, kind).view(size))
+        if kind == "noisy batch norm":
+            one = draw_noise(depth, shape, generator, dtype=torch.float32)
+            noise = Noise(
+                *([t.repeat(len(rates), 1, 1) for t in tensors] for tensors in (one.shifts, one.scales))
+            )
+        loss, grads = problem.gradients(weights, kind, noise)
+        losses.append(loss.view(size))
+        if clip < float("inf"):
+            shorter = (clip / norms(grads)).clamp_max(1)[:, None, None]
+            grads = [shorter * grad for grad in grads]
+        weights = step(weights, grads, lr)
+        if held:
+            hidden = zip(weights[:-1], lengths, strict=True)
+            weights = [*(w * n / w.norm(dim=1, keepdim=True) for w, n in hidden), weights[-1]]
+    sharp = torch.stack(sharp) if sharp else torch.empty(0, *size)
+    return Descents(rates, torch.stack(losses), tuple(watch), sharp)
 
 
 def weight_growth(kind: str, rate: float, seeds: Sequence[int], steps: int = 50, depth: int = 5) -> Tensor:
@@ -332,3 +409,249 @@ def weight_growth(kind: str, rate: float, seeds: Sequence[int], steps: int = 50,
     for _ in range(steps):
         weights = step(weights, problem.gradients(weights, kind)[1], rate)
     return norms(weights[:-1]) / before
+
+
+# -- the claims
+
+
+@dataclass(frozen=True, eq=False)
+class ShiftVerdict:
+    """The shift at C settings of gain and learning rate, and each network at its own best rate.
+
+    shifts: plain and batch norm at `settings`. own: kind -> the shift at He's gain and the kind's own best
+    rate. tuned: kind -> descents over the rates. noise: "drawn anew", "frozen", and "no layer moved" -> the
+    shift of the noisy network.
+    """
+
+    settings: tuple[tuple[float, float], ...]
+    shifts: dict[str, Shift]
+    tuned: dict[str, Descents]
+    own: dict[str, Shift]
+    noise: dict[str, Shift]
+
+
+GAINS = (1.0, HE, 2.0)
+RATES = torch.logspace(-0.75, 1.25, 9, dtype=torch.float64)  # 0.18 to 17.8, four in a decade
+TUNING = RATES[1:7]  # 0.32 to 5.6
+
+
+def covariate_shift(
+    seeds: Sequence[int], names: Callable[[Iterable[str]], Iterable[str]] = iter
+) -> ShiftVerdict:
+    """The shift at three gains with one rate for both networks, at own rates, and what the noise makes of it.
+
+    Args:
+        names: wraps the loop over the kinds of networks, for a progress bar.
+    """
+    settings = tuple((gain, 0.1) for gain in GAINS)
+    shifts, tuned, own, noise = {}, {}, {}, {}
+    for kind in names(KINDS):
+        tuned[kind] = descend(kind, TUNING, seeds)
+        at_own = (HE, tuned[kind].best[0])
+        if kind == "noisy batch norm":
+            noise["drawn anew"] = measure_shift(kind, seeds)
+            noise["frozen"] = measure_shift(kind, seeds, redraw=False)
+            noise["no layer moved"] = measure_shift(kind, seeds, [(HE, 0.0)], steps=1)
+            continue
+        both = measure_shift(kind, seeds, [*settings, at_own])
+        shifts[kind], own[kind] = (
+            Shift(both.losses[:, part], both.at, both.moved[..., part, :], both.l2[..., part, :])
+            for part in (slice(len(settings)), slice(len(settings), None))
+        )
+    return ShiftVerdict(settings, shifts, tuned, own, noise)
+
+
+def judge_shift(verdict: ShiftVerdict) -> list[Finding]:
+    """What of the claim on covariate shift stands."""
+    plain, normalized = (verdict.shifts[kind].average for kind in KINDS[:2])
+    moved = verdict.shifts["batch norm"].moved
+    own, noise = verdict.own, verdict.noise
+    ends = {kind: descents.best[1] for kind, descents in verdict.tuned.items()}
+    low = verdict.shifts["batch norm"].first[GAINS.index(HE)]
+    return [
+        Finding("with batch norm, no mean moves by 1e-12 of a deviation", moved.amax((0, 1, 2)) < 1e-12),
+        Finding("lr 0.1, gain 1: gradients shift more with batch norm", normalized[0] > plain[0]),
+        Finding("lr 0.1, gain 1.41: gradients shift more with batch norm", normalized[1] > plain[1]),
+        Finding("lr 0.1, gain 2: gradients shift less with batch norm", normalized[2] < plain[2]),
+        Finding(
+            "each at its own best rate, first step: gradients shift more with batch norm",
+            own["batch norm"].first[0] > own["plain"].first[0],
+        ),
+        Finding(
+            "batch norm: at its best rate three times the first shift of lr 0.1",
+            own["batch norm"].first[0] > 3 * low,
+        ),
+        Finding(
+            "noisy batch norm: at least 0.8 of its shift is there though no layer moved",
+            noise["no layer moved"].first[0] > 0.8 * noise["drawn anew"].average[0],
+        ),
+        Finding(
+            "noisy batch norm: with the noise frozen, less than half of its shift is left",
+            noise["frozen"].average[0] < 0.5 * noise["drawn anew"].average[0],
+        ),
+        Finding(
+            "each at its own best rate: with noise the loss ends at least twice as high",
+            ends["noisy batch norm"] > 2 * ends["batch norm"],
+        ),
+    ]
+
+
+@dataclass(frozen=True, eq=False)
+class Smoothness:
+    """How far a gradient can be trusted at the start, (G, S) for G gains and each kind of network.
+
+    trusted: kind -> `Along.trusted`, a step size. relative: kind -> the length of that step over the length
+    of the weights.
+    """
+
+    gains: tuple[float, ...]
+    trusted: dict[str, Tensor]
+    relative: dict[str, Tensor]
+
+
+def smoothness(seeds: Sequence[int], gains: tuple[float, ...] = GAINS) -> Smoothness:
+    """`along_gradient` of five layers before training, in step sizes and as a part of the weights' length."""
+    sizes = torch.logspace(-3.5, 1, 19, dtype=torch.float32)
+    trusted, relative = {}, {}
+    for kind in KINDS[:2]:
+        rows = []
+        for gain in gains:
+            row = []
+            for seed in seeds:
+                start = [weight.float() for weight in deep_weights(5, [gain], [seed])]
+                along = along_gradient(start, problem_for([seed], dtype=torch.float32), kind, sizes)
+                row.append((along.trusted, along.trusted * along.norm / norms(start).item()))
+            rows.append(row)
+        trusted[kind], relative[kind] = torch.tensor(rows, dtype=torch.float64).unbind(2)
+    return Smoothness(gains, trusted, relative)
+
+
+def judge_smoothness(found: Smoothness) -> list[Finding]:
+    """What of the claim on smoothness stands."""
+    plain, normalized = (found.trusted[kind] for kind in KINDS[:2])
+    factor = (found.relative["batch norm"] / found.relative["plain"]).log().abs().amax(0).exp()
+    return [
+        Finding(
+            "gain 2: with batch norm the gradient holds ten times as far, or more",
+            normalized[2] >= 10 * plain[2],
+        ),
+        Finding("gain 1: with batch norm it holds half as far, or less", normalized[0] <= 0.5 * plain[0]),
+        Finding("as a share of the weights' length, neither holds five times as far at any gain", factor < 5),
+    ]
+
+
+#: Name -> kind of network, and what is turned in `descend`.
+ARMS = {
+    "plain": ("plain", {}),
+    "batch norm": ("batch norm", {}),
+    "batch norm, norms held": ("batch norm", {"held": True}),
+    "plain, norms held": ("plain", {"held": True}),
+    "plain, clipped": ("plain", {"clip": 0.3}),
+}
+#: Name -> kind, learning rates and whether norms are held, for the descents whose sharpness is watched.
+WATCHED = {
+    "plain": ("plain", (0.1, 10**-0.5), False),
+    "batch norm": ("batch norm", (10**0.5, 10.0), False),
+    "batch norm, norms held": ("batch norm", (10**0.5, 10.0), True),
+}
+WATCH = (0, 1, 2, 4, 7, 12, 20, 35, 60)
+
+
+@dataclass(frozen=True, eq=False)
+class LongSteps:
+    """Descents at every learning rate, and what a sceptic would turn.
+
+    arms: name of `ARMS` -> descents at He's gain and `RATES`. gains: kind, gain -> descents at three rates.
+    watched: name of `WATCHED` -> descents with the sharpness before the steps `WATCH`.
+    """
+
+    arms: dict[str, Descents]
+    gains: dict[tuple[str, float], Descents]
+    watched: dict[str, Descents]
+
+
+def long_steps(seeds: Sequence[int], names: Callable[[Iterable[str]], Iterable[str]] = iter) -> LongSteps:
+    """Plain and normalized at every rate; with the norms held, with clipped gradients, at other gains.
+
+    Args:
+        names: wraps the loop over `ARMS`, for a progress bar.
+    """
+    arms = {}
+    for name in names(ARMS):
+        kind, turned = ARMS[name]
+        arms[name] = descend(kind, RATES, seeds, **turned)
+    some = torch.tensor([10**-0.5, 1.0, 10.0])
+    gains = {(kind, gain): descend(kind, some, seeds, gain=gain) for kind in KINDS[:2] for gain in (1.0, 2.0)}
+    watched = {
+        name: descend(kind, torch.tensor(rates), seeds, held=held, watch=WATCH)
+        for name, (kind, rates, held) in WATCHED.items()
+    }
+    return LongSteps(arms, gains, watched)
+
+
+def judge_rates(found: LongSteps) -> list[Finding]:
+    """What of the claim on learning rates, and of its explanation by growing weights, stands."""
+    arms, gains = found.arms, found.gains
+    plain, free, held, plain_held, clipped = (arms[name] for name in ARMS)
+    middle, high = free.at(1.78), free.at(10)
+    three = free.at(3.16)
+    slow, edge = found.watched["plain"], found.watched["batch norm, norms held"].instability[:, 0]
+    late = slow.sharpness[WATCH.index(2) :, 0]
+    thrown = found.watched["batch norm"].losses[:, 1]
+    return [
+        Finding(
+            "batch norm trains at ten times the plain network's longest rate, or more",
+            free.longest >= 10 * plain.longest,
+        ),
+        Finding(
+            "gains 1 and 2: at lr 10 batch norm trains, at lr 1 plain does not",
+            torch.stack(
+                [gains["batch norm", g].trained[2] & ~gains["plain", g].trained[1] for g in (1.0, 2.0)]
+            ).all(0),
+            at_least=4,
+        ),
+        Finding(
+            "each at its own best rate: batch norm does not end ten times lower than plain",
+            plain.best[1] < 10 * free.best[1],
+        ),
+        Finding(
+            "clipped at 0.3, the plain network trains at 1.8 and 3.2",
+            clipped.trained[middle : three + 1].all(0),
+        ),
+        Finding(
+            "clipped, at its best rate, it ends lower than batch norm at its own",
+            clipped.best[1] < free.best[1],
+        ),
+        Finding(
+            "norms held: batch norm trains at 1.8 and 3.2 all the same",
+            held.trained[middle : three + 1].all(0),
+        ),
+        Finding("norms held: the plain network does not train at 1.8", ~plain_held.trained[middle]),
+        Finding(
+            "norms held, lr 3.2: lr λ / 2 is above 2 at the start, below 1 at the end",
+            (edge[0] > 2) & (edge[-1] < 1),
+        ),
+        Finding("norms free: batch norm trains at 10", free.trained[high], at_least=4),
+        Finding("norms held: it does not train at 10", ~held.trained[high]),
+        Finding("norms free, lr 10: the loss rises above its start first", thrown.amax(0) > 1.5 * thrown[0]),
+        Finding("plain, lr 0.1: after step 2, λ more than doubles", late.amax(0) > 2 * late[0]),
+    ]
+
+
+CLAIMS = {
+    "shift": Claim(
+        "Batch normalization reduces internal covariate shift, and this is why training is faster.",
+        covariate_shift,
+        judge_shift,
+    ),
+    "smoothness": Claim(
+        "Batch normalization makes the loss smoother and its gradients more predictive.",
+        smoothness,
+        judge_smoothness,
+    ),
+    "rates": Claim(
+        "Batch normalization allows much larger learning rates, because longer weights shorten the steps.",
+        long_steps,
+        judge_rates,
+    ),
+}

@@ -55,7 +55,7 @@ def test_sharpness_is_the_largest_eigenvalue(kind):
     weights[-1] = experiments.deep_weights(2, [1.4] * 2, seeds)[-1][:, :6]
     whole = experiments.problem_for(seeds, num_samples=40)
     problem = experiments.Problem(whole.x[:, :, 20:26], whole.labels)
-    sharp = experiments.sharpness(weights, problem, kind, iterations=400)
+    sharp = experiments.sharpness(weights, problem, kind, iterations=60)
     for seed in range(2):
         shapes = [w[0].shape for w in weights]
 
@@ -72,24 +72,23 @@ def test_sharpness_is_the_largest_eigenvalue(kind):
 
 def test_the_shift_of_one_layer_by_hand():
     seed, lr = 2, 0.1
-    shift = experiments.measure_shift("batch norm", [seed], depth=3, lr=lr, steps=1)
+    shift = experiments.measure_shift("batch norm", [seed], [(experiments.HE, lr)], depth=3, steps=1)
     problem = experiments.problem_for([seed])
     weights = experiments.deep_weights(3, [experiments.HE], [seed])
     _, grads = problem.gradients(weights, "batch norm")
     moved = [weights[0] - lr * grads[0], weights[1] - lr * grads[1], *weights[2:]]
     _, changed = problem.gradients(moved, "batch norm")
-    l2, cosine = references.library_shift([grads[2]], [changed[2]])
-    assert shift.l2[0, 1, 0].item() == pytest.approx((l2 / grads[2].norm()).item())
-    assert shift.cosine[0, 1, 0].item() == pytest.approx(cosine.item())
+    l2, _ = references.library_shift([grads[2]], [changed[2]])
+    assert shift.l2[0, 1, 0, 0].item() == pytest.approx((l2 / grads[2].norm()).item())
 
 
 @pytest.mark.parametrize("kind", TWO)
 def test_networks_side_by_side_do_not_meet(kind):
-    rates = torch.tensor([0.1, 0.3], dtype=torch.float64)
-    both = experiments.descend(kind, rates, (0, 1), depth=2, steps=4)
-    alone = experiments.descend(kind, rates[1:], (1,), depth=2, steps=4)
+    rates = torch.tensor([0.1, 0.3])
+    both = experiments.descend(kind, rates, (0, 1), depth=2, steps=4, watch=(0, 4), held=True)
+    alone = experiments.descend(kind, rates[1:], (1,), depth=2, steps=4, watch=(0, 4), held=True)
     torch.testing.assert_close(both.losses[:, 1, 1], alone.losses[:, 0, 0])
-    assert both.sharpness[1].item() == pytest.approx(alone.sharpness[0].item(), rel=1e-6)
+    torch.testing.assert_close(both.sharpness[:, 1, 1], alone.sharpness[:, 0, 0], rtol=1e-3, atol=0)
 
 
 def test_noise_is_drawn_anew_and_as_the_text_says():
@@ -100,65 +99,41 @@ def test_noise_is_drawn_anew_and_as_the_text_says():
     assert first.shifts[0].mean(1).std() > 0.1  # a shift of the whole unit
 
 
+@pytest.mark.parametrize("turned", [{}, {"clip": 0.3}, {"held": True}])
+def test_descents_as_the_library_takes_them(turned):
+    steps, lr = 3, 0.5
+    found = experiments.descend("plain", torch.tensor([lr]), [1], depth=2, steps=steps, **turned)
+    problem = experiments.problem_for([1], dtype=torch.float32)
+    weights = [w[0].float().requires_grad_() for w in experiments.deep_weights(2, [experiments.HE], [1])]
+    lengths = [w.detach().norm(dim=0) for w in weights[:-1]]
+    optimizer, losses = torch.optim.SGD(weights, lr=lr), []
+    for _ in range(steps + 1):
+        first, second, last = weights
+        logits = torch.relu(torch.relu(problem.x[0] @ first) @ second) @ last
+        loss = torch.nn.functional.cross_entropy(logits, problem.labels[0])
+        losses.append(loss.item())
+        optimizer.zero_grad()
+        loss.backward()
+        if "clip" in turned:
+            torch.nn.utils.clip_grad_norm_(weights, turned["clip"])
+        optimizer.step()
+        if "held" in turned:
+            with torch.no_grad():
+                for weight, length in zip(weights, lengths, strict=False):
+                    weight *= length / weight.norm(dim=0)
+    assert found.losses[:, 0, 0].tolist() == pytest.approx(losses, rel=1e-4)
+
+
+def test_frozen_noise_does_not_move_what_has_not_moved():
+    still = [(experiments.HE, 0.0)]
+    for redraw in (True, False):
+        shift = experiments.measure_shift(
+            "noisy batch norm", [0], still, depth=2, steps=1, num_samples=40, redraw=redraw
+        )
+        assert (shift.first.item() > 0.3) == (shift.moved.max().item() > 0.1) == redraw
+
+
 # What the lecture says in numbers
-
-
-def test_the_verdict_on_shift():
-    shifts = {kind: experiments.measure_shift(kind, range(5)) for kind in experiments.KINDS}
-    l2 = {kind: shift.l2.mean(dim=(0, 1)) for kind, shift in shifts.items()}
-    cosine = {kind: shift.cosine.mean(dim=(0, 1)) for kind, shift in shifts.items()}
-    assert (l2["batch norm"] > l2["plain"]).all()
-    assert (cosine["batch norm"] < cosine["plain"]).all()
-    assert l2["noisy batch norm"].min() > l2["batch norm"].max() > 0.4
-    moved = {kind: shift.moved.mean(1) for kind, shift in shifts.items()}
-    assert moved["batch norm"].max() < 1e-12
-    assert moved["plain"].min() > 1e-3
-    assert moved["noisy batch norm"].min() > moved["plain"].max()
-    assert 0.3 < moved["noisy batch norm"].mean() < 0.4  # about a third of a standard deviation
-    # With nothing to cure, the plain network is the faster one.
-    assert (shifts["plain"].losses[-1] < shifts["batch norm"].losses[-1]).all()
-
-
-def test_the_verdict_on_shift_as_a_reason():
-    last = {
-        kind: experiments.measure_shift(kind, range(5), lr=2.0, every=60).losses[-1]
-        for kind in experiments.KINDS
-    }
-    assert (last["batch norm"] < 0.1).all() and (last["noisy batch norm"] < 0.5).all()
-    assert not (last["plain"] < 0.5).any()
-    assert (last["batch norm"] < last["noisy batch norm"]).all()
-
-
-def test_the_verdict_on_smoothness():
-    sizes = torch.logspace(-3, 1.5, 16, dtype=torch.float64)
-    trusted = {}
-    for gain in (1.0, experiments.HE, 2.0):
-        for kind in TWO:
-            start = experiments.checkpoints(kind, 5, (gain,) * 5, tuple(range(5)), (0,))[0]
-            trusted[gain, kind] = torch.tensor(
-                [
-                    experiments.along_gradient(
-                        [w[[k]] for w in start], experiments.problem_for([k]), kind, sizes
-                    ).trusted
-                    for k in range(5)
-                ]
-            )
-    assert (trusted[2.0, "batch norm"] > 20 * trusted[2.0, "plain"]).all()
-    assert trusted[2.0, "batch norm"][0] > 100 * trusted[2.0, "plain"][0]  # the explorer's seed
-    assert (trusted[1.0, "batch norm"] < trusted[1.0, "plain"]).all()
-    he = trusted[experiments.HE, "batch norm"].median() / trusted[experiments.HE, "plain"].median()
-    assert 1 / 3 < he < 3
-    ratio = trusted[2.0, "batch norm"].median() / trusted[2.0, "plain"].median()
-    assert 55 < ratio < 70  # some sixty times
-
-
-def test_more_layers_make_the_normalized_gradient_less_predictive():
-    explorer = explorers.along_explorer()
-    found = []
-    for depth in (2, 5, 8):
-        explorer.controls["depth"].value = depth
-        found.append(explorer.state.normalized.trusted)
-    assert found[0] > found[1] > found[2]
 
 
 def test_sharpness_at_the_start():
@@ -167,30 +142,16 @@ def test_sharpness_at_the_start():
     plain, normalized = (experiments.sharpness(weights, problem, kind) for kind in TWO)
     assert (normalized < plain).all()
     assert 0.8 < (2 / normalized).max() < 0.9
-    exact = experiments.sharpness(weights, problem, "batch norm", iterations=200)
+    exact = experiments.sharpness(weights, problem, "batch norm", iterations=40)
     torch.testing.assert_close(normalized, exact, rtol=0.05, atol=0)
 
 
-def test_the_verdict_on_learning_rates():
-    rates = torch.logspace(-1, 1.5, 11, dtype=torch.float64)
-    plain, normalized = (experiments.descend(kind, rates, range(5), steps=50) for kind in TWO)
-    trained = [d.final < 0.1 * d.losses[0] for d in (plain, normalized)]
-    assert rates[3].item() == pytest.approx(0.56, abs=0.01) and rates[9].item() == pytest.approx(
-        17.8, abs=0.1
-    )
-    assert trained[0][3].all() and not trained[0][5:].any()
-    assert trained[1][3:10].all()
-    assert plain.final[3].median() < 0.01 and normalized.final.median(1).values.min() < 0.01
-    limits = 2 / normalized.sharpness
-    assert (rates[9] > 20 * limits).all()  # twenty times that rate and more
-    # The plain network fails at a few times its limit: not at it, not at a hundred times.
-    assert ((rates[5] / (2 / plain.sharpness)) < 25).all() and (rates[3] > 2 / plain.sharpness).all()
-
-
-def test_at_a_rate_of_ten_the_loss_rises_first_and_ends_lower():
-    descent = experiments.descend("batch norm", torch.tensor([0.1, 10.0]).double(), [0], steps=40)
-    low, high = descent.losses[:, :, 0].unbind(1)
-    assert high[1:10].max() > high[0] and high[-1] < 0.05 < low[-1]
+def test_a_step_as_a_share_of_the_weights_is_free_of_the_gain():
+    """With batch norm the readout alone is not: nearly the same share at every gain."""
+    found = experiments.smoothness([0, 1])
+    shares, steps = (values["batch norm"] for values in (found.relative, found.trusted))
+    assert (shares.amax(0) < 2 * shares.amin(0)).all()
+    assert (steps[2] > 2.9 * steps[0]).all()
 
 
 def test_weights_grow_because_the_gradient_stands_at_a_right_angle():
@@ -210,7 +171,7 @@ def test_weights_grow_because_the_gradient_stands_at_a_right_angle():
 def test_goals_are_within_reach():
     along = explorers.along_explorer()
     assert "not yet" in along.goal_line.value
-    along.controls["gain"].value = 1.0
+    along.controls["gain"].value = experiments.HE
     assert "reached" in along.goal_line.value
     rates = explorers.rates_explorer()
     assert "not yet" in rates.goal_line.value
@@ -221,12 +182,18 @@ def test_goals_are_within_reach():
 # What is drawn
 
 
-def test_pictures():
-    shifts = {
-        kind: experiments.measure_shift(kind, range(2), depth=2, steps=2, every=1)
-        for kind in experiments.KINDS
-    }
-    rates = torch.tensor([0.1, 1.0], dtype=torch.float64)
-    descents = [experiments.descend(kind, rates, range(2), depth=2, steps=2) for kind in TWO]
-    for picture in (figures.draw_shift(shifts, shifts, 0.1, 2.0), figures.draw_longest(*descents)):
+def test_pictures(monkeypatch):
+    """From two seeds and few steps."""
+    real = experiments.descend
+    shorter = lambda *args, **more: real(*args, **(more | {"steps": 60 if more.get("watch") else 3}))  # noqa: E731
+    monkeypatch.setattr(experiments, "descend", shorter)
+    shift, steps = experiments.covariate_shift(range(1)), experiments.long_steps(range(1))
+    assert all(len(f.held) == 1 for f in experiments.judge_shift(shift) + experiments.judge_rates(steps))
+    for picture in (
+        figures.draw_shift(shift),
+        figures.draw_shift_controls(shift),
+        figures.draw_longest(steps),
+        figures.draw_rates_controls(steps),
+        figures.draw_edge(steps),
+    ):
         check_picture(picture)
