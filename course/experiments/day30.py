@@ -1,17 +1,18 @@
-"""Day 30: noise of batch statistics, weights without a scale, and five regularizers on digits."""
+"""Day 30: noise of batch statistics, weights without a scale, and regularizers on digits."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from course.experiments.digits import Digits, split_digits
+from course.experiments.verdicts import Claim, Finding
 
 SIZES = (2, 4, 8, 16, 32, 64, 128, 256)
 
@@ -116,8 +117,8 @@ def output_noise_theory(value: float, size: int) -> float:
 class Decay:
     """‖w‖ and the angle of each step, in degrees, for a weight before a normalization.
 
-    `norm` is (steps + 1,), `angle` (steps,). `norm_end` and `angle_end` are where theory says that
-    they settle; infinite and 0 without weight decay.
+    `norm` is (steps + 1,), `angle` (steps,). `lr` is that of the last steps. `norm_end` and `angle_end`
+    are where theory says that they settle; infinite and 0 without weight decay.
     """
 
     lr: float
@@ -129,19 +130,32 @@ class Decay:
 
 
 def scale_free_steps(
-    lr: float, weight_decay: float, start: float, steps: int = 1000, force: float = 1.0
+    lr: float,
+    weight_decay: float,
+    start: float,
+    steps: int = 1000,
+    drop_at: int | None = None,
+    drop_to: float = 1.0,
 ) -> Decay:
-    """SGD on a scale-invariant weight whose gradient has length `force` / ‖w‖.
+    """SGD on a scale-invariant weight whose gradient has length 1 / ‖w‖.
 
     The gradient is orthogonal to w, so that ‖w‖² ← (1 − lr · wd)² ‖w‖² + lr² ‖g‖² exactly. In
-    equilibrium both parts cancel: ‖w‖⁴ = lr · force² / (2 wd), and a step turns w by √(2 lr · wd).
+    equilibrium both parts cancel: ‖w‖⁴ = lr / (2 wd), and a step turns w by √(2 lr · wd).
+
+    Args:
+        lr, weight_decay: as in `torch.optim.SGD`.
+        start: ‖w‖ at the start.
+        steps: how many.
+        drop_at: the step, counted from 0, from which on the rate is `drop_to` times lr; None for never.
+        drop_to: that factor.
 
     Source: van Laarhoven 2017, section 3; Wan et al. 2021 for the angle.
     """
-    kept = 1 - lr * weight_decay
     norms, angles = [start], []
-    for _ in range(steps):
-        along, across = kept * norms[-1], lr * force / norms[-1]
+    for step in range(steps):
+        if step == drop_at:
+            lr *= drop_to
+        along, across = (1 - lr * weight_decay) * norms[-1], lr / norms[-1]
         angles.append(math.degrees(math.atan2(across, along)))
         norms.append(math.hypot(along, across))
     rate = lr * weight_decay
@@ -150,7 +164,7 @@ def scale_free_steps(
         weight_decay,
         torch.tensor(norms, dtype=torch.float64),
         torch.tensor(angles, dtype=torch.float64),
-        (lr * force**2 / (2 * weight_decay)) ** 0.25 if rate else math.inf,
+        (lr / (2 * weight_decay)) ** 0.25 if rate else math.inf,
         math.degrees(math.sqrt(2 * rate)),
     )
 
@@ -179,6 +193,67 @@ def train_scaled(
     return torch.stack(losses), w
 
 
+def exponential_rates(lr: float, weight_decay: float, steps: int) -> Tensor:
+    """(steps,): lr · (1 − lr · wd)^(−2t − 1), the rates that do without decay what lr does with it.
+
+    Let v be w / (1 − lr · wd)^t. It points where w points, and a step of SGD with decay on w is one of
+    SGD without decay on v, at this rate. Source: Li & Arora 2020, for layers without a scale.
+    """
+    kept = 1 - lr * weight_decay
+    return lr * kept ** (-2 * torch.arange(steps, dtype=torch.float64) - 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Twins:
+    """Two runs: constant rate with decay, growing rate without. `rates`, `losses`, `lengths` are (2, T).
+
+    The length is that of the first weight.
+    """
+
+    rates: Tensor
+    losses: Tensor
+    lengths: Tensor
+
+
+def exponential_twins(
+    lr: float = 0.1, weight_decay: float = 0.1, steps: int = 300, width: int = 32, seed: int = 0
+) -> Twins:
+    """Two hidden layers before batch norm, on the digits: decayed at `lr`, and not at `exponential_rates`.
+
+    The last layer, gamma and beta have the constant rate and no decay in both. Plain SGD on batches of
+    20, float64, no eps.
+    """
+    data = split_digits(seed, 400, torch.float64)
+    constant = torch.full((steps,), lr, dtype=torch.float64)
+    rates = torch.stack([constant, exponential_rates(lr, weight_decay, steps)])
+    losses, lengths = torch.zeros(2, 2, steps, dtype=torch.float64)
+    for run, decay in enumerate((weight_decay, 0.0)):
+        weights = [w.double() for w in start(seed, width)]
+        flat = torch.zeros(width, dtype=torch.float64)
+        others = [flat + 1, flat + 1, flat.clone(), flat.clone(), torch.zeros(10).double()]
+        generator = torch.Generator().manual_seed(seed)
+        for step in range(steps):
+            rows = torch.randint(400, (20,), generator=generator)
+            for tensor in (*weights, *others):
+                tensor.requires_grad_()
+            x = data.train_x[rows]
+            for layer in range(2):
+                x = x @ weights[layer]
+                var, mean = torch.var_mean(x, dim=0, correction=0)
+                x = ((x - mean) / var.sqrt() * others[layer] + others[2 + layer]).relu()
+            loss = F.cross_entropy(x @ weights[2] + others[4], data.train_y[rows])
+            gradients = torch.autograd.grad(loss, (*weights, *others))
+            losses[run, step] = loss.detach()
+            lengths[run, step] = weights[0].detach().norm()
+            with torch.no_grad():
+                for w, gradient in zip(weights[:2], gradients[:2], strict=True):
+                    w.sub_(rates[run, step] * (gradient + decay * w))
+                for tensor, gradient in zip((weights[2], *others), gradients[2:], strict=True):
+                    tensor.sub_(lr * gradient)
+            weights, others = ([t.detach() for t in group] for group in (weights, others))
+    return Twins(rates, losses, lengths)
+
+
 # Dropout and the variance
 
 
@@ -191,37 +266,42 @@ def variance_after_dropout(mean: float, var: float, p: float) -> float:
 
 
 @dataclass(frozen=True)
-class Method:
-    """What is on in a run."""
+class Arm:
+    """What is on in a run.
+
+    normalized: batch norm before both ReLUs. dropout: p behind the first and behind the second ReLU.
+    decay: wd of the two hidden weights and of the last one. held: the weights of each hidden feature are
+    brought back to their length at the start after each step. whole: batch norm takes its statistics from
+    all training images, while the loss is still that of the batch.
+    """
 
     name: str
-    weight_decay: float = 0.0
-    dropout: float = 0.0
     normalized: bool = False
-
-
-METHODS = (
-    Method("none"),
-    Method("L2", weight_decay=0.01),
-    Method("dropout", dropout=0.5),
-    Method("BN", normalized=True),
-    Method("BN + L2", weight_decay=0.01, normalized=True),
-    Method("BN + dropout", dropout=0.5, normalized=True),
-)
+    lr: float = 0.02
+    momentum: float = 0.9
+    dropout: tuple[float, float] = (0.0, 0.0)
+    decay: tuple[float, float] = (0.0, 0.0)
+    held: bool = False
+    whole: bool = False
 
 
 @dataclass(frozen=True, eq=False)
-class Regularized:
-    """For every method (M) and seed (S): losses and errors, in evaluation mode, after training."""
+class Runs:
+    """(A, S, T) for each arm, seed and checkpoint, in evaluation mode; `steps` (T,).
 
-    methods: tuple[Method, ...]
+    `renewed_error` is the test error where the statistics of evaluation were collected anew on the
+    training images, without dropout; equal to `test_error` without batch norm. `norm` is the length of
+    the first weight.
+    """
+
+    arms: tuple[Arm, ...]
+    steps: Tensor
     train_loss: Tensor
+    valid_error: Tensor
     test_loss: Tensor
     test_error: Tensor
-
-    def row(self, name: str) -> int:
-        """The place of a method."""
-        return [method.name for method in self.methods].index(name)
+    renewed_error: Tensor
+    norm: Tensor
 
 
 def spoil(data: Digits, share: float, seed: int) -> Digits:
@@ -233,67 +313,401 @@ def spoil(data: Digits, share: float, seed: int) -> Digits:
     return replace(data, train_y=torch.where(spoilt, drawn, data.train_y))
 
 
-def build(method: Method, width: int, seed: int) -> nn.Sequential:
-    """64 pixels, two hidden ReLU layers, 10 digits; batch norm before a ReLU, dropout after it."""
-    layers: list[nn.Module] = []
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        for fan_in in (64, width):
-            layers.append(nn.Linear(fan_in, width, dtype=torch.float32))
-            if method.normalized:
-                layers.append(nn.BatchNorm1d(width, dtype=torch.float32))
-            layers.append(nn.ReLU())
-            if method.dropout:
-                layers.append(nn.Dropout(method.dropout))
-        return nn.Sequential(*layers, nn.Linear(width, 10, dtype=torch.float32))
+def start(seed: int, width: int) -> list[Tensor]:
+    """Weights (in, out) of three linear layers, drawn as `nn.Linear` draws them; float32."""
+    generator = torch.Generator().manual_seed(seed)
+    return [
+        (2 * torch.rand(a, b, generator=generator, dtype=torch.float32) - 1) / math.sqrt(a)
+        for a, b in ((64, width), (width, width), (width, 10))
+    ]
 
 
-def regularizers(
-    seeds: Iterable[int],
-    methods: Iterable[Method] = METHODS,
+class Bundle:
+    """Many networks 64 -> width -> width -> 10 at once, R = arms x seeds of them.
+
+    A hidden layer is linear, batch norm where the arms are `normalized`, ReLU, dropout.
+    """
+
+    EPS = 1e-5
+
+    def __init__(self, arms: Sequence[Arm], seeds: Sequence[int], width: int) -> None:
+        drawn = [start(seed, width) for seed in seeds]
+        self.normalized = arms[0].normalized
+        self.weights = [
+            torch.stack([each[layer] for each in drawn]).repeat(len(arms), 1, 1) for layer in range(3)
+        ]
+        count = len(arms) * len(seeds)
+        flat = torch.zeros(count, 1, width, dtype=torch.float32)
+        self.shifts = [flat.clone(), flat.clone(), torch.zeros(count, 1, 10, dtype=torch.float32)]
+        self.scales = [flat + 1, flat + 1] if self.normalized else []
+        self.running = [(flat.clone(), flat + 1), (flat.clone(), flat + 1)]
+
+    @property
+    def parameters(self) -> list[Tensor]:
+        """All that is learned; the weights come first."""
+        return [*self.weights, *self.shifts, *self.scales]
+
+    def __call__(
+        self, x: Tensor, drops: Sequence[Tensor] | None = None, statistics: str = "running"
+    ) -> Tensor:
+        """(R, N, 10) from (R, N, 64).
+
+        Args:
+            x: the images.
+            drops: what the outputs of both ReLUs are multiplied by; None for evaluation.
+            statistics: "batch" takes those of `x`, "update" also counts them into the running ones.
+        """
+        for layer in range(2):
+            x = x @ self.weights[layer]
+            if self.normalized:
+                mean, var = self.running[layer]
+                if statistics != "running":
+                    var, mean = torch.var_mean(x, dim=1, correction=0, keepdim=True)
+                if statistics == "update":
+                    size = x.shape[1]
+                    for old, new in zip(self.running[layer], (mean, var * (size / (size - 1))), strict=True):
+                        old.lerp_(new.detach(), 0.1)
+                x = (x - mean) * (self.scales[layer] * (var + self.EPS).rsqrt())
+            x = (x + self.shifts[layer]).relu()
+            if drops is not None:
+                x = x * drops[layer]
+        return x @ self.weights[2] + self.shifts[2]
+
+
+def train(
+    arms: Sequence[Arm],
+    seeds: Sequence[int],
+    wrong_labels: float,
+    steps: Sequence[int],
+    each: Callable[[Iterable[int]], Iterable[int]] = iter,
     num_train: int = 400,
-    wrong_labels: float = 0.2,
-    lr: float = 0.02,
-    steps: int = 400,
     batch_size: int = 20,
     width: int = 64,
-) -> Regularized:
-    """Train each method on few digits, SGD with momentum 0.9, and judge it on the other digits.
+) -> Runs:
+    """Train every arm from every seed by SGD, and judge it at these steps, in evaluation mode.
 
-    A seed draws the split, the weights, the batches and the masks, the same for all methods.
-    Weight decay acts on the weights with two dimensions only.
+    A seed draws the split, the wrong labels, the weights, the batches and the masks, the same for all
+    arms. 400 of the other images are for validation, the rest are the test. `each` may show a bar.
+
+    Raises:
+        ValueError: arms with and without batch norm, or with statistics of the batch and of all images.
     """
-    methods = tuple(methods)
-    rows = []
-    for seed in seeds:
-        data = spoil(split_digits(seed, num_train), wrong_labels, seed)
-        rows.append([_judge(method, data, seed, lr, steps, batch_size, width) for method in methods])
-    results = torch.tensor(rows, dtype=torch.float64).permute(2, 1, 0)
-    return Regularized(methods, *results)
+    if len({(arm.normalized, arm.whole) for arm in arms}) > 1:
+        raise ValueError("arms of one call have to agree in `normalized` and in `whole`")
+    seeds, count = list(seeds), len(arms)
+    data = [spoil(split_digits(seed, num_train), wrong_labels, seed) for seed in seeds]
+    train_x, train_y = (torch.stack([getattr(d, k) for d in data]) for k in ("train_x", "train_y"))
+    other_x, other_y = (torch.stack([getattr(d, k) for d in data]) for k in ("test_x", "test_y"))
+    labels = other_y.repeat(count, 1)
+    net = Bundle(arms, seeds, width)
+
+    def by_run(values: Sequence[float]) -> Tensor:
+        return torch.tensor(values, dtype=torch.float32).repeat_interleave(len(seeds)).view(-1, 1, 1)
+
+    lr, beta = by_run([arm.lr for arm in arms]), by_run([arm.momentum for arm in arms])
+    hidden, last = (by_run([arm.decay[k] for arm in arms]) for k in range(2))
+    decays = (hidden, hidden, last)
+    decaying = any(any(arm.decay) for arm in arms)
+    p = [by_run([arm.dropout[k] for arm in arms]) for k in range(2)]
+    dropping = any(any(arm.dropout) for arm in arms)
+    held = by_run([arm.held for arm in arms]) > 0
+    lengths = [w.norm(dim=1, keepdim=True) for w in net.weights[:2]]
+    velocity = [torch.zeros_like(parameter) for parameter in net.parameters]
+    generator = torch.Generator().manual_seed(1_000_003 * seeds[0] + 30)
+    rows_of = torch.arange(len(seeds))[:, None]
+    results = []
+    for step in each(range(1, max(steps) + 1)):
+        rows = torch.randint(num_train, (len(seeds), batch_size), generator=generator)
+        y = train_y[rows_of, rows].repeat(count, 1)
+        x = (train_x if arms[0].whole else train_x[rows_of, rows]).repeat(count, 1, 1)
+        drops = None
+        if dropping:
+            drawn = torch.rand(2, len(seeds), x.shape[1], width, generator=generator, dtype=torch.float32)
+            drops = [(drawn[k].repeat(count, 1, 1) >= p[k]) / (1 - p[k]) for k in range(2)]
+        parameters = net.parameters
+        for parameter in parameters:
+            parameter.requires_grad_()
+        out = net(x, drops, "update")
+        if arms[0].whole:
+            out = out.take_along_dim(rows.repeat(count, 1)[..., None], dim=1)
+        loss = F.cross_entropy(out.flatten(0, 1), y.flatten(), reduction="sum") / batch_size
+        gradients = torch.autograd.grad(loss, parameters)
+        with torch.no_grad():
+            for k, (parameter, gradient) in enumerate(zip(parameters, gradients, strict=True)):
+                parameter.requires_grad_(False)
+                if k < 3 and decaying:
+                    gradient = gradient + decays[k] * parameter
+                velocity[k].mul_(beta).add_(gradient)
+                parameter.sub_(lr * velocity[k])
+                if k < 2 and held.any():
+                    length = parameter.norm(dim=1, keepdim=True)
+                    parameter.mul_(torch.where(held, lengths[k] / length, 1.0))
+            if step in steps:
+                all_train = train_x.repeat(count, 1, 1)
+                learned = net(all_train)
+                outs = [net(other_x.repeat(count, 1, 1))]
+                if net.normalized:
+                    kept = [(mean.clone(), var.clone()) for mean, var in net.running]
+                    net.running = _collected(net, all_train)
+                    outs.append(net(other_x.repeat(count, 1, 1)))
+                    net.running = kept
+                wrong = [(o.argmax(2) != labels).double() for o in outs]
+                results.append(
+                    torch.stack(
+                        [
+                            _cross_entropy(learned, train_y.repeat(count, 1)),
+                            wrong[0][:, :400].mean(1),
+                            _cross_entropy(outs[0][:, 400:], labels[:, 400:]),
+                            wrong[0][:, 400:].mean(1),
+                            wrong[-1][:, 400:].mean(1),
+                            net.weights[0].square().sum((1, 2)).sqrt().double(),
+                        ]
+                    )
+                )
+    values = torch.stack(results, dim=-1).view(6, count, len(seeds), -1)
+    return Runs(tuple(arms), torch.tensor(sorted(steps)), *values)
 
 
-def _judge(
-    method: Method, data: Digits, seed: int, lr: float, steps: int, batch_size: int, width: int
-) -> tuple[float, float, float]:
-    """Train loss, test loss and test error of one run."""
-    model = build(method, width, seed)
-    groups = [
-        {"params": [p for p in model.parameters() if p.dim() > 1], "weight_decay": method.weight_decay},
-        {"params": [p for p in model.parameters() if p.dim() <= 1]},
+def _collected(net: Bundle, x: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """Mean and variance in front of both norms over all of `x`, each norm with those of `x`."""
+    found = []
+    for layer in range(2):
+        x = x @ net.weights[layer]
+        var, mean = torch.var_mean(x, dim=1, correction=0, keepdim=True)
+        found.append((mean, var))
+        x = (x - mean) * (net.scales[layer] * (var + net.EPS).rsqrt()) + net.shifts[layer]
+        x = x.relu()
+    return found
+
+
+def _cross_entropy(out: Tensor, y: Tensor) -> Tensor:
+    """(R,): the mean over the images of (R, N, 10), for labels (R, N)."""
+    return F.cross_entropy(out.transpose(1, 2), y, reduction="none").mean(1).double()
+
+
+# The claims
+
+
+def error_at(loss: float, runs: Runs, arm: int) -> Tensor:
+    """(S,): the test error of an arm where its training loss first falls to `loss`; infinite if never.
+
+    Between two checkpoints the error is drawn as a line over the logarithm of the loss.
+    """
+    found = []
+    for losses, errors in zip(runs.train_loss[arm].log(), runs.test_error[arm], strict=True):
+        below = (losses <= math.log(loss)).nonzero()
+        at = int(below[0]) if len(below) else None
+        if at is None:
+            found.append(math.inf)
+        elif at == 0:
+            found.append(errors[0].item())
+        else:
+            share = (losses[at - 1] - math.log(loss)) / (losses[at - 1] - losses[at])
+            found.append((errors[at - 1] + share * (errors[at] - errors[at - 1])).item())
+    return torch.tensor(found, dtype=torch.float64)
+
+
+def at_best(runs: Runs, names: Sequence[str]) -> Tensor:
+    """(S,): test errors where the validation error is lowest, over these arms and all checkpoints."""
+    rows = [i for i, arm in enumerate(runs.arms) if arm.name in names]
+    valid, test = (value[rows].transpose(0, 1).flatten(1) for value in (runs.valid_error, runs.test_error))
+    return test.gather(1, valid.argmin(dim=1, keepdim=True))[:, 0]
+
+
+RATE, FAST = 0.02, 0.08
+PLAIN = (
+    Arm("none"),
+    Arm("none, fast", lr=FAST),
+    Arm("L2, 0.003", decay=(0.003, 0.003)),
+    Arm("L2, 0.01", decay=(0.01, 0.01)),
+    Arm("L2, 0.003, fast", lr=FAST, decay=(0.003, 0.003)),
+    Arm("dropout 0.2", dropout=(0.2, 0.2)),
+    Arm("dropout 0.2, fast", lr=FAST, dropout=(0.2, 0.2)),
+    Arm("dropout 0.5", dropout=(0.5, 0.5)),
+)
+NORMALIZED = (
+    Arm("BN", True),
+    Arm("BN + dropout 0.2", True, dropout=(0.2, 0.2)),
+    Arm("BN + dropout 0.5", True, dropout=(0.5, 0.5)),
+    Arm("BN + last 0.5", True, dropout=(0.0, 0.5)),
+    Arm("BN + last 0.8", True, dropout=(0.0, 0.8)),
+)
+WHOLE = (Arm("BN, no noise", True, whole=True),)
+#: What is compared, each at its own best strength and step: name -> arms.
+FAMILIES = {
+    "none": ("none", "none, fast"),
+    "L2": ("L2, 0.003", "L2, 0.003, fast", "L2, 0.01"),
+    "dropout": ("dropout 0.2", "dropout 0.2, fast", "dropout 0.5"),
+    "BN": ("BN",),
+    "BN + dropout": ("BN + dropout 0.2", "BN + dropout 0.5"),
+    "BN + dropout, last only": ("BN + last 0.5", "BN + last 0.8"),
+}
+STEPS = (25, 50, 75, 100, 150, 200, 300, 400)
+LONG = 1200
+LOSS = 0.9
+RIGHT, WRONG = 0, 1  # places of the labels
+
+
+@dataclass(frozen=True, eq=False)
+class Needless:
+    """Runs with right labels and with a fifth drawn at random, in this order.
+
+    `whole` goes on for 150 steps, `plain` and `normalized` for 400. `long` is (2, S): the test errors
+    of "none" and "BN" after 1200 steps on the wrong labels.
+    """
+
+    plain: tuple[Runs, Runs]
+    normalized: tuple[Runs, Runs]
+    whole: tuple[Runs, Runs]
+    long: Tensor
+
+    def runs(self, labels: int, name: str) -> tuple[Runs, int]:
+        """The runs in which an arm is, and its place there.
+
+        Raises:
+            KeyError: no arm has this name.
+        """
+        for runs in (self.plain[labels], self.normalized[labels], self.whole[labels]):
+            for place, arm in enumerate(runs.arms):
+                if arm.name == name:
+                    return runs, place
+        raise KeyError(name)
+
+    def after(self, labels: int, name: str, steps: int) -> Tensor:
+        """(S,): the test error of an arm after so many steps."""
+        runs, place = self.runs(labels, name)
+        return runs.test_error[place, :, runs.steps.tolist().index(steps)]
+
+    def at_loss(self, labels: int, name: str, loss: float = LOSS) -> Tensor:
+        """(S,): the test error of an arm where its training loss falls to `loss`."""
+        return error_at(loss, *self.runs(labels, name))
+
+    def best(self, labels: int, family: str) -> Tensor:
+        """(S,): the test error of a family where its validation error is lowest."""
+        return at_best(self.runs(labels, FAMILIES[family][-1])[0], FAMILIES[family])
+
+
+def measure_dropout(seeds: Sequence[int], each: Callable[[Iterable[int]], Iterable[int]] = iter) -> Needless:
+    """All arms, with right labels and with wrong ones."""
+    groups = ((PLAIN, STEPS), (NORMALIZED, STEPS), (WHOLE, STEPS[:5]))
+    results = [
+        tuple(train(arms, seeds, share, steps, each) for share in (0.0, 0.2)) for arms, steps in groups
     ]
-    optimizer = torch.optim.SGD(groups, lr=lr, momentum=0.9)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        for _ in range(steps):
-            batch = torch.randint(len(data.train_x), (batch_size,))
-            optimizer.zero_grad()
-            F.cross_entropy(model(data.train_x[batch]), data.train_y[batch]).backward()
-            optimizer.step()
-    model.eval()
-    with torch.no_grad():
-        out = model(data.test_x)
-        return (
-            F.cross_entropy(model(data.train_x), data.train_y).item(),
-            F.cross_entropy(out, data.test_y).item(),
-            (out.argmax(1) != data.test_y).float().mean().item(),
-        )
+    ends = [train(arms[:1], seeds, 0.2, (LONG,), each).test_error[0, :, 0] for arms in (PLAIN, NORMALIZED)]
+    return Needless(*results, torch.stack(ends))
+
+
+def judge_dropout(run: Needless) -> list[Finding]:
+    """What batch norm does for the test error, and what dropout on top of it does."""
+    noisy, quiet = (run.at_loss(WRONG, name) for name in ("BN", "BN, no noise"))
+    return [
+        Finding(
+            "wrong labels, 400 steps, one rate: BN alone has a larger test error than nothing",
+            run.after(WRONG, "BN", 400) > run.after(WRONG, "none", 400),
+            at_least=4,
+        ),
+        Finding(
+            "wrong labels, 1200 steps: BN alone and nothing are less than 6 points apart",
+            (run.long[0] - run.long[1]).abs() < 0.06,
+            at_least=4,
+        ),
+        Finding(
+            "wrong labels, equal training loss: noise of the batch on or off, less than 4 points apart",
+            (noisy - quiet).abs() < 0.04,
+            at_least=4,
+        ),
+        Finding(
+            "wrong labels, 400 steps: dropout 0.5 takes more than 3 points off the error of BN",
+            run.after(WRONG, "BN + dropout 0.5", 400) < run.after(WRONG, "BN", 400) - 0.03,
+            at_least=4,
+        ),
+        Finding(
+            "wrong labels, equal training loss: dropout 0.5 lowers the test error of BN",
+            run.at_loss(WRONG, "BN + dropout 0.5") < run.at_loss(WRONG, "BN"),
+            at_least=3,
+        ),
+        Finding(
+            "wrong labels, each at its best: BN with dropout is at most 1 point worse than BN alone",
+            run.best(WRONG, "BN + dropout") < run.best(WRONG, "BN") + 0.01,
+            at_least=4,
+        ),
+        Finding(
+            "right labels, each at its best: BN has a lower test error than nothing",
+            run.best(RIGHT, "BN") < run.best(RIGHT, "none"),
+            at_least=4,
+        ),
+        Finding(
+            "right labels, each at its best: dropout changes the error of BN by less than 2 points",
+            (run.best(RIGHT, "BN + dropout") - run.best(RIGHT, "BN")).abs() < 0.02,
+            at_least=4,
+        ),
+    ]
+
+
+SPLIT = {"none": (0.0, 0.0), "hidden": (0.01, 0.0), "last": (0.0, 0.01), "both": (0.01, 0.01)}
+SPLIT_STEPS = (100, 200, 300, 325, 350, 375, 400)
+
+
+def split_arms() -> list[Arm]:
+    """Decay on hidden weights, on the last, on both or none; the first three also held, two also slow."""
+    arms = [Arm(name, True, decay=decay) for name, decay in SPLIT.items()]
+    arms += [Arm(f"{name}, held", True, decay=SPLIT[name], held=True) for name in ("none", "hidden", "last")]
+    return arms + [Arm(f"{name}, slow", True, lr=RATE / 4, decay=SPLIT[name]) for name in ("none", "hidden")]
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """The runs of `split_arms`, and (S,) how far the losses of the exponential twins are apart at most."""
+
+    runs: Runs
+    apart: Tensor
+
+    def late(self, name: str, what: str) -> Tensor:
+        """(S,): `what` of the runs, its mean over five checkpoints from step 300 on."""
+        place = [arm.name for arm in self.runs.arms].index(name)
+        return getattr(self.runs, what)[place, :, 2:].mean(1)
+
+    def ratio(self, kind: str = "", what: str = "train_loss", where: str = "hidden") -> Tensor:
+        """(S,): with decay there over without, both of a kind: "", ", held" or ", slow"."""
+        return self.late(where + kind, what) / self.late("none" + kind, what)
+
+
+def measure_decay(seeds: Sequence[int], each: Callable[[Iterable[int]], Iterable[int]] = iter) -> Split:
+    """All of `split_arms` with right labels, and the exponential twins."""
+    twins = [exponential_twins(seed=seed, steps=100) for seed in seeds]
+    apart = torch.stack([(twin.losses[0] - twin.losses[1]).abs().max() for twin in twins])
+    return Split(train(split_arms(), seeds, 0.0, SPLIT_STEPS, each), apart)
+
+
+def judge_decay(run: Split) -> list[Finding]:
+    """Where decay acts, and whether it still does where the length is held."""
+    free, held, slow = (run.ratio(kind) for kind in ("", ", held", ", slow"))
+    return [
+        Finding(
+            "decay on the hidden weights: more than twice the training loss, and a larger test error",
+            (free > 2) & (run.late("hidden", "test_error") > run.late("none", "test_error")),
+            at_least=4,
+        ),
+        Finding(
+            "their length held: the same decay changes it by a factor below 2",
+            (held.log().abs() < math.log(2)),
+        ),
+        Finding("a quarter of the rate: by a factor below 1.2", slow.log().abs() < math.log(1.2)),
+        Finding(
+            "decay on the last layer: more than 1.2 times the training loss, error at most 1 point larger",
+            (run.ratio(where="last") > 1.2)
+            & (run.late("last", "test_error") < run.late("none", "test_error") + 0.01),
+            at_least=4,
+        ),
+        Finding("no decay and a growing rate: the losses are equal to 1e-9", run.apart < 1e-9),
+    ]
+
+
+CLAIMS = {
+    "dropout": Claim("Batch normalization makes dropout needless.", measure_dropout, judge_dropout),
+    "decay": Claim(
+        "Weight decay regularizes a network with batch norm, because it keeps its weights small.",
+        measure_decay,
+        judge_decay,
+    ),
+}

@@ -12,19 +12,19 @@ def mean_noise_explorer() -> Explorer:
     return Explorer(
         title="How far off is the mean of a batch?",
         look_for=(
-            "Each blue bar counts batches. With four times the batch size the blue hill is half as wide. "
-            "Then leave the samples sorted by class, as in a file that nobody shuffled."
+            "Each blue bar counts batches, and the line is the hill that σ/√N promises. They do not "
+            "agree. Which slider makes them agree, and which of the others makes it worse?"
         ),
         goal=Goal(
             "make the mean of a batch at least five times as noisy as σ/√N says.",
             lambda state: state.ratio >= 5,
         ),
         controls={
-            "size": choice_slider("batch size N", 8, list(experiments.SIZES)),
+            "size": choice_slider("batch size N", 16, list(experiments.SIZES)),
             "kind": choice_slider(
                 "feature", "normal", [("normal", "normal"), ("skewed", "skewed"), ("a pixel", "pixel")]
             ),
-            "order": choice_slider("order", "shuffled", ["shuffled", "sorted"]),
+            "order": choice_slider("order", "sorted", ["shuffled", "sorted"]),
         },
         compute=experiments.mean_noise,
         drawing=figures.MeanNoiseDrawing(),
@@ -34,8 +34,8 @@ def mean_noise_explorer() -> Explorer:
 def decay_explorer() -> Explorer:
     """Day 30: the length of a weight before a normalization, and the angle of its steps."""
 
-    def compute(lr: float, weight_decay: float, start: float) -> experiments.Decay:
-        return experiments.scale_free_steps(lr, weight_decay, start, steps=1500)
+    def compute(lr: float, weight_decay: float, start: float, drop: float) -> experiments.Decay:
+        return experiments.scale_free_steps(lr, weight_decay, start, steps=1500, drop_at=500, drop_to=drop)
 
     def rests_at_one_degree(state: experiments.Decay) -> bool:
         at_rest = abs(state.norm[-1].item() / state.norm_end - 1) < 0.05
@@ -44,14 +44,17 @@ def decay_explorer() -> Explorer:
     return Explorer(
         title="Weight decay on a weight that has no scale",
         look_for=(
-            "The gradient lengthens w, the decay shortens it, and they meet at the dashed line. Change the "
-            "start: does the end depend on it? Then trade lr against the weight decay and watch the angle."
+            "The dashed lines are where the length and the angle should settle. Which sliders move them, and "
+            "which only decide how long it takes? From step 500 on the rate may be another."
         ),
         goal=Goal("let w come to rest with steps of one degree, within a tenth.", rests_at_one_degree),
         controls={
             "lr": log_slider("lr", 0.1, -3, 1),
             "weight_decay": log_slider("weight decay", 1e-2, -6, -1),
             "start": log_slider("‖w‖ at start", 1, -1, 1),
+            "drop": choice_slider(
+                "lr from step 500 on, times", 1.0, [("1", 1.0), ("1/3", 1 / 3), ("1/10", 0.1)]
+            ),
         },
         compute=compute,
         drawing=figures.DecayDrawing(),

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from course.experiments import day30 as experiments
@@ -18,15 +19,32 @@ EXPLORERS = {
     ),
     "a weight without a scale": Moves(
         explorers.decay_explorer,
-        {"lr": (1e-3, 0.1, 10.0), "weight_decay": (1e-6, 1e-2, 0.1), "start": (0.1, 1.0, 10.0)},
+        {
+            "lr": (1e-3, 0.1, 10.0),
+            "weight_decay": (1e-6, 1e-2, 0.1),
+            "start": (0.1, 1.0, 10.0),
+            "drop": (1.0, 1 / 3, 0.1),
+        },
     ),
 }
 
 
-@pytest.fixture(scope="module")
-def digits():
-    """The two runs of the claim, on right labels and on partly wrong ones."""
-    return tuple(experiments.regularizers(range(5), wrong_labels=share) for share in (0.0, 0.2))
+TINY = {"num_train": 60, "batch_size": 6, "width": 8}
+
+
+def modules(seed: int, arm: experiments.Arm) -> nn.Sequential:
+    """The network of an arm from library modules, with the same weights at the start."""
+    layers: list[nn.Module] = []
+    for weight in experiments.start(seed, 8):
+        linear = nn.Linear(*weight.shape, dtype=torch.float32)
+        with torch.no_grad():
+            linear.weight.copy_(weight.T)
+            linear.bias.zero_()
+        layers.append(linear)
+        if len(layers) < 6:
+            layers += [nn.BatchNorm1d(8, dtype=torch.float32)] if arm.normalized else [nn.Identity()]
+            layers += [nn.ReLU()]
+    return nn.Sequential(*layers)
 
 
 # Experiments against other ways
@@ -99,16 +117,76 @@ def test_spoilt_labels():
     assert torch.equal(spoilt.test_y, data.test_y)
 
 
-def test_networks_of_the_methods():
-    kinds = {
-        method.name: [type(layer).__name__ for layer in experiments.build(method, 8, 0)]
-        for method in experiments.METHODS
-    }
-    assert kinds["none"] == kinds["L2"] == ["Linear", "ReLU"] * 2 + ["Linear"]
-    assert kinds["BN + dropout"] == ["Linear", "BatchNorm1d", "ReLU", "Dropout"] * 2 + ["Linear"]
-    before = torch.random.get_rng_state()
-    first, again = (experiments.build(experiments.METHODS[0], 8, 1)[0].weight for _ in range(2))
-    assert torch.equal(first, again) and torch.equal(before, torch.random.get_rng_state())
+@pytest.mark.parametrize("normalized", (False, True))
+def test_many_networks_train_as_modules_do(normalized):
+    """Two arms and two seeds at once, against `torch.optim.SGD` on one network after the other."""
+    arms = [
+        experiments.Arm("a", normalized, lr=0.05),
+        experiments.Arm("b", normalized, lr=0.02, momentum=0.5, decay=(0.1, 0.3)),
+    ]
+    seeds = (3, 4)
+    runs = experiments.train(arms, seeds, 0.2, (4, 12), **TINY)
+    assert runs.train_loss.shape == (2, 2, 2)
+    generator = torch.Generator().manual_seed(1_000_003 * 3 + 30)
+    drawn = torch.stack([torch.randint(60, (2, 6), generator=generator) for _ in range(12)])
+    for place, arm in enumerate(arms):
+        for column, seed in enumerate(seeds):
+            data = experiments.spoil(experiments.split_digits(seed, 60), 0.2, seed)
+            model = modules(seed, arm)
+            matrices = [p for p in model.parameters() if p.dim() > 1]
+            groups = [
+                {"params": matrices[:2], "weight_decay": arm.decay[0]},
+                {"params": matrices[2:], "weight_decay": arm.decay[1]},
+                {"params": [p for p in model.parameters() if p.dim() == 1]},
+            ]
+            optimizer = torch.optim.SGD(groups, lr=arm.lr, momentum=arm.momentum)
+            for rows in drawn[:, column]:
+                optimizer.zero_grad()
+                F.cross_entropy(model(data.train_x[rows]), data.train_y[rows]).backward()
+                optimizer.step()
+            model.eval()
+            with torch.no_grad():
+                learned = F.cross_entropy(model(data.train_x), data.train_y).item()
+                out = model(data.test_x[400:])
+            assert math.isclose(learned, runs.train_loss[place, column, -1], rel_tol=1e-4)
+            wrong = (out.argmax(1) != data.test_y[400:]).double().mean().item()
+            assert abs(wrong - runs.test_error[place, column, -1]) < 2e-3
+            assert math.isclose(model[0].weight.norm().item(), runs.norm[place, column, -1], rel_tol=1e-5)
+    with pytest.raises(ValueError, match="agree"):
+        experiments.train([experiments.Arm("a"), experiments.Arm("b", True)], (0,), 0.0, (1,), **TINY)
+
+
+def test_a_held_length_stays_and_whole_statistics_are_those_of_all_images():
+    arms = [experiments.Arm("held", True, held=True, decay=(0.5, 0.0)), experiments.Arm("free", True)]
+    runs = experiments.train(arms, (0,), 0.0, (5,), **TINY)
+    length = experiments.start(0, 8)[0].norm()
+    assert math.isclose(runs.norm[0, 0, 0], length, rel_tol=1e-5)
+    assert not math.isclose(runs.norm[1, 0, 0], length, rel_tol=1e-5)
+    net = experiments.Bundle(experiments.WHOLE, (0,), 8)
+    x = torch.rand(1, 50, 64, dtype=torch.float32)
+    collected = experiments._collected(net, x)
+    hidden = x @ net.weights[0]
+    torch.testing.assert_close(collected[0][0], hidden.mean(1, keepdim=True))
+    net.running = collected
+    torch.testing.assert_close(net(x), net(x, statistics="batch"))
+
+
+def test_dropout_drops_its_share_and_keeps_the_mean():
+    arms = [experiments.Arm("all", dropout=(0.999, 0.999)), experiments.Arm("none")]
+    runs = experiments.train(arms, (0,), 0.0, (40,), **TINY)
+    assert runs.train_loss[0, 0, 0] > runs.train_loss[1, 0, 0]  # hardly anything comes through
+
+
+def test_error_at_a_loss_is_read_between_checkpoints():
+    losses = torch.tensor([[[2.0, 0.5, 0.1]], [[2.0, 1.5, 1.1]]], dtype=torch.float64)
+    errors = torch.tensor([[[0.8, 0.4, 0.2]], [[0.5, 0.4, 0.3]]], dtype=torch.float64)
+    arms = (experiments.Arm("a"), experiments.Arm("b"))
+    runs = experiments.Runs(arms, torch.tensor([1, 2, 3]), losses, errors, errors, errors, errors, errors)
+    assert math.isclose(experiments.error_at(1.0, runs, 0)[0], 0.6)  # half way, by the logarithm
+    assert experiments.error_at(1.0, runs, 1)[0] == math.inf
+    assert experiments.error_at(3.0, runs, 1)[0] == 0.5
+    assert experiments.at_best(runs, ["a", "b"])[0] == 0.2
+    assert experiments.at_best(runs, ["b"])[0] == 0.3
 
 
 # What the lecture says in numbers
@@ -184,31 +262,52 @@ def test_half_the_length_turns_four_times_as_far():
     assert math.isclose(short.angle[0] / long.angle[0], 4, rel_tol=1e-6)
 
 
-def test_the_verdict_on_dropout(digits):
-    clean, spoilt = digits
-    loss, error = (
-        {m.name: getattr(clean, k)[i] for i, m in enumerate(clean.methods)}
-        for k in ("test_loss", "test_error")
-    )
-    assert (error["BN"] < error["none"]).all()
-    assert (loss["BN"] < loss["BN + dropout"]).all()
-    assert min(loss, key=lambda name: loss[name].mean()) == "BN"
-    assert not (error["BN + dropout"] < error["BN"]).all()
-    error = {m.name: spoilt.test_error[i] for i, m in enumerate(spoilt.methods)}
-    assert (error["BN"] > error["none"]).all()
-    assert (error["BN + dropout"] < error["BN"]).all()
-    assert not (spoilt.test_loss[spoilt.row("BN")] < spoilt.test_loss[spoilt.row("BN + dropout")]).all()
+def test_decay_is_a_growing_rate():
+    twins = experiments.exponential_twins(steps=40, width=8, weight_decay=0.5)
+    torch.testing.assert_close(twins.losses[0], twins.losses[1], rtol=1e-9, atol=1e-10)
+    assert twins.losses[0, -1] < twins.losses[0, 0]
+    torch.testing.assert_close(twins.lengths[1] / twins.lengths[0], 0.95 ** -torch.arange(40.0).double())
+    assert math.isclose(twins.rates[1, 39], 0.1 * 0.95**-79)
+    assert round((experiments.exponential_rates(0.1, 0.1, 300)[-1] / 0.1).item()) == 412
 
 
-def test_bn_fits_best_and_decay_on_top_does_not_help(digits):
-    for run in digits:
-        means = run.train_loss.mean(1)
-        assert means.argmin() == run.row("BN")
-        assert run.test_error[run.row("BN + L2")].mean() > run.test_error[run.row("BN")].mean() - 0.01
+def test_a_dropped_rate_takes_the_angle_to_a_tenth_and_back_to_a_third():
+    state = experiments.scale_free_steps(1.0, 0.05, 1.0, steps=1500, drop_at=500, drop_to=0.1)
+    before, at, end = (state.angle[step].item() for step in (499, 500, 1499))
+    assert math.isclose(at / before, 0.1, rel_tol=0.06)
+    assert math.isclose(end / before, 10**-0.5, rel_tol=0.02)
+    whole = experiments.scale_free_steps(0.5, 0.05, 1.0, steps=30)
+    same = experiments.scale_free_steps(1.0, 0.05, 1.0, steps=30, drop_at=0, drop_to=0.5)
+    torch.testing.assert_close(whole.norm, same.norm)
 
 
-def test_picture(digits):
-    check_picture(figures.draw_regularizers(*digits, 0.2))
+@pytest.fixture(scope="module")
+def few():
+    """What the claims yield, from two seeds and a few steps."""
+    steps = (1, 2, 3)
+    groups = (experiments.PLAIN, experiments.NORMALIZED, experiments.WHOLE)
+    runs = [
+        tuple(experiments.train(arms, (0, 1), share, steps, **TINY) for share in (0.0, 0.2))
+        for arms in groups
+    ]
+    return experiments.Needless(*runs, torch.tensor([[0.2, 0.2], [0.3, 0.1]]))
+
+
+def test_pictures(few):
+    for picture in (
+        figures.draw_wrong_labels(few),
+        figures.draw_controls(few),
+        figures.draw_best(few, experiments.FAMILIES),
+        figures.draw_twins(experiments.exponential_twins(steps=5, width=8)),
+    ):
+        check_picture(picture)
+    steps = experiments.SPLIT_STEPS[:3]
+    runs = experiments.train(experiments.split_arms(), (0, 1), 0.0, [s // 100 for s in steps], **TINY)
+    split = experiments.Split(runs, torch.zeros(2))
+    check_picture(figures.draw_split(split, [("", "free"), (", held", "held")], "train_loss"))
+    assert split.ratio().shape == (2,)
+    with pytest.raises(KeyError):
+        few.runs(0, "nobody")
 
 
 # What is moved
@@ -216,6 +315,8 @@ def test_picture(digits):
 
 def test_goal_of_the_noise_needs_sorted_samples():
     explorer = explorers.mean_noise_explorer()
+    assert "not yet" in explorer.goal_line.value
+    explorer.controls["order"].value = "shuffled"
     for size in (2, 256):
         explorer.controls["size"].value = size
         assert "not yet" in explorer.goal_line.value
