@@ -364,6 +364,108 @@ def verdict_of_the_second_layer(norms, low=1e-3, high=1e3):
     return verdict_by_products(norms[min(1, len(norms) - 1) :], low, high)
 
 
+# -- critical_gain -----------------------------------------------------------------------------------
+
+
+def gain_in_steps(activation, z):
+    squares = activation(z.clone()).pow(2)
+    return squares.mean().rsqrt()
+
+
+def gain_in_double(activation, z):
+    output = activation(z.double().clone()).flatten()
+    return (len(output) / torch.dot(output, output)).sqrt().to(z.dtype)
+
+
+def gain_by_variance_and_mean(activation, z):
+    """The mean square is the variance and the square of the mean."""
+    var, mean = torch.var_mean(activation(z + 0), correction=0)
+    return 1 / torch.hypot(var.sqrt(), mean)
+
+
+def gain_by_one_layer(activation, z):
+    """What a layer with a gain of 1 makes of the mean square, undone."""
+    y = activation(z.clone()).reshape(1, -1)
+    return ((y @ y.T) / y.shape[1]).squeeze() ** -0.5
+
+
+def gain_by_doubling(activation, z):
+    """Twice as long and twice as wide: the same. Read before anything can change it."""
+    outputs = torch.cat([activation(z.clone()), activation(z.clone())])
+    return outputs.numel() ** 0.5 / outputs.norm()
+
+
+def gain_from_half_the_sample(activation, z):
+    return gain_in_steps(activation, z[: (len(z) + 1) // 2])
+
+
+def gain_of_two_layers(activation, z):
+    return gain_in_steps(activation, activation(z.clone()))
+
+
+# -- gradient_profile --------------------------------------------------------------------------------
+
+
+def profile_by_products(norms, low=1e-3, high=1e3, tiny=1e-6, huge=1e6):
+    if torch.isnan(norms).any() or (norms > huge).any():
+        return "exploding"
+    if (norms < tiny).all():
+        return "vanished everywhere"
+    first, last = norms[0], norms[-1]
+    if first > high * last:
+        return "exploding"
+    return "vanishing with depth" if first < low * last else "healthy"
+
+
+def profile_from_a_list(norms, low=1e-3, high=1e3, tiny=1e-6, huge=1e6):
+    values = norms.double().tolist()
+    if any(not value <= huge for value in values):  # NaN too
+        return "exploding"
+    if all(value < tiny for value in values):
+        return "vanished everywhere"
+    ratio = values[0] / values[-1] if values[-1] else math.inf
+    words = {ratio < low: "vanishing with depth", ratio > high: "exploding"}
+    return words.get(True, "healthy")
+
+
+def profile_by_largest(norms, low=1e-3, high=1e3, tiny=1e-6, huge=1e6):
+    largest = norms.max().item()
+    if not math.isfinite(largest) or largest > huge:
+        return "exploding"
+    ratio = (norms[0] / norms[-1]).item()
+    if largest < tiny:
+        return "vanished everywhere"
+    return "exploding" if ratio > high else "vanishing with depth" if ratio < low else "healthy"
+
+
+def profile_by_sorting(norms, low=1e-3, high=1e3, tiny=1e-6, huge=1e6):
+    top = norms.sort(descending=True).values[0]  # NaN sorts as the largest
+    unusual = "exploding" if bool(top > huge) or bool(top != top) else None
+    unusual = unusual or ("vanished everywhere" if bool(top < tiny) else None)
+    if unusual:
+        return unusual
+    ratio = norms[0] / norms[-1]
+    return ("healthy", "vanishing with depth", "exploding")[int(ratio < low) + 2 * int(ratio > high)]
+
+
+def profile_by_neighbours(norms, low=1e-3, high=1e3, tiny=1e-6, huge=1e6):
+    """The largest ratio of two neighbours in place of that of first and last."""
+    if not norms.isfinite().all() or norms.max() > huge:
+        return "exploding"
+    if norms.max() < tiny:
+        return "vanished everywhere"
+    ratios = norms[:-1] / norms[1:]
+    if (ratios < low).any():
+        return "vanishing with depth"
+    return "exploding" if (ratios > high).any() else "healthy"
+
+
+def profile_by_mean(norms, low=1e-3, high=1e3, tiny=1e-6, huge=1e6):
+    if not norms.isfinite().all() or norms.sum() > huge:
+        return "exploding"
+    return profile_by_products(norms / norms.max(), low, high, tiny, huge)
+
+
 RIGHT = {
     "standardize": (
         standardize_by_var_mean,
@@ -405,6 +507,19 @@ RIGHT = {
         verdict_in_numpy,
         verdict_by_sum,
     ),
+    "critical_gain": (
+        gain_in_steps,
+        gain_in_double,
+        gain_by_variance_and_mean,
+        gain_by_one_layer,
+        gain_by_doubling,
+    ),
+    "gradient_profile": (
+        profile_by_products,
+        profile_from_a_list,
+        profile_by_largest,
+        profile_by_sorting,
+    ),
 }
 
 WRONG = {
@@ -430,4 +545,6 @@ WRONG = {
         verdict_capitalized,
         verdict_of_the_second_layer,
     ),
+    "critical_gain": (gain_from_half_the_sample, gain_of_two_layers),
+    "gradient_profile": (profile_by_neighbours, profile_by_mean),
 }

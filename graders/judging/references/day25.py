@@ -746,10 +746,309 @@ VERDICT_MISTAKES = (
 )
 
 
+# -- the critical gain -------------------------------------------------------------------------------
+
+Activation = Callable[[Tensor], Tensor]
+
+
+def gain_by_norm(activation: Activation, z: Tensor) -> Tensor:
+    """The length of a vector of ones over that of the outputs."""
+    output = activation(z.clone())
+    return output.numel() ** 0.5 / torch.linalg.vector_norm(output)
+
+
+def gain(
+    activation: Activation,
+    z: Tensor,
+    *,
+    sample: Callable[[Tensor], Tensor] = lambda z: z.clone(),
+    measured: Callable[[Tensor], Tensor] = lambda output: output.square().mean(),
+    result: Callable[[Tensor, Tensor], Tensor] = lambda measured, z: 1 / measured.sqrt(),
+) -> Tensor:
+    """The definition, with a knob for each step."""
+    return result(measured(activation(sample(z))), z)
+
+
+def gain_of_gradients(activation: Activation, z: Tensor) -> Tensor:
+    """The gain that keeps the mean square of the gradients."""
+    leaf = z.detach().clone().requires_grad_()
+    (slope,) = torch.autograd.grad(activation(leaf * 1).sum(), leaf)
+    return 1 / slope.square().mean().sqrt()
+
+
+def fixed_gain(value: float) -> Callable[[Activation, Tensor], Tensor]:
+    def critical_gain(activation: Activation, z: Tensor) -> Tensor:
+        return torch.full_like(z.flatten()[0], value)
+
+    return critical_gain
+
+
+GAIN_MISTAKES = (
+    mistake(
+        "variance_for_mean_square",
+        """The variance of the outputs stands where their mean square belongs. The weights have mean 0, so the
+        sums of the next layer have the variance g² times the mean of the *squared* outputs, whatever their
+        mean is. Behind a ReLU the two differ by much.""",
+        *(partial(gain, measured=lambda output, n=n: output.var(correction=n)) for n in (0, 1)),
+    ),
+    mistake(
+        "gain_of_gradients",
+        """This is the gain that keeps the gradients on their way back: it goes by the slope of the
+        activation. Asked for is the forward pass, which goes by its values. For ReLU they agree, for tanh
+        they do not.""",
+        gain_of_gradients,
+    ),
+    mistake(
+        "upside_down",
+        """This is the root of the mean square itself, by which the outputs shrink. The gain has to undo that:
+        one over it.""",
+        partial(gain, result=lambda measured, z: measured.sqrt()),
+    ),
+    mistake(
+        "root_missing",
+        """This is g², the factor in the variance of the weights. The gain is its root: a weight is multiplied
+        by g, a variance by g².""",
+        partial(gain, result=lambda measured, z: 1 / measured),
+    ),
+    mistake(
+        "mean_of_sizes",
+        """The mean is taken of the outputs, or of their absolute values, and not of their squares. Variances
+        add where independent numbers do, means of sizes do not.""",
+        partial(gain, measured=lambda output: output.abs().mean().square()),
+        partial(gain, measured=lambda output: output.mean().square()),
+    ),
+    mistake(
+        "sum_for_mean",
+        """The squares are added and not averaged, so that the gain falls with the size of the sample.""",
+        partial(gain, measured=lambda output: output.square().sum()),
+        partial(gain, measured=lambda output: output.square().sum() / max(output.numel() - 1, 1)),
+    ),
+    mistake(
+        "compared_with_sample",
+        """The outputs are compared with the mean square of z as it happened to come out. z stands for numbers
+        whose mean square is 1; a gain that keeps 1 divides by nothing else.""",
+        partial(gain, result=lambda measured, z: (z.square().mean() / measured).sqrt()),
+        partial(gain, result=lambda measured, z: (z.var(correction=0) / measured).sqrt()),
+        partial(gain, result=lambda measured, z: (z.var() / measured).sqrt()),
+    ),
+    mistake(
+        "other_sample",
+        """The mean is taken over numbers that are not z. The sample is an argument, so that whoever calls
+        decides how many there are, and gets the same answer twice.""",
+        partial(gain, sample=torch.randn_like),
+        partial(gain, sample=lambda z: torch.randn(10_000, dtype=z.dtype, device=z.device)),
+        partial(gain, sample=lambda z: torch.linspace(-3, 3, 1001, dtype=z.dtype, device=z.device)),
+        partial(gain, sample=lambda z: (z - z.mean()) / z.std(correction=0)),
+        partial(gain, sample=lambda z: z.square()),
+    ),
+    mistake(
+        "gain_from_a_table",
+        """The result does not depend on the activation: one number for all of them. √2 is ReLU's, 1 that of
+        no activation, 5/3 is said of tanh. Each has its own, which the sample tells.""",
+        *(fixed_gain(value) for value in (math.sqrt(2.0), 1.0, 5 / 3, 2.0)),
+    ),
+    mistake(
+        "number_added",
+        """A small number is added to the mean square. Nothing is divided by 0 here, and where the outputs are
+        small that number decides the gain.""",
+        *(
+            partial(gain, measured=lambda output, eps=eps: output.square().mean() + eps)
+            for eps in (1e-5, 1e-6, 1e-8, 1e-12)
+        ),
+        partial(gain, result=lambda measured, z: 1 / (measured.sqrt() + 1e-5)),
+        partial(gain, result=lambda measured, z: 1 / (measured.sqrt() + 1e-8)),
+    ),
+)
+
+
+# -- profiles of gradients ---------------------------------------------------------------------------
+
+VANISHING, VANISHED, EXPLODING, HEALTHY = (
+    "vanishing with depth",
+    "vanished everywhere",
+    "exploding",
+    "healthy",
+)
+#: The defaults of low, high, tiny and huge.
+LIMITS = (1e-3, 1e3, 1e-6, 1e6)
+
+
+def plain_profile(
+    norms: Tensor, low: float = 1e-3, high: float = 1e3, tiny: float = 1e-6, huge: float = 1e6
+) -> str:
+    """The same in Python's own numbers."""
+    values = norms.tolist()
+    if not all(map(math.isfinite, values)) or max(values) > huge:
+        return EXPLODING
+    if max(values) < tiny:
+        return VANISHED
+    first, last = values[0], values[-1]
+    if first < low * last:
+        return VANISHING
+    return EXPLODING if first > high * last else HEALTHY
+
+
+def profile(
+    norms: Tensor,
+    low: float = 1e-3,
+    high: float = 1e3,
+    tiny: float = 1e-6,
+    huge: float = 1e6,
+    *,
+    broken: Callable[[Tensor], Any] = lambda norms: not norms.isfinite().all(),
+    for_tiny: Callable[[Tensor], Tensor] = lambda norms: norms.max(),
+    for_huge: Callable[[Tensor], Tensor] = lambda norms: norms.max(),
+    ratio: Callable[[Tensor], Tensor] = lambda norms: norms[0] / norms[-1],
+    order: str = "bigvf",
+    beyond: Callable[[Any, Any], Any] = lambda more, less: more > less,
+    words: dict[str, Any] | None = None,
+) -> Any:
+    """The definition, with a knob for each rule.
+
+    order: which question comes when: b(roken), (b)i(g), g: all tiny, v(anishing by the ratio), and
+    f: exploding by it.
+    """
+    share = ratio(norms)
+    found = {
+        "b": (broken(norms), EXPLODING),
+        "i": (beyond(for_huge(norms), huge), EXPLODING),
+        "g": (beyond(tiny, for_tiny(norms)), VANISHED),
+        "v": (beyond(low, share), VANISHING),
+        "f": (beyond(share, high), EXPLODING),
+    }
+    word = next((found[one][1] for one in order if bool(found[one][0])), HEALTHY)
+    return (words or {}).get(word, word)
+
+
+def with_limits(*fixed: float | None, defaults: tuple[float, ...] = LIMITS) -> Callable:
+    """A profile with limits written into the code, or with other defaults; None: the argument is used."""
+
+    def gradient_profile(norms: Tensor, *given: float) -> str:
+        used = (*given, *defaults[len(given) :])
+        return profile(norms, *(own if one is None else one for one, own in zip(fixed, used, strict=True)))
+
+    return gradient_profile
+
+
+PROFILE_MISTAKES = (
+    mistake(
+        "ratio_alone",
+        """You go by the ratio of the first norm to the last, as `gradient_verdict` does. Where all norms are
+        tiny, or all huge, their ratio is near 1 and nothing learns all the same. Size is a question of its
+        own, and it comes first.""",
+        partial(profile, order="bvf"),
+        partial(profile, order="bivf"),
+        partial(profile, order="bgvf"),
+    ),
+    mistake(
+        "size_alone",
+        """You go by the size of the norms alone. Profiles with ordinary norms can fall or grow a thousandfold
+        on the way to the input: the ratio of the first to the last tells.""",
+        partial(profile, order="big"),
+        partial(profile, order="bigv"),
+        partial(profile, order="bigf"),
+    ),
+    mistake(
+        "ratio_first",
+        """The ratio is asked before the size. In a profile that is tiny throughout the ratio tells which of
+        two noises is larger; in one that is huge at its end, falling is no comfort. Size first, then the
+        ratio.""",
+        partial(profile, order="bvfig"),
+        partial(profile, order="bivfg"),
+        partial(profile, order="bgvfi"),
+    ),
+    mistake(
+        "one_norm_for_all",
+        """'vanished everywhere' asks that all norms are below tiny, so that the largest is. You ask it of
+        another one, or of the mean: a profile that falls to nothing at its first layer has not vanished
+        everywhere.""",
+        partial(profile, for_tiny=lambda norms: norms.min()),
+        partial(profile, for_tiny=lambda norms: norms[0]),
+        partial(profile, for_tiny=lambda norms: norms[-1]),
+        partial(profile, for_tiny=lambda norms: norms.median()),
+    ),
+    mistake(
+        "one_norm_for_any",
+        """One norm above huge is enough for 'exploding', wherever it stands, so that the largest decides. You
+        ask it of another one.""",
+        partial(profile, for_huge=lambda norms: norms.min()),
+        partial(profile, for_huge=lambda norms: norms[0]),
+        partial(profile, for_huge=lambda norms: norms[-1]),
+        partial(profile, for_huge=lambda norms: norms.median()),
+    ),
+    mistake(
+        "ratio_upside_down",
+        """The last norm is divided by the first. Gradients travel from the last layer to the first, so they
+        vanish with depth where the first norm is the small one.""",
+        partial(profile, ratio=lambda norms: norms[-1] / norms[0]),
+    ),
+    mistake(
+        "extremes_compared",
+        """The smallest norm is compared with the largest. The ratio is that of the first to the last; one
+        that is out of line between them does not change it.""",
+        partial(profile, ratio=lambda norms: norms.min() / norms.max()),
+        partial(profile, ratio=lambda norms: norms.max() / norms.min()),
+        partial(profile, ratio=lambda norms: norms.min() / norms[-1]),
+    ),
+    mistake(
+        "finite_check_missing",
+        """A NaN is not seen. It is neither above huge nor below tiny, all comparisons with it are false, and
+        so it ends as 'healthy'. Ask first whether all norms are finite.""",
+        partial(profile, broken=lambda norms: False),
+        partial(profile, broken=lambda norms: norms.isinf().any()),
+        partial(profile, broken=lambda norms: norms[-1].isnan()),
+    ),
+    mistake(
+        "zeros_healthy",
+        """A profile of zeros is called healthy. 0 is below tiny like any other small number, and 0/0 decides
+        nothing.""",
+        partial(
+            profile, for_tiny=lambda norms: norms.max() if norms.max() > 0 else torch.ones_like(norms[0])
+        ),
+    ),
+    mistake(
+        "limits_fixed",
+        """The answer does not change when the limits do: fixed numbers stand where the arguments should be
+        used.""",
+        with_limits(*LIMITS),
+        with_limits(1e-3, 1e3, None, None),
+        with_limits(None, None, 1e-6, 1e6),
+    ),
+    mistake(
+        "limits_default",
+        """Right where the limits are passed and wrong where they are left out. The defaults are part of the
+        contract: 1e-3, 1e3, 1e-6 and 1e6.""",
+        with_limits(None, None, None, None, defaults=(1e-6, 1e6, 1e-6, 1e6)),
+        with_limits(None, None, None, None, defaults=(1e-2, 1e2, 1e-2, 1e2)),
+        with_limits(None, None, None, None, defaults=(1e-3, 1e3, 1e-10, 1e10)),
+    ),
+    mistake(
+        "limits_included",
+        """A number that equals a limit counts as beyond it. The norms have to be below low or tiny, above
+        high or huge.""",
+        partial(profile, beyond=lambda more, less: more >= less),
+    ),
+    mistake(
+        "other_words",
+        """Your answers are others than 'vanishing with depth', 'vanished everywhere', 'exploding' and
+        'healthy', or two of them have changed places. Whoever reads them compares strings.""",
+        partial(profile, words={HEALTHY: "stable"}),
+        partial(profile, words={VANISHING: "vanishing", VANISHED: "vanished"}),
+        partial(profile, words={VANISHING: "vanishing"}),
+        partial(profile, words={VANISHED: "vanishing"}),
+        partial(profile, words={VANISHED: VANISHING}),
+        partial(profile, words={VANISHING: VANISHED}),
+        partial(profile, words={VANISHING: VANISHED, VANISHED: VANISHING}),
+    ),
+)
+
+
 ANSWERS = {
     "standardize": Answer(library_standardize, with_knobs(), STANDARDIZE_MISTAKES),
     "hessian_condition_number": Answer(by_singular_values, condition_number, CONDITION_MISTAKES),
     "activation_statistics": Answer(by_population, statistics, ACTIVATION_MISTAKES),
     "gradient_norms": Answer(by_backward, norms, GRADIENT_MISTAKES),
     "gradient_verdict": Answer(plain_verdict, verdict, VERDICT_MISTAKES),
+    "critical_gain": Answer(gain_by_norm, gain, GAIN_MISTAKES),
+    "gradient_profile": Answer(plain_profile, profile, PROFILE_MISTAKES),
 }

@@ -297,6 +297,119 @@ def probe_verdict(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, A
     yield BY_RATIO if finite else NOT_FINITE, candidate(*arguments(inputs))
 
 
+# -- the critical gain -------------------------------------------------------------------------------
+
+#: Elementwise activations by name, each with two numbers of its own, so that none is in a table.
+ACTIVATIONS: dict[str, Callable[[Tensor, float, float], Tensor]] = {
+    "relu": lambda z, a, b: z.clamp_min(0),
+    "relu in place": lambda z, a, b: z.clamp_min_(0),
+    "leaky": lambda z, a, b: torch.where(z > 0, b * z, a * z),
+    "tanh": lambda z, a, b: torch.tanh(a * z),
+    "small tanh": lambda z, a, b: 1e-4 * b * torch.tanh(a * z),
+    "sigmoid": lambda z, a, b: torch.sigmoid(a * z),
+    "shifted": lambda z, a, b: z.abs() + 3 * b,
+    "itself": lambda z, a, b: z,
+}
+
+
+def gain_cases(draw: Draw) -> Iterator[Case]:
+    def case(name: str, activation: str, z: Tensor) -> Case:
+        shape = [draw.number(0.2, 0.8), draw.number(1.2, 2.0)]
+        return Case(name, {"activation": activation, "shape of it": shape, "z": z})
+
+    n, d = draw.sizes((5, 7), (8, 10))
+    yield case("ReLU", "relu", draw.normal(draw.integer(2000, 4000)))
+    yield case("a tanh with a slope of its own", "tanh", draw.normal(draw.integer(2000, 4000)))
+    yield case("two slopes, a small sample", "leaky", draw.normal(n))
+    yield case("an activation that works in place", "relu in place", draw.normal(d))
+    yield case("outputs that are all positive", "sigmoid", draw.normal(draw.many()))
+    yield case("outputs far from 0", "shifted", draw.normal(d))
+    yield case("outputs as small as 1e-4", "small tanh", draw.normal(draw.many()))
+    yield case("no activation: it returns z itself", "itself", draw.normal(n))
+    yield case("z has two axes, not contiguous in memory", "leaky", draw.normal(d, n).t())
+
+
+def probe_gain(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any]]:
+    def activation(z: Tensor) -> Tensor:
+        return ACTIVATIONS[inputs["activation"]](z, *inputs["shape of it"])
+
+    yield "gain", candidate(activation, inputs["z"])
+
+
+# -- profiles of gradients ---------------------------------------------------------------------------
+
+PROFILE_BY_SIZE, PROFILE_BY_RATIO = "profile, told by its size", "profile, told by its ratio"
+
+
+def profile_cases(draw: Draw) -> Iterator[Case]:
+    """Profiles beyond the limits by a factor of two at least, but where they lie on one."""
+
+    def tenfold(low: float, high: float) -> float:
+        return 10.0 ** draw.number(low, high)
+
+    def norms(first: float, last: float, count: int = 6) -> Tensor:
+        """(L,): from the first norm to the last, evenly on a scale of powers, but for some chance."""
+        ends = torch.tensor([first, last], dtype=torch.float64).log10()
+        values = torch.logspace(float(ends[0]), float(ends[1]), count, dtype=torch.float64)
+        values[1:-1] *= draw.uniform(count - 2, low=0.8, high=1.25).cpu().double()
+        values[0], values[-1] = first, last
+        return draw.tensor(values)
+
+    def case(name: str, by_size: bool, values: Tensor, *limits: float, **positions: float) -> Case:
+        for position, value in positions.items():
+            values[{"first": 0, "middle": 2, "last": -1}[position]] = value
+        given = dict(zip(("low", "high", "tiny", "huge"), (*limits, *[None] * 4), strict=False))
+        return Case(name, {"norms": values, **given, "by size": by_size})
+
+    def even() -> tuple[float, float]:
+        """A first and a last norm of about one size."""
+        return tenfold(-0.7, 0.7), tenfold(-0.7, 0.7)
+
+    yield case("norms of about one size, of many layers", False, norms(*even(), draw.many()))
+    yield case("norms that fall towards the input", False, norms(tenfold(-4.5, -3.5), tenfold(0.2, 0.8)))
+    yield case("norms that grow towards the input", False, norms(tenfold(3.5, 4.5), tenfold(-0.8, -0.2)))
+    yield case("norms that fall to 1e-9 at the input", False, norms(tenfold(-9.0, -8.5), tenfold(-0.7, 0.7)))
+    yield case("norms that grow from 1e-9", False, norms(tenfold(-3.0, -2.0), tenfold(-9.0, -8.5)))
+    yield case("norms that fall, but not below low", False, norms(tenfold(-2.3, -1.8), tenfold(0.1, 0.4)))
+    yield case("norms that grow, but not above high", False, norms(tenfold(1.8, 2.3), tenfold(-0.4, -0.1)))
+    one = norms(*even()) * 1e-8
+    yield case("norms of one size, of about 1e-8", True, one)
+    long = norms(*even(), draw.many()) * 1e-9
+    yield case("the same of 1e-9, of many layers", True, long)
+    yield case("norms of one size, of about 1e8", True, norms(*even()) * 1e8)
+    yield case("norms near 1e-9 that fall", True, norms(tenfold(-13.5, -13.0), tenfold(-9.2, -8.8)))
+    yield case("norms near 1e-9 that grow", True, norms(tenfold(-9.2, -8.8), tenfold(-13.5, -13.0)))
+    yield case("norms near 1e8 that fall", True, norms(tenfold(3.5, 4.0), tenfold(7.8, 8.2)))
+    yield case("norms of one size, one of 1e8 in the middle", True, norms(*even()), middle=tenfold(7.8, 8.2))
+    yield case("norms of one size, one of 1e-9 in the middle", False, norms(*even()), middle=1e-9)
+    small = norms(*even()) * 1e-9
+    yield case("norms of about 1e-9, one of 0.1 in the middle", False, small, middle=0.1)
+    yield case("all norms are 0", True, norms(*even()) * 0)
+    yield case("a last norm of 0", False, norms(*even()), last=0.0)
+    yield case("a first norm of 0", False, norms(*even()), first=0.0)
+    yield case("one layer", False, norms(*even())[:1])
+    yield case("NaN in the middle", True, norms(*even()), middle=float("nan"))
+    yield case("NaN among norms that fall", True, norms(tenfold(-4.5, -3.5), 1.0), middle=float("nan"))
+    yield case("an infinite last norm", True, norms(*even()), last=float("inf"))
+    yield case("a last norm of NaN", True, norms(*even()), last=float("nan"))
+    limits = 0.1, 10.0, 1e-2, 1e2
+    given = "low = 0.1, high = 10, tiny = 0.01, huge = 100"
+    yield case(f"norms that fall, {given}", False, norms(tenfold(-1.7, -1.4), tenfold(0.1, 0.4)), *limits)
+    yield case(f"norms that grow, {given}", False, norms(tenfold(1.4, 1.7), tenfold(-0.2, 0.0)), *limits)
+    yield case(f"small norms, {given}", True, norms(*even()) * 1e-3, *limits)
+    yield case(f"large norms, {given}", True, norms(*even()) * 1e4, *limits)
+    limits = 2.0**-8, 2.0**8, 2.0**-6, 2.0**6
+    yield case("a ratio that equals low", False, norms(0.1, 1.0), *limits, first=2.0**-8, last=1.0)
+    yield case("a ratio that equals high", False, norms(10.0, 1.0), *limits, first=2.0**4, last=2.0**-4)
+    yield case("a largest norm that equals tiny", True, norms(0.01, 0.01), *limits, middle=2.0**-6)
+    yield case("a largest norm that equals huge", True, norms(9.0, 9.0), *limits, middle=2.0**6)
+
+
+def probe_profile(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any]]:
+    given = {name: inputs[name] for name in ("norms", "low", "high", "tiny", "huge")}
+    yield PROFILE_BY_SIZE if inputs["by size"] else PROFILE_BY_RATIO, candidate(*arguments(given))
+
+
 EXERCISES = (
     Exercise(
         name="standardize",
@@ -341,6 +454,23 @@ EXERCISES = (
         parts=(
             Part("the verdict by the ratio", 2, (BY_RATIO,)),
             Part("the verdict on norms that are not finite", 1, (NOT_FINITE,)),
+        ),
+    ),
+    Exercise(
+        name="critical_gain",
+        signature="critical_gain(activation, z)",
+        cases=gain_cases,
+        probe=probe_gain,
+        parts=(Part("the gain", 3),),
+    ),
+    Exercise(
+        name="gradient_profile",
+        signature="gradient_profile(norms, low=1e-3, high=1e3, tiny=1e-6, huge=1e6)",
+        cases=profile_cases,
+        probe=probe_profile,
+        parts=(
+            Part("profiles told by their size", 2, (PROFILE_BY_SIZE,)),
+            Part("profiles told by their ratio", 1, (PROFILE_BY_RATIO,)),
         ),
     ),
 )
