@@ -1,17 +1,18 @@
-"""Day 32: statistics of small batches, of many devices, of a sample alone, and of weights."""
+"""Day 32: statistics of small batches, of many devices, of a sample alone, of weights, and of nothing."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from course.experiments.digits import split_digits
+from course.experiments.digits import Digits, split_digits
+from course.experiments.verdicts import Claim, Finding
 
 BATCH_SIZES = (2, 4, 8, 16, 32, 64, 128, 256)
 
@@ -206,126 +207,578 @@ def weight_standardization(weight: Tensor, eps: float = 1e-5) -> Tensor:
     return (weight - mean) / torch.sqrt(var + eps)
 
 
-# The claim: error against batch size
+def dynamic_tanh(x: Tensor, alpha: float | Tensor = 0.5) -> Tensor:
+    """tanh(alpha x), gamma 1 and beta 0: no statistics at all. Source: Zhu et al. 2025, section 4."""
+    return torch.tanh(alpha * x)
 
 
-class GhostBatchNorm(nn.Module):
-    """Batch norm of (N, C, ...) in virtual batches of `size` samples, as on N / size devices.
-
-    In evaluation it uses running averages of the means and of the unbiased variances.
-    """
-
-    def __init__(self, channels: int, size: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
-        super().__init__()
-        self.size, self.eps, self.momentum = size, eps, momentum
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
-        self.register_buffer("running_mean", torch.zeros(channels))
-        self.register_buffer("running_var", torch.ones(channels))
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not self.training:
-            return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
-        channels, rest = x.shape[1], x.shape[2:]
-        copies = len(x) // self.size
-        # The channels of a virtual batch stand beside those of the others: copies * C of them.
-        parts = x.view(copies, self.size, channels, *rest).transpose(0, 1)
-        mean, var = self.running_mean.repeat(copies), self.running_var.repeat(copies)
-        y = F.batch_norm(
-            parts.reshape(self.size, copies * channels, *rest),
-            mean,
-            var,
-            self.weight.repeat(copies),
-            self.bias.repeat(copies),
-            training=True,
-            momentum=self.momentum,
-            eps=self.eps,
-        )
-        self.running_mean.copy_(mean.view(copies, channels).mean(0))
-        self.running_var.copy_(var.view(copies, channels).mean(0))
-        return y.view(self.size, copies, channels, *rest).transpose(0, 1).reshape(x.shape)
-
-
-def small_net(layers: str, norm: str, size: int) -> nn.Sequential:
-    """A network for digits of 8 x 8 pixels, (N, 1, 8, 8), with two norms.
+def batch_renorm(
+    x: Tensor,
+    running_mean: Tensor,
+    running_var: Tensor,
+    r_max: float = 3.0,
+    d_max: float = 5.0,
+    eps: float = 1e-5,
+) -> Tensor:
+    """x (N, D) with the batch's statistics, corrected towards the running ones; gamma 1 and beta 0.
 
     Args:
-        layers: 'conv' for two convolutions, whose maps have 4 x 4 and 2 x 2 places, or 'dense' for two
-            linear layers of 32 features.
-        norm: 'batch', with statistics of `size` samples, or 'group', with 8 channels to a group.
-        size: samples that share batch statistics.
+        x: (N, D).
+        running_mean, running_var: (D,).
+        r_max, d_max: bounds of the corrections; 1 and 0 give batch norm. No gradient goes through them.
+        eps: added to both variances, inside the root.
+
+    Source: Ioffe 2017, algorithm 1.
     """
-    channels = 16 if layers == "conv" else 32
+    std, mean = torch.sqrt(x.var(0, correction=0) + eps), x.mean(0)
+    running_std = torch.sqrt(running_var + eps)
+    r = (std / running_std).detach().clamp(1 / r_max, r_max)
+    d = ((mean - running_mean) / running_std).detach().clamp(-d_max, d_max)
+    return (x - mean) / std * r + d
 
-    def norm_layer() -> nn.Module:
-        return nn.GroupNorm(channels // 8, channels) if norm == "group" else GhostBatchNorm(channels, size)
 
-    if layers == "conv":
-        first = [nn.Conv2d(1, channels, 3, stride=2, padding=1, bias=False)]
-        second = nn.Conv2d(channels, channels, 3, stride=2, padding=1, bias=False)
-        width = channels * 4
-    else:
-        first = [nn.Flatten(), nn.Linear(64, channels, bias=False)]
-        second = nn.Linear(channels, channels, bias=False)
-        width = channels
-    return nn.Sequential(
-        *first,
-        norm_layer(),
-        nn.ReLU(),
-        second,
-        norm_layer(),
-        nn.ReLU(),
-        nn.Flatten(),
-        nn.Linear(width, 10),
-    )
+# Many small networks at once: R = rates x seeds, each run with its own weights
+
+
+def _draw(shapes: dict[str, tuple[int, ...]], seeds: Sequence[int], copies: int) -> Tensor:
+    """(R, P): the parameters of all runs, those of one seed the same for every rate.
+
+    Weights are drawn as N(0, 2 / fan_in), those named `.1` as ones, `.0` as zeros, `.t` as 0.5, and as
+    N(0, 1 / fan_in) where they are named `.w`.
+    """
+    rows = []
+    for seed in seeds:
+        generator = torch.Generator().manual_seed(seed)
+        row = []
+        for name, shape in shapes.items():
+            kind = name.rpartition(".")[2]
+            if kind in ("0", "1", "t"):
+                row.append(torch.full(shape, {"0": 0.0, "1": 1.0, "t": 0.5}[kind]).flatten())
+            else:
+                scale = math.sqrt((1 if kind == "w" else 2) / shape[0])
+                row.append((scale * torch.randn(shape, generator=generator)).flatten())
+        rows.append(torch.cat(row))
+    return torch.stack(rows).repeat(copies, 1)
+
+
+def _named(theta: Tensor, shapes: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:
+    """The parameters (R, *shape) by name, as views of theta (R, P)."""
+    parts = theta.split([math.prod(shape) for shape in shapes.values()], dim=1)
+    return {name: part.view(-1, *shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
+
+
+def _descend(
+    theta: Tensor,
+    loss: Callable[[Tensor, int], Tensor],
+    rates: Tensor,
+    steps: int,
+    warm_up: int = 0,
+) -> Tensor:
+    """(R, P): after `steps` steps of Adam (betas 0.9 and 0.999), each run at its own rate (R,).
+
+    Args:
+        theta: (R, P), where it starts.
+        loss: theta and the step, from 0 -> the sum of the runs' losses.
+        rates: (R,).
+        steps: how many.
+        warm_up: over so many steps the rate grows linearly to its value.
+    """
+    mean, square = torch.zeros_like(theta), torch.zeros_like(theta)
+    theta = theta.detach()
+    for step in range(steps):
+        theta = theta.requires_grad_()
+        (gradient,) = torch.autograd.grad(loss(theta, step), theta)
+        mean.mul_(0.9).add_(gradient, alpha=0.1)
+        square.mul_(0.999).addcmul_(gradient, gradient, value=0.001)
+        scale = rates * min(1.0, (step + 1) / warm_up if warm_up else 1.0) / (1 - 0.9 ** (step + 1))
+        root = (square / (1 - 0.999 ** (step + 1))).sqrt_().add_(1e-8)
+        theta = theta.detach() - scale[:, None] * mean / root
+    return theta
+
+
+def _batches(seeds: Sequence[int], num_train: int, steps: int, batch_size: int) -> Tensor:
+    """(steps, S, batch_size): which images; every seed shuffles its own epochs."""
+    per_epoch = num_train // batch_size
+    orders = []
+    for seed in seeds:
+        generator = torch.Generator().manual_seed(seed + 10_000)
+        epochs = [
+            torch.randperm(num_train, generator=generator)[: per_epoch * batch_size].view(-1, batch_size)
+            for _ in range(-(-steps // per_epoch))
+        ]
+        orders.append(torch.cat(epochs)[:steps])
+    return torch.stack(orders, dim=1)
+
+
+def _losses(logits: Tensor, target: Tensor) -> Tensor:
+    """The sum over runs of the mean cross-entropy; logits (R, N, 10), target (R, N)."""
+    return F.cross_entropy(logits.flatten(0, 1), target.flatten(), reduction="sum") / target.shape[1]
+
+
+def _wrong(logits: Tensor, target: Tensor) -> Tensor:
+    """(R,): the share that is misjudged, in percent."""
+    return 100 * (logits.argmax(-1) != target).float().mean(1)
+
+
+# The first claim: error against the number of images that share statistics
+
+
+@dataclass
+class _Statistics:
+    """The running statistics of one norm, (R, places or 1, C)."""
+
+    mean: Tensor
+    var: Tensor
+
+
+def _patches(x: Tensor) -> Tensor:
+    """(R, N, 16, 9): what the filters of 3 x 3, stride 2, padding 1 see of images (R, N, 64)."""
+    padded = F.pad(x.unflatten(2, (8, 8)), (1, 1, 1, 1))
+    return padded.unfold(2, 3, 2).unfold(3, 3, 2).flatten(4).flatten(2, 3)
+
+
+@cache
+def _taps() -> Tensor:
+    """(64, 9), 0 or 1: which tap of the filter joins a place of 4 x 4 to a place of 2 x 2."""
+    places = torch.arange(1.0, 17).view(1, 1, 4, 4)
+    seen = F.unfold(places, 3, padding=1, stride=2)[0]  # (9, 4)
+    return (seen == torch.arange(1.0, 17)[:, None, None]).float().transpose(1, 2).reshape(64, 9)
+
+
+def _convolution(weight: Tensor) -> Tensor:
+    """(R, 16 * I, 4 * O): filters (R, 9 * I, O) as the matrix that takes maps of 4 x 4 to maps of 2 x 2."""
+    runs, inputs, outputs = weight.shape
+    channels = inputs // 9
+    joined = _taps() @ weight.view(runs, 9, channels * outputs)
+    joined = joined.view(runs, 16, 4, channels, outputs).transpose(2, 3)
+    return joined.reshape(runs, 16 * channels, 4 * outputs)
+
+
+class SmallNet:
+    """R networks for digits of 8 x 8 pixels with two norms, side by side.
+
+    Args:
+        layers: 'dense' for two linear layers of 32 features, or 'conv' for two convolutions of 3 x 3 with
+            stride 2 and 8 channels, whose maps have 4 x 4 and 2 x 2 places. A linear layer follows.
+        norm: 'batch'; 'renorm', batch renormalization; 'place', batch norm with statistics for each place
+            of a map; or 'group', with 8 (dense) or 4 (conv) channels to a group.
+        size: images that share batch statistics.
+    """
+
+    EPS, MOMENTUM = 1e-5, 0.1
+
+    def __init__(self, layers: str, norm: str, size: int) -> None:
+        self.layers, self.norm, self.size = layers, norm, size
+        self.channels = 32 if layers == "dense" else 8
+        first, second, places = (64, 32, 1) if layers == "dense" else (9, 72, 4)
+        self.shapes = {
+            "first": (first, self.channels),
+            "gamma1.1": (self.channels,),
+            "beta1.0": (self.channels,),
+            "second": (second, self.channels),
+            "gamma2.1": (self.channels,),
+            "beta2.0": (self.channels,),
+            "last.w": (places * self.channels, 10),
+            "bias.0": (10,),
+        }
+        self.statistics: list[_Statistics] = []
+        self.limits = (1.0, 0.0)  # of r and d
+
+    def begin(self, runs: int) -> None:
+        """Forget the running statistics."""
+        places = ((16, 4) if self.norm == "place" else (1, 1)) if self.layers == "conv" else (1, 1)
+        self.statistics = [
+            _Statistics(torch.zeros(runs, p, self.channels), torch.ones(runs, p, self.channels))
+            for p in places
+        ]
+
+    def __call__(self, theta: Tensor, x: Tensor, mode: str, size: int | None = None) -> Tensor:
+        """(R, N, 10). x (R, N, 64); mode: 'train', 'eval', or 'renew', which replaces the statistics."""
+        named = _named(theta, self.shapes)
+        if self.layers == "dense":
+            h = torch.bmm(x, named["first"])[:, :, None]
+        else:
+            h = torch.bmm(_patches(x).flatten(1, 2), named["first"]).unflatten(1, (-1, 16))
+        for k, name in enumerate(("gamma1.1", "gamma2.1")):
+            if k:
+                second = named["second"] if self.layers == "dense" else _convolution(named["second"])
+                h = torch.bmm(h.flatten(2), second).unflatten(2, (-1, self.channels))
+            h = self._normalized(h, k, mode, size or self.size)
+            h = F.relu(h * named[name][:, None, None] + named[f"beta{k + 1}.0"][:, None, None])
+        return torch.baddbmm(named["bias.0"][:, None], h.flatten(2), named["last.w"])
+
+    def _normalized(self, h: Tensor, k: int, mode: str, size: int) -> Tensor:
+        runs, num_images, places, channels = h.shape
+        if self.norm == "group":
+            groups = h.view(runs, num_images, places, 4 if channels == 32 else 2, -1)
+            centred = groups - groups.mean((2, 4), keepdim=True)
+            var = (centred * centred).mean((2, 4), keepdim=True)
+            return (centred * torch.rsqrt(var + self.EPS)).view_as(h)
+        running = self.statistics[k]
+        if mode == "eval":
+            return (h - running.mean[:, None]) / torch.sqrt(running.var[:, None] + self.EPS)
+        if mode == "renew":
+            size = num_images
+        axes = 2 if self.norm == "place" else (2, 3)
+        parts = h.view(runs, num_images // size, size, places, channels)
+        mean = parts.mean(axes, keepdim=True)  # var_mean is slower by far over axes that are not the last
+        centred = parts - mean
+        var = (centred * centred).mean(axes, keepdim=True)
+        std = torch.sqrt(var + self.EPS)
+        y = centred / std
+        if self.norm == "renorm":
+            r_max, d_max = self.limits
+            stored = torch.sqrt(running.var + self.EPS)[:, None, None]
+            r = (std / stored).detach().clamp(1 / r_max, r_max)
+            d = ((mean - running.mean[:, None, None]) / stored).detach().clamp(-d_max, d_max)
+            y = y * r + d
+        if mode in ("renew", "update"):
+            count = size * (1 if self.norm == "place" else places)
+            share = 1.0 if mode == "renew" else self.MOMENTUM
+            with torch.no_grad():
+                running.mean = torch.lerp(running.mean, mean.mean(1)[:, 0], share)
+                running.var = torch.lerp(running.var, var.mean(1)[:, 0] * count / (count - 1), share)
+        return y.view_as(h)
 
 
 @dataclass(frozen=True, eq=False)
-class ErrorBySize:
-    """Test error in evaluation mode; `batch` is (S, sizes), `group` (S,)."""
+class Arm:
+    """One network at several rates, after training; errors in percent, each (rates, S).
 
-    layers: str
-    sizes: tuple[int, ...]
-    batch: Tensor
-    group: Tensor
+    `test` and `train`: with stored statistics, on test and training images. `company_test` and
+    `company_train`: in training mode, in groups of the size that it was trained with. `renewed`: on test
+    images, with the statistics of all training images in place of the running averages.
+    """
+
+    rates: tuple[float, ...]
+    test: Tensor
+    train: Tensor
+    company_test: Tensor
+    company_train: Tensor
+    renewed: Tensor
+
+    @property
+    def best(self) -> int:
+        """The rate with the lowest mean test error; so every arm is flattered alike."""
+        return int(self.test.mean(1).argmin())
+
+    def at_best(self, what: str = "test") -> Tensor:
+        """(S,), at that rate."""
+        return getattr(self, what)[self.best]
 
 
-def error_by_size(
+def train_arm(
     layers: str,
-    sizes: Sequence[int],
-    seeds: Iterable[int],
-    epochs: int = 6,
+    norm: str,
+    size: int,
+    seeds: Sequence[int],
+    rates: Sequence[float],
+    epochs: int = 20,
     batch_size: int = 64,
-    lr: float = 0.01,
-) -> ErrorBySize:
-    """Train on digits with batches of 64, of which `size` images at a time share batch statistics.
+) -> Arm:
+    """Train one arm with Adam in batches of 64, of which `size` images at a time share statistics.
 
     So the size of the statistics changes and nothing else: not the gradient's batch, not the number of
-    steps, not the learning rate. A seed draws the split, the first weights and the batches. Adam.
+    steps. A seed draws the split, the first weights and the batches.
 
-    Source of the claim: Wu & He 2018, section 4.1; there 8 devices hold 2 to 32 images each.
+    Args:
+        layers, norm, size: see `SmallNet`.
+        seeds: S of them.
+        rates: of Adam, constant.
+        epochs: of 20 steps.
+        batch_size: images in a step.
     """
-    batch, group = [], []
-    for seed in seeds:
-        batch.append([_error(layers, "batch", size, seed, epochs, batch_size, lr) for size in sizes])
-        group.append(_error(layers, "group", batch_size, seed, epochs, batch_size, lr))
-    return ErrorBySize(layers, tuple(sizes), torch.tensor(batch), torch.tensor(group))
+    seeds = list(seeds)
+    digits = [split_digits(seed) for seed in seeds]
+    runs = len(rates) * len(seeds)
+    net = SmallNet(layers, norm, size)
+    net.begin(runs)
+    train_x, train_y, test_x, test_y = _stacked(digits)
+    steps = epochs * (train_x.shape[1] // batch_size)
+    order = _batches(seeds, train_x.shape[1], steps, batch_size)
+    row = torch.arange(len(seeds))[:, None]
 
+    def loss(theta: Tensor, step: int) -> Tensor:
+        # Batch renormalization begins as batch norm.
+        net.limits = (3.0, 5.0) if step >= steps // 10 else (1.0, 0.0)
+        x, y = train_x[row, order[step]], train_y[row, order[step]]
+        logits = net(theta, x.repeat(len(rates), 1, 1), "update")
+        return _losses(logits, y.repeat(len(rates), 1))
 
-def _error(layers: str, norm: str, size: int, seed: int, epochs: int, batch_size: int, lr: float) -> float:
-    digits = split_digits(seed)
-    x, y = digits.train_x.view(-1, 1, 8, 8), digits.train_y
-    generator = torch.Generator().manual_seed(seed)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        net = small_net(layers, norm, size)
-    optimizer = torch.optim.Adam(net.parameters(), lr=lr)
-    for _ in range(epochs):
-        order = torch.randperm(len(x), generator=generator)
-        for index in order[: len(x) // batch_size * batch_size].split(batch_size):
-            optimizer.zero_grad()
-            F.cross_entropy(net(x[index]), y[index]).backward()
-            optimizer.step()
-    net.eval()
+    theta = _draw(net.shapes, seeds, len(rates))
+    theta = _descend(theta, loss, torch.tensor(rates).repeat_interleave(len(seeds)), steps)
+    errors = []
     with torch.no_grad():
-        return (net(digits.test_x.view(-1, 1, 8, 8)).argmax(1) != digits.test_y).float().mean().item()
+        for x, y, mode in (
+            (test_x, test_y, "eval"),
+            (train_x, train_y, "eval"),
+            (test_x, test_y, "train"),
+            (train_x, train_y, "train"),
+        ):
+            whole = x.shape[1] // size * size if mode == "train" else x.shape[1]
+            x, y = (part[:, :whole].repeat(len(rates), *[1] * (part.dim() - 1)) for part in (x, y))
+            errors.append(_wrong(net(theta, x, mode), y))
+        net(theta, train_x.repeat(len(rates), 1, 1), "renew")
+        errors.append(
+            _wrong(net(theta, test_x.repeat(len(rates), 1, 1), "eval"), test_y.repeat(len(rates), 1))
+        )
+    return Arm(tuple(rates), *(each.view(len(rates), len(seeds)) for each in errors))
+
+
+def _stacked(digits: Sequence[Digits]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Training images (S, N, 64) and labels (S, N), test images and labels."""
+    return tuple(
+        torch.stack([getattr(each, name) for each in digits])
+        for name in ("train_x", "train_y", "test_x", "test_y")
+    )
+
+
+#: The arms of the first claim: layers, norm, and the images that share statistics.
+SMALL_BATCHES = (
+    ("dense", "batch", 2),
+    ("dense", "batch", 4),
+    ("dense", "batch", 64),
+    ("dense", "group", 64),
+    ("dense", "renorm", 2),
+    ("conv", "batch", 2),
+    ("conv", "batch", 64),
+    ("conv", "group", 64),
+    ("conv", "place", 2),
+    ("conv", "place", 64),
+)
+SMALL_RATES = {"dense": (0.003, 0.01), "conv": (0.01, 0.03)}
+
+
+def small_batches(
+    seeds: Sequence[int], each: Callable[[Iterable], Iterable] = iter
+) -> dict[tuple[str, str, int], Arm]:
+    """Train all of `SMALL_BATCHES`; `each` may show how far it is.
+
+    Source of the claim: Wu & He 2018, section 4.1; of the three errors: Wu & Johnson 2021, section 4.
+    """
+    return {arm: train_arm(*arm, seeds, SMALL_RATES[arm[0]]) for arm in each(SMALL_BATCHES)}
+
+
+def judge_small_batches(arms: dict[tuple[str, str, int], Arm]) -> list[Finding]:
+    """The sentences of the first verdict."""
+    best = {arm: result.at_best() for arm, result in arms.items()}
+    two, large = arms["dense", "batch", 2], arms["dense", "batch", 64]
+    dense, conv = best["dense", "batch", 2], best["conv", "batch", 2]
+    most, most_conv = best["dense", "batch", 64], best["conv", "batch", 64]
+    return [
+        Finding("linear layers: at n = 2 at least four times the errors of n = 64", dense >= 4 * most),
+        Finding("convolutions at n = 2: less than half the errors of the linear layers", conv < dense / 2),
+        Finding(
+            "convolutions with statistics for each place, n = 2: at least three times the errors",
+            best["conv", "place", 2] >= 3 * conv,
+        ),
+        Finding(
+            "the same at n = 64: within 3 points of batch norm over the map",
+            (best["conv", "place", 64] - most_conv).abs() <= 3,
+        ),
+        Finding(
+            "linear, n = 2, in training mode: above 40 % on its own training images; n = 64: below 2 %",
+            (two.at_best("company_train") > 40) & (large.at_best("company_train") < 2),
+        ),
+        Finding(
+            "linear, n = 2, with the statistics of all training images: still four times the errors",
+            two.at_best("renewed") >= 4 * most,
+        ),
+        Finding(
+            "linear, n = 2, batch renormalization: fewer errors than batch norm, but twice those of n = 64",
+            (best["dense", "renorm", 2] < dense) & (best["dense", "renorm", 2] >= 2 * most),
+        ),
+        Finding(
+            "linear: group norm and batch norm at n = 64 are within 3 points of each other",
+            (best["dense", "group", 64] - most).abs() <= 3,
+        ),
+    ]
+
+
+# The second claim: where the norm of a transformer stands
+
+TOKENS, WIDTH, HEADS = 8, 16, 2
+
+
+class Transformer:
+    """R small transformers for digits, side by side: each row of 8 pixels is a token.
+
+    Every block is attention with two heads, then two linear layers of 16 and 32 features; the tokens are
+    averaged before the last layer. Gamma and beta are learned for each norm.
+
+    Args:
+        place: 'pre', norms before each sublayer and one at the end, or 'post', after each residual sum.
+        norm: 'layer', 'tanh', `dynamic_tanh` with a learned alpha, or 'none', gamma and beta alone.
+        depth: blocks.
+    """
+
+    def __init__(self, place: str, norm: str, depth: int) -> None:
+        self.place, self.norm, self.depth = place, norm, depth
+        self.shapes: dict[str, tuple[int, ...]] = {"embed.w": (8, WIDTH), "position.w": (TOKENS, WIDTH)}
+        for block in range(depth):
+            self.shapes |= {
+                f"{block}.qkv.w": (WIDTH, 3 * WIDTH),
+                f"{block}.out.w": (WIDTH, WIDTH),
+                f"{block}.up": (WIDTH, 2 * WIDTH),
+                f"{block}.down.w": (2 * WIDTH, WIDTH),
+            } | {f"{block}.{k}.{kind}": (WIDTH,) if kind != "t" else (1,) for k in "ab" for kind in "10t"}
+        self.shapes |= {"end.1": (WIDTH,), "end.0": (WIDTH,), "end.t": (1,), "last.w": (WIDTH, 10)}
+
+    def __call__(self, theta: Tensor, x: Tensor) -> Tensor:
+        """(R, N, 10). x is (R, N, 64)."""
+        named = _named(theta, self.shapes)
+        h = torch.bmm(x.reshape(len(x), -1, 8), named["embed.w"]).unflatten(1, (-1, TOKENS))
+        h = (h + named["position.w"][:, None] * math.sqrt(TOKENS)).flatten(1, 2)
+        for block in range(self.depth):
+            for k, sublayer in (("a", self._attention), ("b", self._mlp)):
+                if self.place == "pre":
+                    h = h + sublayer(self._norm(h, named, f"{block}.{k}"), named, block)
+                else:
+                    h = self._norm(h + sublayer(h, named, block), named, f"{block}.{k}")
+        if self.place == "pre":
+            h = self._norm(h, named, "end")
+        return torch.bmm(h.unflatten(1, (-1, TOKENS)).mean(2), named["last.w"])
+
+    def _norm(self, h: Tensor, named: dict[str, Tensor], which: str) -> Tensor:
+        y = h
+        if self.norm == "tanh":
+            y = dynamic_tanh(h, named[f"{which}.t"][:, None])
+        elif self.norm == "layer":
+            y = F.layer_norm(h, (WIDTH,))
+        return y * named[f"{which}.1"][:, None] + named[f"{which}.0"][:, None]
+
+    @staticmethod
+    def _attention(h: Tensor, named: dict[str, Tensor], block: int) -> Tensor:
+        runs, rows, _ = h.shape
+        qkv = torch.bmm(h, named[f"{block}.qkv.w"])
+        # (R * N * heads, tokens, features of a head)
+        q, k, v = qkv.view(-1, TOKENS, 3, HEADS, WIDTH // HEADS).permute(2, 0, 3, 1, 4).flatten(1, 2)
+        weights = torch.softmax(torch.bmm(q, k.transpose(1, 2)) / math.sqrt(WIDTH // HEADS), dim=-1)
+        mixed = torch.bmm(weights, v).unflatten(0, (-1, HEADS)).transpose(1, 2)
+        return torch.bmm(mixed.reshape(runs, rows, WIDTH), named[f"{block}.out.w"])
+
+    @staticmethod
+    def _mlp(h: Tensor, named: dict[str, Tensor], block: int) -> Tensor:
+        return torch.bmm(F.relu(torch.bmm(h, named[f"{block}.up"])), named[f"{block}.down.w"])
+
+
+def train_transformer(
+    place: str,
+    norm: str,
+    warm_up: int,
+    seeds: Sequence[int],
+    rates: Sequence[float],
+    depth: int = 6,
+    steps: int = 100,
+    batch_size: int = 32,
+) -> Tensor:
+    """(rates, S): test error in percent after `steps` steps of Adam.
+
+    Args:
+        place, norm, depth: see `Transformer`.
+        warm_up: over so many steps the rate grows linearly.
+        seeds: S of them; a seed draws the split, the first weights and the batches.
+        rates: of Adam, constant after the warm-up.
+        steps: how many.
+        batch_size: images in a step.
+    """
+    seeds = list(seeds)
+    train_x, train_y, test_x, test_y = _stacked([split_digits(seed) for seed in seeds])
+    net = Transformer(place, norm, depth)
+    order = _batches(seeds, train_x.shape[1], steps, batch_size)
+    row = torch.arange(len(seeds))[:, None]
+    copies = len(rates)
+
+    def loss(theta: Tensor, step: int) -> Tensor:
+        x, y = train_x[row, order[step]], train_y[row, order[step]]
+        return _losses(net(theta, x.repeat(copies, 1, 1)), y.repeat(copies, 1))
+
+    theta = _draw(net.shapes, seeds, copies)
+    theta = _descend(theta, loss, torch.tensor(rates).repeat_interleave(len(seeds)), steps, warm_up)
+    with torch.no_grad():
+        wrong = _wrong(net(theta, test_x.repeat(copies, 1, 1)), test_y.repeat(copies, 1))
+    return wrong.view(copies, len(seeds))
+
+
+@dataclass(frozen=True, eq=False)
+class Placed:
+    """Test errors in percent by rate, (rates, S)."""
+
+    rates: tuple[float, ...]
+    error: Tensor
+
+    def at(self, rate: float) -> Tensor:
+        """(S,)."""
+        return self.error[self.rates.index(rate)]
+
+    @property
+    def best(self) -> int:
+        """The rate with the lowest mean error."""
+        return int(self.error.mean(1).argmin())
+
+    def at_best(self) -> Tensor:
+        """(S,)."""
+        return self.error[self.best]
+
+
+#: The arms of the second claim: place, norm, steps of warm-up, blocks.
+PLACES = {
+    "post-LN": ("post", "layer", 0, 6),
+    "post-LN, warm-up": ("post", "layer", 40, 6),
+    "pre-LN": ("pre", "layer", 0, 6),
+    "pre-LN, warm-up": ("pre", "layer", 40, 6),
+    "pre, DyT": ("pre", "tanh", 0, 6),
+    "pre, no norm": ("pre", "none", 0, 6),
+    "post-LN, 2 blocks": ("post", "layer", 0, 2),
+    "pre-LN, 2 blocks": ("pre", "layer", 0, 2),
+}
+
+
+def placed_norms(seeds: Sequence[int], each: Callable[[Iterable], Iterable] = iter) -> dict[str, Placed]:
+    """Train all of `PLACES` at three rates each; `each` may show how far it is.
+
+    Source of the claim: Xiong et al. 2020.
+    """
+    results = {}
+    for name in each(PLACES):
+        place, norm, warm_up, depth = PLACES[name]
+        rates = (0.003, 0.01, 0.03) if norm == "tanh" else (0.001, 0.003, 0.01)
+        results[name] = Placed(rates, train_transformer(place, norm, warm_up, seeds, rates, depth))
+    return results
+
+
+def judge_placed_norms(arms: dict[str, Placed]) -> list[Finding]:
+    """The sentences of the second verdict."""
+    post, warm, pre = arms["post-LN"], arms["post-LN, warm-up"], arms["pre-LN"]
+    tanh, none, shallow = arms["pre, DyT"], arms["pre, no norm"], arms["post-LN, 2 blocks"]
+    return [
+        Finding("post-LN, rate 0.01, no warm-up: above 70 %", post.at(0.01) > 70),
+        Finding("the same with warm-up: fewer errors", warm.at(0.01) < post.at(0.01)),
+        Finding("pre-LN, rate 0.01, no warm-up: below 40 %", pre.at(0.01) < 40),
+        Finding(
+            "post-LN without warm-up at its own best rate: less than two thirds of its errors at 0.01",
+            post.at_best() < post.at(0.01) * 2 / 3,
+        ),
+        Finding(
+            "pre-LN without warm-up, at its best: fewer errors than post-LN with warm-up, at its best",
+            pre.at_best() < warm.at_best(),
+            at_least=4,
+        ),
+        Finding("post-LN with 2 blocks, rate 0.01, no warm-up: below 40 %", shallow.at(0.01) < 40),
+        Finding("DyT: fewer errors than no norm, each at its best", tanh.at_best() < none.at_best()),
+        Finding("DyT: more errors than pre-LN, each at its best", tanh.at_best() > pre.at_best(), at_least=4),
+    ]
+
+
+CLAIMS = {
+    "small": Claim(
+        "The error of batch norm rises as fewer images share statistics, since these get inaccurate.",
+        small_batches,
+        judge_small_batches,
+    ),
+    "place": Claim(
+        "With the norm before each sublayer, a transformer needs no warm-up of the rate.",
+        placed_norms,
+        judge_placed_norms,
+    ),
+}

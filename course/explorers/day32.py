@@ -46,8 +46,8 @@ def devices_explorer() -> Explorer:
     return Explorer(
         title="One batch on several devices",
         look_for=(
-            "The last two rows are two ways to make one mean and one variance of those of the devices. Move "
-            "the devices apart and see which of them still covers the data."
+            "The last two rows are two ways to make one mean and one variance of those of the devices. With "
+            "no shift, do they agree? Then move the devices apart, and make one of them larger."
         ),
         goal=Goal(
             "make the averaged variance less than a quarter of the true one.",

@@ -1,18 +1,21 @@
-"""Day 32: one entry in many batches, one batch on many devices, error against batch size."""
+"""Day 32: one entry in many batches, one batch on many devices, two claims by rate and by seed."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from course.experiments.day32 import BATCH_SIZES, Company, Devices, ErrorBySize
+from course.experiments.day32 import BATCH_SIZES, Arm, Company, Devices, Placed
 from course.figures.shared import (
     BLACK,
     BLUE,
+    GREY,
     ORANGE,
     PURPLE,
     SKY,
@@ -20,6 +23,7 @@ from course.figures.shared import (
     VERMILLION,
     Picture,
     decimals,
+    dots,
     new_figure,
 )
 
@@ -141,52 +145,127 @@ class DevicesDrawing:
         self.averaged_text.set_text(decimals(state.averaged_variance))
 
 
-def draw_error_by_size(results: Sequence[ErrorBySize]) -> Picture:
-    """Test error against the number of images that share statistics, a panel per network."""
-    titles = {
-        "dense": "linear layers: n values in a mean",
-        "conv": "convolutions: 16 n and 4 n values in a mean",
+Arms = Mapping[tuple[str, str, int], Arm]
+
+
+def draw_small_batches(arms: Arms) -> Picture:
+    """The weaker experiment: test error by the images that share statistics, a dot a seed."""
+    panels = {
+        "linear layers": {
+            "n = 2": ("dense", "batch", 2),
+            "n = 4": ("dense", "batch", 4),
+            "n = 64": ("dense", "batch", 64),
+            "group norm": ("dense", "group", 64),
+        },
+        "convolutions": {
+            "n = 2": ("conv", "batch", 2),
+            "n = 64": ("conv", "batch", 64),
+            "group norm": ("conv", "group", 64),
+        },
     }
     with matplotlib.rc_context(STYLE):
-        figure = new_figure(340)
-        axes = figure.subplots(1, len(results), sharey=True)
+        figure = new_figure(310)
+        axes = figure.subplots(1, 2, sharey=True, width_ratios=(4, 3))
+        figure.subplots_adjust(left=0.075, right=0.985, top=0.79, bottom=0.11, wspace=0.06)
+        _headline(figure, "Test error by the images n that share statistics, a dot a seed")
+        for ax, (title, names) in zip(axes, panels.items(), strict=True):
+            ax.set_title(title)
+            dots(
+                ax,
+                {name: arms[key].at_best() for name, key in names.items()},
+                {"group norm": PURPLE},
+            )
+        _error_axis(axes[0])
+    return Picture(figure, "test error of linear layers and of convolutions, for n = 2, 64 and group norm.")
+
+
+def draw_three_errors(arms: Arms) -> Picture:
+    """Three errors of one network, for n = 2 and 64: which of two explanations holds."""
+    names = {
+        "train mode,\ntrain images": "company_train",
+        "train mode,\ntest images": "company_test",
+        "eval mode,\ntest images": "test",
+        "eval mode,\nrenewed": "renewed",
+    }
+    with matplotlib.rc_context(STYLE):
+        figure = new_figure(310)
+        axes = figure.subplots(1, 2, sharey=True)
+        figure.subplots_adjust(left=0.075, right=0.985, top=0.79, bottom=0.16, wspace=0.06)
+        _headline(figure, "One network, four ways to ask it: linear layers")
+        for ax, size in zip(axes, (2, 64), strict=True):
+            arm = arms["dense", "batch", size]
+            ax.set_title(f"trained with n = {size}")
+            dots(ax, {name: arm.at_best(what) for name, what in names.items()})
+            ax.tick_params(axis="x", labelsize=8.5)
+        axes[0].set(ylim=(-2, 72), ylabel="error (%)")
+    return Picture(figure, "errors in training mode, on training and test images, and in evaluation mode.")
+
+
+def draw_mechanism(arms: Arms) -> Picture:
+    """One change at a time at n = 2: which values a mean is made of, and what corrects it."""
+    panels = {
+        "convolutions: a mean over": {
+            "n = 2,\nthe map": ("conv", "batch", 2),
+            "n = 2,\neach place": ("conv", "place", 2),
+            "n = 64,\nthe map": ("conv", "batch", 64),
+            "n = 64,\neach place": ("conv", "place", 64),
+        },
+        "linear layers": {
+            "n = 2": ("dense", "batch", 2),
+            "n = 2,\nrenormalized": ("dense", "renorm", 2),
+            "n = 64": ("dense", "batch", 64),
+        },
+    }
+    with matplotlib.rc_context(STYLE):
+        figure = new_figure(310)
+        axes = figure.subplots(1, 2, sharey=True, width_ratios=(4, 3))
         figure.subplots_adjust(left=0.075, right=0.985, top=0.79, bottom=0.15, wspace=0.06)
-        figure.text(
-            0.012,
-            0.93,
-            "Two images are far too few for linear layers, and nearly enough for convolutions",
-            fontsize=11,
-            fontweight="bold",
-        )
-        for ax, result in zip(axes, results, strict=True):
-            ax.set_xscale("log", base=2)
-            ax.set_yscale("log")
-            ax.set_xticks(result.sizes, [str(size) for size in result.sizes])
-            ax.xaxis.set_minor_locator(NullLocator())
-            ax.set_title(titles[result.layers])
-            ax.set_xlabel("images n that share batch statistics")
-            batch, group = 100 * result.batch.numpy(), 100 * result.group.numpy()
-            ax.axhspan(group.min(), group.max(), color=PURPLE, alpha=0.18, linewidth=0)
-            ax.axhline(group.mean(), color=PURPLE, linestyle="--", label="group norm (needs no batch)")
-            ax.fill_between(result.sizes, batch.min(0), batch.max(0), color=BLUE, alpha=0.2, linewidth=0)
-            ax.plot(result.sizes, batch.mean(0), color=BLUE, marker="o", markersize=5, label="batch norm")
-        axes[0].set(ylim=(0.8, 60), ylabel="test error (%)")
-        axes[0].set_yticks([1, 2, 5, 10, 20, 50], ["1", "2", "5", "10", "20", "50"])
-        axes[0].yaxis.set_minor_locator(NullLocator())
-        axes[0].legend(loc="upper right")
-        seeds = len(results[0].group)
-        axes[1].text(
-            0.98,
-            0.95,
-            f"{seeds} seeds: line = mean, band = min to max",
-            transform=axes[1].transAxes,
-            ha="right",
-            va="top",
-            fontsize=9,
-            color="#444444",
-        )
-    return Picture(
-        figure,
-        "test error against the images that share batch statistics: a steep rise below four for linear "
-        "layers, a slight one for convolutions, beside the constant error of group norm.",
-    )
+        _headline(figure, "One thing changed at a time, a dot a seed")
+        for ax, (title, names) in zip(axes, panels.items(), strict=True):
+            ax.set_title(title)
+            dots(ax, {name: arms[key].at_best() for name, key in names.items()})
+        _error_axis(axes[0])
+    return Picture(figure, "test error over a map or a place, and with batch renormalization.")
+
+
+def draw_placed_norms(arms: Mapping[str, Placed], names: Sequence[str], headline: str) -> Picture:
+    """Test error against the rate, a dot a seed, a line through the medians."""
+    colours = (VERMILLION, ORANGE, BLUE, SKY)
+    with matplotlib.rc_context(STYLE):
+        figure = new_figure(320)
+        ax = figure.subplots()
+        figure.subplots_adjust(left=0.075, right=0.76, top=0.87, bottom=0.15)
+        _headline(figure, headline)
+        for k, (name, colour) in enumerate(zip(names, colours, strict=False)):
+            arm = arms[name]
+            aside = 1.06 ** (k - (len(names) - 1) / 2)
+            places = np.array(arm.rates) * aside
+            ax.plot(
+                np.repeat(places, arm.error.shape[1]),
+                arm.error.flatten().numpy(),
+                "o",
+                color=colour,
+                markersize=4.5,
+                alpha=0.8,
+            )
+            ax.plot(places, arm.error.median(1).values.numpy(), color=colour, label=name)
+        ax.set_xscale("log")
+        rates = sorted({rate for name in names for rate in arms[name].rates})
+        ax.set_xticks(rates, [str(rate) for rate in rates])
+        ax.xaxis.set_minor_locator(NullLocator())
+        ax.set(ylim=(0, 96), xlabel="rate of Adam", ylabel="test error (%)")
+        ax.axhline(90, color=GREY, linewidth=1, linestyle=":")
+        ax.text(1.01, 90, "guessing", transform=ax.get_yaxis_transform(), color="#555555", va="center")
+        ax.legend(loc="upper left", bbox_to_anchor=(1.0, 0.85))
+    return Picture(figure, f"test error against the rate, of {', '.join(names)}.")
+
+
+def _headline(figure: Figure, text: str) -> None:
+    figure.text(0.012, 0.93, text, fontsize=11, fontweight="bold")
+
+
+def _error_axis(ax: Axes) -> None:
+    ax.set_yscale("log")
+    ax.set(ylim=(0.9, 60), ylabel="test error (%)")
+    ax.set_yticks([1, 2, 5, 10, 20, 50], ["1", "2", "5", "10", "20", "50"])
+    ax.yaxis.set_minor_locator(NullLocator())

@@ -1,7 +1,5 @@
 """Day 32: what the lecture computes, says in numbers, and lets a student move."""
 
-import math
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -199,74 +197,176 @@ def test_standardized_filters_do_not_see_a_flat_image():
     torch.testing.assert_close(standardized, expected)
 
 
-# The claim
+@pytest.mark.parametrize(("r_max", "d_max"), ((1.0, 0.0), (3.0, 5.0), (1e9, 1e9)))
+def test_batch_renorm_lies_between_the_batch_and_the_running_statistics(r_max, d_max):
+    x = draw(11, 6, 3).requires_grad_()
+    mean, var = draw(12, 3), draw(13, 3).abs() + 0.5
+    y = experiments.batch_renorm(x, mean, var, r_max, d_max)
+    if r_max == 1:
+        torch.testing.assert_close(y, F.batch_norm(x, None, None, training=True))
+    if r_max > 1e3:
+        torch.testing.assert_close(y, F.batch_norm(x, mean, var))
+        # The value is that of evaluation, the gradient still knows the batch: it sums to zero.
+        (gradient,) = torch.autograd.grad((y * draw(14, 6, 3)).sum(), x)
+        assert gradient.sum(0).abs().max() < 1e-12
 
 
-@pytest.mark.parametrize("shape", ((12, 5), (12, 5, 3, 2)))
-@pytest.mark.parametrize("size", (2, 4, 12))
-def test_ghost_layer_is_batch_norm_per_device(shape, size):
-    x = draw(8, *shape).float() * 2 + 1
-    layer = experiments.GhostBatchNorm(5, size)
+def test_qk_norm_bounds_the_scores_and_tanh_its_values():
+    q, k = draw(15, 8, 16), draw(16, 8, 16)
+    scores = experiments.rms_norm(1e3 * q) @ experiments.rms_norm(1e3 * k).T / 16**0.5
+    assert scores.abs().max() <= 16**0.5 + 1e-9
+    torch.testing.assert_close(experiments.dynamic_tanh(q, 0.3), torch.tanh(0.3 * q))
+
+
+# The claims
+
+
+def parameters(net, runs):
+    theta = experiments._draw(net.shapes, range(runs), 1)
+    return theta + 0.1 * draw(17, *theta.shape).float()
+
+
+def by_the_library(net, named, x, run):
+    """One run of a SmallNet, out of modules, for batch norm over all images."""
+    at = {name: value[run] for name, value in named.items()}
+    if net.layers == "conv":
+        h = x.view(-1, 1, 8, 8)
+        first = at["first"].T.view(8, 1, 3, 3)
+        second = at["second"].view(3, 3, 8, 8).permute(3, 2, 0, 1)
+        steps = [lambda h: F.conv2d(h, first, stride=2, padding=1)]
+        steps.append(lambda h: F.conv2d(h, second, stride=2, padding=1))
+    else:
+        h, steps = x, [lambda h: h @ at["first"], lambda h: h @ at["second"]]
+    for k, step in enumerate(steps, 1):
+        h = step(h)
+        if net.norm == "group":
+            h = F.group_norm(h, 4 if net.layers == "dense" else 2)
+        else:
+            shape = h.shape
+            if net.norm == "place":
+                h = h.flatten(1)
+            h = torch.cat([F.batch_norm(part, None, None, training=True) for part in h.split(net.size)])
+            h = h.view(shape)
+        around = (1, -1, 1, 1)[: h.dim()]
+        h = F.relu(h * at[f"gamma{k}.1"].view(around) + at[f"beta{k}.0"].view(around))
+    if net.layers == "conv":
+        h = h.flatten(2).transpose(1, 2).flatten(1)  # places first
+    return h @ at["last.w"] + at["bias.0"]
+
+
+@pytest.mark.parametrize("layers", ("dense", "conv"))
+@pytest.mark.parametrize("norm", ("batch", "group", "place"))
+def test_nets_side_by_side_are_those_of_the_library(layers, norm):
+    net = experiments.SmallNet(layers, norm, 4)
+    net.begin(2)
+    theta, x = parameters(net, 2), draw(18, 2, 12, 64).float()
+    named = experiments._named(theta, net.shapes)
+    for run, logits in enumerate(net(theta, x, "train")):
+        torch.testing.assert_close(logits, by_the_library(net, named, x[run], run), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("layers", ("dense", "conv"))
+def test_running_and_renewed_statistics(layers):
+    net = experiments.SmallNet(layers, "batch", 4)
+    net.begin(1)
+    theta, x = parameters(net, 1), draw(19, 1, 12, 64).float()
+    net(theta, x, "update")
+    first = experiments._named(theta, net.shapes)["first"][0]
+    if layers == "dense":
+        h = x[0] @ first
+        library = nn.BatchNorm1d(32)
+        variances = []
+        for part in h.split(4):
+            library.reset_running_stats()
+            library(part)
+            variances.append(library.running_var.clone())
+        torch.testing.assert_close(net.statistics[0].var[0, 0], torch.stack(variances).mean(0))
+        torch.testing.assert_close(net.statistics[0].mean[0, 0], 0.1 * h.mean(0))
+    # Renewed on one batch, evaluation is training mode with that batch, but for the unbiased variance.
+    whole = net(theta, x, "renew")
+    assert (net(theta, x, "eval") - whole).abs().max() < 0.2 * whole.abs().max()
+
+
+def test_adam_side_by_side_is_that_of_the_library():
+    start = draw(20, 2, 3)
+    target = draw(21, 2, 3)
+    rates = torch.tensor([0.1, 0.03], dtype=torch.float64)
+    got = experiments._descend(start, lambda theta, _: ((theta - target) ** 4).sum(), rates, 7, warm_up=4)
+    for run, rate in enumerate(rates.tolist()):
+        weight = start[run].clone().requires_grad_()
+        adam = torch.optim.Adam([weight], lr=rate)
+        for step in range(7):
+            adam.param_groups[0]["lr"] = rate * min(1, (step + 1) / 4)
+            adam.zero_grad()
+            ((weight - target[run]) ** 4).sum().backward()
+            adam.step()
+        torch.testing.assert_close(got[run], weight.detach())
+
+
+@pytest.mark.parametrize("place", ("pre", "post"))
+def test_the_transformer_is_that_of_the_library(place):
+    net = experiments.Transformer(place, "layer", 1)
+    theta, x = parameters(net, 1), draw(22, 1, 5, 64).float()
+    at = {name: value[0] for name, value in experiments._named(theta, net.shapes).items()}
+    layer = nn.TransformerEncoderLayer(16, 2, 32, 0.0, batch_first=True, norm_first=place == "pre")
     with torch.no_grad():
-        layer.weight.copy_(draw(9, 5))
-        layer.bias.copy_(draw(10, 5))
-    y = layer(x)
-    means, variances = [], []
-    for part, got in zip(x.split(size), y.split(size), strict=True):
-        library = nn.BatchNorm2d(5) if len(shape) == 4 else nn.BatchNorm1d(5)
-        library.load_state_dict(layer.state_dict(), strict=False)
-        library.reset_running_stats()
-        torch.testing.assert_close(got, library(part))
-        means.append(library.running_mean)
-        variances.append(library.running_var)
-    torch.testing.assert_close(layer.running_mean, torch.stack(means).mean(0))
-    torch.testing.assert_close(layer.running_var, torch.stack(variances).mean(0))
-    layer.eval()
-    assert torch.allclose(layer(x)[:3], layer(x[:3]), atol=1e-6)
+        for wanted, name in (
+            (layer.self_attn.in_proj_weight, "0.qkv.w"),
+            (layer.self_attn.out_proj.weight, "0.out.w"),
+            (layer.linear1.weight, "0.up"),
+            (layer.linear2.weight, "0.down.w"),
+        ):
+            wanted.copy_(at[name].T)
+        for bias in (layer.self_attn.in_proj_bias, layer.self_attn.out_proj.bias):
+            bias.zero_()
+        for linear in (layer.linear1, layer.linear2):
+            linear.bias.zero_()
+        for norm, name in ((layer.norm1, "0.a"), (layer.norm2, "0.b")):
+            norm.weight.copy_(at[f"{name}.1"])
+            norm.bias.copy_(at[f"{name}.0"])
+        h = layer(x[0].view(5, 8, 8) @ at["embed.w"] + at["position.w"] * 8**0.5)
+        if place == "pre":
+            h = F.layer_norm(h, (16,), at["end.1"], at["end.0"])
+        expected = h.mean(1) @ at["last.w"]
+    torch.testing.assert_close(net(theta, x)[0], expected, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("layers", ("conv", "dense"))
-def test_values_in_a_mean_of_the_titles(layers):
-    net = experiments.small_net(layers, "batch", 2)
-    places = []
-    for module in net:
-        if isinstance(module, experiments.GhostBatchNorm):
-            module.register_forward_hook(lambda _module, _inputs, y: places.append(math.prod(y.shape[2:])))
-    assert net(torch.rand(4, 1, 8, 8)).shape == (4, 10)
-    assert places == ([16, 4] if layers == "conv" else [1, 1])
-    groups = [m for m in experiments.small_net(layers, "group", 2) if isinstance(m, nn.GroupNorm)]
-    assert all(m.num_channels // m.num_groups == 8 for m in groups)
+@pytest.mark.parametrize("norm", ("tanh", "none"))
+def test_what_stands_in_the_place_of_a_norm(norm):
+    net = experiments.Transformer("pre", norm, 1)
+    theta = parameters(net, 1)
+    h = draw(23, 1, 4, 16).float()
+    named = experiments._named(theta, net.shapes)
+    y = torch.tanh(named["end.t"][0] * h) if norm == "tanh" else h
+    torch.testing.assert_close(net._norm(h, named, "end"), y * named["end.1"][0] + named["end.0"][0])
 
 
-def test_the_verdict_on_small_batches():
-    dense = experiments.error_by_size("dense", (2, 8, 64), range(5))
-    assert dense.batch.shape == (5, 3)
-    assert dense.batch[:, 0].min() > 0.2
-    assert dense.group.max() < 0.08
-    assert (dense.group - dense.batch[:, 2]).mean() > 0.005
-    assert (dense.batch[:, 1] - dense.batch[:, 2]).mean() < 0.04
-    conv = experiments.error_by_size("conv", (2, 64), range(5))
-    rise = (conv.batch[:, 0] - conv.batch[:, 1]).mean()
-    assert 0 < rise < 0.02
-
-
-def test_error_by_size_draws_from_its_seed():
+def test_training_draws_from_its_seed_and_shares_it_among_rates():
     def run(seed):
-        return experiments.error_by_size("dense", (4,), [seed], epochs=1).batch
+        return experiments.train_arm("dense", "batch", 4, [seed], (0.01, 0.01), epochs=1).test
 
     before = torch.get_rng_state()
     first = run(0)
     assert torch.equal(before, torch.get_rng_state())
+    assert first.shape == (2, 1)
     assert torch.equal(first, run(0))
+    assert torch.equal(first[0], first[1])
     assert not torch.equal(first, run(1))
+    error = experiments.train_transformer("pre", "layer", 2, range(2), (0.01,), depth=1, steps=3)
+    assert error.shape == (1, 2)
 
 
 # What is drawn and moved
 
 
 def test_pictures():
-    results = [experiments.error_by_size(layers, (4, 64), range(2), epochs=1) for layers in ("dense", "conv")]
-    check_picture(figures.draw_error_by_size(results))
+    errors = torch.linspace(1, 90, 10).view(2, 5)
+    arms = {name: experiments.Arm((0.003, 0.01), *[errors] * 5) for name in experiments.SMALL_BATCHES}
+    placed = {name: experiments.Placed((0.003, 0.01), errors) for name in experiments.PLACES}
+    for draw_arms in (figures.draw_small_batches, figures.draw_three_errors, figures.draw_mechanism):
+        check_picture(draw_arms(arms))
+    check_picture(figures.draw_placed_norms(placed, list(placed)[:4], "Four arms"))
+    assert len(experiments.judge_small_batches(arms)) == len(experiments.judge_placed_norms(placed)) == 8
 
 
 def test_the_goal_of_the_batch_size_is_one_size_for_every_image():
