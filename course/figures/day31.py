@@ -321,7 +321,7 @@ def draw_rates_controls(found: LongSteps) -> Picture:
                 if name.startswith(kind):
                     colour, marker, line = looks[name]
                     _ends(ax, descent, colour, marker, name, line)
-            ax.set(xscale="log", yscale="log", ylim=(1e-4, 14), xlabel="learning rate")
+            ax.set(xscale="log", yscale="log", ylim=(1e-4, 3000), xlabel="learning rate")
             ax.minorticks_off()
             ax.legend(loc="upper left")
         axes[1].set_yticklabels([])
