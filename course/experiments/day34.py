@@ -1,17 +1,19 @@
-"""Day 34: momentum and normalization, alone and together, on a bowl and on a network."""
+"""Day 34: momentum and normalization, of activations, of weights and of steps, on a bowl and on a network."""
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from course.experiments.day33 import best_gradient_descent, best_heavy_ball, descend
-from course.experiments.digits import Digits, split_digits
+from course.experiments.digits import split_digits
+from course.experiments.verdicts import Claim, Finding
 
 # The four runs: name -> (momentum, normalization).
 RUNS = {
@@ -20,6 +22,7 @@ RUNS = {
     "momentum": (True, False),
     "both": (True, True),
 }
+BETA = 0.9
 TOLERANCE = 1e-6
 LONGEST = 400
 
@@ -32,40 +35,25 @@ def best_rate(condition: float, momentum: bool) -> float:
     return best_heavy_ball(1 / condition, 1)[2] if momentum else best_gradient_descent(1 / condition, 1)[1]
 
 
-def steps_to_tolerance(rate: float, tolerance: float) -> int:
+def power_steps(rate: float, tolerance: float) -> int:
     """The least k with rate^k <= tolerance, for a rate below 1 and a tolerance in (0, 1)."""
     return 1 if rate <= tolerance else math.ceil(math.log(tolerance) / math.log(rate))
 
 
-@dataclass(frozen=True, eq=False)
-class Curves:
-    """Steps that bring the distance down to `tolerance`, against the condition number.
+def exact_steps(condition: float, momentum: bool, tolerance: float) -> int:
+    """Steps until the distance is `tolerance` of the first for good, from the worst start, from rest.
 
-    `condition` is (K,), `plain` and `momentum` are (K,); `before` is the condition number of the
-    raw problem and `after` what normalization leaves of it; `steps` holds the four runs.
+    Without momentum both ends of the spectrum shrink by ρ a step. At the best lr and beta of the heavy
+    ball each end has a double root, −ρ at the steepest axis and ρ at the flattest, and the largest error
+    is that of the steepest, (1 + (1 + ρ) t) ρ^t.
     """
-
-    tolerance: float
-    condition: Tensor
-    plain: Tensor
-    momentum: Tensor
-    before: float
-    after: float
-    steps: dict[str, int]
-
-
-def step_curves(before: float, power: float, tolerance: float) -> Curves:
-    """The curves, and the four runs where normalization turns `before` into `before` ** `power`."""
-    condition = 1 + torch.logspace(-4, 4, 121, dtype=torch.float64)
-    root = condition.sqrt()
-    plain, ball = ((k - 1) / (k + 1) for k in (condition, root))
-    counts = [(math.log(tolerance) / rate.clamp(min=tolerance).log()) for rate in (plain, ball)]
-    after = before**power
-    steps = {
-        name: steps_to_tolerance(best_rate(after if normalized else before, momentum), tolerance)
-        for name, (momentum, normalized) in RUNS.items()
-    }
-    return Curves(tolerance, condition, *counts, before, after, steps)
+    rate = best_rate(condition, momentum)
+    steps = power_steps(rate, tolerance)
+    if not momentum or rate == 0:
+        return steps
+    while (1 + (1 + rate) * steps) * rate**steps > tolerance:
+        steps += 1
+    return steps
 
 
 # One bowl
@@ -164,6 +152,131 @@ def troubles(scale: float = 10.0, offset: float = 10.0, correlation: float = 0.9
     return [Trouble(name, condition_number(raw), condition_number(after), 1.0) for name, raw, after in cases]
 
 
+def diagonal_scalings(width: int, seeds: Iterable[int], steps: int = 120) -> Tensor:
+    """(S, 3): condition numbers of random covariances: raw, standardized, best diagonal scaling found.
+
+    A covariance is A Aᵀ with A (width, width) of normal numbers, its rows stretched by 1 to 10. The last is
+    searched by descent on the logarithms of the scales, from those of standardizing. By van der Sluis 1969
+    the second is at most `width` times what the best scaling reaches.
+    """
+    draws = [torch.Generator().manual_seed(seed) for seed in seeds]
+    a = torch.stack([torch.randn(width, width, generator=g, dtype=torch.float64) for g in draws])
+    a = a * torch.logspace(0, 1, width, dtype=torch.float64)[:, None]
+    hessian = a @ a.mT
+    logs = (-0.5 * hessian.diagonal(dim1=1, dim2=2).log()).requires_grad_()
+    optimizer = torch.optim.Adam([logs], lr=0.03)
+
+    def condition(matrix: Tensor) -> Tensor:
+        values = torch.linalg.eigvalsh(matrix)
+        return values[:, -1] / values[:, 0]
+
+    heights = []
+    for _ in range(steps):
+        scales = logs.exp()
+        heights.append(condition(scales[:, :, None] * hessian * scales[:, None, :]))
+        optimizer.zero_grad()
+        heights[-1].log().sum().backward()
+        optimizer.step()
+    met = torch.stack(heights).detach()
+    return torch.stack([condition(hessian), met[0], met.amin(dim=0)], dim=1)
+
+
+# Rules for a step
+
+
+RULES = {
+    "gradient": "gradient",
+    "normalized": "normalized",
+    "sign": "sign",
+    "adam": "Adam",
+    "orthogonalized": "orthogonalized",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class RulePaths:
+    """One rule on one surface, without momentum and with beta 0.9.
+
+    `hessian` is (2, 2), `paths` a pair of (steps + 1, 2), `losses` a pair of (steps + 1,), over the first
+    loss.
+    """
+
+    rule: str
+    hessian: Tensor
+    paths: tuple[Tensor, Tensor]
+    losses: tuple[Tensor, Tensor]
+
+
+def rule_paths(
+    rule: str, surface: str, correlation: float, lr: float, decay: bool, steps: int = 60
+) -> RulePaths:
+    """Two descents on least squares of two features with standard deviations 1 and 5.
+
+    The momentum is an average, m ← beta m + (1 − beta) g, of which the rule makes a step, so that one lr
+    suits both. rule: "gradient" m; "normalized" m / ‖m‖; "sign" sign(m); "adam" m over the root of the
+    average of g² (beta2 0.99), both with bias correction; "orthogonalized": the two parameters are the
+    singular values, with signs, of a matrix whose singular vectors are the axes of the surface, and the
+    step is that of the matrix U Vᵀ: length 1 along either axis of the surface.
+
+    surface: "raw" or "standardized"; the start is the same function. decay: lr falls to 0 in a line.
+
+    Raises:
+        ValueError: another rule or surface.
+    """
+    if rule not in RULES:
+        raise ValueError(f"unknown rule {rule!r}")
+    if surface not in ("raw", "standardized"):
+        raise ValueError(f"unknown surface {surface!r}")
+    scale = 5.0 if surface == "raw" else 1.0
+    hessian = covariance(scale, correlation)
+    start = (-2.0, 1.5 / scale)
+    (a, b), (_, c) = hessian.tolist()
+    # The axes of the surface, as (cos, sin) of the angle of the first.
+    angle = 0.5 * math.atan2(2 * b, a - c)
+    cosine, sine = math.cos(angle), math.sin(angle)
+
+    def descent(beta: float) -> tuple[list[tuple[float, float]], list[float]]:
+        (x, y), m, squares = start, (0.0, 0.0), (0.0, 0.0)
+        path, losses = [], []
+        for step in range(1, steps + 2):
+            g = a * x + b * y, b * x + c * y
+            path.append((x, y))
+            losses.append(0.5 * (g[0] * x + g[1] * y))
+            if max(abs(x), abs(y)) > 1e6:  # it has left the picture for good
+                path += [path[-1]] * (steps + 1 - len(path))
+                losses += [losses[-1]] * (steps + 1 - len(losses))
+                break
+            m = tuple(beta * old + (1 - beta) * new for old, new in zip(m, g, strict=True))
+            if rule == "gradient":
+                d = m
+            elif rule == "normalized":
+                length = math.hypot(*m) or 1.0
+                d = m[0] / length, m[1] / length
+            elif rule == "sign":
+                d = _sign(m[0]), _sign(m[1])
+            elif rule == "adam":
+                squares = tuple(0.99 * old + 0.01 * new**2 for old, new in zip(squares, g, strict=True))
+                d = tuple(
+                    part / (1 - beta**step) / (math.sqrt(square / (1 - 0.99**step)) + 1e-12)
+                    for part, square in zip(m, squares, strict=True)
+                )
+            else:
+                one, two = _sign(cosine * m[0] + sine * m[1]), _sign(cosine * m[1] - sine * m[0])
+                d = cosine * one - sine * two, sine * one + cosine * two
+            now = lr * (1 - (step - 1) / steps) if decay else lr
+            x, y = x - now * d[0], y - now * d[1]
+        return path, losses
+
+    runs = [descent(0.0), descent(BETA)]
+    paths = tuple(torch.tensor(path, dtype=torch.float64) for path, _ in runs)
+    losses = tuple(torch.tensor(loss, dtype=torch.float64) / loss[0] for _, loss in runs)
+    return RulePaths(rule, hessian, paths, losses)
+
+
+def _sign(number: float) -> float:
+    return float((number > 0) - (number < 0))
+
+
 # What momentum does to weights without a scale
 
 
@@ -218,52 +331,51 @@ def radial_parts(
 # A network
 
 
-@dataclass(frozen=True, eq=False)
-class GridRun:
-    """The four runs on the digits, each over a grid of learning rates.
+@dataclass(frozen=True)
+class Arm:
+    """A way to train, and the learning rates from which it takes its own.
 
-    `lrs` is (L,), `steps` (T,); `loss` maps a name to (L, seeds, T), on all training images, with
-    infinity where it is no number.
+    normalize: "" nothing; "batch" and "layer" the activations before each ReLU; "weights" the columns of
+    each hidden matrix. rule: see `direction`. beta: of the momentum. lrs: learning rates.
+    momentum_first: average, then make a step of it; else make a step of each gradient, then average.
+    decay: lr falls to 0 in a line.
     """
 
-    lrs: Tensor
-    steps: Tensor
-    loss: dict[str, Tensor]
-
-    def steps_to(self, name: str, tolerance: float) -> Tensor:
-        """(L, seeds): the first step with a loss of at most `tolerance`, infinity where none."""
-        reached = self.loss[name] <= tolerance
-        first = self.steps[reached.int().argmax(dim=-1)].double()
-        return torch.where(reached.any(dim=-1), first, math.inf)
-
-    def best(self, name: str, tolerance: float) -> int:
-        """The place of the learning rate whose median over the seeds arrives first."""
-        return self.steps_to(name, tolerance).median(dim=1).values.argmin().item()
-
-    def best_steps(self, name: str, tolerance: float) -> Tensor:
-        """(seeds,) at that learning rate."""
-        return self.steps_to(name, tolerance)[self.best(name, tolerance)]
+    lrs: tuple[float, ...]
+    normalize: str = ""
+    rule: str = "gradient"
+    beta: float = 0.0
+    momentum_first: bool = True
+    decay: bool = False
 
 
-def network(weights: Sequence[Tensor], x: Tensor, normalized: bool, eps: float = 1e-5) -> Tensor:
-    """(seeds, n, 10): ReLU layers, with batch normalization before each ReLU or without.
+def network(weights: Sequence[Tensor], x: Tensor, normalize: str, eps: float = 1e-5) -> Tensor:
+    """(..., n, 10): ReLU layers, normalized before each ReLU or not.
 
     `weights` holds a matrix, a scale and a shift for each hidden layer, then the last matrix and its
-    bias. Without normalization the scale is not used and the shift is the bias.
+    bias. x: (..., n, 64). normalize: "", "batch", "layer" or "weights", as in `Arm`; weights are
+    standardized as by Qiao et al. 2019, to the variance 2 / fan_in of He et al. 2015.
     """
     for layer in range(0, len(weights) - 2, 3):
         matrix, gamma, shift = weights[layer : layer + 3]
+        if normalize == "weights":
+            matrix = _standardized(matrix, -2, eps) * (2 / matrix.shape[-2]) ** 0.5
         x = x @ matrix
-        if normalized:
-            centred = x - x.mean(dim=-2, keepdim=True)
-            x = gamma * centred / torch.sqrt((centred**2).mean(dim=-2, keepdim=True) + eps)
-        x = torch.relu(x + shift)
+        if normalize in ("batch", "layer"):
+            x = _standardized(x, -2 if normalize == "batch" else -1, eps)
+        x = torch.relu((gamma * x if normalize else x) + shift)
     return x @ weights[-2] + weights[-1]
 
 
+def _standardized(x: Tensor, dim: int, eps: float) -> Tensor:
+    centred = x - x.mean(dim=dim, keepdim=True)
+    return centred * torch.rsqrt((centred**2).mean(dim=dim, keepdim=True) + eps)
+
+
 def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
-    """(seeds,): the mean over the n samples of logits (seeds, n, 10) and labels (seeds, n)."""
-    return -logits.log_softmax(dim=-1).gather(-1, y[..., None]).mean(dim=(-1, -2))
+    """The mean over the n samples of logits (..., n, 10) and labels y, which broadcast to (..., n)."""
+    picked = y.expand(logits.shape[:-1])[..., None]
+    return -logits.log_softmax(dim=-1).gather(-1, picked).mean(dim=(-1, -2))
 
 
 def initial_weights(generators: list[torch.Generator], width: int, depth: int) -> list[Tensor]:
@@ -279,62 +391,415 @@ def initial_weights(generators: list[torch.Generator], width: int, depth: int) -
     return weights
 
 
-def digits_two_by_two(
-    lrs: Sequence[float],
+def orthogonalize(matrix: Tensor, steps: int = 5) -> Tensor:
+    """About U Vᵀ of the singular value decomposition of matrix (..., rows, columns).
+
+    Newton–Schulz with the coefficients of Jordan et al. 2024 (Muon): singular values end near 1, not at it.
+    """
+    a, b, c = 3.4445, -4.7750, 2.0315
+    x = matrix / (matrix.norm(dim=(-2, -1), keepdim=True) + 1e-12)
+    tall = x.shape[-2] > x.shape[-1]
+    x = x.mT if tall else x
+    for _ in range(steps):
+        gram = x @ x.mT
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return x.mT if tall else x
+
+
+def direction(rule: str, parts: Sequence[Tensor], weights: Sequence[Tensor]) -> list[Tensor]:
+    """What a rule makes of a gradient, or of an average of gradients, before it is multiplied by lr.
+
+    parts, weights: one tensor (..., rows, columns) a parameter; a vector has one row. rule: "gradient" as it
+    is; "normalized" over the norm of all parts together; "sign"; "lars" each part over its norm, times the
+    norm of its weights (You et al. 2017), vectors over their norm alone; "orthogonalized" matrices by
+    `orthogonalize` with the scale √max(1, fan_out / fan_in) of Muon, vectors over their root mean square.
+
+    Raises:
+        ValueError: another rule.
+    """
+    tiny = 1e-12
+    if rule == "gradient":
+        return list(parts)
+    if rule == "normalized":
+        norm = sum((part**2).sum(dim=(-2, -1), keepdim=True) for part in parts).sqrt() + tiny
+        return [part / norm for part in parts]
+    if rule == "sign":
+        return [part.sign() for part in parts]
+    norms = [part.norm(dim=(-2, -1), keepdim=True) + tiny for part in parts]
+    if rule == "lars":
+        return [
+            part / norm * (weight.norm(dim=(-2, -1), keepdim=True) if weight.shape[-2] > 1 else 1)
+            for part, norm, weight in zip(parts, norms, weights, strict=True)
+        ]
+    if rule == "orthogonalized":
+        return [
+            orthogonalize(part) * max(1, part.shape[-1] / part.shape[-2]) ** 0.5
+            if part.shape[-2] > 1
+            else part * part.shape[-1] ** 0.5 / norm
+            for part, norm in zip(parts, norms, strict=True)
+        ]
+    raise ValueError(f"unknown rule {rule!r}")
+
+
+@functools.cache
+def _digits(seeds: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """(S, N, 64) and (S, N): the training images and labels of each seed's split."""
+    data = [split_digits(seed) for seed in seeds]
+    return torch.stack([d.train_x for d in data]), torch.stack([d.train_y for d in data])
+
+
+def train(
+    arm: Arm,
     seeds: Iterable[int],
-    beta: float = 0.9,
-    steps: int = 120,
-    batch_size: int = 64,
-    every: int = 5,
+    batch_size: int,
+    steps: int,
+    every: int,
+    group: int | None = None,
     width: int = 32,
     depth: int = 3,
-    names: Iterable[str] = tuple(RUNS),
-) -> GridRun:
-    """Train the network with and without momentum, with and without batch normalization.
-
-    The seeds of a setting are trained side by side; no run knows of another. A seed draws the
-    split, the weights and the batches, the same for all settings. The loss is that of all training
-    images, normalized by their own statistics.
-    """
-    seeds = list(seeds)
-    data = [split_digits(seed) for seed in seeds]
-    loss = {}
-    for name in names:
-        momentum, normalized = RUNS[name]
-        shape = (steps, batch_size, every, width, depth)
-        curves = [_train(data, seeds, lr, beta * momentum, normalized, *shape) for lr in lrs]
-        loss[name] = torch.stack(curves).nan_to_num(nan=math.inf)
-    return GridRun(torch.tensor(lrs, dtype=torch.float64), torch.arange(0, steps + 1, every), loss)
-
-
-def _train(
-    data: list[Digits],
-    seeds: list[int],
-    lr: float,
-    beta: float,
-    normalized: bool,
-    steps: int,
-    batch_size: int,
-    every: int,
-    width: int,
-    depth: int,
+    looked_at: int = 400,
 ) -> Tensor:
-    """(seeds, checks): the losses of one setting."""
-    train_x, train_y = (torch.stack([getattr(d, n) for d in data]) for n in ("train_x", "train_y"))
+    """(L, S, T): the training loss after every `every` steps, for each learning rate and seed.
+
+    All settings are trained side by side; none knows of another. A seed draws the split, the weights and
+    the batches, the same for every arm. The loss is that of the first `looked_at` training images, normalized
+    by their own statistics; infinity where it is no number. group: batch normalization over groups of so many
+    images, each by its own statistics (ghost batch normalization, Hoffer et al. 2017); None: over the batch.
+    "adam" has beta2 0.999 and bias correction, with `arm.beta` as beta1.
+    """
+    seeds = tuple(seeds)
+    x, y = _digits(seeds)
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-    weights = initial_weights(generators, width, depth)
+    start = initial_weights(generators, width, depth)
+    weights = [w.expand(len(arm.lrs), *w.shape) for w in start]
+    lrs = torch.tensor(arm.lrs, dtype=torch.float32)[:, None, None, None]
     velocities = [torch.zeros_like(w) for w in weights]
+    squares = [torch.zeros_like(w) for w in weights]
+    kept = (len(seeds), -1, group or batch_size)
     curve = []
-    for step in range(steps + 1):
-        if step % every == 0:
-            with torch.no_grad():
-                curve.append(cross_entropy(network(weights, train_x, normalized), train_y).double())
-        rows = torch.stack([torch.randint(train_x.shape[1], (batch_size,), generator=g) for g in generators])
+    for step in range(1, steps + 1):
+        rows = torch.stack([torch.randint(x.shape[1], (batch_size,), generator=g) for g in generators])
         batch = torch.arange(len(seeds))[:, None], rows
         weights = [w.detach().requires_grad_() for w in weights]
-        losses = cross_entropy(network(weights, train_x[batch], normalized), train_y[batch])
+        logits = network([w[:, :, None] for w in weights], x[batch].view(*kept, 64), arm.normalize)
+        total = cross_entropy(logits, y[batch].view(kept)).mean(dim=-1).sum()
         # Without normalization the scales are not used.
-        gradients = torch.autograd.grad(losses.sum(), weights, allow_unused=True, materialize_grads=True)
-        velocities = [beta * v + g for v, g in zip(velocities, gradients, strict=True)]
-        weights = [w.detach() - lr * v for w, v in zip(weights, velocities, strict=True)]
-    return torch.stack(curve, dim=-1)
+        gradients = torch.autograd.grad(total, weights, allow_unused=True, materialize_grads=True)
+        with torch.no_grad():
+            if arm.rule == "adam":
+                squares = [0.999 * s + 0.001 * g**2 for s, g in zip(squares, gradients, strict=True)]
+                velocities = [
+                    arm.beta * v + (1 - arm.beta) * g for v, g in zip(velocities, gradients, strict=True)
+                ]
+                first, second = 1 - arm.beta**step, 1 - 0.999**step
+                moves = [
+                    v / first / ((s / second).sqrt() + 1e-8) for v, s in zip(velocities, squares, strict=True)
+                ]
+            elif arm.momentum_first:
+                velocities = [arm.beta * v + g for v, g in zip(velocities, gradients, strict=True)]
+                moves = direction(arm.rule, velocities, weights)
+            else:
+                gradients = direction(arm.rule, gradients, weights)
+                velocities = moves = [
+                    arm.beta * v + (1 - arm.beta) * g for v, g in zip(velocities, gradients, strict=True)
+                ]
+            now = lrs * (1 - (step - 1) / steps) if arm.decay else lrs
+            weights = [w - now * move for w, move in zip(weights, moves, strict=True)]
+            if step % every == 0:
+                curve.append(
+                    cross_entropy(network(weights, x[:, :looked_at], arm.normalize), y[:, :looked_at])
+                )
+    return torch.stack(curve, dim=-1).double().nan_to_num(nan=math.inf)
+
+
+def best_lr(loss: Tensor, lrs: Sequence[float]) -> float:
+    """The learning rate with the least median over the seeds at the end, of loss (L, S, T)."""
+    return lrs[loss[..., -1].median(dim=1).values.argmin().item()]
+
+
+def own_best(loss: Tensor) -> Tensor:
+    """(S, T): the loss (L, S, T) at the learning rate whose median over the seeds is least at that step."""
+    best = loss.median(dim=1).values.argmin(dim=0)  # (T,)
+    return loss[best, :, torch.arange(loss.shape[-1])].T
+
+
+# When does momentum help a normalized network?
+
+FLOOR = {
+    "plain": Arm((0.03, 0.1, 0.3, 1.0)),
+    "normalization": Arm((0.1, 0.3, 1.0, 3.0), "batch"),
+    "momentum": Arm((0.01, 0.03, 0.1, 0.3), beta=BETA),
+    "both": Arm((0.03, 0.1, 0.3, 1.0), "batch", beta=BETA),
+}
+# The rates lie around the best, which a wider search had found; larger batches bear larger rates.
+WHEN = {
+    size: {"normalization": Arm(plain, "batch"), "both": Arm(ball, "batch", beta=BETA)}
+    for size, plain, ball in (
+        (16, (0.2, 0.5, 1.2), (0.05, 0.1, 0.25)),
+        (64, (0.5, 1.0, 2.0), (0.1, 0.2, 0.4)),
+        (256, (1.5, 3.0, 6.0), (0.25, 0.5, 1.0)),
+        (1024, (1.5, 3.0, 6.0), (0.5, 1.0, 2.0)),
+    )
+}
+LARGEST, GROUP = 1024, 64
+FALLING = {
+    "normalization": Arm((1.5, 3.0, 6.0), "batch", decay=True),
+    "both": Arm((1.0, 2.0, 4.0), "batch", beta=BETA, decay=True),
+}
+WHEN_STEPS, WHEN_EVERY = 50, 5
+
+
+def floor_steps(seeds: Iterable[int], names: Iterable[str] = tuple(FLOOR)) -> dict[str, Tensor]:
+    """name -> (S,): the first multiple of 5 steps, at batch 64, with a loss of 0.3; each at its best lr."""
+    found = {}
+    for name in names:
+        loss = train(FLOOR[name], seeds, 64, 100, WHEN_EVERY)
+        reached = loss <= 0.3
+        first = torch.where(
+            reached.any(dim=-1), WHEN_EVERY * (1.0 + reached.int().argmax(dim=-1)), math.inf
+        )  # (L, S)
+        found[name] = first[first.median(dim=1).values.argmin()]
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class When:
+    """Losses on digits with batch normalization, without and with momentum.
+
+    `steps` is (T,). `loss`: batch size -> name -> (S, T), each at the best lr for that step; `grouped` the
+    same for batches of 1024 with statistics over groups of 64, `falling` for 1024 with lr falling to 0.
+    `lrs`: batch size -> name -> the lr that was best at the end. `floor`: as from `floor_steps`.
+    """
+
+    steps: Tensor
+    loss: dict[int, dict[str, Tensor]]
+    grouped: dict[str, Tensor]
+    falling: dict[str, Tensor]
+    lrs: dict[int, dict[str, float]]
+    floor: dict[str, Tensor]
+
+    def gain(self, loss: dict[str, Tensor], step: int = WHEN_STEPS) -> Tensor:
+        """(S,): the loss without momentum over that with it, after so many steps."""
+        place = step // WHEN_EVERY - 1
+        return loss["normalization"][:, place] / loss["both"][:, place]
+
+
+def when_it_helps(
+    seeds: Sequence[int],
+    floor: dict[str, Tensor] | None = None,
+    each: Callable[[list], Iterable] = iter,
+) -> When:
+    """Train over batch sizes, and at 1024 with two changes. floor: what `floor_steps` gave."""
+    floor = floor or floor_steps(seeds)
+    loss: dict[int, dict[str, Tensor]] = {size: {} for size in WHEN}
+    lrs: dict[int, dict[str, float]] = {size: {} for size in WHEN}
+    grouped, falling = {}, {}
+    runs = [(size, "", name) for size in WHEN for name in WHEN[size]]
+    runs += [(LARGEST, change, name) for change in ("grouped", "falling") for name in FALLING]
+    for size, change, name in each(runs):
+        arm = FALLING[name] if change == "falling" else WHEN[size][name]
+        group = GROUP if change == "grouped" else None
+        curves = train(arm, seeds, size, WHEN_STEPS, WHEN_EVERY, group)
+        kept = {"grouped": grouped, "falling": falling}.get(change, loss[size])
+        kept[name] = own_best(curves)
+        if not change:
+            lrs[size][name] = best_lr(curves, arm.lrs)
+    steps = torch.arange(WHEN_EVERY, WHEN_STEPS + 1, WHEN_EVERY)
+    return When(steps, loss, grouped, falling, lrs, floor)
+
+
+def judge_when(run: When) -> list[Finding]:
+    """The sentences of the verdict."""
+    floor = run.floor
+    small, large = run.gain(run.loss[64]), run.gain(run.loss[1024])
+    return [
+        Finding(
+            "batch 64, steps to a loss of 0.3: momentum moves a normalized run by at most 10",
+            (floor["both"] - floor["normalization"]).abs() <= 10,
+        ),
+        Finding(
+            "batch 64, steps to a loss of 0.3: normalization alone takes less than half of momentum alone",
+            2 * floor["normalization"] < floor["momentum"],
+        ),
+        Finding(
+            "batch 64, 50 steps: momentum changes the loss of a normalized run by less than a factor of 2.5",
+            (small < 2.5) & (small > 0.4),
+            at_least=4,
+        ),
+        Finding("batch 1024, 50 steps: momentum divides it by more than 1.5", large > 1.5, at_least=4),
+        Finding(
+            "batch 1024, 50 steps, lr falling to 0: momentum divides it by more than 1.5",
+            run.gain(run.falling) > 1.5,
+            at_least=4,
+        ),
+        Finding(
+            "batch 1024, 15 steps: momentum divides it by less than 2",
+            run.gain(run.loss[1024], 15) < 2,
+            at_least=4,
+        ),
+        Finding(
+            "gradients of 1024 images, statistics of 64: momentum still lowers the loss",
+            run.gain(run.grouped) > 1,
+            at_least=4,
+        ),
+    ]
+
+
+# What momentum does for normalized steps
+
+_NORMALIZED = (0.1, 0.2, 0.4, 0.8, 1.6)
+ORDERS = {
+    "no momentum": {},
+    "average, then normalize": {"beta": BETA},
+    "normalize, then average": {"beta": BETA, "momentum_first": False},
+}
+SHORT, LONG = 100, 500
+SETTINGS = {
+    "batch 256, 100 steps": (256, SHORT),
+    "batch 16, 100 steps": (16, SHORT),
+    "batch 2, 500 steps": (2, LONG),
+}
+
+
+def normalized_steps(
+    seeds: Sequence[int],
+    settings: Iterable[str] = tuple(SETTINGS),
+    decay: bool = True,
+    orders: Sequence[str] = tuple(ORDERS),
+) -> dict[str, dict[str, Tensor]]:
+    """setting -> order -> (S,): the loss at the end of training by normalized steps, at the best lr.
+
+    No activation is normalized. Source of the question: Cutkosky & Mehta 2020.
+    """
+    found: dict[str, dict[str, Tensor]] = {}
+    for setting in settings:
+        size, steps = SETTINGS[setting]
+        found[setting] = {}
+        for order in orders:
+            arm = Arm(_NORMALIZED, rule="normalized", decay=decay, **ORDERS[order])
+            found[setting][order] = own_best(train(arm, seeds, size, steps, steps))[:, -1]
+    return found
+
+
+def judge_normalized(found: dict[str, dict[str, Tensor]]) -> list[Finding]:
+    """The sentences of the verdict."""
+    none, first, last = ORDERS
+    large, small, least = (found[setting] for setting in SETTINGS)
+    ratio = small[none] / small[first]
+    return [
+        Finding(
+            "batch 256, 100 steps: averaging before the normalization divides the loss by more than 2",
+            2 * large[first] < large[none],
+            at_least=4,
+        ),
+        Finding(
+            "batch 256, 100 steps: averaging after the normalization ends above averaging before it",
+            large[last] > large[first],
+            at_least=4,
+        ),
+        Finding(
+            "batch 16, 100 steps: averaging first changes the loss by less than a factor of 1.5",
+            (ratio < 1.5) & (ratio > 1 / 1.5),
+            at_least=4,
+        ),
+        Finding(
+            "batch 2, 500 steps: averaging first divides the loss by less than 2",
+            2 * least[first] > least[none],
+            at_least=4,
+        ),
+        Finding(
+            "batch 2, 500 steps: averaging after the normalization ends above averaging before it",
+            least[last] > least[first],
+            at_least=4,
+        ),
+    ]
+
+
+# The map
+
+
+def _pair(plain: Sequence[float], momentum: Sequence[float], **setting: str) -> tuple[Arm, Arm]:
+    return (
+        Arm(tuple(plain), decay=True, **setting),
+        Arm(tuple(momentum), decay=True, beta=BETA, **setting),
+    )
+
+
+# The rates lie around the best of both batch sizes, which a wider search had found.
+LEVERS = {
+    "nothing": _pair((0.2, 0.4, 0.8), (0.07, 0.14, 0.28)),
+    "batch": _pair((0.6, 1.8, 5.0), (0.2, 0.5, 1.2), normalize="batch"),
+    "layer": _pair((0.15, 0.3, 0.6), (0.1, 0.2, 0.4), normalize="layer"),
+    "weights": _pair((0.3, 0.6, 1.2), (0.1, 0.2, 0.4), normalize="weights"),
+    "normalized": _pair((0.6, 1.1, 2.0), (0.3, 0.6, 1.1), rule="normalized"),
+    "sign": _pair((0.015, 0.03, 0.06), (0.01, 0.02, 0.04), rule="sign"),
+    "Adam": _pair((0.012, 0.025, 0.05), (0.012, 0.025, 0.05), rule="adam"),
+    "LARS": _pair((0.05, 0.1, 0.17), (0.02, 0.04, 0.08), rule="lars"),
+    "Muon": _pair((0.1, 0.2, 0.4), (0.05, 0.1, 0.2), rule="orthogonalized"),
+}
+STEP_RULES = ("normalized", "sign", "Adam", "LARS", "Muon")
+MAP_BATCHES = (16, 256)
+MAP_STEPS = 50
+
+
+def measured_map(
+    seeds: Sequence[int], names: Iterable[str] = tuple(LEVERS), batches: Sequence[int] = MAP_BATCHES
+) -> dict[int, dict[str, tuple[Tensor, Tensor]]]:
+    """batch size -> lever -> losses (S,) after 50 steps without and with momentum, each at its best lr."""
+    found: dict[int, dict[str, tuple[Tensor, Tensor]]] = {size: {} for size in batches}
+    for name in names:
+        for size in batches:
+            found[size][name] = tuple(
+                own_best(train(arm, seeds, size, MAP_STEPS, MAP_STEPS))[:, -1] for arm in LEVERS[name]
+            )
+    return found
+
+
+def judge_map(found: dict[int, dict[str, tuple[Tensor, Tensor]]]) -> list[Finding]:
+    """What of the map held in nearly every seed."""
+    small, large = (found[size] for size in MAP_BATCHES)
+    ratio = {name: plain / ball for name, (plain, ball) in large.items()}
+    moved = {name: plain / ball for name, (plain, ball) in small.items()}
+
+    def together(held: Iterable[Tensor]) -> Tensor:
+        return torch.stack(list(held)).all(dim=0)
+
+    return [
+        Finding(
+            "batch 256: momentum lowers the loss without normalization, with layer normalization and "
+            "with standardized weights",
+            together(ratio[name] > 1 for name in ("nothing", "layer", "weights")),
+            at_least=4,
+        ),
+        Finding(
+            "batch 256: momentum lowers the loss of at least three of normalized, sign, Adam and LARS steps",
+            torch.stack([ratio[name] > 1 for name in STEP_RULES[:-1]]).sum(dim=0) >= 3,
+            at_least=4,
+        ),
+        Finding("batch 256: momentum raises the loss of Muon's steps", ratio["Muon"] < 1, at_least=4),
+        Finding(
+            "batch 256, no momentum: each normalized step ends below the gradient's",
+            together(large[name][0] < large["nothing"][0] for name in STEP_RULES),
+            at_least=4,
+        ),
+        Finding(
+            "batch 16: momentum changes the loss by less than a factor of 2, for each step rule",
+            together((moved[name] < 2) & (moved[name] > 0.5) for name in STEP_RULES),
+            at_least=4,
+        ),
+    ]
+
+
+CLAIMS = {
+    "same-problem": Claim(
+        "Momentum and normalization solve the same problem, so that one leaves nothing for the other.",
+        when_it_helps,
+        judge_when,
+    ),
+    "normalized-steps": Claim(
+        "Momentum improves normalized steps, and removes the need for large batches.",
+        normalized_steps,
+        judge_normalized,
+    ),
+    "levers": Claim("A step that is normalized has no need of momentum.", measured_map, judge_map),
+}

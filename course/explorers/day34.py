@@ -1,9 +1,9 @@
-"""Day 34: four paths on two surfaces, and steps against the condition number."""
+"""Day 34: four paths on two surfaces, and the rules of a step."""
 
 from __future__ import annotations
 
 from course.experiments import day34 as experiments
-from course.explorers.shared import Explorer, Goal, choice_slider, float_slider, log_slider
+from course.explorers.shared import Explorer, Goal, choice_slider, float_slider
 from course.figures import day34 as figures
 
 
@@ -17,9 +17,8 @@ def two_by_two_explorer() -> Explorer:
     return Explorer(
         title="Four ways down, each with its best lr and beta",
         look_for=(
-            "Left the raw surface, right the normalized one. Momentum changes the path, not the surface; "
-            "normalization changes the surface. Which of the two helps against a scale, which against a "
-            "correlation?"
+            "Left the raw surface, right the normalized one. Which of the two helps against a scale, which "
+            "against a correlation?"
         ),
         goal=Goal(
             "with standardized features, let momentum alone take less than half the steps of normalization.",
@@ -35,28 +34,32 @@ def two_by_two_explorer() -> Explorer:
     )
 
 
-def step_curves_explorer() -> Explorer:
-    """Day 34: steps to a tolerance against the condition number, and what either method is worth."""
+def step_rules_explorer() -> Explorer:
+    """Day 34: one rule for the step, without and with momentum, on a raw or a standardized surface."""
 
-    def even(state: experiments.Curves) -> bool:
-        ball, normalized = state.steps["momentum"], state.steps["normalization"]
-        return state.before > 99 and abs(ball - normalized) <= 0.02 * ball
+    def both_arrive(state: experiments.RulePaths) -> bool:
+        raw = state.hessian[1, 1].item() > 1
+        return state.rule == "sign" and raw and all(loss[-1] < 1e-3 for loss in state.losses)
 
     return Explorer(
-        title="Steps against the condition number",
+        title="One surface, five rules for the step",
         look_for=(
-            "Momentum moves the grey dot straight down to the dashed line, normalization along the solid one "
-            "to the left. The power says what normalization leaves: condition number ** power."
+            "Both runs take the same rule and the same lr. Where does each point, how long is its step near "
+            "the minimum, and what does standardizing the surface change for it?"
         ),
         goal=Goal(
-            "for a condition number of 100 or more, make both worth the same, within 2 %. Which power is it?",
-            even,
+            "with sign steps on the raw surface, end both runs below a thousandth of the first loss.",
+            both_arrive,
         ),
         controls={
-            "before": log_slider("condition", 1e2, 0, 4),
-            "power": float_slider("power", 0.25, 0, 1, 0.05),
-            "tolerance": log_slider("tolerance", 1e-6, -12, -1),
+            "rule": choice_slider(
+                "step", "gradient", [(label, name) for name, label in experiments.RULES.items()]
+            ),
+            "surface": choice_slider("surface", "raw", ["raw", "standardized"]),
+            "correlation": float_slider("correlation", 0.5, 0, 0.9, 0.05),
+            "lr": float_slider("lr", 0.06, 0.02, 0.6, 0.02),
+            "decay": choice_slider("lr over time", False, [("constant", False), ("falls to 0", True)]),
         },
-        compute=experiments.step_curves,
-        drawing=figures.StepCurvesDrawing(),
+        compute=experiments.rule_paths,
+        drawing=figures.RulePathsDrawing(),
     )

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from course.experiments import day34 as experiments
-from course.experiments.day33 import rate
+from course.experiments.day33 import best_heavy_ball, descend, rate
 from course.explorers import day34 as explorers
 from course.figures import day34 as figures
 from tests.lectures.common import Moves, check_picture
@@ -17,12 +17,17 @@ EXPLORERS = {
         explorers.two_by_two_explorer,
         {"scale": (1, 5, 10), "correlation": (0.1, 0.5, 0.95), "whiten": (False, True)},
     ),
-    "steps against the condition number": Moves(
-        explorers.step_curves_explorer,
-        {"before": (10.0, 1e2, 1e4), "power": (0, 0.25, 1), "tolerance": (1e-12, 1e-6, 0.1)},
+    "five rules for the step": Moves(
+        explorers.step_rules_explorer,
+        {
+            "rule": tuple(experiments.RULES),
+            "surface": ("raw", "standardized"),
+            "correlation": (0.1, 0.5, 0.9),
+            "lr": (0.02, 0.3, 0.6),
+            "decay": (False, True),
+        },
     ),
 }
-LRS = [0.01, 0.03, 0.1, 0.3, 1.0, 3.0]
 
 
 # Experiments against other ways
@@ -64,9 +69,9 @@ def test_steps_of_a_panel_are_the_first_for_good():
 
 
 @pytest.mark.parametrize("tolerance", (1e-9, 1e-3, 0.3))
-def test_steps_to_tolerance_by_counting(tolerance):
+def test_power_steps_by_counting(tolerance):
     for factor in (0.01, 0.5, 0.9, 0.99):
-        k = experiments.steps_to_tolerance(factor, tolerance)
+        k = experiments.power_steps(factor, tolerance)
         assert factor**k <= tolerance * (1 + 1e-9) and factor ** (k - 1) > tolerance * (1 - 1e-9)
 
 
@@ -79,51 +84,209 @@ def test_best_rates_are_spectral_radii():
         assert math.isclose(experiments.best_rate(condition, True), (root - 1) / (root + 1), rel_tol=1e-9)
 
 
-@pytest.mark.parametrize("normalized", (False, True))
-def test_the_network_is_the_library_s(normalized):
+def test_exact_steps_by_walking():
+    """The heavy ball from rest at its best setting, on both ends of the spectrum."""
+    for condition in (10, 100):
+        for momentum in (False, True):
+            ends = torch.tensor([1 / condition, 1.0], dtype=torch.float64)
+            lr, beta = 2 / (1 + 1 / condition), 0.0
+            if momentum:
+                lr, beta = best_heavy_ball(1 / condition, 1)[:2]
+            path = descend(ends, torch.ones(2, dtype=torch.float64), lr, beta, 800)
+            above = (path.w.abs().amax(dim=1) > 1e-6 * (1 + 1e-6)).nonzero()[-1].item() + 1
+            assert experiments.exact_steps(condition, momentum, 1e-6) == above
+
+
+def test_no_diagonal_scaling_beats_the_bound():
+    found = experiments.diagonal_scalings(4, range(3), steps=40)
+    assert (found[:, 2] <= found[:, 1]).all() and (found[:, 1] <= 4 * found[:, 2]).all()
+    # Scaling the rows of A beforehand changes what is standardized not at all.
+    g = torch.Generator().manual_seed(0)
+    a = torch.randn(4, 4, generator=g, dtype=torch.float64)
+    correlations = torch.corrcoef(torch.cat([a, -a], dim=1))
+    assert math.isclose(found[0, 1], experiments.condition_number(correlations), rel_tol=1e-6)
+
+
+@pytest.mark.parametrize("rule", experiments.RULES)
+def test_rules_of_a_step_are_those_of_the_library(rule):
+    """As PyTorch would: SGD, Adam, a norm, a sign, a singular value decomposition."""
+    lr, correlation = 0.05, 0.6
+    state = experiments.rule_paths(rule, "raw", correlation, lr, decay=True, steps=12)
+    torch.testing.assert_close(state.hessian, experiments.covariance(5.0, correlation))
+    _, axes = torch.linalg.eigh(state.hessian)
+    for beta, path in zip((0.0, 0.9), state.paths, strict=True):
+        w = path[0].clone().requires_grad_()
+        m = torch.zeros_like(w)
+        optimizer = torch.optim.Adam([w], lr=lr, betas=(beta, 0.99), eps=1e-12)
+        for step in range(12):
+            torch.testing.assert_close(w.detach(), path[step], rtol=1e-9, atol=1e-9)
+            w.grad = state.hessian @ w.detach()
+            m = beta * m + (1 - beta) * w.grad
+            now = lr * (1 - step / 12)
+            if rule == "adam":
+                optimizer.param_groups[0]["lr"] = now
+                optimizer.step()
+                continue
+            if rule == "orthogonalized":
+                left, _, right = torch.linalg.svd(axes @ (axes.T @ m).diag() @ axes.T)
+                move = axes @ (axes.T @ (left @ right) @ axes).diagonal()
+            else:
+                move = {"gradient": m, "normalized": m / m.norm(), "sign": m.sign()}[rule]
+            with torch.no_grad():
+                w -= now * move
+
+
+def test_unknown_rules_are_refused():
+    with pytest.raises(ValueError, match="unknown rule"):
+        experiments.rule_paths("newton", "raw", 0.5, 0.1, False)
+    with pytest.raises(ValueError, match="unknown surface"):
+        experiments.rule_paths("sign", "white", 0.5, 0.1, False)
+    with pytest.raises(ValueError, match="unknown rule"):
+        experiments.direction("newton", [torch.ones(2, 2)], [torch.ones(2, 2)])
+
+
+@pytest.mark.parametrize("shape", ((3, 6, 6), (8, 5), (4, 9)))
+def test_newton_schulz_brings_singular_values_near_one(shape):
+    matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    near = experiments.orthogonalize(matrix)
+    left, _, right = torch.linalg.svd(matrix, full_matrices=False)
+    # It keeps the singular vectors, and the order of Jordan et al. leaves values in about 0.7 to 1.2.
+    values = left.mT @ near @ right.mT
+    diagonal = values.diagonal(dim1=-2, dim2=-1)
+    torch.testing.assert_close(values, torch.diag_embed(diagonal), atol=1e-3, rtol=0)
+    assert diagonal.max() < 1.3 and diagonal.min() > 0.3
+
+
+def test_directions_have_the_lengths_that_are_said():
+    g = torch.Generator().manual_seed(0)
+    parts = [torch.randn(2, 6, 3, generator=g), torch.randn(2, 1, 3, generator=g)]
+    weights = [torch.randn(2, 6, 3, generator=g), torch.zeros(2, 1, 3)]
+    for seed in range(2):
+        flat = torch.cat([p[seed].flatten() for p in experiments.direction("normalized", parts, weights)])
+        assert math.isclose(flat.norm(), 1, rel_tol=1e-5)
+        matrix, vector = (p[seed] for p in experiments.direction("lars", parts, weights))
+        assert math.isclose(matrix.norm(), weights[0][seed].norm(), rel_tol=1e-5)
+        assert math.isclose(vector.norm(), 1, rel_tol=1e-5)
+        vector = experiments.direction("orthogonalized", parts, weights)[1][seed]
+        assert math.isclose((vector**2).mean(), 1, rel_tol=1e-5)
+
+
+@pytest.mark.parametrize("normalize", ("", "batch", "layer", "weights"))
+def test_the_network_is_the_library_s(normalize):
     weights = experiments.initial_weights([torch.Generator().manual_seed(s) for s in (0, 1)], 8, 2)
     x = torch.rand(2, 20, 64, generator=torch.Generator().manual_seed(2))
     y = torch.arange(20).remainder(10).expand(2, -1)
-    out = experiments.network(weights, x, normalized)
+    out = experiments.network(weights, x, normalize)
     for seed in range(2):
         h = x[seed]
         for layer in range(2):
             matrix, gamma, shift = (weights[3 * layer + i][seed] for i in range(3))
+            if normalize == "weights":
+                deviation, mean = torch.std_mean(matrix, dim=0, correction=0)
+                matrix = (matrix - mean) / deviation * math.sqrt(2 / len(matrix))
             h = h @ matrix
-            if normalized:
+            if normalize == "batch":
                 h = nn.functional.batch_norm(h, None, None, gamma[0], shift[0], training=True).relu()
+            elif normalize == "layer":
+                h = nn.functional.layer_norm(h, (8,), gamma[0], shift[0]).relu()
             else:
                 h = (h + shift).relu()
         expected = h @ weights[-2][seed] + weights[-1][seed]
-        torch.testing.assert_close(out[seed], expected, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(out[seed], expected, rtol=2e-3, atol=2e-4)
         loss = nn.functional.cross_entropy(expected, y[seed])
-        torch.testing.assert_close(experiments.cross_entropy(out, y)[seed], loss, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(experiments.cross_entropy(out, y)[seed], loss, rtol=2e-3, atol=2e-4)
 
 
-def test_runs_follow_the_library_s_optimizer():
-    run = experiments.digits_two_by_two([0.1], [5], steps=6, every=1, width=8, depth=1)
+@pytest.mark.parametrize(
+    ("arm", "make"),
+    (
+        (experiments.Arm((0.02, 0.1), beta=0.9), lambda w, lr: torch.optim.SGD(w, lr=lr, momentum=0.9)),
+        (
+            experiments.Arm((0.02, 0.1), "batch", decay=True),
+            lambda w, lr: torch.optim.SGD(w, lr=lr),
+        ),
+        (
+            experiments.Arm((0.01,), rule="adam", beta=0.9),
+            lambda w, lr: torch.optim.Adam(w, lr=lr),
+        ),
+    ),
+)
+def test_training_follows_the_library_s_optimizer(arm, make):
+    steps = 6
+    found = experiments.train(arm, [5], 64, steps, 1, width=8, depth=1)
+    assert found.shape == (len(arm.lrs), 1, steps)
     data = experiments.split_digits(5)
-    for name, (momentum, normalized) in experiments.RUNS.items():
+    for place, lr in enumerate(arm.lrs):
         generator = torch.Generator().manual_seed(5)
         weights = [w.requires_grad_() for w in experiments.initial_weights([generator], 8, 1)]
-        optimizer = torch.optim.SGD(weights, lr=0.1, momentum=0.9 * momentum)
+        optimizer = make(weights, lr)
 
-        def loss(x, y, weights=weights, normalized=normalized):
-            return experiments.cross_entropy(experiments.network(weights, x[None], normalized), y[None])[0]
+        def loss(x, y, weights=weights):
+            return experiments.cross_entropy(experiments.network(weights, x[None], arm.normalize), y[None])[0]
 
-        for step in range(7):
-            expected = loss(data.train_x, data.train_y).item()
-            assert math.isclose(run.loss[name][0, 0, step], expected, rel_tol=1e-3)
+        for step in range(steps):
             rows = torch.randint(len(data.train_x), (64,), generator=generator)
+            optimizer.param_groups[0]["lr"] = lr * (1 - step / steps) if arm.decay else lr
             optimizer.zero_grad()
             loss(data.train_x[rows], data.train_y[rows]).backward()
             optimizer.step()
+            expected = loss(data.train_x[:400], data.train_y[:400]).item()
+            assert math.isclose(found[place, 0, step], expected, rel_tol=2e-3)
 
 
-def test_first_steps_under_a_tolerance():
-    loss = torch.tensor([[[2.0, 0.4, 0.2, 0.5], [2.0, 1.0, 1.0, math.inf]]])
-    run = experiments.GridRun(torch.tensor([0.1]), torch.arange(0, 20, 5), {"plain": loss})
-    assert run.steps_to("plain", 0.3).tolist() == [[10, math.inf]]
+def test_groups_have_statistics_of_their_own():
+    """One group of all is the batch; smaller groups are another training."""
+    arm = experiments.Arm((0.3,), "batch")
+    setting = {"seeds": [1, 2], "batch_size": 32, "steps": 3, "every": 3, "width": 8, "depth": 1}
+    whole, one, small = (experiments.train(arm, group=g, **setting) for g in (None, 32, 8))
+    assert torch.equal(whole, one) and not torch.allclose(whole, small, rtol=1e-3)
+
+
+def test_order_of_averaging_matters_for_directions_only():
+    setting = {"seeds": [3], "batch_size": 16, "steps": 4, "every": 4, "width": 8, "depth": 1}
+    first, last = (
+        experiments.train(experiments.Arm((0.1,), rule="normalized", beta=0.9, momentum_first=m), **setting)
+        for m in (True, False)
+    )
+    assert not torch.allclose(first, last, rtol=1e-3)
+    # A gradient as it is: averaging "after" is the velocity times 1 − beta.
+    sums, averages = (
+        experiments.train(experiments.Arm((lr,), beta=0.9, momentum_first=m), **setting)
+        for lr, m in ((0.01, True), (0.1, False))
+    )
+    torch.testing.assert_close(sums, averages, rtol=1e-3, atol=0)
+
+
+def test_each_step_has_its_own_best_rate():
+    loss = torch.tensor([[[3.0, 1.0], [3.0, 1.0], [9.0, 0.5]], [[2.0, 4.0], [2.0, 4.0], [2.0, math.inf]]])
+    assert experiments.own_best(loss).tolist() == [[2.0, 1.0], [2.0, 1.0], [2.0, 0.5]]
+    assert experiments.best_lr(loss, (0.1, 0.2)) == 0.1
+
+
+def test_judges_and_pictures_on_made_up_numbers():
+    ones = torch.ones(5, dtype=torch.float64)
+    pair = {"normalization": ones[:, None].expand(5, 10), "both": 0.5 * ones[:, None].expand(5, 10)}
+    floor = dict.fromkeys(experiments.RUNS, 20 * ones) | {"momentum": torch.inf * ones}
+    run = experiments.When(
+        torch.arange(5, 51, 5), dict.fromkeys(experiments.WHEN, pair), pair, pair, {}, floor
+    )
+    held = [finding.held.all().item() for finding in experiments.judge_when(run)]
+    assert held == [True, True, True, True, True, False, True]
+    orders = dict(zip(experiments.ORDERS, (ones, 0.4 * ones, 0.5 * ones), strict=True))
+    found = dict.fromkeys(experiments.SETTINGS, orders)
+    held = [finding.held.all().item() for finding in experiments.judge_normalized(found)]
+    assert held == [True, True, False, False, True]
+    levers = {name: (ones * (1 + (name == "nothing")), 0.9 * ones) for name in experiments.LEVERS}
+    levers = dict.fromkeys(experiments.MAP_BATCHES, levers)
+    held = [finding.held.all().item() for finding in experiments.judge_map(levers)]
+    assert held == [True, True, False, True, True]
+    for picture in (
+        figures.draw_floor(floor),
+        figures.draw_when(run),
+        figures.draw_normalized(found),
+        figures.draw_map(levers),
+    ):
+        check_picture(picture)
 
 
 # What the lecture says in numbers
@@ -161,27 +324,14 @@ def test_standardizing_two_features_is_never_a_loss():
             assert after <= raw * (1 + 1e-9)
 
 
-def test_steps_go_as_kappa_and_its_root():
-    for kappa in (100, 1000, 10_000):
-        for momentum, size in ((False, kappa), (True, math.sqrt(kappa))):
-            steps = experiments.steps_to_tolerance(experiments.best_rate(kappa, momentum), 1e-6)
-            assert math.isclose(steps, size / 2 * math.log(1e6), rel_tol=0.02)
-
-
-def test_power_one_half_makes_both_worth_the_same():
-    for kappa in (100.0, 1e4):
-        half = experiments.step_curves(kappa, 0.5, 1e-6).steps
-        assert abs(half["momentum"] - half["normalization"]) <= 1
-        nothing, perfect = (experiments.step_curves(kappa, p, 1e-6).steps for p in (1.0, 0.0))
-        assert nothing["both"] == nothing["momentum"] and nothing["normalization"] == nothing["plain"]
-        assert perfect["both"] == perfect["normalization"] == 1
-
-
-def test_curves_hold_the_marks():
-    state = experiments.step_curves(100.0, 0.25, 1e-6)
-    for name, curve in (("plain", state.plain), ("momentum", state.momentum)):
-        place = (state.condition - 100).abs().argmin()
-        assert math.isclose(curve[place], state.steps[name], rel_tol=0.1)
+def test_steps_go_as_kappa_and_about_as_its_root():
+    for kappa, powers, exact in ((10, 22, 27), (100, 69, 95), (1000, 219, 321), (10_000, 691, 1074)):
+        assert math.isclose(
+            experiments.exact_steps(kappa, False, 1e-6), kappa / 2 * math.log(1e6), rel_tol=0.02
+        )
+        assert experiments.power_steps(experiments.best_rate(kappa, True), 1e-6) == powers
+        assert experiments.exact_steps(kappa, True, 1e-6) == exact
+        assert 1.2 < exact / powers < 1.6  # a quarter to a half more
 
 
 def test_momentum_lengthens_a_weight_without_a_scale():
@@ -193,26 +343,6 @@ def test_momentum_lengthens_a_weight_without_a_scale():
     assert same.growth.min() > 30
     assert matched.growth.min() > 3.5 and matched.growth.max() < 5.5  # about four to five times
     assert same.velocity.min() < -0.9 and same.velocity[1:].max() < 1e-12
-
-
-def test_the_verdict_on_digits():
-    run = experiments.digits_two_by_two(LRS, range(5))
-    steps = {name: run.best_steps(name, 0.3) for name in experiments.RUNS}
-    assert steps["momentum"].median() < steps["plain"].median()
-    assert (2 * steps["normalization"] < steps["momentum"]).all()
-    assert (2 * steps["both"] < steps["momentum"]).all()
-    assert ((steps["both"] - steps["normalization"]).abs() <= 10).all()
-    # More learning rates arrive at all.
-    arrived = {name: run.steps_to(name, 0.3).median(1).values.isfinite().sum() for name in steps}
-    assert arrived["normalization"] > arrived["plain"] and arrived["both"] > arrived["momentum"]
-    check_picture(figures.draw_digits(run, 0.3))
-
-
-def test_swinging_on_a_round_bowl():
-    """The quiz: condition number 1, beta 0.9, lr as before."""
-    one = torch.ones(1, dtype=torch.float64)
-    assert math.isclose(rate(one, 1.0, 0.9), math.sqrt(0.9), rel_tol=1e-9)
-    assert round(-1 / math.log10(math.sqrt(0.9))) == 44
 
 
 # What is moved
@@ -227,11 +357,23 @@ def test_goal_of_the_two_by_two_needs_a_correlation():
     assert "not yet" in explorer.goal_line.value
 
 
-def test_goal_of_the_curves_is_the_root():
-    explorer = explorers.step_curves_explorer()
-    reached = []
-    for tenth in range(21):
-        explorer.controls["power"].value = tenth / 20
-        if "(<b style" in explorer.goal_line.value:
-            reached.append(tenth / 20)
-    assert reached == [0.5]
+def test_goal_of_the_rules_needs_a_rate_that_falls():
+    explorer = explorers.step_rules_explorer()
+    explorer.controls["rule"].value = "sign"
+    for lr in (0.04, 0.1, 0.3):
+        explorer.controls["lr"].value = lr
+        assert "not yet" in explorer.goal_line.value
+    explorer.controls["lr"].value, explorer.controls["decay"].value = 0.1, True
+    assert "reached" in explorer.goal_line.value
+    explorer.controls["surface"].value = "standardized"
+    assert "not yet" in explorer.goal_line.value
+
+
+def test_adam_divides_what_the_lecture_says_it_divides():
+    """Scaling a coordinate of the gradient leaves the steps of sign descent and Adam as they are."""
+    for rule in ("sign", "adam"):
+        paths = []
+        for surface in ("raw", "standardized"):
+            state = experiments.rule_paths(rule, surface, 0.0, 0.02, False)
+            paths.append(state.paths[0][:3] - state.paths[0][0])
+        torch.testing.assert_close(*paths, rtol=1e-3, atol=1e-3)
