@@ -790,6 +790,19 @@ def judge_map(found: dict[int, dict[str, tuple[Tensor, Tensor]]]) -> list[Findin
     ]
 
 
+def muon_for_longer(seeds: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Losses (S,) of Muon's steps at batch 64 after 200 steps, without and with momentum, at the best lr."""
+    arms = _pair((0.1, 0.2, 0.4), (0.03, 0.06, 0.12), rule="orthogonalized")
+    plain, ball = (own_best(train(arm, seeds, 64, 200, 200))[:, -1] for arm in arms)
+    return plain, ball
+
+
+def judge_muon(losses: tuple[Tensor, Tensor]) -> list[Finding]:
+    """Whether the exception of the map is one for longer training too."""
+    plain, ball = losses
+    return [Finding("Muon, batch 64, 200 steps: momentum lowers the loss", ball < plain, at_least=4)]
+
+
 CLAIMS = {
     "same-problem": Claim(
         "Momentum and normalization solve the same problem, so that one leaves nothing for the other.",
@@ -802,4 +815,5 @@ CLAIMS = {
         judge_normalized,
     ),
     "levers": Claim("A step that is normalized has no need of momentum.", measured_map, judge_map),
+    "muon": Claim("Muon's steps are best without momentum.", muon_for_longer, judge_muon),
 }

@@ -131,7 +131,7 @@ class RulePathsDrawing:
             below.minorticks_off()
             below.axhline(1e-3, color="#DDDDDD", linewidth=1, zorder=0)
             self.paths, self.losses = [], []
-            for colour, marker, label in ((VERMILLION, "^", "no momentum"), (BLUE, "o", "beta 0.9")):
+            for colour, marker, label in ((GREY, "o", "no momentum"), (VERMILLION, "^", "beta 0.9")):
                 style = {"color": colour, "marker": marker, "markersize": 3.6, "linewidth": 1.2}
                 self.paths += ax.plot([], [], zorder=3, **style)
                 self.losses += below.plot([], [], label=label, **style)
@@ -254,7 +254,8 @@ def draw_map(found: dict[int, dict[str, tuple[Tensor, Tensor]]]) -> Picture:
                 ax.axvline(line, color="#CCCCCC", linewidth=1, zorder=0)
             ax.set_xticks(range(len(losses)), [names.get(name, name) for name in losses])
             ax.set_yscale("log")
-            ax.set(xlim=(-0.6, len(losses) - 0.4), ylabel=f"loss after {MAP_STEPS} steps")
+            ax.set(xlim=(-0.6, len(losses) - 0.4), ylim=(0.004, 2), ylabel=f"loss after {MAP_STEPS} steps")
+            ax.set_yticks([0.01, 0.1, 1], ["0.01", "0.1", "1"])
             ax.set_title(f"batches of {size}")
             ax.minorticks_off()
             if not place:

@@ -280,6 +280,8 @@ def test_judges_and_pictures_on_made_up_numbers():
     levers = dict.fromkeys(experiments.MAP_BATCHES, levers)
     held = [finding.held.all().item() for finding in experiments.judge_map(levers)]
     assert held == [True, True, False, True, True]
+    assert experiments.judge_muon((ones, 0.5 * ones))[0].stands
+    assert not experiments.judge_muon((ones, ones))[0].stands
     for picture in (
         figures.draw_floor(floor),
         figures.draw_when(run),
