@@ -255,6 +255,7 @@ WITHOUT_SIZES = {
     *("max_stable_learning_rate", "optimal_heavy_ball", "steps_to_tolerance", "compare"),
     *("normalized_axes", "statistics_count", "parameter_groups"),
     *("freeze_batch_norm", "conv_bn_relu", "fold_batch_norm", "recalibrate"),
+    *("fold_forward", "stale_statistics", "stable_learning_rate"),
     *("BatchNorm1d", "BatchNormFunction", "SGD"),
 }
 

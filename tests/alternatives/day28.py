@@ -382,6 +382,198 @@ def recalibrate_on_a_copy(model, batches):
         own.running_var.copy_(other.running_var)
 
 
+# -- fold_forward ------------------------------------------------------------------------------------
+
+
+def _pads(conv):
+    if conv.padding_mode != "zeros":
+        return False
+    with torch.no_grad():
+        return sum(conv._reversed_padding_repeated_twice) > 0
+
+
+def _scale_and_shift(bn):
+    scale = (bn.running_var + bn.eps) ** -0.5
+    scale = scale * bn.weight if bn.affine else scale
+    shift = -bn.running_mean * scale
+    return scale, shift + bn.bias if bn.affine else shift
+
+
+def forwards_on_a_copy(bn, conv):
+    scale, shift = _scale_and_shift(bn)
+    if _pads(conv) and shift.abs().max() > 0:
+        raise ValueError("cannot be folded")
+    folded = copy.deepcopy(conv)
+    if folded.bias is None:
+        folded.bias = nn.Parameter(torch.zeros(conv.out_channels).to(conv.weight))
+    with torch.no_grad():
+        for out in range(conv.out_channels):
+            group = out // (conv.out_channels // conv.groups)
+            for k in range(conv.weight.shape[1]):
+                channel = group * conv.weight.shape[1] + k
+                folded.weight[out, k] = conv.weight[out, k] * scale[channel]
+                folded.bias[out] += conv.weight[out, k].sum() * shift[channel]
+    return folded
+
+
+def forwards_by_einsum(bn, conv):
+    scale, shift = (one.detach().reshape(conv.groups, -1) for one in _scale_and_shift(bn))
+    if any(_pads(conv) for _ in "1") and bool(shift.count_nonzero()):
+        raise ValueError("zero padding")
+    grouped = conv.weight.detach().unflatten(0, (conv.groups, -1))
+    weight = torch.einsum("goihw,gi->goihw", grouped, scale).flatten(0, 1)
+    bias = torch.einsum("goihw,gi->go", grouped, shift).flatten()
+    new = nn.utils.skip_init(
+        nn.Conv2d,
+        conv.in_channels,
+        conv.out_channels,
+        conv.kernel_size,
+        conv.stride,
+        conv.padding,
+        conv.dilation,
+        conv.groups,
+        True,
+        conv.padding_mode,
+    ).to(weight)
+    new.weight.data = weight
+    new.bias.data = bias if conv.bias is None else bias + conv.bias.data
+    return new
+
+
+def forwards_by_convolving_the_shift(bn, conv):
+    """The bias is what the convolution itself makes of an image that is bn's shift everywhere."""
+    scale, shift = _scale_and_shift(bn)
+    if conv.padding_mode == "zeros" and bool((shift != 0).any()):
+        padded = (
+            conv.kernel_size != (1, 1) if conv.padding == "same" else conv.padding not in ("valid", (0, 0))
+        )
+        if padded:
+            raise ValueError("the border would differ")
+    each = conv.in_channels // conv.groups
+    own = torch.arange(conv.out_channels, device=scale.device) // (conv.out_channels // conv.groups)
+    index = own[:, None] * each + torch.arange(each, device=scale.device)
+    folded = copy.deepcopy(conv)
+    extent = [(k - 1) * d + 1 for k, d in zip(conv.kernel_size, conv.dilation, strict=True)]
+    with torch.no_grad():
+        image = shift.reshape(1, -1, 1, 1).expand(1, -1, *extent)
+        bias = nn.functional.conv2d(
+            image, conv.weight, conv.bias, dilation=conv.dilation, groups=conv.groups
+        ).flatten()
+        folded.weight *= scale[index][:, :, None, None]
+        folded.bias = nn.Parameter(bias)
+    return folded
+
+
+# -- stale_statistics --------------------------------------------------------------------------------
+
+
+def stale_by_copy(model, batches, tolerance=0.25):
+    """A copy of the model measures anew, by momentum None, in the layers' own training mode."""
+    fresh = copy.deepcopy(model)
+    for layer in fresh.modules():
+        if isinstance(layer, _BatchNorm):
+            layer.reset_running_stats()
+            layer.momentum = None
+            layer.train()
+    with torch.no_grad():
+        for batch in batches:
+            fresh(batch)
+    names, anew = [], dict(fresh.named_modules())
+    for name, layer in model.named_modules():
+        if isinstance(layer, _BatchNorm) and layer.track_running_stats:
+            std = anew[name].running_var.sqrt()
+            means = (layer.running_mean - anew[name].running_mean) / std
+            ratios = layer.running_var.sqrt() / std - 1
+            if max(means.abs().max(), ratios.abs().max()) > tolerance:
+                names.append(name)
+    return names
+
+
+def stale_by_hooks(model, batches, tolerance=0.25):
+    """Everything that reaches a layer is kept and pooled; what a forward pass moves is put back."""
+    kept, handles, before = {}, [], copy.deepcopy(model.state_dict())
+    modes = [(module, module.training) for module in model.modules()]
+    for name, layer in model.named_modules():
+        if isinstance(layer, _BatchNorm):
+            layer.training = True
+            if layer.running_mean is not None:
+                kept[name] = []
+                hook = layer.register_forward_pre_hook(
+                    lambda layer, given, name=name: kept[name].append(given[0].transpose(0, 1).flatten(1))
+                )
+                handles.append(hook)
+    with torch.no_grad():
+        [model(batch) for batch in batches]
+    for handle in handles:
+        handle.remove()
+    for module, mode in modes:
+        module.training = mode
+    model.load_state_dict(before)
+    found = []
+    for name, values in kept.items():
+        values, layer = torch.cat(values, 1), model.get_submodule(name)
+        std, mean = torch.std_mean(values, 1, correction=0)
+        if any(
+            abs(m - r) > tolerance * s or abs(v**0.5 - s) > tolerance * s
+            for m, r, s, v in zip(mean, layer.running_mean, std, layer.running_var, strict=True)
+        ):
+            found.append(name)
+    return found
+
+
+def stale_by_all_at_once(model, batches, tolerance=0.25):
+    """One batch of all the data through a copy, momentum 1."""
+    fresh = copy.deepcopy(model)
+    layers = {n: m for n, m in fresh.named_modules() if isinstance(m, _BatchNorm) and m.track_running_stats}
+    for module in fresh.modules():
+        if isinstance(module, _BatchNorm):
+            module.momentum, module.training = 1.0, True
+    with torch.no_grad():
+        fresh(torch.cat(tuple(batches)))
+    old = dict(model.named_modules())
+
+    def fits(name):
+        new, was = layers[name], old[name]
+        scale = new.running_var.sqrt() * tolerance
+        return torch.all((was.running_mean - new.running_mean).abs() <= scale) and torch.all(
+            (was.running_var.sqrt() - new.running_var.sqrt()).abs() <= scale
+        )
+
+    return [name for name in layers if not fits(name)]
+
+
+def stale_in_units_of_the_stored(model, batches, tolerance=0.25):
+    """Measured by the stored deviation, which is the one in doubt."""
+    fresh = copy.deepcopy(model)
+    update_bn(batches, fresh)
+    anew = dict(fresh.named_modules())
+    return [
+        name
+        for name, layer in model.named_modules()
+        if isinstance(layer, _BatchNorm)
+        and layer.track_running_stats
+        and ((layer.running_mean - anew[name].running_mean).abs() > 0.3 * layer.running_var).any()
+    ]
+
+
+def stale_but_the_last(model, batches, tolerance=0.25):
+    return stale_by_copy(model, batches, tolerance)[:1]
+
+
+def forwards_with_shift_on_the_outputs(bn, conv):
+    folded = forwards_on_a_copy(bn, conv)
+    folded.bias.data += bn.running_mean.sum()
+    return folded
+
+
+def forwards_with_padding_cut(bn, conv):
+    """Where zeros are padded: folded all the same, without the padding."""
+    try:
+        return forwards_on_a_copy(bn, conv)
+    except ValueError:
+        return nn.Conv2d(conv.in_channels, conv.out_channels, conv.kernel_size)
+
+
 RIGHT = {
     "channel_statistics": (
         statistics_by_var,
@@ -427,6 +619,8 @@ RIGHT = {
         recalibrate_by_reading_each_batch,
         recalibrate_on_a_copy,
     ),
+    "fold_forward": (forwards_on_a_copy, forwards_by_einsum, forwards_by_convolving_the_shift),
+    "stale_statistics": (stale_by_copy, stale_by_hooks, stale_by_all_at_once),
 }
 
 
@@ -655,4 +849,6 @@ WRONG = {
         recalibrate_on_normalized_batches,
         recalibrate_all_in_training_mode_for_good,
     ),
+    "fold_forward": (forwards_with_shift_on_the_outputs, forwards_with_padding_cut),
+    "stale_statistics": (stale_in_units_of_the_stored, stale_but_the_last),
 }

@@ -777,6 +777,263 @@ FOLDING_MISTAKES = (
 )
 
 
+# -- folding forwards --------------------------------------------------------------------------------
+
+
+def pads_with_zeros(conv: nn.Conv2d) -> bool:
+    """Whether zeros come around the image; 'same' pads wherever the kernel is larger than one place."""
+    if conv.padding_mode != "zeros" or conv.padding == "valid":
+        return False
+    return any(size > 1 for size in conv.kernel_size) if conv.padding == "same" else any(conv.padding)
+
+
+def by_response(bn: nn.BatchNorm2d, conv: nn.Conv2d) -> nn.Conv2d:
+    """Read off what the two make of one kernel's worth of zeros with a 1 at one place."""
+    _, each, *kernel = conv.weight.shape
+    spread = [(size - 1) * step + 1 for size, step in zip(kernel, conv.dilation, strict=True)]
+    places = conv.in_channels * kernel[0] * kernel[1]
+    images = conv.weight.new_zeros(places + 1, conv.in_channels, *spread)
+    at_places = images[:places, :, :: conv.dilation[0], :: conv.dilation[1]]
+    at_places.copy_(torch.eye(places).reshape(-1, conv.in_channels, *kernel))
+    with torch.no_grad():
+        outputs = F.batch_norm(images, bn.running_mean, bn.running_var, bn.weight, bn.bias, eps=bn.eps)
+        if pads_with_zeros(conv) and outputs[-1].any():
+            raise ValueError("zeros around bn's output are no constant around its input")
+        outputs = F.conv2d(outputs, conv.weight, conv.bias, 1, 0, conv.dilation, conv.groups)[:, :, 0, 0]
+        response = (outputs[:-1] - outputs[-1]).T.reshape(-1, conv.groups, each, *kernel)
+        channels = torch.arange(conv.out_channels)
+        taken = {name: getattr(conv, name) for name in SETTINGS}
+        folded = nn.Conv2d(conv.in_channels, conv.out_channels, conv.kernel_size, **taken)
+        folded.weight = nn.Parameter(response[channels, channels // (conv.out_channels // conv.groups)])
+        folded.bias = nn.Parameter(outputs[-1].clone())
+    return folded
+
+
+def along_inputs(values: Tensor, weight: Tensor, groups: int) -> Tensor:
+    """One number for each channel of bn, laid out as the kernel (out, in / groups, kH, kW) meets it."""
+    by_group = values.reshape(groups, 1, -1).expand(-1, weight.shape[0] // groups, -1)
+    return by_group.reshape(*weight.shape[:2], 1, 1)
+
+
+def first_group(values: Tensor, weight: Tensor, groups: int) -> Tensor:
+    """The channels of the first group for all groups."""
+    return values[: weight.shape[1]].reshape(1, -1, 1, 1)
+
+
+def through_kernel(shift: Tensor, weight: Tensor) -> Tensor:
+    return (weight * shift).sum((1, 2, 3))
+
+
+def folding_forward(
+    bn: nn.BatchNorm2d,
+    conv: nn.Conv2d,
+    *,
+    divisor: Callable[[Tensor, float], Tensor] = lambda var, eps: (var + eps).sqrt(),
+    gamma: Callable[[nn.BatchNorm2d], Any] = lambda bn: 1.0 if bn.weight is None else bn.weight,
+    mean: Callable[[Tensor, Tensor], Tensor] = lambda mean, scale: mean * scale,
+    beta: Callable[[nn.BatchNorm2d, Tensor], Any] = lambda bn, scale: 0.0 if bn.bias is None else bn.bias,
+    laid_out: Callable[[Tensor, Tensor, int], Tensor] = along_inputs,
+    scaled: Callable[[Tensor, Tensor], Tensor] = lambda weight, scale: weight * scale,
+    bias: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor] = lambda b, shift, weight, kernel: (
+        b + through_kernel(shift, weight)
+    ),
+    refused: Callable[[nn.Conv2d, Tensor], Any] = lambda conv, shift: pads_with_zeros(conv) and shift.any(),
+    error: type[Exception] = ValueError,
+    settings: tuple[str, ...] = SETTINGS,
+) -> nn.Conv2d:
+    """The definition: bn multiplies a channel by scale and adds shift, before the kernel meets it.
+
+    bias: of the convolution's own, of the shift, of the kernel and of the scaled kernel.
+    """
+    with torch.no_grad():
+        scale = gamma(bn) / divisor(bn.running_var, bn.eps)
+        shift = beta(bn, scale) - mean(bn.running_mean, scale)
+        if refused(conv, shift):
+            raise error("zeros around bn's output are no constant around its input")
+        taken = {name: getattr(conv, name) for name in settings}
+        folded = nn.Conv2d(conv.in_channels, conv.out_channels, conv.kernel_size, **taken)
+        kernel = scaled(conv.weight, laid_out(scale, conv.weight, conv.groups))
+        own = conv.weight.new_zeros(conv.out_channels) if conv.bias is None else conv.bias
+        folded.weight = nn.Parameter(kernel)
+        folded.bias = nn.Parameter(
+            bias(own, laid_out(shift, conv.weight, conv.groups), conv.weight, kernel) + 0.0
+        )
+    return folded
+
+
+def forwards_without(*names: str) -> Folder:
+    return partial(folding_forward, settings=tuple(name for name in SETTINGS if name not in names))
+
+
+def backwards(bn: nn.BatchNorm2d, conv: nn.Conv2d) -> nn.Conv2d:
+    """The fold of a batch norm that comes after the convolution."""
+    if pads_with_zeros(conv):
+        raise ValueError("padding")
+    return folding(conv, bn)
+
+
+FORWARD_FOLDING_MISTAKES = (
+    mistake(
+        "folded_backwards",
+        """This is the fold for a batch norm that comes *after* the convolution: it scales the channels that
+        come out. Here bn comes first and scales what goes in, axis 1 of the kernel (out, in, kH, kW); and
+        its shift goes through the kernel before it reaches the bias.""",
+        backwards,
+        partial(folding_forward, laid_out=lambda values, weight, groups: values.reshape(-1, 1, 1, 1)),
+    ),
+    mistake(
+        "groups_ignored",
+        """Right for a single group. With groups the kernel has only in / groups channels along axis 1, and
+        each group of outputs meets channels of its own: its part of bn's scale and shift.""",
+        partial(folding_forward, laid_out=first_group),
+        partial(folding_forward, laid_out=lambda values, weight, groups: values.reshape(1, -1, 1, 1)),
+    ),
+    mistake(
+        "shift_forgotten",
+        """Only the kernel is folded. bn also shifts every channel by beta − running_mean · scale, and what
+        the kernel makes of that constant belongs in the bias.""",
+        partial(folding_forward, bias=lambda b, shift, weight, kernel: b),
+    ),
+    mistake(
+        "shift_through_scaled_kernel",
+        """The shift goes through the kernel that is scaled already, so that it is scaled twice. bn's output
+        is scale · x + shift: the kernel as it was meets both, and the new one is for x.""",
+        partial(folding_forward, bias=lambda b, shift, weight, kernel: b + through_kernel(shift, kernel)),
+    ),
+    mistake(
+        "kernel_not_summed",
+        """The shift is the same at every place of the image, so every place of the kernel adds its share: sum
+        over the channels that go in and over kH and kW. Yours takes a mean, or one place.""",
+        partial(
+            folding_forward,
+            bias=lambda b, shift, weight, kernel: b + (weight * shift).mean((2, 3)).sum(1),
+        ),
+        partial(folding_forward, bias=lambda b, shift, weight, kernel: b + (weight * shift).mean((1, 2, 3))),
+        partial(
+            folding_forward, bias=lambda b, shift, weight, kernel: b + (weight * shift)[..., 0, 0].sum(1)
+        ),
+        partial(
+            folding_forward, bias=lambda b, shift, weight, kernel: b + (weight * shift).sum((2, 3)).mean(1)
+        ),
+    ),
+    mistake(
+        "conv_bias_forgotten",
+        """The bias of the convolution is lost. It comes after everything else here, so it is added as it
+        is.""",
+        partial(folding_forward, bias=lambda b, shift, weight, kernel: through_kernel(shift, weight)),
+    ),
+    mistake(
+        "eps_missing",
+        """eps is left out. Batch norm divides by the root of (running_var + eps), also in eval mode; where a
+        variance is near eps, your kernel comes out too large.""",
+        partial(folding_forward, divisor=lambda var, eps: var.sqrt()),
+    ),
+    mistake(
+        "eps_outside_root",
+        """eps is added to the standard deviation, outside the root. It belongs to the variance, inside, as in
+        the layer that is folded.""",
+        partial(folding_forward, divisor=lambda var, eps: var.sqrt() + eps),
+    ),
+    mistake(
+        "eps_fixed",
+        """A fixed number stands where the eps of this layer belongs: every batch-norm layer carries its own,
+        in bn.eps.""",
+        *(
+            partial(folding_forward, divisor=lambda var, eps, value=value: (var + value).sqrt())
+            for value in (1e-5, 1e-8, 1e-3)
+        ),
+    ),
+    mistake(
+        "divided_by_variance",
+        """The kernel is scaled by gamma over the variance: the root is missing. running_var holds variances,
+        and batch norm divides by standard deviations.""",
+        partial(folding_forward, divisor=lambda var, eps: var + eps),
+        partial(folding_forward, divisor=lambda var, eps: var),
+    ),
+    mistake(
+        "gamma_forgotten",
+        "gamma is missing in the scale: it is gamma over the root of (running_var + eps).",
+        partial(folding_forward, gamma=lambda bn: 1.0),
+    ),
+    mistake(
+        "beta_forgotten",
+        "beta is missing in the shift, which is beta − running_mean · scale.",
+        partial(folding_forward, beta=lambda bn, scale: 0.0),
+    ),
+    mistake(
+        "mean_unscaled",
+        """The running mean is not in the shift as it should be. It is subtracted before the scaling, so that
+        the shift is beta − running_mean · scale.""",
+        partial(folding_forward, mean=lambda mean, scale: mean),
+        partial(folding_forward, mean=lambda mean, scale: 0.0 * mean),
+        partial(folding_forward, mean=lambda mean, scale: -mean * scale),
+    ),
+    mistake(
+        "kernel_not_scaled",
+        """The kernel is that of the convolution, unscaled. It meets scale · x in place of x, and that factor
+        goes into it.""",
+        partial(folding_forward, scaled=lambda weight, scale: weight.clone()),
+    ),
+    mistake(
+        "padding_not_refused",
+        """Folded where it cannot be: a convolution that pads bn's output with zeros. Outside the image there
+        is 0 and not bn's shift, and no constant around its input gives that. At the border your layer gives
+        other numbers; the answer asked for is a ValueError.""",
+        partial(folding_forward, refused=lambda conv, shift: False),
+    ),
+    mistake(
+        "padding_same_missed",
+        """A padding of 'same' gets through. It is a word, and pads with zeros like numbers do wherever the
+        kernel is larger than one place.""",
+        partial(
+            folding_forward,
+            refused=lambda conv, shift: (
+                conv.padding != "same" and pads_with_zeros(conv) and bool(shift.any())
+            ),
+        ),
+    ),
+    mistake(
+        "too_much_refused",
+        """An error is raised where folding is possible. It fails only where zeros are padded and bn shifts a
+        channel: where bn shifts nothing, 0 stays 0; circular or reflected padding repeats values of the
+        image; and a padding of 'valid' is none.""",
+        *(
+            partial(folding_forward, refused=refused)
+            for refused in (
+                lambda conv, shift: pads_with_zeros(conv),
+                lambda conv, shift: conv.padding not in ((0, 0), "valid") and bool(shift.any()),
+                lambda conv, shift: conv.padding not in ((0, 0), "valid"),
+                lambda conv, shift: conv.padding != (0, 0),
+                lambda conv, shift: conv.padding != (0, 0) and bool(shift.any()),
+                lambda conv, shift: (
+                    conv.padding != (0, 0) and conv.padding_mode == "zeros" and bool(shift.any())
+                ),
+            )
+        ),
+    ),
+    mistake(
+        "other_error",
+        """An error is raised, but not a ValueError. The caller is told to expect that one; an assert can be
+        switched off, and other kinds mean other things.""",
+        *(
+            partial(folding_forward, error=error)
+            for error in (AssertionError, RuntimeError, TypeError, Exception)
+        ),
+    ),
+    mistake(
+        "settings_lost",
+        """The new layer has lost settings of conv. Stride, padding, dilation, groups and padding_mode say
+        where the kernel is applied; folding changes the numbers in the kernel and none of these.""",
+        forwards_without("stride"),
+        forwards_without("padding"),
+        forwards_without("dilation"),
+        forwards_without("padding_mode"),
+        forwards_without("groups"),
+        forwards_without(*SETTINGS),
+    ),
+)
+
+
 # -- running statistics anew -------------------------------------------------------------------------
 
 
@@ -1115,10 +1372,283 @@ def add_eps(model: nn.Module, batches: Sequence[Tensor]) -> None:
         layer.running_var += layer.eps
 
 
+# -- statistics that do not fit ----------------------------------------------------------------------
+
+Statistics = tuple[Tensor, Tensor]
+
+
+def tracked_by_name(model: nn.Module) -> dict[str, nn.Module]:
+    """The batch-norm layers that have running statistics."""
+    return {
+        name: layer
+        for name, layer in model.named_modules()
+        if isinstance(layer, _BatchNorm) and layer.running_mean is not None
+    }
+
+
+def beyond_tolerance(stored: Statistics, seen: Statistics, tolerance: float) -> Tensor:
+    """For each channel: is the mean, or the deviation, off by more than so many deviations of the data?"""
+    std = seen[1].sqrt()
+    means, deviations = (stored[0] - seen[0]).abs(), (stored[1].sqrt() - std).abs()
+    return (means > tolerance * std) | (deviations > tolerance * std)
+
+
+def by_recalibrating(model: nn.Module, batches: Sequence[Tensor], tolerance: float = 0.25) -> list[str]:
+    """A copy is given fresh statistics by the layers' own bookkeeping, and the two are compared."""
+    fresh = copy.deepcopy(model)
+    by_library(fresh, batches)
+    anew = tracked_by_name(fresh)
+    return [
+        name
+        for name, layer in tracked_by_name(model).items()
+        if beyond_tolerance(
+            (layer.running_mean, layer.running_var),
+            (anew[name].running_mean, anew[name].running_var),
+            tolerance,
+        ).any()
+    ]
+
+
+def stale(
+    model: nn.Module,
+    batches: Sequence[Tensor],
+    tolerance: float = 0.25,
+    *,
+    passed_on: Callable[[Any, Tensor, Measured], Tensor] = by_batch,
+    off: Callable[[Statistics, Statistics, float], Tensor] = beyond_tolerance,
+    told: Callable[[Tensor], Any] = lambda beyond: beyond.any(),
+    chosen: Callable[[nn.Module], dict[str, nn.Module]] = tracked_by_name,
+    outputs: bool = False,
+    prepared: Callable[[nn.Module], Any] = lambda model: None,
+) -> list[str]:
+    """The definition: what reaches each layer is measured; the layer passes it on normalized by its batch.
+
+    off, told: when a channel's statistics are off, and in which channels. chosen: the layers looked at.
+    """
+    flags = {module: module.training for module in model.modules()}
+    norms = norms_of(model)
+    seen: dict[nn.Module, list[Measured]] = {layer: [] for layer in norms}
+
+    def looking(layer: nn.Module, x: Tensor) -> Tensor:
+        batch = Measured(x)
+        passing = (by_batch if layer.running_mean is None else passed_on)(layer, x, batch)
+        seen[layer].append(Measured(passing) if outputs else batch)
+        return passing
+
+    prepared(model)
+    with torch.no_grad():
+        for layer in norms:
+            layer.forward = partial(looking, layer)
+        for batch in batches:
+            model(batch)
+        for layer in norms:
+            del layer.forward
+    for module, flag in flags.items():
+        module.training = flag
+    found = []
+    for name, layer in chosen(model).items():
+        mean = torch.stack([one.mean.flatten() for one in seen[layer]]).mean(0)
+        var = torch.stack([one.unbiased.flatten() for one in seen[layer]]).mean(0)
+        if told(off((layer.running_mean, layer.running_var), (mean, var), tolerance)):
+            found.append(name)
+    return found
+
+
+def stale_then(afterwards: Callable[[nn.Module], Any]) -> Callable[..., list[str]]:
+    """The definition, with something done to the model."""
+
+    def stale_statistics(model: nn.Module, batches: Sequence[Tensor], tolerance: float = 0.25) -> list[str]:
+        found = stale(model, batches, tolerance)
+        afterwards(model)
+        return found
+
+    return stale_statistics
+
+
+def with_tolerance(value: float, fixed: bool = False) -> Callable[..., list[str]]:
+    """The definition with another default, or with a tolerance written into the code."""
+
+    def stale_statistics(model: nn.Module, batches: Sequence[Tensor], tolerance: float = value) -> list[str]:
+        return stale(model, batches, value if fixed else tolerance)
+
+    return stale_statistics
+
+
+def statistics_replaced(model: nn.Module, batches: Sequence[Tensor], tolerance: float = 0.25) -> list[str]:
+    """The model itself is given fresh statistics."""
+    found = stale(model, batches, tolerance)
+    by_library(model, batches)
+    return found
+
+
+def moved_on(model: nn.Module, batches: Sequence[Tensor], tolerance: float = 0.25) -> list[str]:
+    """The running statistics take part in the forward passes, and move."""
+    found = stale(model, batches, tolerance)
+    by_library(model, batches, reset=False, momentum=lambda own: own)
+    return found
+
+
+STALE_MISTAKES = (
+    mistake(
+        "measured_in_eval_mode",
+        """Layers behind a stale one are blamed with it. In eval mode it passes on badly normalized values,
+        and what reaches the others is no longer what they were trained on. Let every layer normalize with its
+        batch while you measure; then each is compared with its own data.""",
+        partial(stale, passed_on=by_stored),
+    ),
+    mistake(
+        "other_layers_switched",
+        """The whole model is in training mode while you measure, dropout too, and that changes what reaches
+        the layers behind it. Only the batch-norm layers are to change.""",
+        partial(stale, prepared=lambda model: model.train()),
+    ),
+    mistake(
+        "absolute_difference",
+        """Differences are compared with the tolerance as they are. Activations come in all sizes, and 0.3 is
+        much where they vary by 0.01 and nothing where they vary by 100: measure in standard deviations of the
+        data.""",
+        partial(
+            stale,
+            off=lambda stored, seen, tolerance: (
+                ((stored[0] - seen[0]).abs() > tolerance)
+                | ((stored[1].sqrt() - seen[1].sqrt()).abs() > tolerance)
+            ),
+        ),
+        partial(
+            stale,
+            off=lambda stored, seen, tolerance: (
+                ((stored[0] - seen[0]).abs() > tolerance) | ((stored[1] - seen[1]).abs() > tolerance)
+            ),
+        ),
+        partial(
+            stale,
+            off=lambda stored, seen, tolerance: (
+                ((stored[0] - seen[0]).abs() > tolerance)
+                | ((stored[1].sqrt() - seen[1].sqrt()).abs() > tolerance * seen[1].sqrt())
+            ),
+        ),
+    ),
+    mistake(
+        "variances_compared",
+        """Variances are compared where standard deviations are asked for. A deviation that is off by a third
+        is a variance that is off by three quarters.""",
+        partial(
+            stale,
+            off=lambda stored, seen, tolerance: (
+                ((stored[0] - seen[0]).abs() > tolerance * seen[1].sqrt())
+                | ((stored[1] - seen[1]).abs() > tolerance * seen[1])
+            ),
+        ),
+    ),
+    mistake(
+        "means_only",
+        """Only the means are looked at. A layer whose running variance does not fit scales its channels
+        wrongly, and is stale as well.""",
+        partial(
+            stale,
+            off=lambda stored, seen, tolerance: (stored[0] - seen[0]).abs() > tolerance * seen[1].sqrt(),
+        ),
+    ),
+    mistake(
+        "deviations_only",
+        """Only the deviations are looked at. A layer whose running mean does not fit shifts its channels, and
+        is stale as well.""",
+        partial(
+            stale,
+            off=lambda stored, seen, tolerance: (
+                (stored[1].sqrt() - seen[1].sqrt()).abs() > tolerance * seen[1].sqrt()
+            ),
+        ),
+    ),
+    mistake(
+        "channels_averaged",
+        """One stale channel is enough, and yours gets lost among the others: only one
+        channel is looked at, or most or all of them have to be off.""",
+        partial(stale, told=lambda beyond: beyond.all()),
+        partial(stale, told=lambda beyond: beyond.double().mean() > 0.5),
+        partial(stale, told=lambda beyond: beyond[0]),
+    ),
+    mistake(
+        "outputs_measured",
+        """What is measured is what comes out of the layers. That has mean beta and deviation gamma, whatever
+        went in; the running statistics are of the input.""",
+        partial(stale, outputs=True),
+    ),
+    mistake(
+        "fitting_ones_named",
+        "These are the layers whose statistics fit. Asked for are the others.",
+        partial(stale, told=lambda beyond: not beyond.any()),
+    ),
+    mistake(
+        "some_layers_overlooked",
+        """Not every batch-norm layer is looked at: they can lie in parts within parts, and be of one
+        dimension as well as of two.""",
+        partial(
+            stale,
+            chosen=lambda model: {
+                name: layer for name, layer in tracked_by_name(model).items() if "." not in name
+            },
+        ),
+        partial(
+            stale,
+            chosen=lambda model: {
+                name: layer
+                for name, layer in tracked_by_name(model).items()
+                if isinstance(layer, nn.BatchNorm2d)
+            },
+        ),
+        partial(stale, chosen=lambda model: dict(list(tracked_by_name(model).items())[:1])),
+        partial(stale, chosen=lambda model: dict(list(tracked_by_name(model).items())[-1:])),
+    ),
+    mistake(
+        "untracked_layer",
+        """Your code stops at a batch-norm layer without running statistics (track_running_stats=False). It
+        has nothing that could be stale: running_mean is None.""",
+        partial(
+            stale,
+            chosen=lambda model: {
+                name: layer for name, layer in model.named_modules() if isinstance(layer, _BatchNorm)
+            },
+        ),
+    ),
+    mistake(
+        "tolerance_fixed",
+        "The answer does not change with the tolerance: a fixed number stands where it should be used.",
+        *(with_tolerance(value, fixed=True) for value in (0.25, 0.1, 0.5)),
+    ),
+    mistake(
+        "tolerance_default",
+        """Right where the tolerance is passed and wrong where it is left out: the default is part of the
+        contract, and it is 0.25.""",
+        *(with_tolerance(value) for value in (3.5, 2.2, 1e-3)),
+    ),
+    mistake(
+        "statistics_changed",
+        """The running statistics of the model are others afterwards. In training mode a forward pass moves
+        them, and this function only looks: measure on a copy, or note them and put them back.""",
+        statistics_replaced,
+        moved_on,
+    ),
+    mistake(
+        "flags_or_momenta_lost",
+        """Afterwards modules are in another mode than before, or their momentum is another. Note what you
+        switch and put it back, or work on a copy.""",
+        stale_then(lambda model: model.train()),
+        stale_then(lambda model: model.eval()),
+        stale_then(switched),
+        stale_then(lambda model: [layer.eval() for layer in norms_of(model)]),
+        stale_then(momentum_set(None)),
+        stale_then(momentum_set(1.0)),
+    ),
+)
+
+
 ANSWERS = {
     "channel_statistics": Answer(library_statistics, statistics, STATISTICS_MISTAKES),
     "batch_norm_2d": Answer(library_norm, norm, NORM_MISTAKES),
     "conv_bn_relu": Answer(library_block, block, BLOCK_MISTAKES),
     "fold_batch_norm": Answer(library_folding, folding, FOLDING_MISTAKES),
     "recalibrate": Answer(by_library, recalibrated, RECALIBRATION_MISTAKES),
+    "fold_forward": Answer(by_response, folding_forward, FORWARD_FOLDING_MISTAKES),
+    "stale_statistics": Answer(by_recalibrating, stale, STALE_MISTAKES),
 }

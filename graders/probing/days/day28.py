@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch.nn.parameter import is_lazy
 from graders.probing.cases import feature_maps
 from graders.probing.exercise import BrokenContract, Candidate, Case, Draw, Exercise, Inputs, Part
 from graders.probing.observe import FORM, describe
-from graders.probing.probes import call, filled
+from graders.probing.probes import Untouched, arguments, call, error_of, filled
 from graders.probing.recorder import paused
 
 NO_BARS: frozenset[str] = frozenset()
@@ -234,8 +235,11 @@ def kept(layer: nn.Module, inputs: Inputs) -> bool:
     return layer.training == inputs["training"]
 
 
-def convolution_and_norm(inputs: Inputs) -> tuple[nn.Conv2d, nn.BatchNorm2d]:
-    """The two layers that the inputs describe, with their numbers, where x is."""
+def convolution_and_norm(inputs: Inputs, channels: int | None = None) -> tuple[nn.Conv2d, nn.BatchNorm2d]:
+    """The two layers that the inputs describe, with their numbers, where x is.
+
+    channels: of the batch norm, where they are not those that come out of the convolution.
+    """
     out, into, *kernel = inputs["weight"].shape
     with torch.no_grad(), paused():
         conv = nn.Conv2d(
@@ -249,7 +253,7 @@ def convolution_and_norm(inputs: Inputs) -> tuple[nn.Conv2d, nn.BatchNorm2d]:
             bias=inputs["bias"] is not None,
             padding_mode=inputs["padding_mode"],
         ).to(inputs["x"])
-        bn = nn.BatchNorm2d(out, affine=inputs["gamma"] is not None).to(inputs["x"])
+        bn = nn.BatchNorm2d(channels or out, affine=inputs["gamma"] is not None).to(inputs["x"])
         place(conv.weight, inputs["weight"], "weight")
         place(conv.bias, inputs["bias"], "bias")
         load(bn, inputs, "bn's")
@@ -275,6 +279,79 @@ def difference(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) 
         and not (name in before and name in after and torch.equal(before[name], after[name]))
     ]
     return f"changed: {', '.join(changed)}" if changed else SAME
+
+
+# -- folding forwards --------------------------------------------------------------------------------
+
+REFUSED = "what cannot be folded"
+
+
+def forward_folding_cases(draw: Draw) -> Iterator[Case]:
+    n, i, o, h, w = draw.sizes((2, 2), (3, 4), (5, 6), (7, 8), (9, 10))
+
+    def case(name: str, channels: tuple[int, int], kernel: tuple[int, int], **options: Any) -> Case:
+        into, out = channels
+        groups, eps, affine = options.get("groups", 1), options.get("eps", 1e-5), options.get("affine", True)
+        norm = norm_inputs(draw, into, eps, options.get("variance", 1.0), affine)
+        if not options.get("shifts", True):
+            norm["running_mean"] = torch.zeros_like(norm["running_mean"])
+            norm["beta"] = torch.zeros_like(norm["running_mean"]) if affine else None
+        scale = 1 / (kernel[0] * kernel[1] * into / groups) ** 0.5
+        return Case(
+            name,
+            {
+                "x": draw.normal(n, into, h, w),
+                "weight": draw.normal(out, into // groups, *kernel, mean=0.2 * scale, std=scale),
+                "bias": draw.normal(out, mean=0.5) if options.get("bias", True) else None,
+                **norm,
+                "stride": options.get("stride", 1),
+                "padding": options.get("padding", 0),
+                "dilation": options.get("dilation", 1),
+                "groups": groups,
+                "padding_mode": options.get("padding_mode", "zeros"),
+                "training": options.get("training", True),
+                "refused": options.get("refused", False),
+            },
+        )
+
+    yield case("a convolution without a bias", (i, o), (3, 3), bias=False)
+    yield case("a bias and a stride", (i, o), (3, 2), stride=[2, 1], training=False)
+    yield case("as many channels out as in", (i, i), (2, 3), padding="valid")
+    yield case("a variance near eps", (o, i), (1, 1), variance=1e-5, padding="same")
+    yield case("eps = 0.02", (i, o), (3, 3), variance=0.02, eps=0.02, bias=False, training=False)
+    yield case("two groups, no gamma and beta", (4, 6), (3, 3), groups=2, dilation=2, affine=False)
+    yield case("one group for each channel", (o, 2 * o), (3, 3), groups=o)
+    circular = {"padding": [2, 1], "padding_mode": "circular"}
+    yield case("circular padding", (i, o), (3, 3), **circular)
+    yield case("reflected padding, stride", (i, o), (3, 3), padding=2, padding_mode="reflect", stride=[1, 2])
+    yield case("zero padding, and a bn that shifts nothing", (i, o), (3, 3), padding=1, shifts=False)
+    yield case(
+        "padding 'same', a bn that shifts nothing", (i, o), (3, 3), padding="same", shifts=False, affine=False
+    )
+    yield case("zero padding", (i, o), (3, 3), padding=1, refused=True)
+    yield case("zero padding on one side", (i, o), (2, 3), padding=[0, 1], refused=True, training=False)
+    yield case("padding 'same'", (i, o), (3, 1), padding="same", refused=True)
+
+
+def probe_forward_folding(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any]]:
+    x = inputs["x"]
+    conv, bn = convolution_and_norm(inputs, inputs["weight"].shape[1] * inputs["groups"])
+    untouched = Untouched("bn or conv", [bn, conv])
+    if inputs["refused"]:
+        yield REFUSED, error_of(lambda: candidate(bn, conv))
+        return
+    folded = candidate(bn, conv)
+    if not isinstance(folded, nn.Conv2d):
+        raise BrokenContract(f"It should return one nn.Conv2d, and it returns {describe(folded)}.")
+    own, conv_has = (str(dtype).removeprefix("torch.") for dtype in (folded.weight.dtype, x.dtype))
+    yield "dtype of the folded layer", "that of conv" if own == conv_has else f"{own} instead of {conv_has}"
+    with torch.no_grad():
+        image = x.to(folded.weight)
+        bias = applied(folded, torch.zeros_like(image[:1]))[0, :, 0, 0]
+        output = applied(folded, image) - bias.reshape(-1, 1, 1)
+    yield "bias", bias
+    yield "output without the bias", output
+    yield untouched.now()
 
 
 # -- running statistics anew -------------------------------------------------------------------------
@@ -399,6 +476,130 @@ def prepared(inputs: Inputs) -> nn.Module:
     return model
 
 
+# -- statistics that do not fit ----------------------------------------------------------------------
+
+STALE = "names of the stale layers"
+
+DEPLOYED: dict[str, Callable[[], nn.Module]] = {
+    "images": lambda: nn.Sequential(
+        OrderedDict(
+            conv1=nn.Conv2d(2, 4, 3),
+            bn1=nn.BatchNorm2d(4, momentum=0.2),
+            relu1=nn.ReLU(),
+            conv2=nn.Conv2d(4, 3, 3, bias=False),
+            bn2=nn.BatchNorm2d(3, eps=0.02, affine=False),
+        )
+    ),
+    "features": MODELS["features"],
+    "nested": Residual,
+    "untracked": lambda: nn.Sequential(
+        nn.Conv2d(2, 4, 3),
+        nn.BatchNorm2d(4, track_running_stats=False),
+        nn.ReLU(),
+        nn.Conv2d(4, 3, 2),
+        nn.BatchNorm2d(3),
+    ),
+}
+
+
+def stale_cases(draw: Draw) -> Iterator[Case]:
+    """Statistics that fit, to a small part of the tolerance, and others that are off by twice as much."""
+
+    def case(name: str, model: str, *wrong: tuple[int, str, float], **options: Any) -> Case:
+        """wrong: which layer, in what, and by how many standard deviations of the data."""
+        shape = (2,) if model == "features" else (2, 8, 8)
+        sizes = [options.get("size", draw.integer(24, 40))] * draw.integer(2, 3)
+        spread, offset = options.get("spread", 1.0), options.get("offset", 0.5)
+        batches = [draw.normal(size, *shape, mean=offset, std=spread) for size in sizes]
+        seed = draw.integer(0, 2**31 - 1)
+        statistics = fitting(model, seed, torch.cat(batches).cpu().double())
+        for layer, what, off in wrong:
+            mean, var = statistics[layer]
+            std, sign = var.sqrt(), draw.scale(len(var)).cpu().double().sign()
+            if what == "mean":
+                mean += sign * off * std
+            elif what == "one mean":
+                mean[-1] += sign[-1] * off * std[-1]
+            else:
+                var *= (1 + off) ** 2
+        shifted = options.get("shifted")
+        return Case(
+            name,
+            {
+                "batches": [shifted[0] * batch + shifted[1] for batch in batches] if shifted else batches,
+                "tolerance": options.get("tolerance"),
+                "model": model,
+                "mode": options.get("mode", "eval"),
+                "seed": seed,
+                "means": [draw.tensor(mean) for mean, _ in statistics],
+                "vars": [draw.tensor(var) for _, var in statistics],
+            },
+        )
+
+    sign = 1.0 if draw.integer(0, 1) else -1.0
+    yield case("the first of two", "images", (0, "mean", 3.0))
+    yield case("all fit", "images", mode="training")
+    yield case("a shift of the data since training", "images", shifted=(3.0, 2.0 * sign))
+    yield case("both, in their variance", "images", (0, "var", 3.0), (1, "var", -0.7))
+    yield case("one channel of the last", "images", (1, "one mean", 2.0), mode="training")
+    yield case("activations of size 0.01", "images", (0, "mean", 2.0), spread=0.01, offset=0.0)
+    yield case("parts within parts, dropout between them", "nested", (0, "var", 2.0))
+    yield case("many features, nn.BatchNorm1d", "features", (1, "mean", 1.5), size=draw.integer(300, 500))
+    yield case("a layer without running statistics", "untracked", (0, "mean", 2.0))
+    off = (0, "var", 0.36), (1, "var", 1.2)
+    yield case("deviations off by 0.36 and 1.2, tolerance = 0.5", "images", *off, tolerance=0.5, size=80)
+    yield case("off by 1.2, tolerance = 3", "images", (1, "mean", 1.2), tolerance=3.0)
+
+
+def fitting(model: str, seed: int, x: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """(mean, var) of what reaches each batch-norm layer, of all data at once."""
+    with paused(), torch.no_grad():
+        one = filled(DEPLOYED[model](), seed, x).eval()
+        for layer in tracked(one):
+            layer.momentum = 1.0
+            layer.train()
+        one(x)
+        return [(layer.running_mean, layer.running_var) for layer in tracked(one)]
+
+
+def tracked(model: nn.Module) -> list[nn.Module]:
+    """The batch-norm layers that have running statistics."""
+    return [one for one in model.modules() if isinstance(one, _BatchNorm) and one.track_running_stats]
+
+
+def probe_stale(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any]]:
+    with paused(), torch.no_grad():
+        model = filled(DEPLOYED[inputs["model"]](), inputs["seed"], inputs["batches"][0])
+        for layer, mean, var in zip(tracked(model), inputs["means"], inputs["vars"], strict=True):
+            layer.running_mean.copy_(mean)
+            layer.running_var.copy_(var)
+            layer.num_batches_tracked.fill_(3)
+    model.train(inputs["mode"] != "eval")
+    flags = {name: module.training for name, module in model.named_modules()}
+    momenta = [layer.momentum for layer in tracked(model)]
+    before = snapshot(model)
+    given = {"model": model, "batches": inputs["batches"], "tolerance": inputs["tolerance"]}
+    names = candidate(*arguments(given))
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        raise BrokenContract(f"It should return a list of names, and it returns {described(names)}.")
+    yield STALE, ", ".join(names) or "none"
+    changed = [
+        *(["training flags"] if any(m.training != flags.get(n) for n, m in model.named_modules()) else []),
+        *(["momenta"] if momenta != [layer.momentum for layer in tracked(model)] else []),
+    ]
+    held = f"changed: {', '.join(changed)}" if changed else difference(before, snapshot(model))
+    # Leaving the model alone is worth something only where something was found.
+    yield "the model afterwards", held if names else "not looked at, as no layer is named"
+
+
+def described(names: Any) -> str:
+    """What was returned in place of a list of strings."""
+    if isinstance(names, list | tuple) and names:
+        strange = next(name for name in names if not isinstance(name, str))
+        return f"a {type(names).__name__} that holds {describe(strange)}"
+    return describe(names)
+
+
 EXERCISES = (
     Exercise(
         name="channel_statistics",
@@ -446,6 +647,29 @@ EXERCISES = (
             Part("running means", 2, ("running_mean*",)),
             Part("running variances", 2, ("running_var*",)),
             Part("all else as before", 1, ("momenta*", "training*", "weights*")),
+        ),
+        barred=NO_BARS,
+    ),
+    Exercise(
+        name="fold_forward",
+        signature="fold_forward(bn, conv)",
+        cases=forward_folding_cases,
+        probe=probe_forward_folding,
+        parts=(
+            Part("the kernel of the folded layer", 2, ("output*", "dtype*")),
+            Part("its bias", 1, ("bias",)),
+            Part("what cannot be folded is refused", 1, (REFUSED,)),
+        ),
+        barred=NO_BARS,
+    ),
+    Exercise(
+        name="stale_statistics",
+        signature="stale_statistics(model, batches, tolerance=0.25)",
+        cases=stale_cases,
+        probe=probe_stale,
+        parts=(
+            Part("the names of the stale layers", 3, (STALE,)),
+            Part("the model left as it was", 1, ("the model afterwards",)),
         ),
         barred=NO_BARS,
     ),
