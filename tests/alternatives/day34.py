@@ -351,6 +351,137 @@ def compare_by_bits(run):
     }
 
 
+# -- steps that normalize ----------------------------------------------------------------------------
+
+
+def normalized_by_division(w, g, lr, eps=1e-8):
+    return w - (lr / (g.norm() + eps)) * g
+
+
+def normalized_flattened(w, g, lr, eps=1e-8):
+    flat = g.reshape(-1)
+    return (w.reshape(-1) - lr * flat / (torch.dot(flat, flat).sqrt() + eps)).reshape(w.shape)
+
+
+def normalized_in_float64(w, g, lr, eps=1e-8):
+    wide = g.double()
+    return (w.double() - lr * wide / (wide.pow(2).sum() ** 0.5 + eps)).to(w.dtype)
+
+
+def normalized_in_place_of_copy(w, g, lr, eps=1e-8):
+    size = sum(value**2 for value in g.flatten().tolist()) ** 0.5
+    return w.clone().sub_(g, alpha=lr / (size + eps))
+
+
+def sign_with_where(w, g, velocity, lr, beta):
+    velocity = beta * velocity + g
+    way = torch.where(velocity > 0, 1.0, torch.where(velocity < 0, -1.0, 0.0))
+    return w - lr * way.to(w.dtype), velocity
+
+
+def sign_by_lerp(w, g, velocity, lr, beta):
+    velocity = velocity.mul(beta).add(g)
+    return torch.sub(w, torch.sgn(velocity), alpha=lr), velocity
+
+
+def sign_in_copies(w, g, velocity, lr, beta):
+    w, velocity = w.clone(), velocity.clone()
+    velocity.mul_(beta).add_(g)
+    w.add_(velocity.sign(), alpha=-lr)
+    return [w, velocity]
+
+
+def sign_by_numpy(w, g, velocity, lr, beta):
+    new = beta * velocity.cpu().numpy() + g.cpu().numpy()
+    step = lr * np.sign(new)
+    return w - torch.from_numpy(step).to(w), torch.from_numpy(new).to(w)
+
+
+def adam_written_out(w, g, m, v, step, lr, betas=(0.9, 0.999), eps=1e-8):
+    beta1, beta2 = betas
+    m = beta1 * m + (1 - beta1) * g
+    v = beta2 * v + (1 - beta2) * g**2
+    return w - lr * (m / (1 - beta1**step)) / ((v / (1 - beta2**step)) ** 0.5 + eps), m, v
+
+
+def adam_as_the_library(w, g, m, v, step, lr, betas=(0.9, 0.999), eps=1e-8):
+    m = m.lerp(g, 1 - betas[0])
+    v = v.mul(betas[1]).addcmul(g, g, value=1 - betas[1])
+    correction1, correction2 = 1 - betas[0] ** step, 1 - betas[1] ** step
+    return w.addcdiv(m, v.sqrt() / math.sqrt(correction2) + eps, value=-lr / correction1), m, v
+
+
+def adam_with_eps_scaled(w, g, m, v, step, lr, betas=(0.9, 0.999), eps=1e-8):
+    """The corrections moved into lr and eps, as the paper suggests for speed."""
+    m = m + (1 - betas[0]) * (g - m)
+    v = v + (1 - betas[1]) * (g.square() - v)
+    root = (1 - betas[1] ** step) ** 0.5
+    return w - lr * root / (1 - betas[0] ** step) * m / (v.sqrt() + eps * root), m, v
+
+
+def adam_with_exponentials(w, g, m, v, step, lr, betas=(0.9, 0.999), eps=1e-8):
+    (b1, b2), t = betas, step
+    m, v = m * b1 + g * (1 - b1), v * b2 + g * g * (1 - b2)
+    first, second = -math.expm1(t * math.log(b1)), -math.expm1(t * math.log(b2))
+    return w - lr * m / first / (torch.sqrt(v / second) + eps), m, v
+
+
+def polar_by_cubic(w, g, lr):
+    x = g / (g.norm() + 1e-12)
+    for _ in range(40):
+        x = 1.5 * x - 0.5 * x @ x.T @ x
+    return w - lr * x
+
+
+def polar_by_quintic(w, g, lr):
+    """Coefficients with the fixed point 1 and no slope there, of third order."""
+    x = g / (torch.linalg.matrix_norm(g) + 1e-20)
+    for _ in range(20):
+        a = x.T @ x
+        x = (15 * x - 10 * x @ a + 3 * x @ a @ a) / 8
+    return w - lr * x
+
+
+def polar_until_still(w, g, lr):
+    if not g.any():
+        return w.clone()
+    x = g / g.norm()
+    for _ in range(200):
+        new = (3 * x - x @ (x.mT @ x)) / 2
+        if (new - x).abs().max() < 4 * torch.finfo(g.dtype).eps:
+            break
+        x = new
+    return w - lr * new
+
+
+def polar_by_library(w, g, lr):
+    if g.abs().sum() == 0:
+        return w
+    u, _, vh = torch.linalg.svd(g, full_matrices=False)
+    return w - lr * u @ vh
+
+
+def polar_by_eigenvectors(w, g, lr):
+    """g (gᵀ g)^(−1/2) on the short side, in float64, where the square of the condition is affordable."""
+    wide = g.double()
+    turned = wide.T if len(g) > g.shape[1] else wide
+    values, vectors = torch.linalg.eigh(turned @ turned.T)
+    root = vectors @ torch.diag(torch.where(values > 0, values, torch.inf).rsqrt()) @ vectors.T
+    found = root @ turned
+    return (w.double() - lr * (found.T if len(g) > g.shape[1] else found)).to(w.dtype)
+
+
+def polar_muon_then_cubic(w, g, lr):
+    """Muon's fast start, and the cubic that converges, behind it."""
+    x = g / (g.norm() + 1e-7 * (g.norm() == 0))
+    for _ in range(5):
+        a = x @ x.T
+        x = 3.4445 * x + (-4.7750 * a + 2.0315 * a @ a) @ x
+    for _ in range(12):
+        x = 1.5 * x - 0.5 * x @ x.T @ x
+    return w - lr * x
+
+
 RIGHT = {
     "convergence_rate": (
         rate_by_complex_roots,
@@ -388,6 +519,27 @@ RIGHT = {
         train_clearing_twice,
     ),
     "compare": (compare_by_loop, compare_by_keyword, compare_by_membership, compare_by_bits),
+    "normalized_step": (
+        normalized_by_division,
+        normalized_flattened,
+        normalized_in_float64,
+        normalized_in_place_of_copy,
+    ),
+    "sign_momentum_step": (sign_with_where, sign_by_lerp, sign_in_copies, sign_by_numpy),
+    "adam_step": (
+        adam_written_out,
+        adam_as_the_library,
+        adam_with_eps_scaled,
+        adam_with_exponentials,
+    ),
+    "orthogonalized_step": (
+        polar_by_cubic,
+        polar_by_quintic,
+        polar_until_still,
+        polar_by_library,
+        polar_by_eigenvectors,
+        polar_muon_then_cubic,
+    ),
 }
 
 
@@ -553,6 +705,72 @@ def compare_swapped_and_twice(run):
     return found
 
 
+def normalized_slightly_off(w, g, lr, eps=1e-8):
+    return w - 1.001 * lr * g / (g.norm() + eps)
+
+
+def normalized_in_float32(w, g, lr, eps=1e-8):
+    return w - (lr * g.float() / (g.float().norm() + eps)).to(w.dtype)
+
+
+def normalized_over_w(w, g, lr, eps=1e-8):
+    w -= lr * g / (g.norm() + eps)
+    return w
+
+
+def sign_softened(w, g, velocity, lr, beta):
+    velocity = beta * velocity + g
+    return w - lr * torch.tanh(20 * velocity), velocity
+
+
+def sign_as_lion(w, g, velocity, lr, beta):
+    """Lion: the sign of a mixture, and another beta for what is kept."""
+    return w - lr * (beta * velocity + (1 - beta) * g).sign(), 0.99 * velocity + 0.01 * g
+
+
+def sign_of_velocity_and_gradient(w, g, velocity, lr, beta):
+    velocity = beta * velocity + g
+    return w - lr * (velocity.sign() + g.sign()) / 2, velocity
+
+
+def adam_clipped(w, g, m, v, step, lr, betas=(0.9, 0.999), eps=1e-8):
+    new, m, v = adam_written_out(w, g, m, v, step, lr, betas, eps)
+    return w + (new - w).clamp(-lr / 2, lr / 2), m, v
+
+
+def adam_ahead(w, g, m, v, step, lr, betas=(0.9, 0.999), eps=1e-8):
+    """NAdam's look ahead."""
+    _, m, v = adam_written_out(w, g, m, v, step, lr, betas, eps)
+    first = betas[0] * m / (1 - betas[0] ** (step + 1)) + (1 - betas[0]) * g / (1 - betas[0] ** step)
+    return w - lr * first / ((v / (1 - betas[1] ** step)).sqrt() + eps), m, v
+
+
+def adam_with_decay(w, g, m, v, step, lr, betas=(0.9, 0.999), eps=1e-8):
+    return adam_written_out(w * (1 - 0.01 * lr), g, m, v, step, lr, betas, eps)
+
+
+def adam_counting_itself(w, g, m, v, step, lr, betas=(0.9, 0.999), eps=1e-8):
+    return adam_written_out(w, g, m, v, 1, lr, betas, eps)
+
+
+def polar_after_eleven(w, g, lr):
+    x = g / (g.norm() + 1e-7)
+    for _ in range(11):
+        x = 1.5 * x - 0.5 * x @ x.T @ x
+    return w - lr * x
+
+
+def polar_of_the_square_only(w, g, lr):
+    if g.shape[0] == g.shape[1]:
+        return polar_by_cubic(w, g, lr)
+    return w - lr * g / (g.norm() + 1e-8)
+
+
+def polar_with_a_floor(w, g, lr):
+    u, s, vh = torch.linalg.svd(g, full_matrices=False)
+    return w - lr * (u * (s / (s + 0.01))) @ vh
+
+
 WRONG = {
     "convergence_rate": (
         rate_slightly_off,
@@ -593,4 +811,8 @@ WRONG = {
         compare_as_numbers,
         compare_swapped_and_twice,
     ),
+    "normalized_step": (normalized_slightly_off, normalized_in_float32, normalized_over_w),
+    "sign_momentum_step": (sign_softened, sign_as_lion, sign_of_velocity_and_gradient),
+    "adam_step": (adam_clipped, adam_ahead, adam_with_decay, adam_counting_itself),
+    "orthogonalized_step": (polar_after_eleven, polar_of_the_square_only, polar_with_a_floor),
 }

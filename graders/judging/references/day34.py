@@ -12,8 +12,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.adam import adam as library_adam
 
-from graders.judging.answer import Answer, mistake
+from graders.judging.answer import Answer, Basis, Mistake, mistake
 from graders.probing.days.day34 import EndlessLoop
 
 EPS = 1e-5
@@ -1065,10 +1066,909 @@ COMPARE_MISTAKES = (
 )
 
 
+# -- normalized_step ---------------------------------------------------------------------------------
+
+
+def norm_with_library(w: Tensor, g: Tensor, lr: float, eps: float = 1e-8) -> Tensor:
+    return torch.add(w, g / (torch.linalg.vector_norm(g) + eps), alpha=-lr)
+
+
+def length(g: Tensor) -> Tensor:
+    return g.square().sum().sqrt()
+
+
+def normalized(
+    w: Tensor,
+    g: Tensor,
+    lr: float,
+    eps: float = 1e-8,
+    *,
+    scaled: Callable[[Tensor, Tensor, float], Tensor] = lambda w, g, eps: g / (length(g) + eps),
+    eps_used: Callable[[float], float] = lambda eps: eps,
+    rate: Callable[[float], float] = lambda lr: lr,
+    origin: Callable[[Tensor], Tensor] = lambda w: w,
+) -> Tensor:
+    """The definition. scaled: the direction of the step, from w, g and eps."""
+    return origin(w) - rate(lr) * scaled(w, g, eps_used(eps))
+
+
+def with_other_length(other: Callable[[Tensor], Tensor]) -> Callable[..., Tensor]:
+    return partial(normalized, scaled=lambda w, g, eps: g / (other(g) + eps))
+
+
+def default_of_step(value: float) -> Callable[..., Tensor]:
+    def with_default(w: Tensor, g: Tensor, lr: float, eps: float = value) -> Tensor:
+        return normalized(w, g, lr, eps)
+
+    return with_default
+
+
+def singular_values(g: Tensor) -> Tensor:
+    """Of a matrix, and of whatever has more axes, flattened to one; a vector has its length."""
+    return torch.linalg.svdvals(g.flatten(1) if g.dim() > 1 else g.reshape(1, -1))
+
+
+NORMALIZED_MISTAKES = (
+    mistake(
+        "eps_inside_root",
+        """eps stands inside the root, with the sum of squares. Here it is added to the length itself. Under
+        the root 1e-8 acts like a length of 1e-4, and short gradients are no longer normalized.""",
+        partial(normalized, scaled=lambda w, g, eps: g / (g.square().sum() + eps).sqrt()),
+        partial(normalized, scaled=lambda w, g, eps: g / (g.square().sum() + eps**2).sqrt()),
+    ),
+    mistake(
+        "eps_as_lower_bound",
+        """eps is only the least that the length may be. Here it is added to the length, so that a gradient as
+        long as eps takes half a step.""",
+        partial(normalized, scaled=lambda w, g, eps: g / length(g).clamp_min(eps)),
+    ),
+    mistake(
+        "eps_missing",
+        """eps is not added to the length. A gradient of 0 has the length 0, and 0/0 is NaN; one as short as
+        eps takes only part of a step.""",
+        partial(normalized, scaled=lambda w, g, eps: g / length(g)),
+        partial(
+            normalized,
+            scaled=lambda w, g, eps: torch.where(length(g) > 0, g / length(g), torch.zeros_like(g)),
+        ),
+    ),
+    mistake(
+        "eps_default",
+        """Right where eps is given. Left out, it is another one than 1e-8: the default belongs to the
+        signature.""",
+        *map(default_of_step, (1e-5, 1e-6, 1e-7, 1e-12)),
+    ),
+    mistake(
+        "eps_fixed",
+        """The result does not change when eps changes: a fixed number stands where the argument eps should be
+        used.""",
+        *(partial(normalized, eps_used=lambda eps, value=value: value) for value in (1e-8, 1e-12, 1e-5)),
+    ),
+    mistake(
+        "length_squared",
+        """The gradient is divided by its squared length: the root is missing. The steps are then the longer
+        the shorter the gradient is, instead of all being lr long.""",
+        with_other_length(lambda g: g.square().sum()),
+    ),
+    mistake(
+        "mean_for_sum",
+        """This divides by the root of the mean of squares. It grows with the root of the number of entries,
+        and so do your steps: the length is the root of the sum.""",
+        with_other_length(lambda g: g.square().mean().sqrt()),
+    ),
+    mistake(
+        "another_norm",
+        """Another norm is taken for the length: a sum of absolute values, or the largest of them. What is
+        asked for is the Euclidean one, the root of the sum of squares.""",
+        with_other_length(lambda g: g.abs().sum()),
+        with_other_length(lambda g: g.abs().max()),
+    ),
+    mistake(
+        "norm_of_each_row",
+        """Every row, or column, is scaled to length 1 on its own. The gradient of all of w is one vector,
+        whatever its shape is, and has one length.""",
+        with_other_length(lambda g: g.square().sum(-1, keepdim=True).sqrt() if g.dim() else g.abs()),
+        with_other_length(lambda g: g.square().sum(0).sqrt() if g.dim() else g.abs()),
+        with_other_length(
+            lambda g: (
+                g.square().sum(tuple(range(1, g.dim())), keepdim=True).sqrt() if g.dim() > 1 else length(g)
+            )
+        ),
+    ),
+    mistake(
+        "spectral_norm",
+        """The gradient of a matrix is divided by its largest singular value. The length that is asked for
+        is that of all its entries in one vector, the Frobenius norm.""",
+        with_other_length(lambda g: singular_values(g).amax()),
+        with_other_length(lambda g: singular_values(g).sum()),
+    ),
+    mistake(
+        "not_normalized",
+        """This is plain gradient descent: the step is as long as the slope is steep. Here only the direction
+        of the gradient counts, and the length is lr.""",
+        partial(normalized, scaled=lambda w, g, eps: g),
+    ),
+    mistake(
+        "clipped",
+        """Long gradients are cut down and short ones stay short: that is clipping. Normalized steps are lr
+        long also where the slope is nearly flat.""",
+        partial(normalized, scaled=lambda w, g, eps: g / (length(g) + eps).clamp_min(1.0)),
+        partial(normalized, scaled=lambda w, g, eps: g * (1 / (length(g) + eps)).clamp_max(1.0)),
+    ),
+    mistake(
+        "each_entry_by_its_size",
+        """Each entry is divided by its own absolute value. That is the step along the signs, and it turns the
+        direction; one length for all entries keeps it.""",
+        partial(normalized, scaled=lambda w, g, eps: g / (g.abs() + eps)),
+        partial(normalized, scaled=lambda w, g, eps: g.sign()),
+    ),
+    mistake(
+        "scaled_by_w",
+        """The step is as long as w is, or in proportion to it: that is the trust ratio of LARS. Here it is lr
+        long, wherever w is.""",
+        partial(normalized, scaled=lambda w, g, eps: length(w) * g / (length(g) + eps)),
+    ),
+    mistake(
+        "w_divided",
+        """The length of w stands where the gradient's belongs, or w is divided by a length. It is the
+        gradient that is normalized, by its own length.""",
+        partial(normalized, scaled=lambda w, g, eps: g / (length(w) + eps)),
+        partial(normalized, origin=lambda w: w / length(w)),
+        lambda w, g, lr, eps=1e-8: (w - lr * g) / (length(w - lr * g) + eps),
+    ),
+    mistake(
+        "uphill",
+        "The step is added. The gradient points uphill, and w goes the other way.",
+        partial(normalized, rate=lambda lr: -lr),
+    ),
+    mistake(
+        "lr_ignored",
+        """w does not change when lr changes: a fixed number, or none, stands where lr should be used. lr is
+        the length of the step.""",
+        *(partial(normalized, rate=lambda lr, value=value: value) for value in (1.0, 0.1, 0.01)),
+    ),
+    mistake(
+        "only_the_step",
+        "The step comes back without w. What is asked for is where w is after it.",
+        partial(normalized, origin=lambda w: torch.zeros_like(w)),
+        partial(normalized, origin=lambda w: torch.zeros_like(w), rate=lambda lr: -lr),
+    ),
+)
+
+
+# -- sign_momentum_step ------------------------------------------------------------------------------
+
+Pair = tuple[Tensor, Tensor]
+
+
+def sign_by_counting(w: Tensor, g: Tensor, velocity: Tensor, lr: float, beta: float) -> Pair:
+    """The sign by comparing: how often the velocity is above 0 less how often below."""
+    velocity = torch.add(g, velocity, alpha=beta)
+    return w - lr * ((velocity > 0).to(w.dtype) - (velocity < 0).to(w.dtype)), velocity
+
+
+def sign_step(
+    w: Tensor,
+    g: Tensor,
+    velocity: Tensor,
+    lr: float,
+    beta: float,
+    *,
+    accumulate: Callable[[Tensor, Tensor, float], Tensor] = lambda velocity, g, beta: beta * velocity + g,
+    direction: Callable[[Tensor, Tensor, Tensor, float], Tensor] = lambda g, old, new, beta: new.sign(),
+    rate: Callable[[float], float] = lambda lr: lr,
+    beta_used: Callable[[float], float] = lambda beta: beta,
+    result: Callable[[Tensor, Tensor, Tensor, Tensor], Pair] = lambda w, new, old, way: (w, new),
+) -> Pair:
+    """The definition, with a knob for each choice."""
+    beta = beta_used(beta)
+    new = accumulate(velocity, g, beta)
+    way = direction(g, velocity, new, beta)
+    return result(w - rate(lr) * way, new, velocity, way)
+
+
+SIGN_MISTAKES = (
+    mistake(
+        "sign_in_velocity",
+        """The velocity collects signs of gradients. It collects the gradients themselves, large ones with
+        more weight, and the sign is taken at the end, where w moves.""",
+        partial(sign_step, accumulate=lambda v, g, beta: beta * v + g.sign()),
+        partial(
+            sign_step,
+            accumulate=lambda v, g, beta: beta * v + g.sign(),
+            direction=lambda g, old, new, beta: new,
+        ),
+        partial(sign_step, accumulate=lambda v, g, beta: beta * v + (1 - beta) * g.sign()),
+    ),
+    mistake(
+        "sign_of_gradient_alone",
+        """w moves along the sign of this gradient alone, and the velocity is kept for nothing. Its sign is
+        the one that counts: what most of the recent gradients agree on.""",
+        partial(sign_step, direction=lambda g, old, new, beta: g.sign()),
+    ),
+    mistake(
+        "sign_stored",
+        """What comes back as the velocity is its sign. The next step needs the velocity itself: how firmly an
+        entry goes one way decides what it takes to turn it.""",
+        partial(sign_step, result=lambda w, new, old, way: (w, way)),
+        partial(sign_step, accumulate=lambda v, g, beta: (beta * v + g).sign()),
+    ),
+    mistake(
+        "sign_missing",
+        """w moves along the velocity itself: that is momentum without the sign. Here every entry moves by lr,
+        whatever the size of its velocity.""",
+        partial(sign_step, direction=lambda g, old, new, beta: new),
+    ),
+    mistake(
+        "sign_of_zero",
+        """An entry whose velocity is 0 moves. Its sign is 0, not 1 or −1: a weight that nothing has ever
+        pulled at stays where it is.""",
+        partial(sign_step, direction=lambda g, old, new, beta: torch.where(new > 0, 1.0, -1.0).to(new)),
+        partial(sign_step, direction=lambda g, old, new, beta: torch.where(new >= 0, 1.0, -1.0).to(new)),
+        partial(sign_step, direction=lambda g, old, new, beta: new / new.abs()),
+    ),
+    mistake(
+        "normalized_by_length",
+        """The velocity is divided by its length, one number for all entries. The sign is taken of each entry,
+        so that small and large ones move equally far.""",
+        partial(sign_step, direction=lambda g, old, new, beta: new / length(new)),
+    ),
+    mistake(
+        "sign_with_size",
+        """The signs are multiplied by a size, such as the mean of the absolute values. Here w moves by lr in
+        every entry, and no size is left in the step.""",
+        partial(sign_step, direction=lambda g, old, new, beta: new.sign() * new.abs().mean()),
+        partial(sign_step, direction=lambda g, old, new, beta: new.sign() * g.abs().mean()),
+        partial(sign_step, direction=lambda g, old, new, beta: new.sign() * length(g)),
+        partial(sign_step, direction=lambda g, old, new, beta: new.sign() * g.abs()),
+    ),
+    mistake(
+        "gradient_damped",
+        """The gradient enters the velocity with the factor 1 − beta. From rest, while beta stays, the signs
+        are the same; but the velocity here is PyTorch's, as on day 33: beta times the old one plus the whole
+        gradient.""",
+        partial(sign_step, accumulate=lambda v, g, beta: beta * v + (1 - beta) * g),
+    ),
+    mistake(
+        "beta_on_gradient",
+        """beta stands in the wrong place. It belongs to the old velocity, and the new gradient enters
+        whole.""",
+        partial(sign_step, accumulate=lambda v, g, beta: (1 - beta) * v + beta * g),
+        partial(sign_step, accumulate=lambda v, g, beta: v + beta * g),
+        partial(sign_step, accumulate=lambda v, g, beta: (1 - beta) * v + g),
+        partial(sign_step, accumulate=lambda v, g, beta: beta * (v + g)),
+    ),
+    mistake(
+        "never_fades",
+        """The old velocity is added whole, so it never fades: beta is the part of it that is left after one
+        step.""",
+        partial(sign_step, accumulate=lambda v, g, beta: v + g),
+    ),
+    mistake(
+        "beta_fixed",
+        """The result does not change when beta changes: a fixed number stands in the code where the argument
+        beta should be used.""",
+        *(partial(sign_step, beta_used=lambda beta, value=value: value) for value in (0.9, 0.99, 0.5)),
+    ),
+    mistake(
+        "velocity_ignored",
+        """The velocity that was given plays no part: the new one is the gradient alone. It is beta times the
+        old velocity plus the gradient.""",
+        partial(sign_step, accumulate=lambda v, g, beta: g),
+    ),
+    mistake(
+        "velocity_not_stored",
+        """The velocity that comes back is the one that was given. w moves by the new one, and the caller
+        needs that for the next step.""",
+        partial(sign_step, result=lambda w, new, old, way: (w, old)),
+    ),
+    mistake(
+        "old_velocity_moves_w",
+        """w moves by the velocity from before this step, so the newest gradient comes one step late. Update
+        the velocity first.""",
+        partial(sign_step, direction=lambda g, old, new, beta: old.sign()),
+    ),
+    mistake(
+        "nesterov",
+        """This looks one step ahead: the sign of the gradient plus beta times the velocity. Here the sign is
+        that of the velocity itself.""",
+        partial(sign_step, direction=lambda g, old, new, beta: (g + beta * new).sign()),
+    ),
+    mistake(
+        "lr_in_velocity",
+        """lr stands inside the velocity. There the sign makes it void or worse: the velocity is in units of
+        the gradient, and lr multiplies the signs where w moves.""",
+        lambda w, g, velocity, lr, beta: sign_step(w, lr * g, velocity, lr, beta),
+        lambda w, g, velocity, lr, beta: sign_step(w, lr * g, velocity, 1.0, beta),
+    ),
+    mistake(
+        "lr_ignored",
+        """w does not change when lr changes: a fixed number, or none, stands where lr should be used. lr is
+        how far every entry moves.""",
+        *(partial(sign_step, rate=lambda lr, value=value: value) for value in (1.0, 0.1, 0.01)),
+    ),
+    mistake(
+        "uphill",
+        "The step is added to w. Gradients point uphill, and so does this velocity: w goes the other way.",
+        partial(sign_step, rate=lambda lr: -lr),
+    ),
+    mistake(
+        "gradient_subtracted",
+        """The gradient is subtracted in the velocity. In this form it is added there, and the one minus sign
+        stands where w moves.""",
+        partial(sign_step, accumulate=lambda v, g, beta: beta * v - g),
+        partial(sign_step, accumulate=lambda v, g, beta: beta * v - g, rate=lambda lr: -lr),
+    ),
+    mistake(
+        "w_and_velocity_swapped",
+        "w and the velocity are returned in each other's place: w comes first.",
+        partial(sign_step, result=lambda w, new, old, way: (new, w)),
+    ),
+)
+
+
+# -- adam_step ---------------------------------------------------------------------------------------
+
+#: What Adam hands back: w, m and v.
+Triple = tuple[Tensor, Tensor, Tensor]
+BETAS = (0.9, 0.999)
+
+
+def adam_of_library(
+    w: Tensor,
+    g: Tensor,
+    m: Tensor,
+    v: Tensor,
+    step: int,
+    lr: float,
+    betas: tuple[float, float] = BETAS,
+    eps: float = 1e-8,
+) -> Triple:
+    """One step by PyTorch's own functional Adam, which counts the step itself."""
+    w, m, v = w.clone(), m.clone(), v.clone()
+    settings = {"lr": lr, "beta1": betas[0], "beta2": betas[1], "eps": eps, "weight_decay": 0.0}
+    counted = [torch.tensor(float(step - 1))]
+    library_adam(
+        [w], [g], [m], [v], [], counted, foreach=False, fused=False, amsgrad=False, maximize=False, **settings
+    )
+    return w, m, v
+
+
+def adam(
+    w: Tensor,
+    g: Tensor,
+    m: Tensor,
+    v: Tensor,
+    step: int,
+    lr: float,
+    betas: tuple[float, float] = BETAS,
+    eps: float = 1e-8,
+    *,
+    betas_used: Callable[[tuple[float, float]], tuple[float, float]] = lambda betas: betas,
+    average: Callable[[Tensor, Tensor, Any], Tensor] = lambda old, new, beta: beta * old + (1 - beta) * new,
+    average_squares: Callable[[Tensor, Tensor, Any], Tensor] | None = None,
+    square: Callable[[Tensor, Tensor, Tensor], Tensor] = lambda g, old, new: g * g,
+    divisors: Callable[[Any, Any, int], tuple[Any, Any]] = lambda b1, b2, t: (1 - b1**t, 1 - b2**t),
+    divided: Callable[..., Tensor] = lambda m, v, eps, *more: m / (v.sqrt() + eps),
+    eps_used: Callable[[float], float] = lambda eps: eps,
+    rate: Callable[..., Any] = lambda lr, step: lr,
+    first: Callable[[Tensor, Tensor, Tensor], Tensor] = lambda old, new, g: new,
+    result: Callable[..., Triple] = lambda w, m, v, m_hat, v_hat: (w, m, v),
+) -> Triple:
+    """The definition, with a knob for each choice.
+
+    square: of the gradient, the old and the new m. divided: the direction from the corrected moments and eps,
+    and from the moments themselves and the divisors. first: which moment moves w.
+    """
+    b1, b2 = (torch.full((), beta, dtype=w.dtype, device=w.device) for beta in betas_used(betas))
+    new_m = average(m, g, b1)
+    new_v = (average_squares or average)(v, square(g, m, new_m), b2)
+    by_m, by_v = divisors(b1, b2, step)
+    m_hat, v_hat = first(m, new_m, g) / by_m, new_v / by_v
+    way = divided(m_hat, v_hat, eps_used(eps), new_m, new_v, by_m, by_v)
+    return result(w - rate(lr, step) * way, new_m, new_v, m_hat, v_hat)
+
+
+def adam_default_eps(value: float) -> Callable[..., Triple]:
+    def with_default(
+        w: Tensor,
+        g: Tensor,
+        m: Tensor,
+        v: Tensor,
+        step: int,
+        lr: float,
+        betas: Any = BETAS,
+        eps: float = value,
+    ) -> Triple:
+        return adam(w, g, m, v, step, lr, betas, eps)
+
+    return with_default
+
+
+def adam_default_betas(*values: float) -> Callable[..., Triple]:
+    def with_default(
+        w: Tensor,
+        g: Tensor,
+        m: Tensor,
+        v: Tensor,
+        step: int,
+        lr: float,
+        betas: Any = values,
+        eps: float = 1e-8,
+    ) -> Triple:
+        return adam(w, g, m, v, step, lr, betas, eps)
+
+    return with_default
+
+
+ADAM_MISTAKES = (
+    mistake(
+        "correction_missing",
+        """The bias is not corrected. Both averages start at 0 and are too small at first, v the more so, and
+        the first steps come out several times too long. Each is divided by 1 − its beta to the power of
+        step.""",
+        partial(adam, divisors=lambda b1, b2, t: (1.0, 1.0)),
+    ),
+    mistake(
+        "one_corrected",
+        """Only one of the two averages is corrected. Both start at 0, so both are too small at first, and
+        each has a divisor of its own.""",
+        partial(adam, divisors=lambda b1, b2, t: (1 - b1**t, 1.0)),
+        partial(adam, divisors=lambda b1, b2, t: (1.0, 1 - b2**t)),
+    ),
+    mistake(
+        "one_divisor_for_both",
+        """Both averages are corrected by the same number. Each has forgotten its start at its own pace: m is
+        divided by 1 − beta1^step, v by 1 − beta2^step.""",
+        partial(adam, divisors=lambda b1, b2, t: (1 - b1**t, 1 - b1**t)),
+        partial(adam, divisors=lambda b1, b2, t: (1 - b2**t, 1 - b2**t)),
+        partial(adam, divisors=lambda b1, b2, t: (1 - b2**t, 1 - b1**t)),
+    ),
+    mistake(
+        "step_counted_from_0",
+        """The exponent of the correction is off by one. step is the number of this step, from 1: after the
+        first gradient the divisors are 1 − beta, and the corrected averages are that gradient and its
+        square.""",
+        partial(adam, divisors=lambda b1, b2, t: (1 - b1 ** (t - 1), 1 - b2 ** (t - 1))),
+        partial(adam, divisors=lambda b1, b2, t: (1 - b1 ** (t + 1), 1 - b2 ** (t + 1))),
+    ),
+    mistake(
+        "correction_constant",
+        """The correction does not change from step to step. The bias is large at first and fades: the
+        divisors grow with step, from 1 − beta up to nearly 1.""",
+        partial(adam, divisors=lambda b1, b2, t: (1 - b1, 1 - b2)),
+        partial(adam, divisors=lambda b1, b2, t: (1 - b1 * t, 1 - b2 * t)),
+    ),
+    mistake(
+        "correction_multiplied",
+        "The averages are multiplied by the corrections. They are too small at first, so these divide.",
+        partial(adam, divisors=lambda b1, b2, t: (1 / (1 - b1**t), 1 / (1 - b2**t))),
+    ),
+    mistake(
+        "corrected_stored",
+        """What comes back as m and v is corrected. The averages go on uncorrected, or the corrections pile
+        up; what is divided serves this step alone.""",
+        partial(adam, result=lambda w, m, v, m_hat, v_hat: (w, m_hat, v_hat)),
+        partial(adam, result=lambda w, m, v, m_hat, v_hat: (w, m_hat, v)),
+        partial(adam, result=lambda w, m, v, m_hat, v_hat: (w, m, v_hat)),
+    ),
+    mistake(
+        "eps_inside_root",
+        """eps stands inside the root, as in batch normalization. In Adam it is added to the root: under it,
+        1e-8 would act like a gradient of 1e-4.""",
+        partial(adam, divided=lambda m, v, eps, *more: m / (v + eps).sqrt()),
+    ),
+    mistake(
+        "eps_before_correction",
+        """eps is added to the root of v before v is corrected. PyTorch corrects first and adds eps then; in
+        the first steps your eps counts many times as much.""",
+        partial(
+            adam,
+            divided=lambda m, v, eps, m0, v0, by_m, by_v: (
+                m0 / by_m * torch.as_tensor(by_v).sqrt() / (v0.sqrt() + eps)
+            ),
+        ),
+    ),
+    mistake(
+        "eps_missing",
+        """eps is not used. Where a weight has had no gradient yet, both averages are 0 and the step is
+        0/0.""",
+        partial(adam, divided=lambda m, v, eps, *more: m / v.sqrt()),
+    ),
+    mistake(
+        "eps_default",
+        """Right where eps is given. Left out, it is another one than 1e-8: the default belongs to the
+        signature.""",
+        *map(adam_default_eps, (1e-7, 1e-6, 1e-5, 1e-10)),
+    ),
+    mistake(
+        "eps_fixed",
+        """The result does not change when eps changes: a fixed number stands where the argument eps should be
+        used.""",
+        partial(adam, eps_used=lambda eps: 1e-8),
+    ),
+    mistake(
+        "root_missing",
+        """The corrected m is divided by v itself, where its root belongs. v is in units of the gradient
+        squared; only over the root do units cancel, and the step is about lr long.""",
+        partial(adam, divided=lambda m, v, eps, *more: m / (v + eps)),
+    ),
+    mistake(
+        "not_divided",
+        """The step is lr times the corrected m: that is momentum. Adam divides it by the root of v, so that
+        every weight has a pace of its own.""",
+        partial(adam, divided=lambda m, v, eps, *more: m),
+    ),
+    mistake(
+        "gradient_moves_w",
+        """The gradient itself is divided by the root of v, and m is kept for nothing: that is RMSProp. In
+        Adam the corrected m moves w.""",
+        partial(
+            adam,
+            first=lambda old, new, g: g,
+            divisors=lambda b1, b2, t: (1.0, 1 - b2**t),
+        ),
+        partial(adam, first=lambda old, new, g: g),
+        partial(adam, first=lambda old, new, g: g, divisors=lambda b1, b2, t: (1.0, 1.0)),
+    ),
+    mistake(
+        "old_average_moves_w",
+        """w moves by the m from before this step, so the newest gradient comes one step late, and the first
+        step goes nowhere. Update the averages first.""",
+        partial(adam, first=lambda old, new, g: old),
+    ),
+    mistake(
+        "gradients_not_averaged",
+        """The gradient enters whole, as into PyTorch's velocity. m and v are averages: beta times the old one
+        plus 1 − beta times the new value, or the corrections would not fit.""",
+        partial(adam, average=lambda old, new, beta: beta * old + new),
+        partial(
+            adam,
+            average=lambda old, new, beta: beta * old + new,
+            average_squares=lambda old, new, beta: beta * old + (1 - beta) * new,
+        ),
+        partial(adam, average_squares=lambda old, new, beta: beta * old + new),
+        partial(adam, average_squares=lambda old, new, beta: old + new),
+    ),
+    mistake(
+        "weights_swapped",
+        """The weights of an average have changed places: beta belongs to the old one, 1 − beta to the new
+        value.""",
+        partial(adam, average=lambda old, new, beta: (1 - beta) * old + beta * new),
+    ),
+    mistake(
+        "betas_swapped",
+        """The two betas have changed places. The first is for m, the average of gradients; the second, nearer
+        to 1, for v, the average of squares.""",
+        partial(adam, betas_used=lambda betas: tuple(reversed(betas))),
+    ),
+    mistake(
+        "one_beta_for_both",
+        "Both averages fade with the same beta. betas holds two: the first is for m, the second for v.",
+        partial(adam, betas_used=lambda betas: (betas[0], betas[0])),
+        partial(adam, betas_used=lambda betas: (betas[1], betas[1])),
+    ),
+    mistake(
+        "betas_fixed",
+        """The result does not change when betas change: fixed numbers stand in the code where the argument
+        betas should be used.""",
+        partial(adam, betas_used=lambda betas: BETAS),
+    ),
+    mistake(
+        "betas_default",
+        "Right where betas are given. Left out, they are others than 0.9 and 0.999.",
+        *(adam_default_betas(*betas) for betas in ((0.9, 0.99), (0.9, 0.95), (0.5, 0.999))),
+    ),
+    mistake(
+        "not_squared",
+        """v averages the gradients, or their absolute values. It is the average of their squares, of which
+        the root is taken in the end.""",
+        partial(adam, square=lambda g, old, new: g.abs()),
+        partial(adam, square=lambda g, old, new: g),
+    ),
+    mistake(
+        "square_of_the_average",
+        """v averages the squares of m. It is the gradients that are squared, each of them: where they
+        disagree, m is near 0 and v is not, and that is why Adam slows down there.""",
+        partial(adam, square=lambda g, old, new: new * new),
+        lambda w, g, m, v, step, lr, betas=BETAS, eps=1e-8: adam(
+            w,
+            g,
+            m,
+            v,
+            step,
+            lr,
+            betas,
+            eps,
+            average_squares=lambda old, new, beta: adam(w, g, m, v, step, lr, betas, eps)[1].square(),
+        ),
+    ),
+    mistake(
+        "variance_for_square",
+        """v averages how far gradients are from their mean: that is AdaBelief. In Adam nothing is subtracted
+        before the square.""",
+        partial(adam, square=lambda g, old, new: (g - new).square()),
+        partial(adam, square=lambda g, old, new: (g - old).square()),
+    ),
+    mistake(
+        "squares_over_all_entries",
+        """One v for all entries: the squares are summed or averaged over the whole gradient. v has the shape
+        of w, and every weight its own pace.""",
+        partial(adam, square=lambda g, old, new: (g * g).mean().expand_as(g)),
+        partial(adam, square=lambda g, old, new: (g * g).sum().expand_as(g)),
+    ),
+    mistake(
+        "larger_v_kept",
+        """v never falls: the larger of the old and the new one is kept, as AMSGrad does beside its v. Here v
+        is the plain average of squares.""",
+        partial(
+            adam,
+            average_squares=lambda old, new, beta: torch.maximum(old, beta * old + (1 - beta) * new),
+        ),
+    ),
+    mistake(
+        "lr_decays",
+        """lr shrinks with step. The corrections are all that depends on step; a schedule of lr is the
+        caller's business.""",
+        partial(adam, rate=lambda lr, step: lr / step**0.5),
+        partial(adam, rate=lambda lr, step: lr / step),
+    ),
+    mistake(
+        "lr_ignored",
+        """w does not change when lr changes: a fixed number, or none, stands where the argument lr should be
+        used.""",
+        *(partial(adam, rate=lambda lr, step, value=value: value) for value in (1.0, 0.1, 0.01, 0.001)),
+    ),
+    mistake(
+        "uphill",
+        "The step is added to w. Gradients point uphill, and so does m: w goes the other way.",
+        partial(adam, rate=lambda lr, step: -lr),
+    ),
+    mistake(
+        "moments_not_stored",
+        """The averages that come back are those that were given. The caller needs the new ones, uncorrected,
+        for the next step.""",
+        lambda w, g, m, v, *more, **named: (adam(w, g, m, v, *more, **named)[0], m, v),
+    ),
+    mistake(
+        "order_of_results",
+        "The three results are in another order: w comes first, then m, then v.",
+        partial(adam, result=lambda w, m, v, m_hat, v_hat: (w, v, m)),
+        partial(adam, result=lambda w, m, v, m_hat, v_hat: (m, v, w)),
+    ),
+)
+
+
+def bases_of(
+    mistakes: tuple[Mistake, ...], names: tuple[str, ...], follow: str, *keys: str
+) -> tuple[Basis, ...]:
+    """What w moves by is kept beside it, so that a mistake in that costs once."""
+    of = tuple(one for one in mistakes if one.key in keys)
+    whose = " and ".join(dict.fromkeys(name.split()[0] for name in names))
+    return (Basis(names, (follow,), whose, of, "steps of w"),)
+
+
+# -- orthogonalized_step -----------------------------------------------------------------------------
+
+MUON = (3.4445, -4.7750, 2.0315)
+
+
+def polar_by_svd(w: Tensor, g: Tensor, lr: float) -> Tensor:
+    """The factor U Vᵀ of the singular value decomposition; where all singular values are 0, no step."""
+    u, s, vh = torch.linalg.svd(g, full_matrices=False)
+    return w - lr * (u * (s > 0)) @ vh
+
+
+def newton_schulz(g: Tensor, count: int = 30, factors: tuple[float, ...] = (1.5, -0.5)) -> Tensor:
+    """The iteration X ← a X + b (X Xᵀ) X + c (X Xᵀ)² X from g at length 1, on the short side."""
+    x = g / (length(g) + 1e-30)
+    wide = x if len(x) <= x.shape[1] else x.T
+    for _ in range(count):
+        gram, power, new = wide @ wide.T, wide, factors[0] * wide
+        for factor in factors[1:]:
+            power = gram @ power
+            new = new + factor * power
+        wide = new
+    return wide if len(x) <= x.shape[1] else wide.T
+
+
+def orthogonalized(
+    w: Tensor,
+    g: Tensor,
+    lr: float,
+    *,
+    factor: Callable[[Tensor], Tensor] = newton_schulz,
+    size: Callable[[Tensor], Any] = lambda g: 1.0,
+    rate: Callable[[float], float] = lambda lr: lr,
+) -> Tensor:
+    """The definition. factor: the orthogonal factor of g. size: by what it is multiplied besides lr."""
+    return w - rate(lr) * size(g) * factor(g)
+
+
+def unscaled(g: Tensor) -> Tensor:
+    x = g
+    for _ in range(30):
+        x = 1.5 * x - 0.5 * x @ x.T @ x
+    return x
+
+
+def svd_without_guard(g: Tensor) -> Tensor:
+    u, _, vh = torch.linalg.svd(g, full_matrices=False)
+    return u @ vh
+
+
+def triangular(g: Tensor) -> Tensor:
+    """Gram-Schmidt's factor instead of the polar one, signs so that the diagonal of the rest is positive."""
+    q, r = torch.linalg.qr(g if len(g) >= g.shape[1] else g.T)
+    q = q * r.diagonal().sign()
+    return q if len(g) >= g.shape[1] else q.T
+
+
+def unsigned_triangular(g: Tensor) -> Tensor:
+    q, r = torch.linalg.qr(g if len(g) >= g.shape[1] else g.T)
+    q = q * (r.diagonal() != 0)
+    return q if len(g) >= g.shape[1] else q.T
+
+
+def in_bfloat16(g: Tensor) -> Tensor:
+    return newton_schulz(g.bfloat16()).to(g.dtype)
+
+
+def in_float32(g: Tensor) -> Tensor:
+    return newton_schulz(g.float()).to(g.dtype)
+
+
+ORTHOGONAL_MISTAKES = (
+    mistake(
+        "too_few_iterations",
+        """The iteration stops too early. Large singular values have come to 1 by then, small ones have not:
+        far below 1 each step makes them 1.5 times as large. Go on until nothing changes any more.""",
+        *(
+            partial(orthogonalized, factor=partial(newton_schulz, count=count))
+            for count in (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12)
+        ),
+    ),
+    mistake(
+        "muon_coefficients",
+        """These are Muon's coefficients. They come near 1 in five steps and then go to and fro between 0.7
+        and 1.2, however long you go on. For 1 to stay at 1 the coefficients have to add up to 1.""",
+        *(
+            partial(orthogonalized, factor=partial(newton_schulz, count=count, factors=MUON))
+            for count in (5, 6, 10, 30)
+        ),
+    ),
+    mistake(
+        "not_scaled_first",
+        """The iteration starts from the gradient as it is. It converges only where no singular value is above
+        √3, and crawls where they are tiny: divide by the length first, which changes no singular vector.""",
+        partial(orthogonalized, factor=unscaled),
+    ),
+    mistake(
+        "normalized_only",
+        """The gradient is divided by its length and no more. Its singular values keep their ratios;
+        orthogonalized they are all 1.""",
+        partial(orthogonalized, factor=lambda g: g / (length(g) + 1e-30)),
+        partial(orthogonalized, factor=lambda g: g / (torch.linalg.matrix_norm(g, 2) + 1e-30)),
+    ),
+    mistake(
+        "rows_normalized",
+        """Every row, or column, has length 1 now, and they are not at right angles to each other yet. What
+        makes them so, and changes the gradient least, is U Vᵀ.""",
+        partial(orthogonalized, factor=lambda g: g / (g.square().sum(1, keepdim=True).sqrt() + 1e-30)),
+        partial(orthogonalized, factor=lambda g: g / (g.square().sum(0).sqrt() + 1e-30)),
+    ),
+    mistake(
+        "signs",
+        """This is a step along the signs of the entries. Orthogonalizing is the like of it for singular
+        values: they become 1, and what the entries become follows.""",
+        partial(orthogonalized, factor=torch.sign),
+    ),
+    mistake(
+        "triangular_factor",
+        """This is the orthogonal factor of QR, by Gram and Schmidt. It depends on the order of the columns:
+        the first keeps its direction and the others give way. U Vᵀ treats all of them alike, and is nearest
+        to the gradient.""",
+        partial(orthogonalized, factor=triangular),
+        partial(orthogonalized, factor=unsigned_triangular),
+    ),
+    mistake(
+        "singular_values_kept",
+        """The singular values are in the step still: that is the gradient again. They are left out between U
+        and Vᵀ.""",
+        partial(orthogonalized, factor=lambda g: g),
+    ),
+    mistake(
+        "length_kept",
+        """The directions are right and the step is longer than lr: it is multiplied by a norm of the
+        gradient. All of its singular values are to be lr.""",
+        partial(orthogonalized, size=length),
+        partial(orthogonalized, size=lambda g: torch.linalg.matrix_norm(g, "nuc")),
+        partial(orthogonalized, size=lambda g: torch.linalg.matrix_norm(g, 2)),
+    ),
+    mistake(
+        "scaled_for_shape",
+        """The step is multiplied by a number that depends on the shape, as libraries do to make one lr fit
+        all layers. Here it is not: all singular values of the step are lr.""",
+        partial(orthogonalized, size=lambda g: max(1.0, g.shape[0] / g.shape[1]) ** 0.5),
+        partial(orthogonalized, size=lambda g: (g.shape[0] / g.shape[1]) ** 0.5),
+        partial(orthogonalized, size=lambda g: 0.2 * max(g.shape) ** 0.5),
+        partial(orthogonalized, size=lambda g: min(g.shape) ** -0.5),
+    ),
+    mistake(
+        "zero_gradient_moves",
+        """A gradient of 0 moves w. It has no direction, and the singular vectors that a library hands back
+        for it are as good as any. No slope, no step.""",
+        partial(orthogonalized, factor=svd_without_guard),
+    ),
+    mistake(
+        "zero_gradient_nan",
+        """A gradient of 0 makes NaN: its length is 0, and it is divided by it. No slope, no step.""",
+        partial(orthogonalized, factor=lambda g: newton_schulz(g) * length(g) / length(g)),
+    ),
+    mistake(
+        "computed_in_half_precision",
+        """Right to two or three digits: the iteration runs in half precision, as Muon does for speed. Here it
+        stays in the dtype of the gradient.""",
+        partial(orthogonalized, factor=in_bfloat16),
+        rounding=True,
+    ),
+    mistake(
+        "computed_in_float32",
+        """Right to seven digits, and float64 has sixteen. Somewhere the numbers pass through float32: compute
+        in the dtype of the gradient.""",
+        partial(orthogonalized, factor=in_float32),
+        rounding=True,
+    ),
+    mistake(
+        "uphill",
+        """The step is added. The gradient points uphill, and so does its orthogonal factor: w goes the other
+        way.""",
+        partial(orthogonalized, rate=lambda lr: -lr),
+    ),
+    mistake(
+        "lr_ignored",
+        "w does not change when lr changes: a fixed number, or none, stands where lr should be used.",
+        *(partial(orthogonalized, rate=lambda lr, value=value: value) for value in (1.0, 0.1, 0.01)),
+    ),
+)
+
+
 ANSWERS = {
     "convergence_rate": Answer(rate_by_matrices, rate, RATE_MISTAKES),
     "steps_to_tolerance": Answer(steps_by_powers, steps, STEPS_MISTAKES),
     "whiten": Answer(whiten_by_svd, whiten, WHITEN_MISTAKES),
     "train": Answer(train_by_grad, train, TRAIN_MISTAKES),
     "compare": Answer(compare_written_out, compare, COMPARE_MISTAKES),
+    "normalized_step": Answer(norm_with_library, normalized, NORMALIZED_MISTAKES),
+    "sign_momentum_step": Answer(
+        sign_by_counting,
+        sign_step,
+        SIGN_MISTAKES,
+        bases=bases_of(
+            SIGN_MISTAKES,
+            tuple(f"velocity after step {count}" for count in (1, 2, 3)),
+            "w after step *",
+            *("sign_in_velocity", "sign_stored", "gradient_damped", "beta_on_gradient", "never_fades"),
+            *("beta_fixed", "velocity_not_stored"),
+        ),
+    ),
+    "adam_step": Answer(
+        adam_of_library,
+        adam,
+        ADAM_MISTAKES,
+        bases=bases_of(
+            ADAM_MISTAKES,
+            tuple(f"{name} in call {count}" for count in (1, 2, 3) for name in "mv"),
+            "w in call *",
+            *("corrected_stored", "gradients_not_averaged", "weights_swapped", "betas_swapped"),
+            *(
+                "one_beta_for_both",
+                "betas_fixed",
+                "betas_default",
+                "variance_for_square",
+                "moments_not_stored",
+            ),
+        ),
+    ),
+    "orthogonalized_step": Answer(polar_by_svd, orthogonalized, ORTHOGONAL_MISTAKES),
 }

@@ -10,8 +10,17 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from graders.probing.exercise import BrokenContract, Candidate, Case, Draw, Exercise, Inputs, Part
-from graders.probing.observe import FORM, describe
+from graders.probing.exercise import (
+    LIBRARY_ANSWERS,
+    BrokenContract,
+    Candidate,
+    Case,
+    Draw,
+    Exercise,
+    Inputs,
+    Part,
+)
+from graders.probing.observe import FORM, describe, unpacked
 from graders.probing.probes import call, error_of, filled
 
 # -- convergence_rate --------------------------------------------------------------------------------
@@ -390,6 +399,178 @@ def probe_compare(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, A
     yield FORM, None if bools else "results of a run that was called with something else than two bools"
 
 
+# -- normalized_step ---------------------------------------------------------------------------------
+
+#: What the new w is called where the gradient is 0, which has a part of the points of its own.
+FLAT = "w where the gradient is 0"
+
+
+def normalized_cases(draw: Draw) -> Iterator[Case]:
+    """Gradients of every shape and length: eps shows where one is about as short as eps."""
+    d, rows, columns = draw.sizes((6, 9), (3, 3), (4, 5))
+
+    def case(name: str, g: torch.Tensor, eps: float | None = None, seen: str = "new w") -> Case:
+        inputs = {"seen": seen, "w": draw.normal(*g.shape), "g": g, "lr": draw.number(0.15, 0.6)}
+        return Case(name, {**inputs, "eps": eps})
+
+    yield case("a long gradient", draw.normal(d, mean=0.5, std=4.0))
+    yield case("a short gradient", draw.normal(d, std=1e-3))
+    yield case("the gradient of a matrix", draw.normal(columns, rows, std=2.0).t())
+    yield case("a gradient about as short as eps", draw.normal(d, std=1e-8))
+    yield case("eps = 0.5", draw.normal(d), 0.5)
+    yield case("the gradient of a single number, shorter than eps", draw.scale(), 3.0)
+    yield case("the gradient of many filters", draw.normal(draw.many(), 2, 3, 3, std=0.1), 1e-3)
+    yield case("a gradient of 0", torch.zeros_like(draw.normal(d)), None, FLAT)
+    yield case("a gradient of 0, eps = 0.1", torch.zeros_like(draw.normal(rows, d)), 0.1, FLAT)
+
+
+def probe_normalized(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any]]:
+    given = [inputs[name] for name in ("w", "g", "lr", "eps") if inputs[name] is not None]
+    yield inputs["seen"], candidate(*given)
+
+
+# -- sign_momentum_step ------------------------------------------------------------------------------
+
+
+def sign_cases(draw: Draw) -> Iterator[Case]:
+    """Steps in a row, each with a gradient, an lr and a beta of its own.
+
+    Enough entries, and velocities about as large as gradients, that a sign goes the other way in some of them
+    wherever a velocity is another one.
+    """
+    d, rows, columns = draw.sizes((20, 30), (4, 5), (6, 8))
+
+    def lrs(count: int) -> list[float]:
+        return [draw.number(0.15, 0.6) for _ in range(count)]
+
+    def betas(count: int) -> list[float]:
+        return [draw.number(0.55, 0.85) for _ in range(count)]
+
+    def case(name: str, w: torch.Tensor, velocity: torch.Tensor, lr: list[float], beta: list[float]) -> Case:
+        gradients = [draw.normal(*w.shape) for _ in lr]
+        return Case(name, {"w": w, "velocity": velocity, "gradients": gradients, "lr": lr, "beta": beta})
+
+    rest = torch.zeros_like(draw.normal(d))
+    yield case("one step from rest", draw.normal(d), rest, lrs(1), betas(1))
+    yield case("one step with a velocity", draw.normal(d), draw.normal(d, std=1.5), lrs(1), betas(1))
+    yield case("three steps in a row", draw.normal(d), rest, lrs(1) * 3, betas(1) * 3)
+    yield case("lr changes between the steps", draw.normal(d), draw.normal(d), lrs(3), betas(1) * 3)
+    yield case("beta changes between the steps", draw.normal(d), draw.normal(d), lrs(1) * 3, betas(3))
+    yield case("beta = 0 in the second step", draw.normal(d), draw.normal(d), lrs(2), [betas(1)[0], 0.0])
+    still = case("entries that nothing has ever pulled at", draw.normal(d), draw.normal(d), lrs(2), betas(2))
+    for tensor in (still.inputs["velocity"], *still.inputs["gradients"]):
+        tensor[::3] = 0
+    yield still
+    big = draw.many()
+    yield case("w is a matrix", draw.normal(big, rows).t(), draw.normal(rows, big), lrs(2), betas(2))
+    yield case("filters of a convolution", draw.normal(columns, 2, 3, 3), draw.normal(columns, 2, 3, 3),
+               lrs(1), betas(1))  # fmt: skip
+
+
+def probe_sign(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any]]:
+    w, velocity = inputs["w"], inputs["velocity"]
+    steps = zip(inputs["gradients"], inputs["lr"], inputs["beta"], strict=True)
+    for count, (g, lr, beta) in enumerate(steps, 1):
+        w, velocity = unpacked(candidate(w, g, velocity, lr, beta), ("w", "velocity"))
+        yield f"w after step {count}", _kept(w)
+        yield f"velocity after step {count}", _kept(velocity)
+
+
+def _kept(value: Any) -> Any:
+    """A copy of a tensor, which a later step may change in place."""
+    return value.detach().clone() if isinstance(value, torch.Tensor) else value
+
+
+# -- adam_step ---------------------------------------------------------------------------------------
+
+
+def adam_cases(draw: Draw) -> Iterator[Case]:
+    """One or more steps, the first of which has the number `first`; both moments come with the call."""
+    d, rows = draw.sizes((5, 8), (3, 4))
+
+    def case(
+        name: str,
+        *shape: int,
+        first: int = 1,
+        steps: int = 1,
+        std: float = 1.0,
+        betas: tuple[float, float] | None = (0.0, 0.0),
+        eps: float | None = 0.05,
+    ) -> Case:
+        """betas of 0 stand for some that are drawn; None for the default, as for eps."""
+        given = betas and [draw.number(0.55, 0.85), draw.number(0.9, 0.98)]
+        like = draw.normal(*shape)
+        inputs = {"w": draw.normal(*shape), "gradients": [draw.normal(*shape, std=std) for _ in range(steps)]}
+        moments = (like * std / 3, (like * std).square() / 2 + (std / 3) ** 2)
+        inputs |= dict(zip(("m", "v"), moments if first > 1 else [torch.zeros_like(like)] * 2, strict=True))
+        return Case(
+            name, {**inputs, "first": first, "lr": draw.number(0.15, 0.6), "betas": given, "eps": eps}
+        )
+
+    later = draw.integer(3, 6)
+    yield case("the first step", d)
+    yield case("three steps from rest", d, steps=3)
+    yield case("a later step, with moments", d, first=later)
+    yield case("gradients of another size", d, first=later, std=30.0, steps=2)
+    yield case("betas and eps left to their defaults", d, steps=2, betas=None, eps=None)
+    yield case("the default eps, gradients about as small", d, std=1e-8, steps=2, eps=None)
+    yield case("a step after hundreds", d, first=draw.integer(200, 900), betas=None, eps=1e-3)
+    yield case("a matrix with many columns", rows, draw.many(), steps=2)
+    yield case("a single number", first=2, steps=2)
+    flat = case("no gradient yet at some entries", d, steps=2, eps=None)
+    for g in flat.inputs["gradients"]:
+        g[::2] = 0
+    yield flat
+
+
+def probe_adam(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any]]:
+    w, m, v = inputs["w"], inputs["m"], inputs["v"]
+    options: dict[str, Any] = {}
+    if inputs["betas"] is not None:
+        options["betas"] = tuple(inputs["betas"])
+    if inputs["eps"] is not None:
+        options["eps"] = inputs["eps"]
+    for count, g in enumerate(inputs["gradients"]):
+        result = candidate(w, g, m, v, inputs["first"] + count, inputs["lr"], **options)
+        w, m, v = unpacked(result, ("w", "m", "v"))
+        yield f"m in call {count + 1}", _kept(m)
+        yield f"v in call {count + 1}", _kept(v)
+        yield f"w in call {count + 1}", _kept(w)
+
+
+# -- orthogonalized_step -----------------------------------------------------------------------------
+
+
+def orthogonal_cases(draw: Draw) -> Iterator[Case]:
+    """Gradients of full rank whose smallest singular value is a fiftieth of the largest at least."""
+    k, more = draw.sizes((3, 4), (6, 8))
+
+    def case(name: str, g: torch.Tensor, seen: str = "new w") -> Case:
+        return Case(name, {"seen": seen, "w": draw.normal(*g.shape), "g": g, "lr": draw.number(0.15, 0.6)})
+
+    yield case("a square gradient", _of_full_rank(draw, k, k, 4.0))
+    yield case("a tall gradient", _of_full_rank(draw, more, k, 4.0))
+    yield case("a wide gradient", _of_full_rank(draw, k, more, 4.0))
+    yield case("a large gradient", 40 * _of_full_rank(draw, k, more, 3.0))
+    yield case("a small gradient", 0.001 * _of_full_rank(draw, more, k, 3.0))
+    yield case("singular values far apart", _of_full_rank(draw, more, k, 40.0))
+    yield case("a gradient with many columns, not contiguous", _of_full_rank(draw, draw.many(), k, 8.0).t())
+    yield case("a gradient of one row", draw.normal(1, more, mean=0.5))
+    yield case("a gradient that is orthogonal but for its size", 3 * _of_full_rank(draw, k, k, 1.0))
+    yield case("a gradient of 0", torch.zeros_like(draw.normal(k, more)), FLAT)
+
+
+def _of_full_rank(draw: Draw, rows: int, columns: int, condition: float) -> torch.Tensor:
+    """(rows, columns), with singular values from 1 down to 1 / condition, even in their logarithms."""
+    raw = torch.randn((rows, columns), generator=draw.generator, dtype=torch.float64)
+    u, s, vh = torch.linalg.svd(raw, full_matrices=False)
+    return draw.tensor((u * condition ** -torch.linspace(0, 1, len(s), dtype=torch.float64)) @ vh)
+
+
+def probe_orthogonal(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any]]:
+    yield inputs["seen"], candidate(inputs["w"], inputs["g"], inputs["lr"])
+
+
 EXERCISES = (
     Exercise(
         name="convergence_rate",
@@ -436,5 +617,42 @@ EXERCISES = (
             Part("the four results", 1, ("keys", *KEYS)),
             Part("each run made once", 1, ("calls of run",)),
         ),
+    ),
+    Exercise(
+        name="normalized_step",
+        signature="normalized_step(w, g, lr, eps=1e-8)",
+        cases=normalized_cases,
+        probe=probe_normalized,
+        parts=(Part("the step", 2, ("new w",)), Part("no step where the gradient is 0", 1, (FLAT,))),
+    ),
+    Exercise(
+        name="sign_momentum_step",
+        signature="sign_momentum_step(w, g, velocity, lr, beta)",
+        cases=sign_cases,
+        probe=probe_sign,
+        parts=(
+            Part("the new velocity", 1, ("velocity after step*",)),
+            Part("the new w", 2, ("w after step*",)),
+        ),
+    ),
+    Exercise(
+        name="adam_step",
+        signature="adam_step(w, g, m, v, step, lr, betas=(0.9, 0.999), eps=1e-8)",
+        cases=adam_cases,
+        probe=probe_adam,
+        parts=(
+            Part("the average of the gradients, m", 1, ("m in call*",)),
+            Part("the average of their squares, v", 1, ("v in call*",)),
+            Part("the new w", 3, ("w in call*",)),
+        ),
+        barred=LIBRARY_ANSWERS | {"adam"},
+    ),
+    Exercise(
+        name="orthogonalized_step",
+        signature="orthogonalized_step(w, g, lr)",
+        cases=orthogonal_cases,
+        probe=probe_orthogonal,
+        parts=(Part("the step", 4, ("new w",)), Part("no step where the gradient is 0", 1, (FLAT,))),
+        barred=LIBRARY_ANSWERS | {"muon", "zeropower_via_newtonschulz"},
     ),
 )
