@@ -271,6 +271,41 @@ def rate_of_smallest(eigenvalue):
     return 2 / max(eigenvalue, 1e-8)
 
 
+# -- stable_learning_rate ----------------------------------------------------------------------------
+
+
+def momentum_rate_by_plain(eigenvalue, beta):
+    if not eigenvalue > 0:
+        raise ValueError(f"{eigenvalue} is not positive")
+    plain = 2 / eigenvalue
+    return plain + beta * plain
+
+
+def momentum_rate_by_root(eigenvalue, beta):
+    """A root of z² − (1 + beta − s)z + beta is −1 where 1 + (1 + beta − s) + beta is 0."""
+    if eigenvalue <= 0:
+        raise ValueError
+    s = 1 + (1 + beta) + beta
+    return s * eigenvalue**-1
+
+
+def momentum_rate_as_an_error_of_its_own(eigenvalue, beta):
+    class NotConvex(ValueError):
+        pass
+
+    if float(eigenvalue) <= 0.0:
+        raise NotConvex(eigenvalue)
+    return (1 + beta) / (eigenvalue / 2)
+
+
+def momentum_rate_slightly_safe(eigenvalue, beta):
+    return 0.99 * momentum_rate_by_plain(eigenvalue, beta)
+
+
+def momentum_rate_at_nine_tenths(eigenvalue, beta):
+    return momentum_rate_by_plain(eigenvalue, 0.9)
+
+
 RIGHT = {
     "covariate_shift": (
         shift_by_sums,
@@ -296,6 +331,11 @@ RIGHT = {
         power_by_matrix,
     ),
     "max_stable_learning_rate": (rate_by_division, rate_by_power, rate_by_kind),
+    "stable_learning_rate": (
+        momentum_rate_by_plain,
+        momentum_rate_by_root,
+        momentum_rate_as_an_error_of_its_own,
+    ),
 }
 
 WRONG = {
@@ -312,4 +352,5 @@ WRONG = {
     ),
     "top_eigenvalue": (power_converged, power_from_shifted_start, power_size_one_off),
     "max_stable_learning_rate": (rate_slightly_safe, rate_for_whole_numbers, rate_of_smallest),
+    "stable_learning_rate": (momentum_rate_slightly_safe, momentum_rate_at_nine_tenths),
 }

@@ -650,10 +650,122 @@ RATE_MISTAKES = (
 )
 
 
+# -- the largest step with momentum ------------------------------------------------------------------
+
+
+def rate_by_bisection(eigenvalue: Any, beta: float) -> Any:
+    """The step at which the spectral radius of the iteration passes 1, found by halving.
+
+    The matrix takes (w, v) to (w − lr·(beta·v + λ·w), beta·v + λ·w). Its eigenvalues are the roots of
+    z² − (1 + beta − s)·z + beta with s = lr·λ; s alone is looked for.
+    """
+    plain_rate(eigenvalue)
+
+    def radius(s: float) -> float:
+        matrix = torch.tensor([[1 - s, -beta], [s, beta]], dtype=torch.float64)
+        return float(torch.linalg.eigvals(matrix).abs().max())
+
+    low, high = 1e-3, 10.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if radius(middle) < 1 else (low, middle)
+    return low / eigenvalue
+
+
+def momentum_rate(
+    eigenvalue: Any,
+    beta: float,
+    *,
+    factor: Callable[[float], float] = lambda beta: 2 * (1 + beta),
+    **knobs: Any,
+) -> Any:
+    """The definition: as `rate`, with what stands in the place of its 2."""
+    knobs.setdefault("formula", lambda value: factor(beta) / value)
+    return rate(eigenvalue, **knobs)
+
+
+def of_momentum(knobs: Callable) -> Callable:
+    """A mistake in what is refused: the same with momentum. knobs: a partial of `rate`."""
+    return partial(momentum_rate, **{key: one for key, one in knobs.keywords.items() if key != "formula"})
+
+
+MOMENTUM_RATE_MISTAKES = (
+    mistake(
+        "momentum_ignored",
+        """This is 2 over the eigenvalue, whatever beta is: the limit of plain gradient descent. Momentum
+        changes the iteration, and with it the step at which it begins to swing out. Which way?""",
+        partial(momentum_rate, factor=lambda beta: 2.0),
+    ),
+    mistake(
+        "smaller_with_momentum",
+        """Your limit falls as beta grows. Steps along a slope add up with momentum; across a valley they
+        change sign each time, and the old velocity works against the new gradient. That is where the limit
+        lies, and it rises.""",
+        partial(momentum_rate, factor=lambda beta: 2 * (1 - beta)),
+        partial(momentum_rate, factor=lambda beta: 2 / (1 + beta)),
+        partial(momentum_rate, factor=lambda beta: 1 - beta),
+        partial(momentum_rate, factor=lambda beta: 2 * (1 - beta) / (1 + beta)),
+    ),
+    mistake(
+        "averaged_velocity",
+        """This is the limit for a velocity that is an average, v ← beta·v + (1 − beta)·g, whose steps are
+        shorter by 1 − beta. PyTorch adds the whole gradient: v ← beta·v + g.""",
+        partial(momentum_rate, factor=lambda beta: 2 * (1 + beta) / (1 - beta)),
+    ),
+    mistake(
+        "effective_step",
+        """The step is stretched or shortened by 1 / (1 − beta), as it is along a slope that never changes.
+        At the limit the gradient changes its sign at every step, and the velocity cannot add up.""",
+        partial(momentum_rate, factor=lambda beta: 2 / (1 - beta)),
+        partial(momentum_rate, factor=lambda beta: (1 + beta) / (1 - beta)),
+    ),
+    mistake(
+        "fastest_not_largest",
+        """That is a step that converges quickly, where the two roots of the iteration meet. It goes on
+        converging for longer steps: the largest is the one for which a root reaches −1.""",
+        partial(momentum_rate, factor=lambda beta: (1 + math.sqrt(beta)) ** 2),
+        partial(momentum_rate, factor=lambda beta: (1 - math.sqrt(beta)) ** 2),
+        partial(momentum_rate, factor=lambda beta: 1 + beta),
+        partial(momentum_rate, factor=lambda beta: 1.0),
+    ),
+    mistake(
+        "factor_two",
+        "Right but for a factor of 2: look at beta = 0, where the limit is that of plain gradient descent.",
+        partial(momentum_rate, factor=lambda beta: 4 * (1 + beta)),
+        partial(momentum_rate, factor=lambda beta: (1 + beta) / 2),
+    ),
+    mistake(
+        "other_formula",
+        """beta enters in another way than it should. Each step is a linear recurrence in w, with a polynomial
+        of second degree; at the limit −1 is one of its roots. Which learning rate does that ask for?""",
+        partial(momentum_rate, factor=lambda beta: 2 * (1 + beta**2)),
+        partial(momentum_rate, factor=lambda beta: 2 * (1 + math.sqrt(beta))),
+        partial(momentum_rate, factor=lambda beta: 2 * (1 + beta) ** 2),
+        partial(momentum_rate, factor=lambda beta: 2 + beta),
+        partial(momentum_rate, factor=lambda beta: 2 + 4 * beta),
+    ),
+    mistake(
+        "eigenvalue_upside_down",
+        """The limit grows with the eigenvalue. The sharper the valley, the shorter the step that it bears:
+        the eigenvalue stands below.""",
+        lambda eigenvalue, beta: momentum_rate(
+            eigenvalue, beta, formula=lambda value: 2 * (1 + beta) * value
+        ),
+    ),
+    *(
+        mistake(one.key, one.message, *map(of_momentum, kept))
+        for one in RATE_MISTAKES
+        if one.key in ("error_missing", "zero_let_through", "negative_let_through", "other_error")
+        and (kept := [variant for variant in one.variants if getattr(variant, "func", None) is rate])
+    ),
+)
+
+
 ANSWERS = {
     "covariate_shift": Answer(library_shift, shift, SHIFT_MISTAKES),
     "loss_along_gradient": Answer(library_losses, losses, LOSS_MISTAKES),
     "gradient_predictiveness": Answer(library_changes, changes, CHANGE_MISTAKES),
     "top_eigenvalue": Answer(by_eigenvectors, power, POWER_MISTAKES),
     "max_stable_learning_rate": Answer(plain_rate, rate, RATE_MISTAKES),
+    "stable_learning_rate": Answer(rate_by_bisection, momentum_rate, MOMENTUM_RATE_MISTAKES),
 }

@@ -175,6 +175,25 @@ def probe_rate(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any]
         yield ERROR, error_of(lambda: candidate(inputs["eigenvalue"]))
 
 
+# -- the largest step with momentum ------------------------------------------------------------------
+
+
+def momentum_rate_cases(draw: Draw) -> Iterator[Case]:
+    """The eigenvalues of `rate_cases`, each with a beta; one is 0, which is plain gradient descent."""
+    for case in rate_cases(draw):
+        yield Case(case.name, {**case.inputs, "beta": draw.number(0.3, 0.95)})
+    yield Case("beta = 0", {"eigenvalue": draw.number(3.0, 9.0), "positive": True, "beta": 0.0})
+    large = draw.uniform(1, low=50.0, high=500.0).reshape(())
+    yield Case("beta = 0.99, a large tensor", {"eigenvalue": large, "positive": True, "beta": 0.99})
+
+
+def probe_momentum_rate(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any]]:
+    if inputs["positive"]:
+        yield RATE, candidate(inputs["eigenvalue"], inputs["beta"])
+    else:
+        yield ERROR, error_of(lambda: candidate(inputs["eigenvalue"], inputs["beta"]))
+
+
 EXERCISES = (
     Exercise(
         name="covariate_shift",
@@ -217,6 +236,16 @@ EXERCISES = (
         probe=probe_rate,
         parts=(
             Part("the learning rate", 1, (RATE,)),
+            Part("ValueError where the eigenvalue is not positive", 1, (ERROR,)),
+        ),
+    ),
+    Exercise(
+        name="stable_learning_rate",
+        signature="stable_learning_rate(eigenvalue, beta)",
+        cases=momentum_rate_cases,
+        probe=probe_momentum_rate,
+        parts=(
+            Part("the learning rate", 3, (RATE,)),
             Part("ValueError where the eigenvalue is not positive", 1, (ERROR,)),
         ),
     ),
