@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from course.experiments.digits import split_digits
+from course.experiments.verdicts import Claim, Finding
 
 # -- one mean for each channel
 
@@ -74,18 +75,27 @@ def channel_view(channel: int, num_images: int, axes: tuple[int, ...], eps: floa
 
 CHANNELS = (8, 8, 8)
 LAST = CHANNELS[-1] * 4 * 4  # inputs of the linear layer: the last maps are 4 x 4
-KINDS = ("none", "before", "after")
+#: Where the batch norm of each of the three layers stands, by kind of network. "once" has none, but its
+#: convolutions are centred and scaled before the first step.
+PLACES = {
+    "none": ("none", "none", "none"),
+    "once": ("none", "none", "none"),
+    "before": ("before", "before", "before"),
+    "after": ("after", "after", "after"),
+    "last after": ("before", "before", "after"),
+    "last before": ("after", "after", "before"),
+}
+KINDS = ("none", "before")  # of the explorer
 
 
 @dataclass(frozen=True, eq=False)
 class Sweep:
     """Training of one kind of network at L learning rates and with S seeds.
 
-    `kind` is one of `KINDS`: without batch norm, with it before the ReLU, or after. `lrs` is (L,).
-    `losses` is (L, S, steps), the training loss of every step. `test_loss` and `accuracy` (percent)
-    are (L, S), on the 500 test images in eval mode. `spread` is (L, S), the largest standard deviation
-    of an output over these images: 0 where a network says the same of all. What diverged holds inf
-    or nan.
+    `kind` is one of `PLACES`. `lrs` is (L,). `losses` is (L, S, steps), the training loss of every
+    step. `test_loss` and `accuracy` (percent) are (L, S), on the 500 test images in eval mode.
+    `spread` is (L, S), the largest standard deviation of an output over these images: 0 where a
+    network says the same of all. What diverged holds inf or nan.
     """
 
     kind: str
@@ -104,21 +114,66 @@ class Sweep:
         """(L,), bool: where the final loss of every seed is below `loss`."""
         return (self.final < loss).all(dim=1)
 
+    def steps_to(self, loss: float = 0.5, window: int = 5) -> Tensor:
+        """(L, S): after how many steps the mean of the last `window` losses is at most `loss`; or inf."""
+        means = self.losses.nan_to_num(nan=math.inf).unfold(-1, window, 1).mean(dim=-1)
+        below = means <= loss
+        first = below.to(torch.int64).argmax(dim=-1).to(torch.float32) + window
+        return torch.where(below.any(dim=-1), first, math.inf)
 
-def sweep(kind: str, lrs: Sequence[float], seeds: Sequence[int], steps: int = 60, batch: int = 64) -> Sweep:
+    def best_steps(self, loss: float = 0.5) -> tuple[Tensor, float]:
+        """(S,) `steps_to` at the rate with the smallest worst seed, and that rate."""
+        steps = self.steps_to(loss)
+        place = int(steps.amax(dim=1).argmin())
+        return steps[place], self.lrs[place].item()
+
+
+def sweep(
+    kind: str,
+    lrs: Sequence[float],
+    seeds: Sequence[int],
+    steps: int = 60,
+    batch: int = 64,
+    *,
+    standardized: bool = False,
+    last_rate: float | None = None,
+    clip: float | None = None,
+    gain: float = 1.0,
+) -> Sweep:
     """Train three convolutions and a linear layer on the digits by plain gradient descent.
 
     A seed draws the split, the weights (He et al. 2015) and the order of the batches; every learning
     rate and every kind sees the same. All L * S networks are computed side by side as groups of one
     wide network: they share nothing, but it is several times faster than one after the other.
 
+    Args:
+        kind: one of `PLACES`. "once" centres and scales what each convolution gives, channel by
+            channel, on 256 training images before the first step (compare Mishkin & Matas 2016).
+        lrs, seeds: L and S of them.
+        steps: of gradient descent.
+        batch: images in a step.
+        standardized: take the mean of all training pixels from the images, and divide by their standard
+            deviation.
+        last_rate: the learning rate of the linear layer is at most this.
+        clip: the largest norm of the gradient of a whole network; longer ones are shortened to it.
+        gain: what goes into the linear layer is multiplied by this.
+
     Raises:
         ValueError: another kind.
     """
-    if kind not in KINDS:
-        raise ValueError(f"kind must be one of {KINDS}, not {kind!r}")
-    nets = _Nets(kind, len(lrs), seeds)
+    if kind not in PLACES:
+        raise ValueError(f"kind must be one of {tuple(PLACES)}, not {kind!r}")
+    nets = _Nets(kind, len(lrs), seeds, gain)
     data = [split_digits(seed) for seed in seeds]
+    train_x, test_x = ([getattr(d, name) for d in data] for name in ("train_x", "test_x"))
+    if standardized:
+        moments = [(x.mean(), x.std()) for x in train_x]
+        train_x, test_x = (
+            [(x - mean) / std for x, (mean, std) in zip(group, moments, strict=True)]
+            for group in (train_x, test_x)
+        )
+    if kind == "once":
+        nets.scale_once(torch.stack([x[:256] for x in train_x], dim=1))
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     lr = torch.tensor(lrs).repeat_interleave(len(seeds))
     losses, orders = [], [torch.empty(0, dtype=torch.int64)] * len(seeds)
@@ -126,16 +181,16 @@ def sweep(kind: str, lrs: Sequence[float], seeds: Sequence[int], steps: int = 60
         rows = []
         for number, generator in enumerate(generators):
             if len(orders[number]) < batch:
-                orders[number] = torch.randperm(len(data[number].train_x), generator=generator)
+                orders[number] = torch.randperm(len(train_x[number]), generator=generator)
             rows.append(orders[number][:batch])
             orders[number] = orders[number][batch:]
-        x = torch.stack([d.train_x[row] for d, row in zip(data, rows, strict=True)], dim=1)
+        x = torch.stack([images[row] for images, row in zip(train_x, rows, strict=True)], dim=1)
         y = torch.stack([d.train_y[row] for d, row in zip(data, rows, strict=True)], dim=1)
         loss = nets.losses(nets.logits(x, training=True), y)
         losses.append(loss.detach())
-        nets.step(loss, lr)
+        nets.step(loss, lr, last_rate, clip)
     with torch.no_grad():
-        x = torch.stack([d.test_x for d in data], dim=1)
+        x = torch.stack(test_x, dim=1)
         y = torch.stack([d.test_y for d in data], dim=1)
         logits = nets.logits(x, training=False)
         right = (logits.argmax(dim=2) == y.repeat(1, len(lrs))).double().mean(dim=0)
@@ -155,8 +210,9 @@ def sweep(kind: str, lrs: Sequence[float], seeds: Sequence[int], steps: int = 60
 class _Nets:
     """L * S networks side by side; the seed runs fastest."""
 
-    def __init__(self, kind: str, num_lrs: int, seeds: Sequence[int]) -> None:
-        self.kind, self.copies, self.count = kind, num_lrs, num_lrs * len(seeds)
+    def __init__(self, kind: str, num_lrs: int, seeds: Sequence[int], gain: float = 1.0) -> None:
+        self.gain = gain
+        self.places, self.copies, self.count = PLACES[kind], num_lrs, num_lrs * len(seeds)
         drawn: list[list[Tensor]] = []
         for seed in seeds:
             generator = torch.Generator().manual_seed(seed)
@@ -177,38 +233,62 @@ class _Nets:
         self.scales = [torch.ones(self.count * channels) for channels in CHANNELS]
         self.last, self.bias = last, torch.zeros(self.count, 10)
         self.stored = [(torch.zeros_like(s), torch.ones_like(s)) for s in self.shifts]
-        self.parameters = [*self.kernels, *self.shifts, self.last, self.bias]
-        if kind != "none":
+        self.parameters = [self.last, self.bias, *self.kernels, *self.shifts]
+        if self.places[0] != "none":
             self.parameters += self.scales
         for parameter in self.parameters:
             parameter.requires_grad_()
 
+    def _convolution(self, x: Tensor, number: int) -> Tensor:
+        """Layer `number` before its norm. The shift is beta where there is one, else the bias here."""
+        bias = self.shifts[number] if self.places[number] == "none" else None
+        stride = 1 + (number == len(CHANNELS) - 1)
+        return F.conv2d(x, self.kernels[number], bias, stride=stride, padding=1, groups=self.count)
+
+    def _maps(self, images: Tensor) -> Tensor:
+        """(B, L * S, 8, 8) from images (B, S, 64)."""
+        return images.view(*images.shape[:2], 8, 8).repeat(1, self.copies, 1, 1)
+
     def logits(self, images: Tensor, training: bool) -> Tensor:
         """(B, L * S, 10) for images (B, S, 64)."""
-        x = images.view(*images.shape[:2], 8, 8).repeat(1, self.copies, 1, 1)
-        layers = zip(self.kernels, self.scales, self.shifts, self.stored, strict=True)
-        for number, (kernel, scale, shift, stored) in enumerate(layers):
-            # The shift is beta where there is a batch norm, else the bias of the convolution.
-            bias = shift if self.kind == "none" else None
-            x = F.conv2d(x, kernel, bias, stride=1 + (number == 2), padding=1, groups=self.count)
-            if self.kind == "before":
-                x = F.batch_norm(x, *stored, scale, shift, training)
+        x = self._maps(images)
+        for number, place in enumerate(self.places):
+            norm = (*self.stored[number], self.scales[number], self.shifts[number], training)
+            x = self._convolution(x, number)
+            if place == "before":
+                x = F.batch_norm(x, *norm)
             x = F.relu(x)
-            if self.kind == "after":
-                x = F.batch_norm(x, *stored, scale, shift, training)
-        return torch.einsum("brc,rco->bro", x.reshape(len(x), self.count, -1), self.last) + self.bias
+            if place == "after":
+                x = F.batch_norm(x, *norm)
+        x = self.gain * x.reshape(len(x), self.count, -1)
+        return torch.einsum("brc,rco->bro", x, self.last) + self.bias
+
+    @torch.no_grad()
+    def scale_once(self, images: Tensor) -> None:
+        """Set kernels and biases so that each channel has mean 0 and variance 1 over these images."""
+        x = self._maps(images)
+        for number, (kernel, shift) in enumerate(zip(self.kernels, self.shifts, strict=True)):
+            var, mean = torch.var_mean(self._convolution(x, number), dim=(0, 2, 3), correction=0)
+            kernel /= var.sqrt()[:, None, None, None]
+            shift -= mean / var.sqrt()
+            x = F.relu(self._convolution(x, number))
 
     def losses(self, logits: Tensor, y: Tensor) -> Tensor:
         """(L * S,), the mean cross entropy of each network."""
         y = y.repeat(1, self.copies)
         return F.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="none").view(y.shape).mean(0)
 
-    def step(self, losses: Tensor, lr: Tensor) -> None:
+    def step(self, losses: Tensor, lr: Tensor, last_rate: float | None, clip: float | None) -> None:
         """One step of gradient descent, each network with its own learning rate."""
         gradients = torch.autograd.grad(losses.sum(), self.parameters)
+        factor = torch.ones_like(lr)
+        if clip is not None:
+            squares = [g.reshape(self.count, -1).square().sum(dim=1) for g in gradients]
+            factor = (clip / torch.stack(squares).sum(dim=0).sqrt()).clamp(max=1)
         with torch.no_grad():
-            for parameter, gradient in zip(self.parameters, gradients, strict=True):
-                rates = lr.repeat_interleave(len(parameter) // self.count)
+            for number, (parameter, gradient) in enumerate(zip(self.parameters, gradients, strict=True)):
+                rates = lr.clamp(max=last_rate) if last_rate is not None and number < 2 else lr
+                rates = (factor * rates).repeat_interleave(len(parameter) // self.count)
                 parameter -= rates.view(-1, *[1] * (parameter.dim() - 1)) * gradient
 
 
@@ -216,16 +296,266 @@ LEARNING_RATES = (0.01, 0.03, 0.1, 0.3, 0.6, 1.0, 3.0)
 SEEDS = (0, 1, 2, 3, 4)
 
 
-@lru_cache(maxsize=8)
-def learning_rate_sweep(kind: str) -> Sweep:
-    """`sweep` at the learning rates and with the seeds of the lecture; the second call is free."""
-    return sweep(kind, LEARNING_RATES, SEEDS, steps=50)
+@lru_cache(maxsize=32)
+def _kept(kind: str, lrs: tuple[float, ...], seeds: tuple[int, ...], steps: int = 50, **how: float) -> Sweep:
+    """`sweep`; the second call with the same arguments is free."""
+    return sweep(kind, lrs, seeds, steps, **how)
+
+
+def learning_rate_sweep(kind: str, seeds: Sequence[int] = SEEDS) -> Sweep:
+    """`sweep` at the learning rates of the lecture; the second call is free."""
+    return _kept(kind, LEARNING_RATES, tuple(seeds))
 
 
 def largest_rate(result: Sweep, loss: float = 1.0) -> float:
     """The largest learning rate of the sweep at which every seed trains below `loss`; 0 if none."""
     rates = result.lrs[result.trains(loss)]
     return rates.max().item() if len(rates) else 0.0
+
+
+# -- the claims
+
+#: The arms of the claim on speed: name -> kind, learning rates, and what else is set.
+ARMS = {
+    "none": ("none", LEARNING_RATES, {}),
+    "standardized": ("none", (0.03, 0.1, 0.3, 0.6, 1.0), {"standardized": True}),
+    "scaled once": ("once", LEARNING_RATES, {"standardized": True}),
+    "clipped": ("none", (0.3, 0.6, 1.0), {"standardized": True, "clip": 1.0}),
+    "batch norm": ("before", LEARNING_RATES, {}),
+    "BN, last held": ("before", (1.0, 3.0, 10.0), {"last_rate": 0.1}),
+}
+LONG = 100  # steps
+
+
+@dataclass(frozen=True, eq=False)
+class Speed:
+    """The sweeps of `ARMS`, by name, and test accuracies (S,) in percent after 100 steps at 0.3."""
+
+    sweeps: dict[str, Sweep]
+    long: dict[str, Tensor]
+
+    def at(self, arm: str, lr: float) -> Tensor:
+        """(S,): the final loss of an arm at this learning rate."""
+        result = self.sweeps[arm]
+        return result.final[(result.lrs - lr).abs().argmin()]
+
+    def steps(self, arm: str, lr: float | None = None) -> Tensor:
+        """(S,): steps to a loss of 0.5, at this learning rate or at the arm's best."""
+        result = self.sweeps[arm]
+        if lr is None:
+            return result.best_steps()[0]
+        return result.steps_to()[(result.lrs - lr).abs().argmin()]
+
+
+def measure_speed(seeds: Sequence[int], each: Callable[[Iterable], Iterable] = iter) -> Speed:
+    """Train all of `ARMS`, and two of them longer. `each` may show a bar over the arms."""
+    seeds, sweeps, long = tuple(seeds), {}, {}
+    for name in each(list(ARMS)):
+        kind, lrs, how = ARMS[name]
+        sweeps[name] = _kept(kind, lrs, seeds, **how)
+        if name in ("scaled once", "batch norm"):
+            long[name] = _kept(kind, (0.3,), seeds, LONG, **how).accuracy[0]
+    return Speed(sweeps, long)
+
+
+def judge_speed(run: Speed) -> list[Finding]:
+    """Rates, equal rates, and steps at the best rate, against ever better nets without batch norm."""
+    plain, normalized = (run.sweeps[name] for name in ("none", "batch norm"))
+    best = {name: run.steps(name) for name in ARMS}
+    return [
+        Finding(
+            "raw pixels, every rate up to 1: batch norm ends with the lower loss",
+            (normalized.final[:6] < plain.final[:6]).all(dim=0),
+        ),
+        Finding(
+            "rate 0.03, the other net standardized and scaled once: batch norm ends with the higher loss",
+            run.at("batch norm", 0.03) > run.at("scaled once", 0.03),
+        ),
+        Finding(
+            "rate 1: batch norm ends below 1, scaled once alone does not",
+            (run.at("batch norm", 1.0) < 1) & (run.at("scaled once", 1.0) > 1),
+            at_least=4,
+        ),
+        Finding("rate 1, gradients clipped: no batch norm, and below 1", run.at("clipped", 1.0) < 1),
+        Finding(
+            "rate 3: batch norm fails, and ends below 1 where its last layer keeps to 0.1",
+            (run.at("batch norm", 3.0) > 1) & (run.at("BN, last held", 3.0) < 1),
+        ),
+        Finding(
+            "each at its best rate: batch norm needs less than 4/5 of the steps with standardized inputs",
+            best["batch norm"] < 0.8 * best["standardized"],
+            at_least=4,
+        ),
+        Finding(
+            "each at its best rate: and fewer than the net scaled once",
+            best["batch norm"] < best["scaled once"],
+            at_least=4,
+        ),
+    ]
+
+
+PLACE_RATES = (0.1, 0.3)
+HALF = math.sqrt(0.5)
+#: Name -> kind, and by what the input of the classifier is multiplied.
+ORDERS = {
+    "before": ("before", 1.0),
+    "after": ("after", 1.0),
+    "before, before, after": ("last after", 1.0),
+    "after, after, before": ("last before", 1.0),
+    "before, times √2": ("before", 1 / HALF),
+    "after, over √2": ("after", HALF),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Places:
+    """The sweeps of `ORDERS`, by name."""
+
+    sweeps: dict[str, Sweep]
+
+    def ratio(self, name: str) -> Tensor:
+        """(L, S): the final loss over that of "before"."""
+        return self.sweeps[name].final / self.sweeps["before"].final
+
+
+def measure_places(seeds: Sequence[int], each: Callable[[Iterable], Iterable] = iter) -> Places:
+    """Train all of `ORDERS` at `PLACE_RATES`. `each` may show a bar over them."""
+    return Places(
+        {
+            name: _kept(ORDERS[name][0], PLACE_RATES, tuple(seeds), gain=ORDERS[name][1])
+            for name in each(list(ORDERS))
+        }
+    )
+
+
+def judge_places(run: Places) -> list[Finding]:
+    """Which of the three norms matters, and how much of that is the size of what the classifier gets."""
+    after, last_after, last_before, doubled = (
+        run.ratio(name)
+        for name in ("after", "before, before, after", "after, after, before", "before, times √2")
+    )
+    return [
+        Finding("all after: a lower loss than all before, at both rates", (after < 1).all(dim=0)),
+        Finding(
+            "only the last one after: a lower loss than all before, at both rates",
+            (last_after < 1).all(dim=0),
+            at_least=4,
+        ),
+        Finding(
+            "only the last one before: less than half of the gain, at 0.1",
+            (1 - last_before[0]) < 0.5 * (1 - after[0]),
+            at_least=4,
+        ),
+        Finding(
+            "all before, what the classifier gets times √2: more than half of the gain, at 0.1",
+            (1 - doubled[0]) > 0.5 * (1 - after[0]),
+            at_least=4,
+        ),
+    ]
+
+
+CLAIMS = {
+    "speed": Claim(
+        "Batch norm allows larger learning rates and trains faster, by 20 % on CIFAR-10 as courses say.",
+        measure_speed,
+        judge_speed,
+    ),
+    "place": Claim("Batch norm does better after the activation.", measure_places, judge_places),
+}
+
+
+def step_ratio(rounds: int = 15, repeat: int = 10, seed: int = 0) -> Tensor:
+    """(rounds,): time of a training step with batch norm over that of one without, measured in turn.
+
+    The net of `sweep`, on batches of 64 images; of the steps of a round the fastest counts, in
+    seconds of the processor, so that other programs disturb it little.
+    """
+    nets = []
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for normalized in (False, True):
+            layers: list[nn.Module] = []
+            for number, (width, channels) in enumerate(zip((1, *CHANNELS), CHANNELS, strict=False)):
+                stride = 1 + (number == len(CHANNELS) - 1)
+                layers.append(nn.Conv2d(width, channels, 3, stride, padding=1, bias=not normalized))
+                layers += [nn.BatchNorm2d(channels)] * normalized + [nn.ReLU()]
+            net = nn.Sequential(*layers, nn.Flatten(), nn.Linear(LAST, 10))
+            nets.append((net, torch.optim.SGD(net.parameters(), lr=0.01)))
+        x, y = torch.randn(64, 1, 8, 8), torch.randint(10, (64,))
+    times = torch.empty(2, rounds, dtype=torch.float64)
+    for number in range(-1, rounds):  # round -1 warms up
+        for row, (net, optimizer) in enumerate(nets):
+            passes = []
+            for _ in range(repeat):
+                begin = time.process_time()
+                optimizer.zero_grad()
+                F.cross_entropy(net(x), y).backward()
+                optimizer.step()
+                passes.append(time.process_time() - begin)
+            times[row, number] = min(passes)
+    return times[1] / times[0]
+
+
+@torch.no_grad()
+def residual_sizes(kind: str, depth: int = 16, seed: int = 0) -> Tensor:
+    """(depth + 1,): the standard deviation of x on its way through residual blocks x + branch(x).
+
+    A branch is a norm, a ReLU and a convolution of 16 channels (pre-activation, He et al. 2016), and a norm
+    behind it where gamma starts at 0.
+
+    Args:
+        kind: "none", "norm" (batch norm first in the branch) or "zero" (and one last, with gamma = 0).
+        depth: blocks.
+        seed: of weights and input.
+
+    Raises:
+        ValueError: another kind.
+    """
+    if kind not in ("none", "norm", "zero"):
+        raise ValueError(f"kind must be 'none', 'norm' or 'zero', not {kind!r}")
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(16, 16, 8, 8, generator=generator)
+    sizes = [x.std()]
+    for _ in range(depth):
+        branch = x if kind == "none" else F.batch_norm(x, None, None, training=True)
+        kernel = math.sqrt(2 / 144) * torch.randn(16, 16, 3, 3, generator=generator)
+        branch = F.conv2d(F.relu(branch), kernel, padding=1)
+        if kind == "zero":
+            branch = F.batch_norm(branch, None, None, torch.zeros(16), torch.zeros(16), training=True)
+        x = x + branch
+        sizes.append(x.std())
+    return torch.stack(sizes)
+
+
+@torch.no_grad()
+def fold_forward(norm: nn.BatchNorm2d, conv: nn.Conv2d) -> nn.Conv2d:
+    """The convolution that does what `norm` in eval mode and `conv` behind it do, if it has no padding."""
+    scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+    shift = norm.bias - scale * norm.running_mean
+    folded = nn.Conv2d(
+        conv.in_channels,
+        conv.out_channels,
+        conv.kernel_size,
+        conv.stride,
+        conv.padding,
+        dtype=conv.weight.dtype,
+    )
+    folded.weight.copy_(conv.weight * scale[:, None, None])
+    folded.bias.copy_(torch.einsum("oihw,i->o", conv.weight, shift) + (0 if conv.bias is None else conv.bias))
+    return folded
+
+
+def from_few_images(num_images: int, seeds: Sequence[int], draws: int = 10) -> Tensor:
+    """(S, draws): test accuracy in percent at contrast 1 and brightness 1, with statistics of few images."""
+    rows = []
+    for seed in seeds:
+        trained = trained_net(seed)
+        generator = torch.Generator().manual_seed(seed)
+        for _ in range(draws):
+            picked = torch.randperm(len(trained.train_x), generator=generator)[:num_images]
+            net = recalibrated(trained.net, trained.train_x[picked] + 1)
+            rows.append(accuracy(net, trained.test_x + 1, trained.test_y))
+    return torch.tensor(rows, dtype=torch.float64).view(-1, draws)
 
 
 # -- one network for folding and for new statistics

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import matplotlib
@@ -9,25 +11,35 @@ import torch
 from matplotlib.axes import Axes
 from torch import Tensor
 
-from course.experiments.day28 import FILTERS, ChannelView, EarlyStatistics, Folding, NewData, Sweep
+from course.experiments.day28 import (
+    FILTERS,
+    ChannelView,
+    EarlyStatistics,
+    Folding,
+    NewData,
+    Places,
+    Speed,
+    Sweep,
+)
 from course.figures.shared import (
     BLACK,
     BLUE,
     GREEN,
     GREY,
     ORANGE,
+    PURPLE,
     SKY,
     STYLE,
     VERMILLION,
     Picture,
+    dots,
     new_figure,
 )
 
 #: How each kind of network is named and drawn.
 KINDS = {
     "none": ("no batch norm", VERMILLION, "s"),
-    "before": ("before the ReLU", BLUE, "o"),
-    "after": ("after the ReLU", GREEN, "^"),
+    "before": ("batch norm", BLUE, "o"),
 }
 
 
@@ -115,7 +127,7 @@ class SweepDrawing:
             left, right = self.figure.subplots(1, 2)
             self.figure.subplots_adjust(left=0.075, right=0.985, top=0.82, bottom=0.14, wspace=0.2)
             self.title = self.figure.text(0.012, 0.94, "", fontsize=11, fontweight="bold")
-            self.lines = draw_final_losses(left, sweeps)
+            self.lines = draw_final_losses(left, sweeps, tuple(KINDS[sweep.kind] for sweep in sweeps))
             left.set_title("after 50 steps")
             self.cursor = left.axvline(1, color=BLACK, linewidth=1, linestyle=":")
             right.set_title("on the way, at the chosen rate")
@@ -147,17 +159,21 @@ class SweepDrawing:
                 curve.set_data(range(1, len(loss) + 1), loss.numpy())
             if visible:
                 count = int((sweep.final[state.index] < 1).sum())
-                name = "without" if sweep.kind == "none" else sweep.kind
+                name = "without" if sweep.kind == "none" else "with"
                 parts.append(f"{name} {count}/{len(losses)}")
         self.cursor.set_xdata([rate, rate])
         self.title.set_text(f"Learning rate {rate:g}, seeds whose loss ends below 1: " + ", ".join(parts))
 
 
-def draw_final_losses(ax: Axes, sweeps: tuple[Sweep, ...]) -> dict[str, list]:
-    """Final training loss against the learning rate, mean and range over seeds; artists by kind."""
+def draw_final_losses(
+    ax: Axes, sweeps: tuple[Sweep, ...], looks: tuple[tuple[str, str, str], ...]
+) -> dict[str, list]:
+    """Final training loss against the learning rate, mean and range over seeds; artists by kind.
+
+    `looks` holds label, colour and marker of each sweep.
+    """
     artists = {}
-    for sweep in sweeps:
-        label, colour, marker = KINDS[sweep.kind]
+    for sweep, (label, colour, marker) in zip(sweeps, looks, strict=True):
         rates, final = sweep.lrs.numpy(), sweep.final.clamp(max=30).numpy()
         band = ax.fill_between(rates, final.min(1), final.max(1), color=colour, alpha=0.25, linewidth=0)
         (line,) = ax.plot(
@@ -173,40 +189,106 @@ def draw_final_losses(ax: Axes, sweeps: tuple[Sweep, ...]) -> dict[str, list]:
     return artists
 
 
-def draw_sweep(sweeps: tuple[Sweep, ...]) -> Picture:
-    """Final training loss and test accuracy of all kinds against the learning rate."""
+#: How the arms of the claim on speed are drawn.
+ARMS = {
+    "none": ("no batch norm, raw pixels", VERMILLION, "s"),
+    "standardized": ("inputs standardized", ORANGE, "D"),
+    "scaled once": ("and layers scaled once", PURPLE, "v"),
+    "batch norm": ("batch norm", BLUE, "o"),
+}
+
+
+def draw_controls(speed: Speed) -> Picture:
+    """Left final losses against the rate for ever better plain nets; right what limits the rate."""
     with matplotlib.rc_context(STYLE):
-        figure = new_figure(350)
-        left, right = figure.subplots(1, 2)
-        figure.subplots_adjust(left=0.075, right=0.985, top=0.83, bottom=0.15, wspace=0.2)
+        figure = new_figure(370)
         figure.text(
-            0.012,
-            0.935,
-            "With batch norm rates up to 1 train, without it up to 0.3, and the loss ends lower",
-            fontsize=11,
-            fontweight="bold",
+            0.012, 0.94, "Five seeds: lines are means, bands and dots all seeds", fontsize=11, weight="bold"
         )
-        draw_final_losses(left, sweeps)
-        for sweep in sweeps:
-            _, colour, marker = KINDS[sweep.kind]
-            rates, shown = sweep.lrs.numpy(), sweep.accuracy.numpy()
-            right.fill_between(rates, shown.min(1), shown.max(1), color=colour, alpha=0.25, linewidth=0)
-            right.plot(rates, shown.mean(1), color=colour, marker=marker, markersize=4.5, linewidth=1.4)
-        right.set(xscale="log", xlabel="learning rate", ylabel="test accuracy in percent", ylim=(0, 102))
-        right.set_xticks(sweeps[0].lrs.tolist(), [f"{rate:g}" for rate in sweeps[0].lrs.tolist()])
+        left = figure.add_axes((0.075, 0.14, 0.50, 0.70))
+        draw_final_losses(left, tuple(speed.sweeps[name] for name in ARMS), tuple(ARMS.values()))
+        left.legend(loc="upper left", fontsize=8)
+        left.set_title("each net without batch norm better prepared than the last", fontsize=9.5)
+        right = figure.add_axes((0.66, 0.14, 0.33, 0.70))
+        arms = {
+            "no norm,\nclipped,\nrate 1": speed.at("clipped", 1.0),
+            "norm,\nrate 3": speed.at("batch norm", 3.0),
+            "norm, last\nheld,\nrate 3": speed.at("BN, last held", 3.0),
+            "norm, last\nheld,\nrate 10": speed.at("BN, last held", 10.0),
+        }
+        colours = dict(zip(arms, (ORANGE, BLUE, SKY, SKY), strict=True))
+        dots(right, {name: loss.clamp(max=10) for name, loss in arms.items()}, colours)
+        right.set(yscale="log", ylim=(0.05, 10))
+        right.set_yticks((0.1, 1, 10), ("0.1", "1", "10"))
+        right.tick_params(axis="x", labelsize=7.5)
         right.minorticks_off()
-        seeds = sweeps[0].final.shape[1]
-        right.text(
-            0.03,
-            0.03,
-            f"{seeds} seeds: line = mean, band = min to max",
-            transform=right.transAxes,
-            fontsize=9,
-        )
+        right.axhline(math.log(10), color=GREY, linewidth=1, linestyle=":")
+        right.text(-0.5, 2.6, "guessing", color=GREY, fontsize=8)
+        right.set_title("what limits the rate", fontsize=9.5)
     return Picture(
         figure,
-        "final training loss and test accuracy against the learning rate, without batch norm, with it "
-        "before and after the ReLU: with batch norm the loss is lower and larger rates still work.",
+        "final training loss against the learning rate for four nets, and at large rates with clipped "
+        "gradients or with the last layer held at a small rate.",
+    )
+
+
+def draw_steps(speed: Speed, ratio: float) -> Picture:
+    """Steps to a loss of 0.5 at one shared rate, at each arm's own best, and the latter in time.
+
+    `ratio` is how many times as long a step with batch norm takes.
+    """
+    with matplotlib.rc_context(STYLE):
+        figure = new_figure(330)
+        figure.text(
+            0.012, 0.93, "How long until a training loss of 0.5? A dot a seed", fontsize=11, weight="bold"
+        )
+        names = {
+            "none": "none",
+            "standardized": "inputs\nstand.",
+            "scaled once": "scaled\nonce",
+            "batch norm": "batch\nnorm",
+        }
+        panels = (
+            ("all at rate 0.1, in steps", {name: speed.steps(name, 0.1) for name in names}),
+            ("each at its best rate, in steps", {name: speed.steps(name) for name in names}),
+            (
+                "the same, in time of a plain step",
+                {name: speed.steps(name) * (ratio if name == "batch norm" else 1) for name in names},
+            ),
+        )
+        colours = {label: ARMS[name][1] for name, label in names.items()}
+        for place, (title, arms) in enumerate(panels):
+            ax = figure.add_axes((0.06 + 0.325 * place, 0.16, 0.275, 0.66))
+            dots(ax, {names[name]: steps for name, steps in arms.items()}, colours, never=58)
+            ax.set(ylim=(0, 61))
+            ax.set_title(title, fontsize=9.5)
+            ax.tick_params(axis="x", labelsize=8)
+        figure.text(0.99, 0.935, "hollow: not within 50 steps", ha="right", fontsize=8, color=GREY)
+    return Picture(
+        figure,
+        "steps to a training loss of 0.5 for four nets: at one shared rate, at each one's best rate, and "
+        "the same in seconds.",
+    )
+
+
+def draw_places(places: Places, names: Sequence[str]) -> Picture:
+    """Final losses over those of all before, for some orders, a panel for each rate."""
+    with matplotlib.rc_context(STYLE):
+        figure = new_figure(320)
+        figure.text(
+            0.012, 0.93, 'Final training loss over that of "before", a dot a seed', fontsize=11, weight="bold"
+        )
+        colours = dict(zip(names, (GREEN, SKY, PURPLE, ORANGE, VERMILLION), strict=False))
+        for panel, rate in enumerate(places.sweeps["before"].lrs.tolist()):
+            ax = figure.add_axes((0.07 + 0.49 * panel, 0.24, 0.42, 0.58))
+            arms = {name.replace(", ", ",\n"): places.ratio(name)[panel] for name in names}
+            dots(ax, arms, {name.replace(", ", ",\n"): colour for name, colour in colours.items()})
+            ax.axhline(1, color=GREY, linewidth=1, linestyle="--")
+            ax.set(ylim=(0.3, 1.3))
+            ax.set_title(f"rate {rate:g}", fontsize=9.5)
+            ax.tick_params(axis="x", labelsize=8)
+    return Picture(
+        figure, "final losses of networks with other orders of norm and ReLU over those of all before."
     )
 
 
@@ -221,7 +303,7 @@ def draw_folding(result: Folding) -> Picture:
         figure.text(
             0.012,
             0.91,
-            f"Folded, the network computes the same, {span} times as fast on this machine",
+            f"Folded, {span} times as fast on this machine",
             fontsize=11,
             fontweight="bold",
         )
@@ -276,9 +358,9 @@ class NewDataDrawing:
 
     @staticmethod
     def _intervals(ax: Axes, colour: str, label: str, aside: float):
-        (dots,) = ax.plot([], [], "o", color=colour, markersize=4.5, label=label)
+        (centres,) = ax.plot([], [], "o", color=colour, markersize=4.5, label=label)
         lines = ax.vlines(torch.arange(8) + aside, [0] * 8, [1] * 8, color=colour, linewidth=2)
-        return dots, lines, aside
+        return centres, lines, aside
 
     def update(self, state: NewData) -> None:
         self.title.set_text(
@@ -290,12 +372,12 @@ class NewDataDrawing:
             top, left = 9 * (number // 2), 9 * (number % 2)
             sheet[top : top + 8, left : left + 8] = image
         self.images.set_data(sheet.numpy())
-        for (dots, lines, aside), mean, std in (
+        for (centres, lines, aside), mean, std in (
             (self.stored, state.stored_mean, state.stored_std),
             (self.new, state.new_mean, state.new_std),
         ):
             places = torch.arange(8) + aside
-            dots.set_data(places.numpy(), mean.numpy())
+            centres.set_data(places.numpy(), mean.numpy())
             ends = torch.stack([mean - std, mean + std], dim=1)
             points = torch.stack([places[:, None].expand(8, 2), ends], dim=-1)
             lines.set_segments(points.numpy())
@@ -315,7 +397,7 @@ def draw_early_statistics(result: EarlyStatistics) -> Picture:
         figure.text(
             0.012,
             0.925,
-            "The weights know more than the stored statistics let them say, most of all at the start",
+            "The same weights, judged with stored statistics and with new ones",
             fontsize=11,
             fontweight="bold",
         )
