@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from course.experiments.digits import Digits, split_digits
+from course.experiments.verdicts import Claim, Finding
 
 WIDTH = 32
 CLASSES = 10
@@ -71,12 +73,18 @@ def deep_weights(depth: int, gains: Sequence[float], seeds: Sequence[int]) -> li
     return [torch.stack(layer) for layer in zip(*networks, strict=True)]
 
 
-def run(weights: list[Tensor], x: Tensor, activation: str, normalized: bool) -> tuple[Tensor, list[Tensor]]:
-    """Logits (K, N, 10) and the output of each layer (K, N, width) for `x` (K, N, 64)."""
+def run(
+    weights: list[Tensor], x: Tensor, activation: str, normalized: bool, residual: bool = False
+) -> tuple[Tensor, list[Tensor]]:
+    """Logits (K, N, 10) and the output of each layer (K, N, width) for `x` (K, N, 64).
+
+    With `residual`, each layer from the second on adds its input to its output (He et al. 2016).
+    """
     function, outputs = ACTIVATIONS[activation], []
     for weight in weights[:-1]:
         z = x @ weight
-        x = function(standardize(z, dim=1) if normalized else z)
+        h = function(standardize(z, dim=1) if normalized else z)
+        x = x + h if residual and outputs else h
         outputs.append(x)
     return x @ weights[-1], outputs
 
@@ -90,11 +98,13 @@ def cross_entropies(logits: Tensor, labels: Tensor) -> Tensor:
 class LayerReport:
     """What K networks look like before any training, layer by layer.
 
-    gradients: (K, depth), Euclidean norm of d loss / d weight. activations: (K, depth), standard
-    deviation of all numbers in the output of a layer.
+    gradients: (K, depth), Euclidean norm of d loss / d weight. arriving: (K, depth), that of d loss / d h for
+    the output h of each layer. activations: (K, depth), standard deviation of all numbers in the output of a
+    layer.
     """
 
     gradients: Tensor
+    arriving: Tensor
     activations: Tensor
 
     @property
@@ -120,9 +130,11 @@ def layer_report(
     x = torch.stack([digits_for(seed).train_x[:batch_size] for seed in seeds])
     labels = torch.stack([digits_for(seed).train_y[:batch_size] for seed in seeds])
     logits, outputs = run(weights, x, activation, normalized)
-    grads = torch.autograd.grad(cross_entropies(logits, labels).sum(), weights[:-1])
+    grads = torch.autograd.grad(cross_entropies(logits, labels).sum(), [*weights[:-1], *outputs])
+    norms = torch.stack([grad.flatten(1).norm(dim=1) for grad in grads], dim=1)
     return LayerReport(
-        torch.stack([grad.flatten(1).norm(dim=1) for grad in grads], dim=1),
+        norms[:, :depth],
+        norms[:, depth:],
         torch.stack([output.detach().flatten(1).std(1, correction=0) for output in outputs], dim=1),
     )
 
@@ -146,18 +158,18 @@ def with_and_without(depth: int, activation: str, gain: float, seed: int = 0) ->
 
 @dataclass(frozen=True, eq=False)
 class GainSweep:
-    """What the scale of the weights does to the gradients, before any training.
-
-    plain, normalized: for each activation the norm of the first layer's gradient, (A, S), a row per
-    gain and a column per seed. plain_ratio, normalized_ratio: `LayerReport.ratio`, alike.
-    """
+    """The norm of the first layer's gradient before any training, (G, S), a row per gain and a column per
+    seed, by activation."""
 
     depth: int
     gains: Tensor
     plain: dict[str, Tensor]
     normalized: dict[str, Tensor]
-    plain_ratio: dict[str, Tensor]
-    normalized_ratio: dict[str, Tensor]
+
+    @staticmethod
+    def decades(norms: Tensor) -> Tensor:
+        """(S,): how many powers of ten lie between the smallest and the largest of a seed's norms."""
+        return (norms.amax(0) / norms.amin(0)).log10()
 
 
 def gain_sweep(
@@ -166,109 +178,210 @@ def gain_sweep(
     """`layer_report` for every gain and seed, plain and normalized."""
     pairs = [(gain, seed) for gain in gains.tolist() for seed in seeds]
     all_gains, all_seeds = zip(*pairs, strict=True)
-    norms, ratios = [], []
-    for normalized in (False, True):
-        reports = {name: layer_report(depth, name, all_gains, all_seeds, normalized) for name in activations}
-        norms.append({name: r.gradients[:, 0].view(-1, len(seeds)) for name, r in reports.items()})
-        ratios.append({name: r.ratio.view(-1, len(seeds)) for name, r in reports.items()})
-    return GainSweep(depth, gains, *norms, *ratios)
+    plain, normalized = (
+        {
+            name: layer_report(depth, name, all_gains, all_seeds, norm).gradients[:, 0].view(-1, len(seeds))
+            for name in activations
+        }
+        for norm in (False, True)
+    )
+    return GainSweep(depth, gains, plain, normalized)
 
 
 @dataclass(frozen=True, eq=False)
 class Training:
-    """Test accuracy after training, (A, S): a row per gain, a column per seed."""
+    """Networks after training, for G gains, R learning rates and S seeds.
 
-    depth: int
-    steps: int
+    gains: (G,). rates: (R,). losses: (G, R, S), the mean training loss of the last ten steps; infinite where
+    it is not finite. accuracies: step -> (G, R, S), on the test images after so many steps.
+    """
+
     gains: Tensor
-    plain: Tensor
-    normalized: Tensor
+    rates: Tensor
+    losses: Tensor
+    accuracies: dict[int, Tensor]
+
+    @property
+    def accuracy(self) -> Tensor:
+        """(G, R, S): after the last step."""
+        return self.accuracies[max(self.accuracies)]
+
+    @property
+    def best(self) -> Tensor:
+        """(G,): for each gain the number of the rate at which the worst seed has the lowest training loss."""
+        return self.losses.amax(2).argmin(1)
+
+    def own(self, step: int | None = None) -> Tensor:
+        """(G, S): accuracies, each gain at its best rate."""
+        accuracy = self.accuracy if step is None else self.accuracies[step]
+        return accuracy[torch.arange(len(self.gains)), self.best]
+
+    def at(self, rate: float) -> Tensor:
+        """(G, S): accuracies at the rate that is nearest."""
+        return self.accuracy[:, (self.rates / rate).log().abs().argmin()]
 
 
 def train_deep(
-    gains: Tensor,
+    gains: Sequence[float],
+    rates: Sequence[float],
     seeds: Sequence[int],
     *,
-    depth: int = 20,
+    normalized: bool,
+    residual: bool = False,
+    adam: bool = False,
+    squared: bool = False,
+    depth: int = 10,
     activation: str = "ReLU",
-    lr: float = 0.1,
-    steps: int = 80,
+    steps: int = 60,
     batch_size: int = 64,
-    each: Callable[[Iterator[int]], Iterator[int]] = iter,
+    read: Sequence[int] = (),
 ) -> Training:
-    """Plain gradient descent on digits, all gains and seeds side by side.
+    """Train on digits, all gains, rates and seeds side by side, in float32.
 
     The test batch is normalized by its own statistics; stored ones are the subject of day 27. A network
-    whose weights are no longer finite counts as a guess, an accuracy of 0.1.
+    whose outputs are not finite counts as a guess, an accuracy of 0.1.
 
     Args:
-        gains: (A,).
+        gains: G of them.
+        rates: R learning rates.
         seeds: S of them; each draws the split, the weights and the batches.
-        each: wraps the loop, for a progress bar.
+        normalized, residual: the network, as in `run`.
+        adam: Adam with its usual constants (0.9, 0.999, 1e-8) in place of gradient descent.
+        squared: the learning rate is rate · gain².
+        read: steps after which test accuracies are taken, besides the last.
     """
-    pairs = [(gain, seed) for gain in gains.tolist() for seed in seeds]
-    all_gains, all_seeds = zip(*pairs, strict=True)
-    data = [digits_for(seed) for seed in all_seeds]
-    test_x, test_y = (torch.stack([getattr(d, name) for d in data]) for name in ("test_x", "test_y"))
-    settings = [(normalized, step) for normalized in (False, True) for step in range(steps)]
-    weights, accuracies = [], []
-    for normalized, step in each(settings):
-        if step == 0:
-            weights = deep_weights(depth, all_gains, all_seeds)
-            orders = [torch.Generator().manual_seed(seed) for seed in all_seeds]
+    many = [
+        (gain, rate * gain**2 if squared else rate, seed)
+        for gain in gains
+        for rate in rates
+        for seed in seeds
+    ]
+    all_gains, all_rates, all_seeds = zip(*many, strict=True)
+    settings, size = len(gains) * len(rates), (len(gains), len(rates), len(seeds))
+    lr = torch.tensor(all_rates, dtype=torch.float32)[:, None, None]
+    data = [digits_for(seed) for seed in seeds]
+    test_x = torch.stack([d.test_x for d in data]).float().repeat(settings, 1, 1)
+    test_y = torch.stack([d.test_y for d in data]).repeat(settings, 1)
+    weights = [weight.float() for weight in deep_weights(depth, all_gains, all_seeds)]
+    first, second = ([torch.zeros_like(weight) for weight in weights] for _ in range(2))
+    orders = [torch.Generator().manual_seed(seed) for seed in seeds]
+    losses, accuracies = [], {}
+    for step in range(1, steps + 1):
         picks = [
             torch.randint(len(d.train_x), (batch_size,), generator=order)
             for d, order in zip(data, orders, strict=True)
         ]
-        x = torch.stack([d.train_x[pick] for d, pick in zip(data, picks, strict=True)])
-        labels = torch.stack([d.train_y[pick] for d, pick in zip(data, picks, strict=True)])
-        weights = [weight.detach().requires_grad_() for weight in weights]
-        logits, _ = run(weights, x, activation, normalized)
-        grads = torch.autograd.grad(cross_entropies(logits, labels).sum(), weights)
+        x = torch.stack([d.train_x[pick] for d, pick in zip(data, picks, strict=True)]).float()
+        y = torch.stack([d.train_y[pick] for d, pick in zip(data, picks, strict=True)])
+        weights = [weight.requires_grad_() for weight in weights]
+        logits, _ = run(weights, x.repeat(settings, 1, 1), activation, normalized, residual)
+        loss = cross_entropies(logits, y.repeat(settings, 1))
+        losses.append(loss.detach())
+        grads = torch.autograd.grad(loss.sum(), weights)
+        if adam:
+            first = [0.9 * m + 0.1 * grad for m, grad in zip(first, grads, strict=True)]
+            second = [0.999 * v + 0.001 * grad.square() for v, grad in zip(second, grads, strict=True)]
+            grads = [
+                m / (1 - 0.9**step) / ((v / (1 - 0.999**step)).sqrt() + 1e-8)
+                for m, v in zip(first, second, strict=True)
+            ]
         weights = [weight.detach() - lr * grad for weight, grad in zip(weights, grads, strict=True)]
-        if step == steps - 1:
-            logits, _ = run(weights, test_x, activation, normalized)
+        if step in read or step == steps:
+            logits, _ = run(weights, test_x, activation, normalized, residual)
             right = (logits.argmax(-1) == test_y).double().mean(1)
-            right = torch.where(logits.isfinite().all(-1).all(-1), right, 1 / CLASSES)
-            accuracies.append(right.view(-1, len(seeds)))
-    return Training(depth, steps, gains, *accuracies)
+            right = torch.where(logits.isfinite().flatten(1).all(1), right, 1 / CLASSES)
+            accuracies[step] = right.view(size)
+    last = torch.stack(losses[-10:]).double().mean(0)
+    last = torch.where(last.isfinite(), last, torch.inf).view(size)
+    return Training(
+        torch.tensor(gains, dtype=torch.float64), torch.tensor(rates, dtype=torch.float64), last, accuracies
+    )
 
 
 # -- inner layers
 
 
+def centred(h: Tensor) -> Tensor:
+    """(N, D) with the mean of every column taken away."""
+    return h - h.mean(0)
+
+
+#: What a layer makes of its sums (N, width), by name.
+LAYERS: dict[str, Callable[[Tensor], Tensor]] = {
+    "ReLU": torch.relu,
+    "no ReLU": lambda z: z,
+    "ReLU, centred": lambda z: centred(torch.relu(z)),
+    "ReLU, then standardized": lambda z: standardize(torch.relu(z)),
+    "batch norm, then ReLU": lambda z: torch.relu(standardize(z)),
+}
+
+
 @dataclass(frozen=True, eq=False)
 class InnerConditions:
-    """Condition number of hᵀh / N for the features h that each layer is given, (S, depth + 1); column 0
-    are the inputs of the network."""
+    """Condition number of hᵀh / N for the features h that each layer is given, by name of `LAYERS`,
+    (S, depth + 1); column 0 are the inputs of the network.
 
-    plain: Tensor
-    standardized: Tensor
+    random: with independent normal weights. orthogonal: with weights that are √2 times a random rotation.
+    """
+
+    random: dict[str, Tensor]
+    orthogonal: dict[str, Tensor]
 
 
 def inner_conditions(
     seeds: Sequence[int], depth: int = 4, width: int = 16, num_samples: int = 2000
 ) -> InnerConditions:
-    """How round the bowl of a layer's weights is, layer by layer, in a random ReLU network.
+    """How round the bowl of a layer's weights is, layer by layer, in an untrained network.
 
-    Inputs are independent standard normal numbers: as round as inputs can be. The weights are He's, of
-    standard deviation sqrt(2 / width). `plain`: the features are left as they come. `standardized`: the
-    output of each layer is standardized before the next one is given it.
+    Inputs are independent standard normal numbers: as round as inputs can be. The random weights are He's,
+    of standard deviation sqrt(2 / width).
     """
-    rows: tuple[list, list] = ([], [])
+    found: tuple[dict, dict] = ({}, {})
     for seed in seeds:
         generator = torch.Generator().manual_seed(seed)
         inputs = torch.randn(num_samples, width, generator=generator, dtype=torch.float64)
-        weights = torch.randn(depth, width, width, generator=generator, dtype=torch.float64)
-        weights = weights * math.sqrt(2 / width)
-        for row, prepare in zip(rows, (lambda h: h, standardize), strict=True):
-            h = standardize(inputs)
-            conditions = [condition_number(h)]
-            for weight in weights:
-                h = prepare(torch.relu(h @ weight))
-                conditions.append(condition_number(h))
-            row.append(conditions)
-    return InnerConditions(*(torch.tensor(row, dtype=torch.float64) for row in rows))
+        matrices = torch.randn(depth, width, width, generator=generator, dtype=torch.float64)
+        kinds = math.sqrt(2 / width) * matrices, math.sqrt(2) * torch.linalg.qr(matrices)[0]
+        for rows, weights in zip(found, kinds, strict=True):
+            for name, layer in LAYERS.items():
+                h = standardize(inputs)
+                conditions = [condition_number(h)]
+                for weight in weights:
+                    h = layer(h @ weight)
+                    conditions.append(condition_number(h))
+                rows.setdefault(name, []).append(conditions)
+    return InnerConditions(
+        *({name: torch.tensor(rows, dtype=torch.float64) for name, rows in kind.items()} for kind in found)
+    )
+
+
+def judge_inner(conditions: InnerConditions) -> list[Finding]:
+    """What stands of the claim that ReLU spoils the inputs of the second layer."""
+    random, orthogonal = (
+        {name: values[:, 1] for name, values in kind.items()}
+        for kind in (conditions.random, conditions.orthogonal)
+    )
+    deep = conditions.random["ReLU"][:, -1] / conditions.random["batch norm, then ReLU"][:, -1]
+    return [
+        Finding(
+            "random weights, ReLU: layer 2's bowl is ten times as long as the inputs' or more",
+            random["ReLU"] >= 10 * conditions.random["ReLU"][:, 0],
+        ),
+        Finding("random weights, no ReLU: it is longer still", random["no ReLU"] > random["ReLU"]),
+        Finding(
+            "rotations, no ReLU: it is as round as the inputs'",
+            (orthogonal["no ReLU"] / conditions.orthogonal["no ReLU"][:, 0] - 1).abs() < 1e-6,
+        ),
+        Finding("rotations, ReLU: between 5 and 20", (orthogonal["ReLU"] > 5) & (orthogonal["ReLU"] < 20)),
+        Finding("rotations, ReLU, centred: below 2", orthogonal["ReLU, centred"] < 2),
+        Finding(
+            "random weights, batch norm before ReLU: layer 2 still above 20",
+            random["batch norm, then ReLU"] > 20,
+        ),
+        Finding(
+            "random weights: at layer 5, plain is ten times as long as with batch norm or more", deep >= 10
+        ),
+    ]
 
 
 @dataclass(frozen=True, eq=False)
@@ -395,3 +508,142 @@ def bowl(x: Tensor, steps: int = 40, points: int = 120) -> Bowl:
 def partly_standardized(x: Tensor, part: float) -> Tensor:
     """(1 − part) x + part x_hat: part 0 is x, part 1 is x standardized."""
     return (1 - part) * x + part * standardize(x, eps=0.0)
+
+
+# -- the scale of the weights
+
+
+GAINS = (0.5, 1.0, math.sqrt(2), 2.0, 2.8)
+#: Name -> what is trained in `train_deep`, over `GAINS`.
+ARMS: dict[str, Mapping[str, Any]] = {
+    "plain": {"normalized": False, "rates": (0.001, 0.01, 0.03, 0.1, 0.3, 1.0)},
+    "plain, Adam": {"normalized": False, "rates": (0.001, 0.003, 0.01, 0.03), "adam": True},
+    "plain, residual": {"normalized": False, "rates": (0.001, 0.01, 0.03, 0.1, 0.3), "residual": True},
+    "batch norm": {"normalized": True, "rates": (0.03, 0.1, 0.3, 1.0, 3.0)},
+    "batch norm, rate ∝ gain²": {"normalized": True, "rates": (0.3,), "squared": True},
+}
+BATCHES = (8, 64, 512)
+DEPTHS = (5, 10, 20, 30)
+LONG = 400  # steps
+
+
+@dataclass(frozen=True, eq=False)
+class Scale:
+    """The experiment on the scale of the weights and its controls.
+
+    sweep: before training. trained: name of `ARMS` -> after 60 steps. long: "plain" at gains of 1, √2 and 2,
+    "batch norm" at √2, after `LONG` steps. batches: activation, normalized -> first over last gradient in 30
+    layers, (len(BATCHES), S); depths: activation -> the same with batch norm and batches of 64,
+    (len(DEPTHS), S).
+    """
+
+    sweep: GainSweep
+    trained: dict[str, Training]
+    long: dict[str, Training]
+    batches: dict[tuple[str, bool], Tensor]
+    depths: dict[str, Tensor]
+
+
+def scale_of_weights(seeds: Sequence[int], names: Callable[[Iterable[str]], Iterable[str]] = iter) -> Scale:
+    """Gradients over the gains, trainings over gains and rates, and the first over the last gradient.
+
+    Args:
+        names: wraps the loop over `ARMS`, for a progress bar.
+    """
+    sweep = gain_sweep(torch.logspace(-0.5, 0.5, 9, dtype=torch.float64), seeds)
+    trained = {name: train_deep(GAINS, seeds=seeds, **ARMS[name]) for name in names(ARMS)}
+    long = {
+        "plain": train_deep(
+            GAINS[1:4], (0.03, 0.1, 0.3), seeds, normalized=False, steps=LONG, read=(60, 200)
+        ),
+        "batch norm": train_deep(GAINS[2:3], (0.3, 1.0), seeds, normalized=True, steps=LONG, read=(60, 200)),
+    }
+
+    def ratio(activation: str, normalized: bool, depth: int, batch: int) -> Tensor:
+        gain = math.sqrt(2) if activation == "ReLU" else 1.0  # suits the plain network
+        return layer_report(depth, activation, [gain] * len(seeds), seeds, normalized, batch).ratio
+
+    activations = ("linear", "tanh", "ReLU")
+    batches = {
+        (name, norm): torch.stack([ratio(name, norm, 30, batch) for batch in BATCHES])
+        for name in activations
+        for norm in (False, True)
+    }
+    depths = {name: torch.stack([ratio(name, True, depth, 64) for depth in DEPTHS]) for name in activations}
+    return Scale(sweep, trained, long, batches, depths)
+
+
+def judge_scale(found: Scale) -> list[Finding]:
+    """What stands of the claim that gradients depend less on the scale of the parameters."""
+    sweep, own = found.sweep, {name: training.own() for name, training in found.trained.items()}
+    plain, normalized = (
+        torch.stack([sweep.decades(norms) for norms in kind.values()])
+        for kind in (sweep.plain, sweep.normalized)
+    )
+    shared = found.trained["batch norm"].at(0.1)
+    flat = own["batch norm, rate ∝ gain²"]
+    learned = found.long["plain"].own()
+    late, early = (
+        found.long["batch norm"].own(step)[0] - found.long["plain"].own(step)[1] for step in (None, 60)
+    )
+    relu, tanh, linear = (found.batches[name, True] for name in ("ReLU", "tanh", "linear"))
+    middle = BATCHES.index(64)
+    return [
+        Finding(
+            "tanh and ReLU, plain: the gain moves the gradient by 15 decades or more", plain.amin(0) >= 15
+        ),
+        Finding(
+            "tanh and ReLU, batch norm: by 0.9 to 1.2 decades",
+            ((normalized > 0.9) & (normalized < 1.2)).all(0),
+        ),
+        Finding(
+            "batch norm at lr 0.1: accuracy is 0.3 lower at gain 2.8 than at 0.5",
+            shared[0] - shared[-1] > 0.3,
+        ),
+        Finding(
+            "batch norm, each gain at its own rate: at least 0.75 at all five gains",
+            own["batch norm"].amin(0) >= 0.75,
+        ),
+        Finding("batch norm, rate ∝ gain²: at least 0.8 at all five gains", flat.amin(0) >= 0.8, at_least=4),
+        Finding(
+            "plain, at the rate of the list that is best for each gain and seed: still 0.1 lower or more",
+            (own["batch norm"] - found.trained["plain"].accuracy.amax(1)).amin(0) >= 0.1,
+        ),
+        Finding("plain with Adam, gain 1.41: at least 0.7", own["plain, Adam"][2] >= 0.7),
+        Finding(
+            "plain with residual connections, gain 0.5: at least 0.85", own["plain, residual"][0] >= 0.85
+        ),
+        Finding("plain with residual connections, gain 2.8: below 0.4", own["plain, residual"][-1] < 0.4),
+        Finding(
+            f"gain 1.41: after {LONG} steps plain is less than half as far behind as after 60",
+            late < 0.5 * early,
+        ),
+        Finding(
+            f"plain, {LONG} steps, own rate: at least 0.2 at gains of 1, 1.41 and 2",
+            learned.amin(0) >= 0.2,
+            at_least=4,
+        ),
+        Finding(
+            "30 layers, ReLU, batch norm: first over last gradient above 100 at every batch size",
+            relu.amin(0) > 100,
+        ),
+        Finding("30 layers, linear, batch norm, batches of 64: below 5", linear[middle] < 5),
+        Finding(
+            "30 layers, tanh: between the two",
+            (tanh[middle] > linear[middle]) & (tanh[middle] < relu[middle]),
+        ),
+        Finding("30 layers, ReLU: more at batches of 8 than at 512", relu[0] > relu[-1]),
+    ]
+
+
+CLAIMS = {
+    "inner": Claim(
+        "One layer of ReLU is enough to spoil inputs as good as they can be.", inner_conditions, judge_inner
+    ),
+    "scale": Claim(
+        "With batch normalization gradients depend less on the scale of the parameters, and one may be less "
+        "careful about initialization.",
+        scale_of_weights,
+        judge_scale,
+    ),
+}

@@ -20,8 +20,8 @@ def layers_explorer() -> Explorer:
     return Explorer(
         title="One batch of digits, forward and back, before any training",
         look_for=(
-            "Move the gain from end to end: the plain network's gradient (circles) crosses many decades, the "
-            "normalized one's (squares) hardly moves. The grey band reaches from 0.001 to 1000."
+            "Move the gain from end to end, with each activation, and compare the panels. The grey band "
+            "reaches from 0.001 to 1000."
         ),
         goal=Goal(
             "30 layers of ReLU, plain, and yet every layer's gradient between 0.1 and 10.",
@@ -48,12 +48,11 @@ def bowl_explorer() -> Explorer:
     return Explorer(
         title="An elongated bowl becomes round",
         look_for=(
-            "Take 'standardized' from 0 to 1 and watch all three panels: the cloud shrinks to one scale, the "
-            "level lines become round, and the descent stops going to and fro."
+            "Take 'standardized' from 0 to 1 and watch all three panels. Then do it again with a correlation."
         ),
         goal=Goal(
-            "at correlation 0.80, bring the condition number down to 9. What is left, and can you remove it?",
-            lambda state: abs(_correlation(state.x)) > 0.79 and state.condition_number < 9.05,
+            "at correlation 0.80, a condition number below 10. How low can it go?",
+            lambda state: abs(_correlation(state.x)) > 0.79 and state.condition_number < 10,
         ),
         controls={
             "scale": float_slider("std of x2", 4, 0.2, 5, 0.1),

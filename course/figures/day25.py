@@ -5,10 +5,11 @@ from __future__ import annotations
 import matplotlib
 import torch
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from course.experiments.day25 import Bowl, Drift, GainSweep, InnerConditions, Training, WithAndWithout
+from course.experiments.day25 import BATCHES, DEPTHS, Bowl, Drift, GainSweep, Scale, WithAndWithout
 from course.figures.shared import (
     BLACK,
     BLUE,
@@ -36,26 +37,27 @@ def power(number: float) -> str:
 
 
 class LayersDrawing:
-    """Gradient norms on the left, activations on the right; plain and normalized in each."""
+    """Gradients of the weights, gradients of the outputs, and outputs; plain and normalized in each."""
 
     MOST = 30
-    GRADIENTS, ACTIVATIONS = (1e-16, 1e10), (1e-10, 1e10)
+    LIMITS = (1e-18, 1e10)
 
     def __init__(self) -> None:
         with matplotlib.rc_context(STYLE):
             self.figure = new_figure(340)
-            left, right = self.figure.subplots(1, 2)
-            self.figure.subplots_adjust(left=0.085, right=0.985, top=0.8, bottom=0.14, wspace=0.2)
+            panels = self.figure.subplots(1, 3, sharey=True)
+            self.figure.subplots_adjust(left=0.075, right=0.985, top=0.8, bottom=0.14, wspace=0.06)
             self.title = self.figure.text(0.012, 0.925, "", fontsize=11, fontweight="bold")
             self.lines = []
-            for ax, title, limits in (
-                (left, "norm of the gradient of each layer's weights", self.GRADIENTS),
-                (right, "standard deviation of each layer's output", self.ACTIVATIONS),
+            for ax, title in zip(
+                panels,
+                ("norm of ∂L/∂W, the weights'", "norm of ∂L/∂h, on its way back", "std of h, the outputs"),
+                strict=True,
             ):
                 ax.set_yscale("log")
-                ax.set_ylim(*limits)
+                ax.set_ylim(*self.LIMITS)
                 ax.set_xlim(0, self.MOST + 1)
-                ax.set_xlabel("layer (1 is next to the input)")
+                ax.set_xlabel("layer (1: next to the input)")
                 ax.set_title(title)
                 ax.axhspan(LOW, HIGH, color="#EEEEEE", zorder=0)
                 self.lines.append(
@@ -69,16 +71,14 @@ class LayersDrawing:
                         )
                     ]
                 )
-            left.legend(loc="lower right")
+            panels[0].legend(loc="lower right")
 
     def update(self, state: WithAndWithout) -> None:
         layers = range(1, state.depth + 1)
-        for lines, name, limits in zip(
-            self.lines, ("gradients", "activations"), (self.GRADIENTS, self.ACTIVATIONS), strict=True
-        ):
+        for lines, name in zip(self.lines, ("gradients", "arriving", "activations"), strict=True):
             for line, report in zip(lines, (state.plain, state.normalized), strict=True):
                 # What is off the scale is shown at its edge.
-                line.set_data(layers, getattr(report, name)[0].clamp(*limits))
+                line.set_data(layers, getattr(report, name)[0].clamp(*self.LIMITS))
         plain, normalized = (r.gradients[0, 0].item() for r in (state.plain, state.normalized))
         self.title.set_text(
             f"Gradient that reaches layer 1: {power(plain)} plain{word(plain)}, "
@@ -145,74 +145,90 @@ def band(ax: Axes, x: Tensor, values: Tensor, colour: str, marker: str, label: s
     ax.plot(x, values.median(1).values, color=colour, marker=marker, markersize=4, linewidth=1.3, label=label)
 
 
-def draw_inner(conditions: InnerConditions, drift: Drift) -> Picture:
-    """Condition numbers by layer, and standard deviations by training step."""
-    with matplotlib.rc_context(STYLE):
-        figure = new_figure(330)
-        left, right = figure.subplots(1, 2)
-        figure.subplots_adjust(left=0.085, right=0.985, top=0.78, bottom=0.15, wspace=0.22)
-        figure.text(
-            0.012,
-            0.93,
-            "Standardized inputs do not stay standardized: not in depth, and not in time",
-            fontsize=11,
-            fontweight="bold",
-        )
-        layers = torch.arange(1, conditions.plain.shape[1] + 1)
-        band(left, layers, conditions.plain.T, VERMILLION, "o", "features as they come")
-        band(left, layers, conditions.standardized.T, BLUE, "s", "standardized before each layer")
-        left.set_yscale("log")
-        left.set_ylim(0.8, 1e6)
-        left.xaxis.set_major_locator(MaxNLocator(integer=True))
-        left.set_xlabel("layer (1 gets the inputs)")
-        left.set_title("condition number of a layer's bowl")
-        left.legend(loc="upper left")
+def _titled(height: int, title: str, panels: int, **places: float) -> tuple[Figure, list[Axes]]:
+    """A figure with a title and panels side by side."""
+    figure = new_figure(height)
+    axes = list(figure.subplots(1, panels, squeeze=False)[0])
+    figure.subplots_adjust(**({"left": 0.085, "right": 0.985, "top": 0.8, "bottom": 0.15} | places))
+    figure.text(0.012, 0.93, title, fontsize=11, fontweight="bold")
+    return figure, axes
 
+
+#: Colour and marker by name of `LAYERS` in the experiments.
+LAYER_LOOKS = {
+    "ReLU": (VERMILLION, "o"),
+    "no ReLU": (BLACK, "x"),
+    "ReLU, centred": (GREEN, "^"),
+    "ReLU, then standardized": (PURPLE, "D"),
+    "batch norm, then ReLU": (BLUE, "s"),
+}
+
+
+def draw_conditions(panels: dict[str, dict[str, Tensor]], title: str) -> Picture:
+    """Condition numbers by layer: a panel for each kind of weights, a line for each kind of layer.
+
+    Args:
+        panels: title of a panel -> name of `LAYER_LOOKS` -> (S, layers).
+        title: of the whole.
+    """
+    with matplotlib.rc_context(STYLE):
+        figure, axes = _titled(330, title, len(panels), wspace=0.08)
+        for ax, (name, lines) in zip(axes, panels.items(), strict=True):
+            for label, values in lines.items():
+                colour, marker = LAYER_LOOKS[label]
+                layers = torch.arange(1, values.shape[1] + 1)
+                for row in values:
+                    ax.plot(layers, row, marker, color=colour, markersize=3, alpha=0.4, linewidth=0)
+                ax.plot(
+                    layers, values.median(0).values, color=colour, marker=marker, markersize=5, label=label
+                )
+            ax.set(yscale="log", ylim=(0.8, 1e10), xlabel="layer (1 gets the inputs)", title=name)
+            ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+            if ax is not axes[0]:
+                ax.set_yticklabels([])
+        axes[0].set_ylabel("condition number")
+        axes[-1].legend(loc="upper left")
+    return Picture(
+        figure,
+        "condition number of a layer's bowl against the layer, dots are seeds: "
+        + "; ".join(f"{name}: {', '.join(lines)}" for name, lines in panels.items())
+        + ".",
+    )
+
+
+def draw_drift(drift: Drift) -> Picture:
+    """Standard deviations of the layers' sums by training step."""
+    with matplotlib.rc_context(STYLE):
+        figure, (ax,) = _titled(270, "Standard deviation of each layer's sums, set to 1 once", 1, bottom=0.17)
         steps = torch.arange(drift.stds.shape[1])
         styles = zip((BLACK, ORANGE, GREEN, PURPLE), ("-", "--", "-.", ":"), strict=True)
         for layer, (colour, line) in enumerate(styles):
             values = drift.stds[:, :, layer]
-            right.fill_between(steps, values.amin(0), values.amax(0), color=colour, alpha=0.2, linewidth=0)
-            right.plot(
-                steps, values.median(0).values, color=colour, linestyle=line, label=f"layer {layer + 1}"
-            )
-        right.axhline(1, color=GREY, linewidth=0.8, linestyle=":")
-        right.set_ylim(bottom=0.94)
-        right.set_xlabel("training step")
-        right.set_title("standard deviation of a layer's sums")
-        right.legend(loc="upper left")
-        seeds = len(drift.stds)
-        right.text(
+            ax.fill_between(steps, values.amin(0), values.amax(0), color=colour, alpha=0.2, linewidth=0)
+            ax.plot(steps, values.median(0).values, color=colour, linestyle=line, label=f"layer {layer + 1}")
+        ax.axhline(1, color=GREY, linewidth=0.8, linestyle=":")
+        ax.set_ylim(bottom=0.94)
+        ax.set_xlabel("training step")
+        ax.legend(loc="upper left", ncols=2)
+        ax.text(
             0.98,
             0.03,
-            f"line: median, band: range of {seeds} seeds",
-            transform=right.transAxes,
+            f"line: median, band: range of {len(drift.stds)} seeds",
+            transform=ax.transAxes,
             ha="right",
             fontsize=9,
         )
-    return Picture(
-        figure,
-        "left, condition numbers grow from layer to layer, less so where every layer's features are "
-        "standardized; right, standard deviations leave 1 during training.",
-    )
+    return Picture(figure, "standard deviations of the sums of four layers leave 1 during training.")
 
 
 def draw_gain_sweep(sweep: GainSweep) -> Picture:
     """The first layer's gradient against the gain, a panel per activation."""
     with matplotlib.rc_context(STYLE):
-        figure = new_figure(330)
-        axes = figure.subplots(1, len(sweep.plain), sharey=True, squeeze=False)[0]
-        figure.subplots_adjust(left=0.085, right=0.985, top=0.78, bottom=0.15, wspace=0.08)
-        figure.text(
-            0.012,
-            0.93,
-            "Plain, the gradient follows the gain over many decades; normalized, it falls as 1 / gain",
-            fontsize=11,
-            fontweight="bold",
+        figure, axes = _titled(
+            330, "The gradient of layer 1 over a tenfold range of gains", len(sweep.plain), wspace=0.08
         )
         for ax, name in zip(axes, sweep.plain, strict=True):
-            ax.set_xscale("log")
-            ax.set_yscale("log")
+            ax.set(xscale="log", yscale="log", ylim=(1e-22, 1e14))
             ax.set_title(f"{name}, {sweep.depth} layers")
             ax.set_xlabel("gain of the weights")
             ax.set_xticks([0.3, 0.5, 1, 2, 3], ["0.3", "0.5", "1", "2", "3"])
@@ -220,16 +236,8 @@ def draw_gain_sweep(sweep: GainSweep) -> Picture:
             band(ax, sweep.gains, sweep.plain[name], VERMILLION, "o", "plain")
             band(ax, sweep.gains, sweep.normalized[name], BLUE, "s", "with batch normalization")
         axes[0].set_ylabel("gradient norm of layer 1")
+        axes[1 if len(axes) > 1 else 0].set_yticklabels([])
         axes[-1].legend(loc="lower right")
-        seeds = next(iter(sweep.plain.values())).shape[1]
-        axes[0].text(
-            0.98,
-            0.03,
-            f"line: median, band: range of {seeds} seeds",
-            transform=axes[0].transAxes,
-            ha="right",
-            fontsize=9,
-        )
     return Picture(
         figure,
         "gradient norms of the first layer against the gain of the weights: steep without normalization, "
@@ -237,45 +245,101 @@ def draw_gain_sweep(sweep: GainSweep) -> Picture:
     )
 
 
-def draw_training(training: Training) -> Picture:
-    """Test accuracy against the gain; a dot per seed, a line through the medians."""
+ARM_LOOKS = {
+    "plain": (VERMILLION, "o"),
+    "plain, Adam": (ORANGE, "v"),
+    "plain, residual": (PURPLE, "D"),
+    "batch norm": (BLUE, "s"),
+    "batch norm, rate ∝ gain²": (SKY, "^"),
+}
+
+
+def _accuracies(ax: Axes, gains: Tensor, values: Tensor, name: str, shift: float = 1.0) -> None:
+    """A dot for each seed and a line through the medians, for values (G, S)."""
+    colour, marker = ARM_LOOKS[name]
+    for row, gain in zip(values, shift * gains, strict=True):
+        ax.plot([gain] * len(row), row, marker, color=colour, markersize=3.5, alpha=0.6)
+    ax.plot(shift * gains, values.median(1).values, color=colour, marker=marker, markersize=4, label=name)
+
+
+def _gain_axis(ax: Axes, gains: Tensor) -> None:
+    ax.set_xscale("log")
+    ax.set_xticks(gains.tolist(), [f"{gain:.2g}" for gain in gains])
+    ax.minorticks_off()
+    ax.set(ylim=(0, 1.03), xlabel="gain of the weights")
+    ax.axhline(0.1, color=GREY, linewidth=0.8, linestyle=":")
+
+
+def draw_training(found: Scale) -> Picture:
+    """Test accuracy against the gain, one learning rate for all."""
     with matplotlib.rc_context(STYLE):
-        figure = new_figure(300)
-        ax = figure.subplots()
-        figure.subplots_adjust(left=0.085, right=0.985, top=0.84, bottom=0.165)
-        figure.text(
-            0.012,
-            0.925,
-            f"After {training.steps} steps, {training.depth} layers: "
-            "normalized networks learn at every gain, faster at small ones",
-            fontsize=11,
-            fontweight="bold",
+        figure, (ax,) = _titled(
+            280, "Test accuracy after 60 steps at a learning rate of 0.1", 1, bottom=0.175
         )
-        ax.set_xscale("log")
-        ax.set_xticks(training.gains.tolist(), [f"{gain:.2g}" for gain in training.gains])
-        ax.minorticks_off()
-        ax.set(ylim=(0, 1.03), xlabel="gain of the weights", ylabel="test accuracy")
-        ax.axhline(0.1, color=GREY, linewidth=0.8, linestyle=":")
-        for values, colour, marker, label, shift in (
-            (training.plain, VERMILLION, "o", "plain", 0.985),
-            (training.normalized, BLUE, "s", "with batch normalization", 1.015),
-        ):
-            at = shift * training.gains
-            ax.plot(at, values.median(1).values, color=colour, linewidth=1.3)
-            ax.plot(
-                at[:, None].expand_as(values).flatten(),
-                values.flatten(),
-                color=colour,
-                marker=marker,
-                markersize=4,
-                linestyle="",
-                alpha=0.75,
-                label=label,
-            )
-        ax.legend(loc="center left", bbox_to_anchor=(0, 0.55))
-        ax.text(training.gains[0], 0.02, "guessing", color=GREY, va="bottom", fontsize=9)
+        gains = found.trained["plain"].gains
+        for name in ("plain", "batch norm"):
+            _accuracies(ax, gains, found.trained[name].at(0.1), name)
+        _gain_axis(ax, gains)
+        ax.set_ylabel("test accuracy")
+        ax.legend(loc="upper right")
+        ax.text(gains[0], 0.02, "guessing", color=GREY, va="bottom", fontsize=9)
     return Picture(
         figure,
         "test accuracy against the gain: without normalization near guessing but for one gain, with it "
         "above guessing everywhere and best at small gains.",
+    )
+
+
+def draw_own_rates(found: Scale) -> Picture:
+    """Test accuracy against the gain, each network and gain at a learning rate of its own."""
+    with matplotlib.rc_context(STYLE):
+        figure, axes = _titled(
+            330, "Test accuracy after 60 steps, each gain at its own learning rate", 2, wspace=0.08
+        )
+        gains = found.trained["plain"].gains
+        for ax, names in zip(
+            axes,
+            (("batch norm", "batch norm, rate ∝ gain²"), ("plain", "plain, Adam", "plain, residual")),
+            strict=True,
+        ):
+            for number, name in enumerate(names):
+                _accuracies(ax, gains, found.trained[name].own(), name, 0.98 + 0.02 * number)
+            _gain_axis(ax, gains)
+            ax.set_ylim(0, 1.4)
+            ax.legend(loc="upper right")
+        axes[0].set_ylabel("test accuracy")
+        axes[1].set_yticklabels([])
+    return Picture(
+        figure,
+        "test accuracy against the gain: with batch norm about 0.9 at every gain; plain networks depend on "
+        "the gain with gradient descent, with Adam and with residual connections.",
+    )
+
+
+def draw_first_over_last(found: Scale) -> Picture:
+    """First over last gradient with batch norm, against the batch size and against the depth."""
+    looks = {"linear": (BLACK, "x"), "tanh": (GREEN, "^"), "ReLU": (BLUE, "s")}
+    with matplotlib.rc_context(STYLE):
+        figure, axes = _titled(
+            300, "First over last gradient with batch norm, before training", 2, wspace=0.08, bottom=0.165
+        )
+        for name, (colour, marker) in looks.items():
+            for ax, x, values in (
+                (axes[0], BATCHES, found.batches[name, True]),
+                (axes[1], DEPTHS, found.depths[name]),
+            ):
+                for place, row in zip(x, values, strict=True):
+                    ax.plot([place] * len(row), row, marker, color=colour, markersize=3.5, alpha=0.5)
+                ax.plot(x, values.median(1).values, color=colour, marker=marker, label=name)
+                ax.set(yscale="log", ylim=(0.5, 2e4))
+        axes[0].set(xscale="log", xlabel="batch size, 30 layers")
+        axes[0].set_xticks(BATCHES, [str(batch) for batch in BATCHES])
+        axes[0].minorticks_off()
+        axes[1].set(xlabel="layers, batches of 64", xticks=DEPTHS)
+        axes[1].set_yticklabels([])
+        axes[1].legend(loc="upper left")
+    return Picture(
+        figure,
+        "first over last gradient: about 1 in linear layers, tens with tanh, hundreds to thousands in ReLU "
+        "layers, less with larger batches, growing with depth.",
     )
