@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cmath
 import itertools
 import math
 from collections import defaultdict
@@ -361,6 +362,58 @@ class SGDBySteps:
                 p.grad *= 0
 
 
+# -- momentum_roots and convert_momentum -------------------------------------------------------------
+
+
+def roots_with_cmath(eigenvalue, lr, beta):
+    b = 1 + beta - lr * eigenvalue
+    root = cmath.sqrt(b * b - 4 * beta)
+    return (b - root) / 2, (b + root) / 2
+
+
+def roots_with_numpy(eigenvalue, lr, beta):
+    return numpy.roots([1.0, -(1 + beta - lr * eigenvalue), beta])
+
+
+def roots_with_branches(eigenvalue, lr, beta):
+    half = (1 + beta - lr * eigenvalue) / 2
+    under = half**2 - beta
+    if under >= 0:
+        return [half + under**0.5, half - under**0.5]
+    return [complex(half, (-under) ** 0.5), complex(half, -((-under) ** 0.5))]
+
+
+def roots_with_tensors(eigenvalue, lr, beta):
+    b = torch.tensor(1 + beta - lr * eigenvalue, dtype=torch.complex64)
+    root = (b**2 - 4 * beta).sqrt()
+    return torch.stack([b + root, b - root]) / 2
+
+
+def betas_by_loop(lrs, beta):
+    betas = torch.full_like(lrs, beta)
+    for t in range(1, len(lrs)):
+        betas[t] = beta * lrs[t - 1] / lrs[t]
+    return betas
+
+
+def betas_by_slices(lrs, beta):
+    return torch.cat([lrs.new_tensor([beta]), lrs[:-1] / lrs[1:] * beta])
+
+
+def betas_by_logarithms(lrs, beta):
+    logs = lrs.double().log()
+    return (beta * torch.exp(-torch.diff(logs, prepend=logs[:1]))).to(lrs.dtype)
+
+
+def betas_by_numbers(lrs, beta):
+    values = lrs.tolist()
+    return torch.tensor(
+        [beta * a / b for a, b in zip(values[:1] + values, values, strict=False)],
+        dtype=lrs.dtype,
+        device=lrs.device,
+    )
+
+
 RIGHT = {
     "gradient_descent": (
         descent_filling_rows,
@@ -405,6 +458,8 @@ RIGHT = {
         SGDByForeach,
         SGDBySteps,
     ),
+    "momentum_roots": (roots_with_cmath, roots_with_numpy, roots_with_branches, roots_with_tensors),
+    "convert_momentum": (betas_by_loop, betas_by_slices, betas_by_logarithms, betas_by_numbers),
 }
 
 
@@ -535,6 +590,31 @@ class SGDClearsTheFirstOnly(SGDWithLists):
         self.params[0].grad = None
 
 
+def roots_slightly_off(eigenvalue, lr, beta):
+    return roots_with_cmath(1.01 * eigenvalue, lr, beta)
+
+
+def roots_as_one_number(eigenvalue, lr, beta):
+    return roots_with_cmath(eigenvalue, lr, beta)[0]
+
+
+def roots_of_the_larger_only(eigenvalue, lr, beta):
+    first, second = roots_with_cmath(eigenvalue, lr, beta)
+    return max(first, second, key=abs), 0
+
+
+def betas_below_one(lrs, beta):
+    return betas_by_loop(lrs, beta).clamp_max(0.999)
+
+
+def betas_of_mean(lrs, beta):
+    return beta * lrs.mean() / lrs
+
+
+def betas_as_list(lrs, beta):
+    return betas_by_loop(lrs, beta).tolist()
+
+
 WRONG = {
     "gradient_descent": (
         descent_with_fading_lr,
@@ -561,4 +641,6 @@ WRONG = {
         SGDClearsTheFirstOnly,
         SGDAsDataclass,
     ),
+    "momentum_roots": (roots_slightly_off, roots_as_one_number, roots_of_the_larger_only),
+    "convert_momentum": (betas_below_one, betas_of_mean, betas_as_list),
 }

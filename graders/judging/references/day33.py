@@ -5,6 +5,7 @@ Sources of the mistakes: reports and fixes in public repositories and forums, an
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -1125,6 +1126,271 @@ OPTIMIZER_MISTAKES = (
 )
 
 
+# -- momentum_roots ----------------------------------------------------------------------------------
+
+#: The two roots.
+Roots = tuple[complex, complex]
+
+
+def roots_by_matrix(eigenvalue: float, lr: float, beta: float) -> Roots:
+    """The eigenvalues of the 2 × 2 matrix that takes (w, v) to the next (w, v)."""
+    step = torch.tensor([[1 - lr * eigenvalue, -lr * beta], [eigenvalue, beta]], dtype=torch.float64)
+    first, second = torch.linalg.eigvals(step).tolist()
+    return first, second
+
+
+def by_formula(b: Tensor, inner: Tensor) -> Roots:
+    """(b ± √inner) / 2, complex where inner is negative."""
+    root = inner.abs().sqrt()
+    if inner < 0:
+        return complex(b / 2, root / 2), complex(b / 2, -root / 2)
+    return complex((b + root) / 2), complex((b - root) / 2)
+
+
+def roots(
+    eigenvalue: float,
+    lr: float,
+    beta: float,
+    *,
+    product: Callable[[Tensor, Tensor, Tensor], Tensor] = lambda eigenvalue, lr, beta: lr * eigenvalue,
+    trace: Callable[[Tensor, Tensor], Tensor] = lambda p, beta: 1 + beta - p,
+    last: Callable[[Tensor, Tensor], Tensor] = lambda p, beta: beta,
+    four: float = 4.0,
+    formula: Callable[[Tensor, Tensor], Roots] = by_formula,
+    result: Callable[[complex, complex], Roots] = lambda first, second: (first, second),
+) -> Roots:
+    """The definition: r² − trace · r + last = 0, with a knob for each choice."""
+    numbers = [torch.full((), one, dtype=torch.float64) for one in (eigenvalue, lr, beta)]
+    p = product(*numbers)
+    b = trace(p, numbers[2])
+    return result(*formula(b, b * b - four * last(p, numbers[2])))
+
+
+def real_parts(b: Tensor, inner: Tensor) -> Roots:
+    root = inner.clamp_min(0).sqrt()
+    return complex((b + root) / 2), complex((b - root) / 2)
+
+
+def of_size(b: Tensor, inner: Tensor) -> Roots:
+    root = inner.abs().sqrt()
+    return complex((b + root) / 2), complex((b - root) / 2)
+
+
+def not_halved(b: Tensor, inner: Tensor) -> Roots:
+    first, second = by_formula(b, inner)
+    return 2 * first, 2 * second
+
+
+def only_b_halved(b: Tensor, inner: Tensor) -> Roots:
+    return by_formula(b, 4 * inner)
+
+
+def in_real_numbers(b: Tensor, inner: Tensor) -> Roots:
+    root = math.sqrt(inner)
+    return complex((b + root) / 2), complex((b - root) / 2)
+
+
+def not_a_number(b: Tensor, inner: Tensor) -> Roots:
+    root = inner.sqrt()
+    return complex((b + root) / 2), complex((b - root) / 2)
+
+
+ROOTS_MISTAKES = (
+    mistake(
+        "imaginary_part_dropped",
+        """Where the number under the root is negative only the real part is left. The roots are complex
+        there, and the imaginary part is what makes the ball swing.""",
+        partial(roots, formula=real_parts),
+        partial(roots, result=lambda first, second: (complex(first.real), complex(second.real))),
+    ),
+    mistake(
+        "imaginary_part_as_real",
+        """Where the number under the root is negative, its absolute value is taken and added to the real
+        part. The root of a negative number is imaginary: it stands at right angles.""",
+        partial(roots, formula=of_size),
+    ),
+    mistake(
+        "root_of_a_negative_number",
+        """In real numbers the root of a negative one is NaN or an error. With momentum it is negative over a
+        whole range of lr · eigenvalue: the two roots are complex there.""",
+        partial(roots, formula=in_real_numbers),
+        partial(roots, formula=not_a_number),
+    ),
+    mistake(
+        "sizes_only",
+        """These are the absolute values of the roots. They say how fast the error shrinks; sign and angle,
+        which say how it swings, are lost.""",
+        partial(roots, result=lambda first, second: (complex(abs(first)), complex(abs(second)))),
+    ),
+    mistake(
+        "one_root_twice",
+        """One root comes back twice. The quadratic equation has two, one with each sign of the root; complex
+        ones are conjugate.""",
+        partial(roots, result=lambda first, second: (first, first)),
+        partial(roots, result=lambda first, second: (second, second)),
+    ),
+    mistake(
+        "quadratic_formula",
+        """A number has slipped in the quadratic formula: the roots of r² − b r + c are half of
+        b ± the root of b² − 4c, with b = 1 + beta − lr · eigenvalue and c = beta.""",
+        partial(roots, four=1.0),
+        partial(roots, four=2.0),
+        partial(roots, four=-4.0),
+        partial(roots, formula=not_halved),
+        partial(roots, formula=only_b_halved),
+    ),
+    mistake(
+        "signs_reversed",
+        """Both roots have the wrong sign: the middle term of the equation is −(1 + beta − lr · eigenvalue) r.
+        With an eigenvalue of 0 the roots are 1 and beta, since there nothing pulls.""",
+        partial(roots, trace=lambda p, beta: p - 1 - beta),
+    ),
+    mistake(
+        "beta_missing_in_the_middle",
+        """The middle term has lost beta. In w[t+1] = w[t] − lr · v[t+1], the velocity brings back beta times
+        the last difference w[t] − w[t−1]: beta stands with both.""",
+        partial(roots, trace=lambda p, beta: 1 - p),
+        partial(roots, trace=lambda p, beta: beta - p),
+    ),
+    mistake(
+        "step_subtracted_wrongly",
+        """lr · eigenvalue is added in the middle term. The gradient pulls back to the minimum: it is
+        subtracted.""",
+        partial(roots, trace=lambda p, beta: 1 + beta + p),
+    ),
+    mistake(
+        "gradient_damped",
+        """The gradient is multiplied by 1 − beta, as in an exponential average. The velocity here is
+        PyTorch's: the whole gradient enters.""",
+        partial(roots, product=lambda eigenvalue, lr, beta: lr * eigenvalue * (1 - beta)),
+    ),
+    mistake(
+        "beta_reversed",
+        """beta and 1 − beta have changed places. beta is the weight of the old velocity: with beta = 0 the
+        roots are 0 and 1 − lr · eigenvalue.""",
+        partial(roots, trace=lambda p, beta: 2 - beta - p, last=lambda p, beta: 1 - beta),
+    ),
+    mistake(
+        "nesterov",
+        """These are the roots of Nesterov's momentum, which takes the gradient further ahead. The heavy
+        ball's equation has beta alone at its end, without lr.""",
+        partial(roots, trace=lambda p, beta: (1 + beta) * (1 - p), last=lambda p, beta: beta * (1 - p)),
+    ),
+    mistake(
+        "lr_missing",
+        """The roots do not change with lr, or not as they should. What counts is lr · eigenvalue: how far one
+        step goes, in units of the distance to the minimum.""",
+        partial(roots, product=lambda eigenvalue, lr, beta: eigenvalue),
+        partial(roots, product=lambda eigenvalue, lr, beta: lr),
+        partial(roots, product=lambda eigenvalue, lr, beta: lr * lr * eigenvalue),
+    ),
+)
+
+
+# -- convert_momentum --------------------------------------------------------------------------------
+
+
+def betas_from_paths(lrs: Tensor, beta: float) -> Tensor:
+    """From running the textbook's form with a gradient of 1: what PyTorch's velocity would have to do."""
+    step, velocities = 0.0, []
+    for lr in lrs.tolist():
+        step = beta * step + lr
+        velocities.append(step / lr)  # PyTorch's velocity times lr is the textbook's
+    found = [beta] + [(new - 1) / old for old, new in itertools.pairwise(velocities)]
+    return torch.tensor(found, dtype=lrs.dtype)
+
+
+def converted(
+    lrs: Tensor,
+    beta: float,
+    *,
+    factor: Callable[[Tensor, Tensor], Tensor] = lambda before, now: before / now,
+    before: Callable[[Tensor], Tensor] = lambda lrs: torch.cat([lrs[:1], lrs[:-1]]),
+    weight: Callable[[Tensor, float], Tensor] = lambda factors, beta: beta * factors,
+    result: Callable[[Tensor], Tensor] = lambda betas: betas,
+) -> Tensor:
+    """The definition: beta times the lr before over the lr now, with a knob for each choice."""
+    return result(weight(factor(before(lrs), lrs), beta))
+
+
+CONVERT_MISTAKES = (
+    mistake(
+        "ratio_inverted",
+        """The ratio is upside down. The textbook's velocity holds the old lr, PyTorch's does not: where lr
+        falls to a tenth, the old velocity must count ten times as much to move w as far.""",
+        partial(converted, factor=lambda before, now: now / before),
+    ),
+    mistake(
+        "beta_unchanged",
+        """beta stays the same, and the two paths part as soon as lr changes. PyTorch multiplies the whole
+        velocity by the new lr, also what was collected under the old one.""",
+        partial(converted, factor=lambda before, now: torch.ones_like(now)),
+    ),
+    mistake(
+        "ratio_to_the_first",
+        """Every lr is compared with the first one. A velocity is handed from one step to the next, so it is
+        the lr of the step before that counts.""",
+        partial(converted, before=lambda lrs: lrs[:1].expand_as(lrs)),
+        partial(
+            converted, before=lambda lrs: lrs[:1].expand_as(lrs), factor=lambda before, now: now / before
+        ),
+    ),
+    mistake(
+        "one_step_late",
+        """The ratio stands one step off: it compares with the lr of the step after, or comes a step late.
+        beta of a step takes over the velocity from the step before.""",
+        partial(
+            converted, before=lambda lrs: lrs, factor=lambda before, now: now / torch.cat([now[1:], now[-1:]])
+        ),
+        partial(converted, result=lambda betas: torch.cat([betas[:1], betas[:1], betas[1:-1]])[: len(betas)]),
+        partial(
+            converted, before=lambda lrs: lrs, factor=lambda before, now: torch.cat([now[1:], now[-1:]]) / now
+        ),
+    ),
+    mistake(
+        "first_step",
+        """The first entry is not beta. Before the first step there is no other lr, and its velocity is 0: it
+        keeps beta as it is.""",
+        partial(converted, result=lambda betas: torch.cat([0 * betas[:1], betas[1:]])),
+        partial(converted, result=lambda betas: torch.cat([0 * betas[:1] + 1, betas[1:]])),
+        partial(converted, before=lambda lrs: torch.roll(lrs, 1)),
+    ),
+    mistake(
+        "first_left_out",
+        """One value is missing: there are as many betas as steps, and that of the first is beta.""",
+        partial(converted, result=lambda betas: betas[1:]),
+    ),
+    mistake(
+        "beta_missing",
+        """These are the ratios of lr alone. They correct beta, which is still to fade the velocity.""",
+        partial(converted, weight=lambda factors, beta: factors),
+    ),
+    mistake(
+        "difference_for_ratio",
+        """lr before and lr now are subtracted or multiplied. One velocity is the other one times lr, so
+        changing from one to the other divides.""",
+        partial(converted, factor=lambda before, now: 1 + before - now),
+        partial(converted, factor=lambda before, now: before * now),
+        partial(converted, factor=lambda before, now: before),
+        partial(converted, factor=lambda before, now: now),
+    ),
+    mistake(
+        "corrections_pile_up",
+        """Each beta is made from the last one, so that the corrections pile up. Each of them corrects beta
+        itself, by the ratio of two neighbours.""",
+        partial(converted, weight=lambda factors, beta: (beta * factors).cumprod(0)),
+    ),
+    mistake(
+        "gradient_damped",
+        """A factor 1 − beta has come in. In both forms the gradient enters whole, times lr or not; nothing is
+        averaged.""",
+        partial(converted, weight=lambda factors, beta: (1 - beta) * factors),
+        partial(converted, weight=lambda factors, beta: beta * factors / (1 - beta)),
+        partial(converted, weight=lambda factors, beta: beta * factors * (1 - beta)),
+    ),
+)
+
+
 def among(mistakes: Sequence[Mistake], *keys: str) -> tuple[Mistake, ...]:
     return tuple(one for one in mistakes if one.key in keys)
 
@@ -1177,4 +1443,6 @@ ANSWERS = {
     "exponential_moving_average": Answer(weighted_sums, moving_average, AVERAGE_MISTAKES),
     "optimal_heavy_ball": Answer(critically_damped, heavy_ball, HEAVY_BALL_MISTAKES),
     "SGD": Answer(library_optimizer, optimizer_class(), OPTIMIZER_MISTAKES, bases=LATER_PARTS),
+    "momentum_roots": Answer(roots_by_matrix, roots, ROOTS_MISTAKES),
+    "convert_momentum": Answer(betas_from_paths, converted, CONVERT_MISTAKES),
 }

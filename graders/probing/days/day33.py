@@ -8,8 +8,17 @@ from typing import Any
 import torch
 from torch import nn
 
-from graders.probing.exercise import LIBRARY_ANSWERS, Candidate, Case, Draw, Exercise, Inputs, Part
-from graders.probing.observe import unpacked
+from graders.probing.exercise import (
+    LIBRARY_ANSWERS,
+    BrokenContract,
+    Candidate,
+    Case,
+    Draw,
+    Exercise,
+    Inputs,
+    Part,
+)
+from graders.probing.observe import describe, unpacked
 from graders.probing.probes import arguments, call, error_of, filled
 from graders.probing.recorder import paused
 
@@ -304,6 +313,69 @@ def _training_loop(
         yield f"{LOOP}: path of {name}", torch.stack(path)
 
 
+# -- momentum_roots ----------------------------------------------------------------------------------
+
+#: What the observations of a case are called by; each has its own part of the points.
+REAL, COMPLEX = "real roots", "complex roots"
+
+
+def roots_cases(draw: Draw) -> Iterator[Case]:
+    """With p = lr · eigenvalue the roots are complex for p between (1 − √beta)² and (1 + √beta)².
+
+    Never near a double root, where rounding decides between real and complex.
+    """
+
+    def case(name: str, kind: str, p: Callable[[float, float], float], beta: float | None = None) -> Case:
+        beta = draw.number(0.3, 0.8) if beta is None else beta
+        low, high = (1 - beta**0.5) ** 2, (1 + beta**0.5) ** 2
+        lr = draw.number(0.02, 0.5)
+        return Case(name, {"kind": kind, "eigenvalue": p(low, high) / lr, "lr": lr, "beta": beta})
+
+    yield case("a flat direction: two real roots", REAL, lambda low, high: draw.number(0.2, 0.6) * low)
+    yield case("it swings: complex roots", COMPLEX, lambda low, high: low + 0.2 * (high - low))
+    yield case("it swings fast", COMPLEX, lambda low, high: low + draw.number(0.6, 0.85) * (high - low))
+    yield case("too large a step: two negative roots", REAL, lambda low, high: high + draw.number(0.3, 1.0))
+    yield case("an eigenvalue of 0", REAL, lambda low, high: 0.0)
+    yield case("beta = 0: gradient descent", REAL, lambda low, high: draw.number(0.2, 0.7), 0.0)
+    yield case("the top of a hill: a negative eigenvalue", REAL, lambda low, high: -draw.number(0.2, 0.7))
+    beta = draw.number(0.95, 0.99)
+    yield case("beta near 1", COMPLEX, lambda low, high: draw.number(0.3, 0.9), beta)
+
+
+def probe_roots(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any]]:
+    """The two roots in order: complex ones by their imaginary part, real ones by their size on the line."""
+    result, kind = candidate(inputs["eigenvalue"], inputs["lr"], inputs["beta"]), inputs["kind"]
+    try:
+        first, second = (complex(one) for one in result)
+    except (TypeError, ValueError):
+        raise BrokenContract(f"It should return the two roots, and it returns {describe(result)}.") from None
+    size = max(abs(first), abs(second))
+    # What the arithmetic of complex numbers leaves of nothing is nothing.
+    roots = [complex(one.real, one.imag if abs(one.imag) > 1e-5 * size else 0.0) for one in (first, second)]
+    roots.sort(key=lambda one: one.imag if kind == COMPLEX else one.real)
+    for place, one in zip(("first", "second"), roots, strict=True):
+        yield f"{kind}: real part of the {place}", one.real
+        yield f"{kind}: imaginary part of the {place}", one.imag
+
+
+# -- convert_momentum --------------------------------------------------------------------------------
+
+
+def schedule_cases(draw: Draw) -> Iterator[Case]:
+    def case(name: str, lrs: torch.Tensor) -> Case:
+        return Case(name, {"lrs": lrs, "beta": draw.number(0.5, 0.95)})
+
+    t = draw.integer(5, 8)
+    yield case("a schedule up and down", draw.uniform(t, low=0.05, high=0.5))
+    step = draw.uniform(1, low=0.2, high=0.5).repeat(2 * t)
+    step[t:] *= 0.1
+    yield case("lr falls to a tenth once", step)
+    yield case("a warm-up", draw.uniform(1, low=0.01, high=0.03) * torch.arange(1, t + 1).to(step))
+    yield case("lr stays the same", draw.uniform(1, low=0.1, high=0.5).repeat(t))
+    yield case("a single step", draw.uniform(1, low=0.1, high=0.5))
+    yield case("many steps", draw.uniform(draw.many(), low=0.01, high=1.0))
+
+
 def steps_exercise(name: str) -> Exercise:
     """momentum_step and nesterov_step are looked at in the same way."""
     return Exercise(
@@ -360,5 +432,20 @@ EXERCISES = (
             Part("zero_grad, and a training loop", 1, (f"{CLEARING}*", f"{LOOP}: *")),
         ),
         barred=LIBRARY_STEPS,
+    ),
+    Exercise(
+        name="momentum_roots",
+        signature="momentum_roots(eigenvalue, lr, beta)",
+        cases=roots_cases,
+        probe=probe_roots,
+        parts=(Part("two real roots", 1, (f"{REAL}: *",)), Part("two complex roots", 2, (f"{COMPLEX}: *",))),
+        arithmetic=torch.float32,  # plain numbers may pass through tensors of PyTorch's default dtype
+    ),
+    Exercise(
+        name="convert_momentum",
+        signature="convert_momentum(lrs, beta)",
+        cases=schedule_cases,
+        probe=call("betas"),
+        parts=(Part("the beta of every step", 3, ("betas",)),),
     ),
 )
