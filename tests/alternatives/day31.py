@@ -306,6 +306,38 @@ def momentum_rate_at_nine_tenths(eigenvalue, beta):
     return momentum_rate_by_plain(eigenvalue, 0.9)
 
 
+# -- frozen_norm_step --------------------------------------------------------------------------------
+
+
+def frozen_by_flattening(w, g, lr):
+    new = torch.sub(w, g, alpha=lr).flatten(1)
+    directions = new / new.norm(dim=1, keepdim=True)
+    return (directions * w.flatten(1).norm(dim=1, keepdim=True)).reshape(w.shape)
+
+
+def frozen_row_by_row(w, g, lr):
+    rows = [before - lr * slope for before, slope in zip(w, g, strict=True)]
+    return torch.stack([row * (torch.norm(old) / torch.norm(row)) for row, old in zip(rows, w, strict=True)])
+
+
+def frozen_by_einsum(w, g, lr):
+    new = w - lr * g
+    letters = "abcdef"[: w.dim()]
+    squares = [torch.einsum(f"{letters},{letters}->a", one, one) for one in (w, new)]
+    return torch.einsum(f"{letters},a->{letters}", new, (squares[0] / squares[1]) ** 0.5)
+
+
+def frozen_but_for_the_last(w, g, lr):
+    new = frozen_by_flattening(w, g, lr)
+    new[-1] = w[-1] - lr * g[-1]
+    return new
+
+
+def frozen_norm_of_the_gradient(w, g, lr):
+    new = w - lr * g
+    return new * (g.norm() / new.norm())
+
+
 RIGHT = {
     "covariate_shift": (
         shift_by_sums,
@@ -336,6 +368,7 @@ RIGHT = {
         momentum_rate_by_root,
         momentum_rate_as_an_error_of_its_own,
     ),
+    "frozen_norm_step": (frozen_by_flattening, frozen_row_by_row, frozen_by_einsum),
 }
 
 WRONG = {
@@ -353,4 +386,5 @@ WRONG = {
     "top_eigenvalue": (power_converged, power_from_shifted_start, power_size_one_off),
     "max_stable_learning_rate": (rate_slightly_safe, rate_for_whole_numbers, rate_of_smallest),
     "stable_learning_rate": (momentum_rate_slightly_safe, momentum_rate_at_nine_tenths),
+    "frozen_norm_step": (frozen_but_for_the_last, frozen_norm_of_the_gradient),
 }

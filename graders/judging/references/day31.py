@@ -761,6 +761,133 @@ MOMENTUM_RATE_MISTAKES = (
 )
 
 
+# -- a step that keeps the norms ---------------------------------------------------------------------
+
+
+def row_norms(w: Tensor, axes: tuple[int, ...] | None = None) -> Tensor:
+    """(O, 1, …): the norm of each row, taken as one vector; axes: over others."""
+    axes = tuple(range(1, w.dim())) if axes is None else axes
+    return w.square().sum(axes, keepdim=True).sqrt()
+
+
+def by_weight_norm(w: Tensor, g: Tensor, lr: float) -> Tensor:
+    """`torch._weight_norm` gives the rows of the plain step the norms of w."""
+    norms = torch.linalg.vector_norm(w, dim=tuple(range(1, w.dim())), keepdim=True)
+    return torch._weight_norm((w - lr * g).contiguous(), norms, 0)
+
+
+def frozen(
+    w: Tensor,
+    g: Tensor,
+    lr: float,
+    *,
+    taken: Callable[[Tensor, Tensor], Tensor] = lambda w, g: g,
+    norms: Callable[[Tensor], Tensor] = row_norms,
+    result: Callable[[Tensor, Tensor, Tensor], Tensor] = lambda new, before, after: new * (before / after),
+) -> Tensor:
+    """The definition: a plain step, and every row brought back to its norm.
+
+    taken: the gradient that is used. norms: of what. result: from the step and the norms before and after.
+    """
+    new = w - lr * taken(w, g)
+    return result(new, norms(w), norms(new))
+
+
+def tangent(w: Tensor, g: Tensor) -> Tensor:
+    """The gradient without its part along each row."""
+    along = (w * g).flatten(1).sum(1).reshape(row_norms(w).shape)
+    return g - w * (along / row_norms(w).square()).nan_to_num()
+
+
+def unscaled(new: Tensor, before: Tensor, after: Tensor) -> Tensor:
+    return new
+
+
+FROZEN_MISTAKES = (
+    mistake(
+        "not_rescaled",
+        """This is the plain step. The norms of the rows change in it, and to keep them is the whole point of
+        the control: bring each row back to the length that it had.""",
+        partial(frozen, result=unscaled),
+    ),
+    mistake(
+        "tangent_only",
+        """The part of the gradient along each row is taken out, and nothing else is done. A step at right
+        angles still makes the row longer, by Pythagoras, and step by step it grows.""",
+        partial(frozen, taken=tangent, result=unscaled),
+    ),
+    mistake(
+        "radial_part_removed",
+        """The norms are right and the directions are not. The part of the gradient along the row is taken out
+        before the step; asked for is the plain step, rescaled afterwards, so that nothing but the norm is
+        held.""",
+        partial(frozen, taken=tangent),
+    ),
+    mistake(
+        "columns_for_rows",
+        """The norms are taken along the wrong axis. PyTorch lays weights out as (out, in, …): what belongs to
+        one unit is a row, w[o], and its norm runs over all axes but the first.""",
+        partial(frozen, norms=lambda w: row_norms(w, (0,))),
+    ),
+    mistake(
+        "one_norm_for_all",
+        """One norm is kept, that of the whole tensor. Rows can then grow at the cost of others. Every unit
+        has a norm of its own.""",
+        partial(frozen, norms=lambda w: w.norm()),
+    ),
+    mistake(
+        "some_axes_only",
+        """Right for matrices. A kernel has more axes, and all numbers that belong to one output make one
+        vector: the norm runs over all axes but the first.""",
+        partial(frozen, norms=lambda w: row_norms(w, (1,))),
+        partial(frozen, norms=lambda w: row_norms(w, (w.dim() - 1,))),
+    ),
+    mistake(
+        "norm_of_one",
+        """The rows are brought to length 1. Asked for is the length that each had before the step.""",
+        partial(frozen, result=lambda new, before, after: new / after),
+    ),
+    mistake(
+        "ratio_upside_down",
+        """The rows are multiplied by the wrong ratio: one that has grown is made longer still. Divide by the
+        norm after the step, multiply by the one before.""",
+        partial(frozen, result=lambda new, before, after: new * (after / before)),
+        partial(frozen, result=lambda new, before, after: new * after),
+        partial(frozen, result=lambda new, before, after: new * before),
+    ),
+    mistake(
+        "squares_compared",
+        """The ratio is one of squared norms: the root is missing. A row that is twice too long is then made
+        half as long as it should be.""",
+        partial(frozen, result=lambda new, before, after: new * (before / after).square()),
+    ),
+    mistake(
+        "gradient_normalized",
+        """It is the gradient that is rescaled, to length 1 or to that of the row. The ablation leaves the
+        step as it is and holds the norm of the weights.""",
+        partial(frozen, taken=lambda w, g: g / row_norms(g)),
+        partial(frozen, taken=lambda w, g: g / row_norms(g), result=unscaled),
+        partial(frozen, taken=lambda w, g: g / row_norms(g) * row_norms(w), result=unscaled),
+        partial(frozen, taken=lambda w, g: g / g.norm()),
+    ),
+    mistake(
+        "uphill",
+        "The step goes uphill: the gradient is added. Descent subtracts it.",
+        partial(frozen, taken=lambda w, g: -g),
+    ),
+    mistake(
+        "number_added",
+        """A small number is added to a norm. Nothing is divided by 0 here, and where the weights are small it
+        changes their length.""",
+        *(
+            partial(frozen, result=lambda new, before, after, eps=eps: new * (before / (after + eps)))
+            for eps in (1e-5, 1e-6, 1e-8, 1e-12)
+        ),
+        partial(frozen, result=lambda new, before, after: new * (before / (after.square() + 1e-12).sqrt())),
+    ),
+)
+
+
 ANSWERS = {
     "covariate_shift": Answer(library_shift, shift, SHIFT_MISTAKES),
     "loss_along_gradient": Answer(library_losses, losses, LOSS_MISTAKES),
@@ -768,4 +895,5 @@ ANSWERS = {
     "top_eigenvalue": Answer(by_eigenvectors, power, POWER_MISTAKES),
     "max_stable_learning_rate": Answer(plain_rate, rate, RATE_MISTAKES),
     "stable_learning_rate": Answer(rate_by_bisection, momentum_rate, MOMENTUM_RATE_MISTAKES),
+    "frozen_norm_step": Answer(by_weight_norm, frozen, FROZEN_MISTAKES),
 }

@@ -194,6 +194,39 @@ def probe_momentum_rate(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[
         yield ERROR, error_of(lambda: candidate(inputs["eigenvalue"], inputs["beta"]))
 
 
+# -- a step that keeps the norms ---------------------------------------------------------------------
+
+
+def frozen_norm_cases(draw: Draw) -> Iterator[Case]:
+    """Weights (O, …) whose rows have norms of their own, and steps that change them by much."""
+
+    def case(name: str, w: Tensor, g: Tensor, lr: float) -> Case:
+        return Case(name, {"w": w, "g": g, "lr": lr})
+
+    def rows(*shape: int, size: float = 1.0) -> Tensor:
+        scale = draw.uniform(shape[0], *[1] * (len(shape) - 1), low=0.3, high=3.0)
+        return draw.normal(*shape, mean=0.3) * scale * size
+
+    o, i, k = draw.sizes((4, 5), (6, 8), (2, 3))
+    lr = draw.number(0.1, 0.5)
+    yield case(f"a linear layer, {o} × {i}", rows(o, i), draw.normal(o, i, mean=0.2), lr)
+    yield case("as many rows as columns", rows(o, o), draw.normal(o, o), draw.number(0.1, 0.5))
+    yield case("a kernel with four axes", rows(o, k, i, k), draw.normal(o, k, i, k), draw.number(0.1, 0.5))
+    w = rows(o, i)
+    away = w + 0.3 * draw.normal(o, i)
+    yield case("a step beyond 0", w, away, draw.number(1.5, 2.5))
+    yield case("a gradient along the weights alone", w, 0.7 * w, draw.number(0.1, 0.5))
+    yield case("a learning rate of 0", rows(k, i), draw.normal(k, i), 0.0)
+    small = rows(o, k, size=1e-4)
+    yield case("weights as small as 1e-4", small, draw.normal(o, k, std=1e-4), draw.number(0.1, 0.5))
+    w = rows(o, i)
+    w[1] = 0.0
+    yield case("a row of zeros", w, draw.normal(o, i), draw.number(0.1, 0.5))
+    many = draw.many()
+    w = rows(i, many).t().contiguous().t()
+    yield case("many inputs, not contiguous in memory", w, draw.normal(i, many), draw.number(0.1, 0.5))
+
+
 EXERCISES = (
     Exercise(
         name="covariate_shift",
@@ -248,5 +281,12 @@ EXERCISES = (
             Part("the learning rate", 3, (RATE,)),
             Part("ValueError where the eigenvalue is not positive", 1, (ERROR,)),
         ),
+    ),
+    Exercise(
+        name="frozen_norm_step",
+        signature="frozen_norm_step(w, g, lr)",
+        cases=frozen_norm_cases,
+        probe=call("w"),
+        parts=(Part("the weights after the step", 3),),
     ),
 )
