@@ -1,14 +1,17 @@
-"""Day 26: the five steps, their graph backwards, and the claim of scale invariance."""
+"""Day 26: the five steps, their graph backwards, what is left of a gradient, the scale of the weights."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from sklearn.datasets import load_digits
 from torch import Tensor
+
+from course.experiments.digits import split_digits
+from course.experiments.verdicts import Claim, Finding
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,12 +217,68 @@ def bias_descent(
     return BiasDescent(u.new_tensor(biases), u.new_tensor(losses))
 
 
+# -- three samples, drawn
+
+
+@dataclass(frozen=True, eq=False)
+class OnCircle:
+    """Three samples of one feature, seen along the direction in which all move together.
+
+    Each field is (2,), a place in the plane of the columns that sum to 0: `centred`, `x_hat` (on the circle
+    of radius sqrt(3)), `dy` without what moves all samples together, and `dx` for gamma = 1.
+    """
+
+    centred: Tensor
+    x_hat: Tensor
+    dy: Tensor
+    dx: Tensor
+
+    @property
+    def passed(self) -> float:
+        """The length of dx · std over that of dy in the plane, between 0 and 1."""
+        std = self.centred.norm() / math.sqrt(3)
+        return (self.dx.norm() * std / self.dy.norm()).item()
+
+
+#: Two columns of length 1 that sum to 0 and stand at a right angle: the axes of that plane.
+PLANE = torch.tensor([[1, -1, 0], [1, 1, -2]], dtype=torch.float64) / torch.tensor([[2.0], [6.0]]).sqrt()
+
+
+def on_circle(x: Tensor, degrees: float) -> OnCircle:
+    """Where three samples x (3,) stand, and what becomes of a dy of length 1 that points along `degrees`.
+
+    The gradient is that of batch normalization without eps, by autograd.
+    """
+    x = x.detach().clone().requires_grad_()
+    centred = x - x.mean()
+    x_hat = centred / centred.square().mean().sqrt()
+    angle = math.radians(degrees)
+    dy = torch.tensor([math.cos(angle), math.sin(angle)], dtype=x.dtype)
+    (dx,) = torch.autograd.grad(x_hat, x, grad_outputs=dy @ PLANE)
+    return OnCircle(PLANE @ centred.detach(), PLANE @ x_hat.detach(), dy, PLANE @ dx)
+
+
+# -- what passes a ReLU
+
+
+def share_that_passes(x: Tensor, gamma: float, beta: float) -> float:
+    """The share of positive outputs of batch normalization with this scale and shift, for x (N, D)."""
+    width = x.shape[1]
+    return (
+        (five_steps(x, x.new_full((width,), gamma), x.new_full((width,), beta)).y > 0).double().mean().item()
+    )
+
+
+# -- the scale of the weights
+
+
 @dataclass(frozen=True, eq=False)
 class ScaleInvariance:
     """What happens to a batch-normalized layer when its weights are multiplied by a.
 
-    `scales` is (A,); the other four are (S, A), a row per seed. The ratios are 1 and the errors 0
-    where the claim of Ioffe & Szegedy holds exactly.
+    `scales` is (A,); the others are (S, A), a row per seed. The ratios are 1 and the errors 0 where the
+    claim of Ioffe & Szegedy holds exactly; "gradient" is that in the weights, "input" that in u. `room` is
+    a² · var / eps with the median of the variances of the features (infinite without eps).
     """
 
     scales: Tensor
@@ -227,15 +286,23 @@ class ScaleInvariance:
     output_error: Tensor
     gradient_ratio: Tensor
     gradient_error: Tensor
+    input_ratio: Tensor
+    input_error: Tensor
+    room: Tensor
 
 
 def scale_invariance(
-    scales: Tensor, seeds: Sequence[int], eps: float = 1e-5, batch_size: int = 64, width: int = 100
+    scales: Tensor,
+    seeds: Sequence[int],
+    eps: float = 1e-5,
+    batch_size: int = 64,
+    width: int = 100,
+    brightness: float = 1.0,
 ) -> ScaleInvariance:
-    """Compare BN((aW)u) with BN(Wu), and a * dBN((aW)u)/d(aW) with dBN(Wu)/dW.
+    """Compare BN((aW)u) with BN(Wu), a · dBN((aW)u)/d(aW) with dBN(Wu)/dW, and dBN((aW)u)/du with dBN(Wu)/du.
 
-    u is a batch of scikit-learn's digits (64 pixels in [0, 1]), W a random layer. A seed draws
-    the batch, the weights and the gradient `dy` that comes from above. All in float64.
+    u is a batch of scikit-learn's digits (64 pixels in [0, 1], times `brightness`), W a random layer. A seed
+    draws the batch, the weights and the gradient `dy` that comes from above. All in float64.
 
     Args:
         scales: (A,), the factors a.
@@ -243,13 +310,14 @@ def scale_invariance(
         eps: added to the variance, inside the root.
         batch_size: images in a batch.
         width: outputs of the layer.
+        brightness: multiplies the pixels.
 
     Returns:
         Ratios of Euclidean norms and relative distances, as `ScaleInvariance` names them.
 
     Source of the claim: Ioffe & Szegedy 2015, section 3.3.
     """
-    images = torch.from_numpy(load_digits().data) / 16
+    images = torch.from_numpy(load_digits().data) / 16 * brightness
     gamma, beta = images.new_ones(width), images.new_zeros(width)
 
     rows = []
@@ -260,23 +328,209 @@ def scale_invariance(
         weight /= math.sqrt(images.shape[1])
         dy = torch.randn(batch_size, width, generator=generator, dtype=u.dtype)
 
-        def output_and_gradient(scaled: Tensor, u: Tensor = u, dy: Tensor = dy):
-            scaled = scaled.clone().requires_grad_()
-            y = five_steps(u @ scaled, gamma, beta, eps).y
-            (grad,) = torch.autograd.grad(y, scaled, grad_outputs=dy)
-            return y.detach(), grad
+        def results(weight: Tensor, u: Tensor = u, dy: Tensor = dy) -> list[Tensor]:
+            leaves = weight.clone().requires_grad_(), u.clone().requires_grad_()
+            y = five_steps(leaves[1] @ leaves[0], gamma, beta, eps).y
+            return [y.detach(), *torch.autograd.grad(y, leaves, grad_outputs=dy)]
 
-        y, grad = output_and_gradient(weight)
+        expected = results(weight)
+        var = (u @ weight).var(dim=0, correction=0).median()
         row = []
         for scale in scales:
-            scaled_y, scaled_grad = output_and_gradient(scale * weight)
-            row.append(
-                [
-                    scaled_y.norm() / y.norm(),
-                    (scaled_y - y).norm() / y.norm(),
-                    scale * scaled_grad.norm() / grad.norm(),
-                    (scale * scaled_grad - grad).norm() / grad.norm(),
-                ]
-            )
+            y, in_weight, in_input = results(scale * weight)
+            entries = []
+            for found, exact in zip((y, scale * in_weight, in_input), expected, strict=True):
+                entries += [found.norm() / exact.norm(), (found - exact).norm() / exact.norm()]
+            row.append([*entries, scale**2 * var / eps if eps else math.inf])
         rows.append(row)
     return ScaleInvariance(scales, *torch.tensor(rows, dtype=images.dtype).unbind(dim=-1))
+
+
+#: Learning rates of which each net takes the one that suits it best; the first and the last suit none.
+RATES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Growth:
+    """Training with hidden weights that start a times as large: the last loss and the growth, (R, S) each.
+
+    growth: the norm of the hidden weights at the end over that at the start. rates: (R,).
+    """
+
+    rates: Tensor
+    loss: Tensor
+    growth: Tensor
+
+    @property
+    def best(self) -> int:
+        """The place of the rate with the lowest median loss."""
+        return self.loss.nan_to_num(math.inf, math.inf).median(dim=1).values.argmin().item()
+
+    def at(self, rate: float) -> tuple[Tensor, Tensor]:
+        """(S,) each: the growth and the loss with this rate, one of `rates`."""
+        place = (self.rates - rate).abs().argmin().item()
+        return self.growth[place], self.loss[place]
+
+
+def growth(
+    seeds: Sequence[int],
+    scale: float,
+    normalized: bool,
+    rates: Sequence[float] = RATES,
+    *,
+    square_rates: bool = False,
+    steps: int = 300,
+    width: int = 32,
+    batch_size: int = 64,
+) -> Growth:
+    """Train 64 -> width -> ReLU -> 10 on digits by SGD, with batch normalization before the ReLU or without.
+
+    The networks of all rates and seeds are trained side by side. A seed draws the split, the weights (of
+    variance 2 / inputs, times a² in the hidden layer) and the batches.
+
+    square_rates: the hidden layer's learning rate is multiplied by a².
+    """
+    data = [split_digits(seed) for seed in seeds] * len(rates)
+    x, labels = (torch.stack([getattr(one, name) for one in data]) for name in ("train_x", "train_y"))
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    hidden, last = (
+        torch.stack([torch.randn(*shape, generator=g, dtype=torch.float32) for g in generators])
+        * (2 / shape[0]) ** 0.5
+        for shape in ((64, width), (width, 10))
+    )
+    hidden = hidden * scale
+    hidden, last = (weight.repeat(len(rates), 1, 1) for weight in (hidden, last))
+    start, count = hidden.flatten(1).norm(dim=1), len(seeds)
+    lr = torch.tensor(rates, dtype=torch.float32).repeat_interleave(count)[:, None, None]
+    for step in range(steps + 1):
+        rows = torch.stack([torch.randint(x.shape[1], (batch_size,), generator=g) for g in generators])
+        places = torch.arange(len(x))[:, None], rows.repeat(len(rates), 1)
+        seen, wanted = (x, labels) if step == steps else (x[places], labels[places])
+        leaves = [weight.detach().requires_grad_() for weight in (hidden, last)]
+        z = seen @ leaves[0]
+        if normalized:
+            z = z - z.mean(dim=1, keepdim=True)
+            z = z / torch.sqrt(z.square().mean(dim=1, keepdim=True) + 1e-5)
+        logits = torch.relu(z) @ leaves[1]
+        loss = -logits.log_softmax(2).gather(2, wanted[..., None]).mean((1, 2))
+        if step < steps:
+            in_hidden, in_last = torch.autograd.grad(loss.sum(), leaves)
+            hidden = hidden - lr * in_hidden * (scale**2 if square_rates else 1)
+            last = last - lr * in_last
+    grown = hidden.flatten(1).norm(dim=1) / start
+    return Growth(
+        torch.tensor(rates, dtype=torch.float64),
+        *(values.detach().double().view(len(rates), count) for values in (loss, grown)),
+    )
+
+
+# -- verdicts
+
+SCALES = torch.logspace(-4, 2, 13, dtype=torch.float64)
+#: The nets whose growth is compared: name -> (scale a, normalized, rate times a²).
+ARMS = {
+    "plain, a = 1": (1.0, False, False),
+    "batch norm, a = 1": (1.0, True, False),
+    "plain, a = 0.01": (0.01, False, False),
+    "batch norm, a = 0.01": (0.01, True, False),
+    "batch norm, a = 0.01, rate · a²": (0.01, True, True),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class ScaleOfWeights:
+    """The experiment of the claim: with eps and without, and with pixels 16 times as bright."""
+
+    with_eps: ScaleInvariance
+    without_eps: ScaleInvariance
+    brighter: ScaleInvariance
+
+
+def scale_of_weights(seeds: Sequence[int]) -> ScaleOfWeights:
+    """The three equations, measured."""
+    return ScaleOfWeights(
+        scale_invariance(SCALES, seeds),
+        scale_invariance(SCALES, seeds, eps=0.0),
+        scale_invariance(SCALES, seeds, brightness=16.0),
+    )
+
+
+def judge_scale(measured: ScaleOfWeights) -> list[Finding]:
+    """The sentences of the first verdict."""
+    names = ("output_error", "gradient_error", "input_error")
+
+    def errors(run: ScaleInvariance, chosen: Tensor) -> Tensor:
+        return torch.stack([getattr(run, name)[:, chosen] for name in names]).amax((0, 2))
+
+    def least(run: ScaleInvariance, chosen: Tensor) -> Tensor:
+        return torch.stack([getattr(run, name)[:, chosen] for name in names]).amin((0, 2))
+
+    everywhere, tenth = SCALES > 0, (SCALES - 0.1).abs() < 1e-9
+    hundredth = (SCALES - 0.01).abs() < 1e-9
+    return [
+        Finding(
+            "without eps all three equations hold to 1e-12, from a = 0.0001 to 100",
+            errors(measured.without_eps, everywhere) < 1e-12,
+        ),
+        Finding(
+            "with eps they hold to 0.02 % from a = 1 on", errors(measured.with_eps, SCALES > 0.99) < 2e-4
+        ),
+        Finding("and to 2 % at a = 0.1", errors(measured.with_eps, tenth) < 0.02),
+        Finding(
+            "at a = 0.01 all three are off by more than a third", least(measured.with_eps, hundredth) > 1 / 3
+        ),
+        Finding(
+            "with pixels 16 times as bright, a = 0.01 is off by less than 1 %",
+            errors(measured.brighter, hundredth) < 0.01,
+        ),
+    ]
+
+
+def growth_of_weights(
+    seeds: Sequence[int], each: Callable[[Iterable[str]], Iterable[str]] = iter
+) -> dict[str, Growth]:
+    """How far hidden weights grow in training, for each of `ARMS`."""
+    runs = {}
+    for name in each(ARMS):
+        scale, normalized, square_rates = ARMS[name]
+        runs[name] = growth(seeds, scale, normalized, square_rates=square_rates)
+    return runs
+
+
+#: A rate at which all of them learn.
+COMMON = 1.0
+
+
+def judge_growth(runs: dict[str, Growth]) -> list[Finding]:
+    """The sentences of the second verdict."""
+    at_one = {name: run.at(COMMON) for name, run in runs.items()}
+    best = {name: run.growth[run.best] for name, run in runs.items()}
+    plain, normal, tiny_plain, tiny, held = (at_one[name] for name in ARMS)
+    return [
+        Finding(
+            "a = 1, both at rate 1: weights grow less with batch norm, and the loss ends lower",
+            ((normal[0] < plain[0]) & (normal[1] < plain[1])),
+        ),
+        Finding(
+            "a = 1, each at its own best rate: they grow more with it",
+            best["batch norm, a = 1"] > best["plain, a = 1"],
+        ),
+        Finding("a = 0.01, both at rate 1: more than four times as far with it", tiny[0] > 4 * tiny_plain[0]),
+        Finding(
+            "a = 0.01, rate times a²: their growth is within 15 % of that from a = 1",
+            (held[0] / normal[0] - 1).abs() < 0.15,
+        ),
+        Finding("and the loss ends at less than a quarter of what it was", held[1] < tiny[1] / 4),
+    ]
+
+
+CLAIMS = {
+    "scale": Claim(
+        "The scale of the weights does not matter to a layer with batch normalization.",
+        scale_of_weights,
+        judge_scale,
+    ),
+    "growth": Claim(
+        "Batch normalization stabilizes the growth of the weights.", growth_of_weights, judge_growth
+    ),
+}

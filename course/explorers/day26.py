@@ -1,4 +1,4 @@
-"""Day 26: a batch through the five steps, and one sample that is dragged."""
+"""Day 26: a batch through the five steps, one sample that is dragged, and what passes backwards."""
 
 from __future__ import annotations
 
@@ -34,10 +34,7 @@ def five_steps_explorer() -> Explorer:
 
     return Explorer(
         title="A batch through the five steps of the algorithm",
-        look_for=(
-            "Take the step slider back to 0 and walk forward: the two features start far apart "
-            "and have the same mean and spread after step 4."
-        ),
+        look_for="Walk forward with the step slider. Which steps look at all samples at once?",
         goal=Goal(
             "with gamma[0] and beta[0], bring every y of feature 0 back to its x, within 0.1.",
             undone,
@@ -45,7 +42,7 @@ def five_steps_explorer() -> Explorer:
         controls={
             "step": choice_slider(
                 "step",
-                5,
+                0,
                 [
                     ("0  input", 0),
                     ("1  mean", 1),
@@ -89,4 +86,26 @@ def moved_sample_explorer() -> Explorer:
         },
         compute=compute,
         drawing=figures.MovedSampleDrawing(),
+    )
+
+
+def circle_explorer() -> Explorer:
+    """Day 26: three samples, their place on the circle, and the part of a gradient that passes."""
+
+    def compute(third: float, degrees: float) -> experiments.OnCircle:
+        return experiments.on_circle(torch.tensor([-1.0, 1.0, third], dtype=torch.float64), degrees)
+
+    return Explorer(
+        title="Three samples, seen along the direction in which all move together",
+        look_for="Move the third sample: where does x_hat go? Turn dy: which part of it is left in dx?",
+        goal=Goal(
+            "turn dy until less than 0.02 of it passes. Where does it point then?",
+            lambda state: state.passed < 0.02,
+        ),
+        controls={
+            "third": float_slider("x[2]", 2, -5, 5, 0.1),
+            "degrees": float_slider("direction of dy", 20, 0, 360, 1),
+        },
+        compute=compute,
+        drawing=figures.CircleDrawing(),
     )

@@ -1,4 +1,4 @@
-"""Day 26: the five steps, a moved sample, the backward graph, the claim of scale invariance."""
+"""Day 26: the five steps, a moved sample, the graph backwards, the circle, the scale of the weights."""
 
 from __future__ import annotations
 
@@ -12,10 +12,20 @@ from matplotlib.collections import LineCollection
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.ticker import MultipleLocator
 
-from course.experiments.day26 import BackwardGraph, FiveSteps, MovedSample, Node, ScaleInvariance
+from course.experiments.day26 import (
+    BackwardGraph,
+    FiveSteps,
+    Growth,
+    MovedSample,
+    Node,
+    OnCircle,
+    ScaleInvariance,
+    ScaleOfWeights,
+)
 from course.figures.shared import (
     BLACK,
     BLUE,
+    GREEN,
     GREY,
     ORANGE,
     SKY,
@@ -311,72 +321,147 @@ def _draw_edge(ax: Axes, start: tuple[float, float], end: tuple[float, float]) -
 
 
 def draw_scale_invariance(with_eps: ScaleInvariance, without_eps: ScaleInvariance, eps: float) -> Picture:
-    """Ratios of outputs and of gradients against the scale a of the weights.
-
-    Args:
-        with_eps: measured with `eps`.
-        without_eps: the same with eps = 0.
-        eps: the value used, for the legend.
-    """
+    """Sizes of the output and of both gradients against the scale of the weights."""
     with matplotlib.rc_context(STYLE):
-        figure = new_figure(330)
-        axes = figure.subplots(1, 2, sharey=True)
-        figure.subplots_adjust(left=0.07, right=0.985, top=0.78, bottom=0.16, wspace=0.06)
-        figure.text(
-            0.012,
-            0.93,
-            "The claim holds for large weights; for small ones eps takes over",
-            fontsize=11,
-            fontweight="bold",
-        )
+        figure = new_figure(300)
+        axes = figure.subplots(1, 3, sharey=True)
+        figure.subplots_adjust(left=0.075, right=0.985, top=0.85, bottom=0.17, wspace=0.08)
         panels = (
-            ("output_ratio", "size of the output, ‖BN((aW)u)‖ / ‖BN(Wu)‖"),
-            ("gradient_ratio", "size of the gradient, a · ‖d/d(aW)‖ / ‖d/dW‖"),
+            ("output_ratio", "the output"),
+            ("gradient_ratio", "a · the gradient in the weights"),
+            ("input_ratio", "the gradient in the input"),
         )
         for ax, (name, title) in zip(axes, panels, strict=True):
-            ax.set_xscale("log")
-            ax.set_title(title)
-            ax.set_xlabel("scale a of the weights")
-            ax.axhline(1, color=GREY, linewidth=1, linestyle=":", label="the claim: 1")
+            ax.set(xscale="log", title=title, xlabel="scale a of the weights")
+            ax.axhline(1, color=GREY, linewidth=1, linestyle=":")
             for result, colour, marker, label in (
                 (without_eps, ORANGE, "s", "eps = 0"),
                 (with_eps, BLUE, "o", f"eps = {eps:g}"),
             ):
-                ratios = getattr(result, name)
-                ax.fill_between(
-                    result.scales,
-                    ratios.amin(0),
-                    ratios.amax(0),
-                    color=colour,
-                    alpha=0.35,
-                    linewidth=0,
-                )
-                ax.plot(
-                    result.scales,
-                    ratios.mean(0),
-                    color=colour,
-                    marker=marker,
-                    markersize=3.5,
-                    linewidth=1.2,
-                    label=label,
+                _scatter(
+                    ax, result.scales.expand_as(result.room), getattr(result, name), colour, marker, label
                 )
         axes[0].set_ylim(-0.05, 1.3)
-        axes[0].set_ylabel("ratio (1 = unchanged)")
-        axes[1].legend(loc="lower right")
-        seeds = len(with_eps.output_ratio)
-        axes[0].text(
-            0.98,
-            0.04,
-            f"{seeds} seeds: line = mean, band = min to max",
-            transform=axes[0].transAxes,
-            ha="right",
-            fontsize=9,
-        )
+        axes[0].set_ylabel("size over that at a = 1")
+        axes[2].legend(loc="lower right")
     return Picture(
         figure,
-        "the ratios of outputs and of gradients against the scale of the weights: 1 at every scale "
+        "the ratios of outputs and of both gradients against the scale of the weights: 1 at every scale "
         "without eps, falling to 0 at small scales with eps.",
     )
+
+
+def draw_room(measured: ScaleOfWeights) -> Picture:
+    """The gradient's ratio against a, and against a² var / eps, for pixels of two brightnesses."""
+    with matplotlib.rc_context(STYLE):
+        figure = new_figure(300, 620)
+        left, right = figure.subplots(1, 2, sharey=True)
+        figure.subplots_adjust(left=0.1, right=0.985, top=0.85, bottom=0.17, wspace=0.08)
+        for result, colour, marker, label in (
+            (measured.with_eps, BLUE, "o", "pixels up to 1"),
+            (measured.brighter, VERMILLION, "s", "pixels up to 16"),
+        ):
+            ratios = result.gradient_ratio
+            _scatter(left, result.scales.expand_as(ratios), ratios, colour, marker, label)
+            _scatter(right, result.room, ratios, colour, marker, label)
+        left.set(xscale="log", title="against the scale", xlabel="scale a of the weights")
+        left.set_ylabel("a · gradient, over that at a = 1")
+        right.set(xscale="log", title="against the room that eps has", xlabel="a² · var / eps")
+        right.legend(loc="lower right")
+    return Picture(
+        figure,
+        "against a, where the gradient falls away depends on how bright the pixels are; against a² var / eps "
+        "the two curves are one.",
+    )
+
+
+def _scatter(ax: Axes, x: torch.Tensor, y: torch.Tensor, colour: str, marker: str, label: str) -> None:
+    """Seeds (S, A) as dots, and their median as a line."""
+    x = x.contiguous()  # of a view of one row, the median is not to be trusted
+    ax.plot(x.T, y.T, marker, color=colour, markersize=3, alpha=0.5)
+    ax.plot(x.median(0).values, y.median(0).values, color=colour, linewidth=1.2, label=label)
+
+
+def draw_growth(runs: dict[str, Growth]) -> Picture:
+    """Growth of the hidden weights and last loss of each net against its learning rate, seeds as dots."""
+    with matplotlib.rc_context(STYLE):
+        figure = new_figure(360)
+        left, right = figure.subplots(1, 2)
+        figure.subplots_adjust(left=0.085, right=0.985, top=0.76, bottom=0.15, wspace=0.22)
+        styles = (
+            (ORANGE, "o", "-"),
+            (BLUE, "o", "-"),
+            (ORANGE, "s", "--"),
+            (BLUE, "s", "--"),
+            (GREEN, "s", "--"),
+        )
+        for (name, run), (colour, marker, line) in zip(runs.items(), styles, strict=True):
+            for ax, values in ((left, run.growth), (right, run.loss)):
+                values = torch.where(values.isfinite(), values, torch.nan)
+                ax.plot(
+                    run.rates.expand(len(values.T), -1).T,
+                    values,
+                    marker,
+                    color=colour,
+                    markersize=3,
+                    alpha=0.5,
+                )
+                ax.plot(run.rates, values.median(1).values, line, color=colour, linewidth=1.3, label=name)
+        left.set(xscale="log", yscale="log", ylim=(0.8, 2e5), title="growth of the hidden weights")
+        left.set(xlabel="learning rate", ylabel="‖W‖ after / before")
+        right.set(xscale="log", yscale="log", title="training loss at the end", xlabel="learning rate")
+        right.set(ylabel="cross entropy", ylim=(1e-3, 5))
+        figure.legend(*left.get_legend_handles_labels(), loc="upper center", ncols=3)
+    return Picture(
+        figure,
+        "growth of the hidden weights in training, and the last loss, against the learning rate, of plain "
+        "nets and batch norm from a = 1 and a = 0.01, and for batch norm with the rate times a².",
+    )
+
+
+class CircleDrawing:
+    """Three samples in the plane of columns that sum to 0: x_hat on its circle, dy and dx as arrows."""
+
+    REACH = 2.6
+
+    def __init__(self) -> None:
+        with matplotlib.rc_context(STYLE):
+            self.figure = new_figure(380)
+            ax = self.figure.add_axes((0.01, 0.02, 0.98, 0.88))
+            self.title = self.figure.text(0.012, 0.94, "", fontsize=11, fontweight="bold")
+            ax.set_xlim(-self.REACH, 3.6 * self.REACH)
+            ax.set_ylim(-self.REACH, self.REACH)
+            ax.set_aspect("equal")
+            ax.axis("off")
+            around = torch.linspace(0, 2 * math.pi, 200)
+            ax.plot(math.sqrt(3) * around.cos(), math.sqrt(3) * around.sin(), color=GREY, linewidth=1)
+            ax.plot([0], [0], "+", color=GREY)
+            (self.ray,) = ax.plot([], [], ":", color=GREY, linewidth=1)
+            (self.centred,) = ax.plot([], [], "o", color=GREY, markersize=7, label="centred x")
+            (self.x_hat,) = ax.plot([], [], "o", color=BLACK, markersize=8, label="x_hat, on the circle")
+            (self.dy,) = ax.plot([], [], color=ORANGE, linewidth=3, label="dy, drawn from x_hat")
+            (self.dx,) = ax.plot([], [], color=BLUE, linewidth=3, label="dx · std, drawn from x_hat")
+            (self.lost,) = ax.plot(
+                [], [], "--", color=GREEN, linewidth=1.5, label="what the variance takes away"
+            )
+            ax.legend(loc="center right")
+
+    def update(self, state: OnCircle) -> None:
+        self.title.set_text(f"Of this dy, {state.passed:.2f} of its length passes")
+        start = state.x_hat
+        std = state.centred.norm() / math.sqrt(3)
+        dy, dx = start + 1.5 * state.dy, start + 1.5 * std * state.dx
+        self.ray.set_data(*_ends(torch.zeros(2, dtype=start.dtype), state.centred))
+        self.centred.set_data(state.centred[:1], state.centred[1:])
+        self.x_hat.set_data(start[:1], start[1:])
+        self.dy.set_data(*_ends(start, dy))
+        self.dx.set_data(*_ends(start, dx))
+        self.lost.set_data(*_ends(dx, dy))
+
+
+def _ends(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """Two places (2,) as the coordinates (2, 2) of a line between them."""
+    return torch.stack([first, second], dim=1)
 
 
 def _on_line(values: torch.Tensor, height: float = 0.0):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import struct
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from course.explorers.shared import Explorer
@@ -18,12 +18,14 @@ class Moves:
 
     make: makes the explorer. grid: for each of its controls some values, at least two, from end to
     end. frames: how many different pictures the whole grid gives, where a control has no effect in
-    some places; None where every setting gives a picture of its own.
+    some places; None where every setting gives a picture of its own. shows: what to set first, where the
+    first picture does not show what every control does.
     """
 
     make: Callable[[], Explorer]
     grid: Mapping[str, Sequence[Any]]
     frames: int | None = None
+    shows: Mapping[str, Any] = field(default_factory=dict)
 
 
 def png_size(png: bytes) -> tuple[int, int]:

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from course.experiments import day26 as experiments
+from course.experiments.digits import split_digits
 from course.explorers import day26 as explorers
 from course.figures import day26 as figures
 from tests.lectures.common import Moves, check_picture
@@ -21,11 +22,13 @@ EXPLORERS = {
         {"step": range(6), "gamma": (0, 4), "beta": (-2, 7), "eps": (1e-8, 10)},
         # gamma, beta and eps show from the step on that uses them.
         frames=4 + 2 + 8,
+        shows={"step": 5},
     ),
     "moved sample": Moves(
         explorers.moved_sample_explorer,
         {"value": (-10, 3, 20), "num_samples": (4, 8, 16, 32)},
     ),
+    "circle": Moves(explorers.circle_explorer, {"third": (-5, 0.5, 5), "degrees": (0, 90, 200)}),
 }
 
 
@@ -218,19 +221,60 @@ def test_gamma_and_beta_restore_the_input(lecture):
 
 
 def test_the_verdict_on_scale_invariance():
-    scales = torch.tensor([1e-2, 1e-1, 1.0, 10.0, 100.0], dtype=torch.float64)
-    with_eps = experiments.scale_invariance(scales, range(10), eps=EPS)
-    without = experiments.scale_invariance(scales, range(10), eps=0.0)
-    for name in ("output_error", "gradient_error"):
-        errors = getattr(with_eps, name)
-        assert errors.shape == (10, 5)
-        assert errors[:, 0].min() > 1 / 3  # fails at a = 0.01
-        assert errors[:, 1].max() < 0.02  # 2 % at a = 0.1
-        assert errors[:, 2:].max() < 2e-4  # 0.02 % from a = 1 on
-        assert getattr(without, name).max() < 1e-12
-    for name in ("output_ratio", "gradient_ratio"):
-        ratios = getattr(with_eps, name)
-        assert (ratios.amax(0) - ratios.amin(0)).max() < 0.06  # the narrow band
+    measured = experiments.scale_of_weights(range(3))
+    assert all(finding.stands for finding in experiments.judge_scale(measured))
+    # The two brightnesses are one curve over a² var / eps: 16 times the pixels is 16 times the weights.
+    scales = torch.tensor([0.16, 0.016], dtype=torch.float64)
+    darker = experiments.scale_invariance(scales, [0])
+    brighter = experiments.scale_invariance(scales / 16, [0], brightness=16.0)
+    torch.testing.assert_close(darker.output_ratio, brighter.output_ratio, rtol=1e-3, atol=0)
+    torch.testing.assert_close(darker.room, brighter.room)
+
+
+@pytest.mark.parametrize("normalized", (False, True))
+@pytest.mark.parametrize("square_rates", (False, True))
+def test_growth_is_that_of_modules(normalized, square_rates):
+    found = experiments.growth(
+        [3, 4], 0.5, normalized, (0.1, 1.0), square_rates=square_rates, steps=3, width=5, batch_size=16
+    )
+    data, generator = split_digits(4), torch.Generator().manual_seed(4)
+    layers = [torch.nn.Linear(64, 5, bias=False), torch.nn.Linear(5, 10, bias=False)]
+    layers[0].weight.data = (torch.randn(64, 5, generator=generator) * 0.5 * (2 / 64) ** 0.5).T.contiguous()
+    layers[1].weight.data = (torch.randn(5, 10, generator=generator) * (2 / 5) ** 0.5).T.contiguous()
+    norm = [torch.nn.BatchNorm1d(5, affine=False)] if normalized else []
+    model = torch.nn.Sequential(layers[0], *norm, torch.nn.ReLU(), layers[1])
+    rates = (0.25 if square_rates else 1.0, 1.0)
+    groups = [{"params": layer.weight, "lr": rate} for layer, rate in zip(layers, rates, strict=True)]
+    optimizer = torch.optim.SGD(groups)
+    start = layers[0].weight.norm().item()
+    for _ in range(3):
+        rows = torch.randint(len(data.train_x), (16,), generator=generator)
+        optimizer.zero_grad()
+        F.cross_entropy(model(data.train_x[rows]), data.train_y[rows]).backward()
+        optimizer.step()
+    assert found.growth[1, 1].item() == pytest.approx(layers[0].weight.norm().item() / start, rel=1e-3)
+    with torch.no_grad():
+        loss = F.cross_entropy(model(data.train_x), data.train_y).item()
+    assert found.loss[1, 1].item() == pytest.approx(loss, rel=1e-3)
+
+
+@pytest.mark.parametrize("third", (-5.0, 0.3, 5.0))
+@pytest.mark.parametrize("degrees", (0.0, 75.0))
+def test_three_samples_on_a_circle(third, degrees):
+    x = torch.tensor([-1.0, 1.0, third], dtype=torch.float64)
+    state = experiments.on_circle(x, degrees)
+    assert state.x_hat.norm().item() == pytest.approx(math.sqrt(3))
+    x_hat = state.x_hat / math.sqrt(3)
+    std = x.std(correction=0)
+    torch.testing.assert_close(state.dx * std, state.dy - x_hat * (x_hat @ state.dy))  # the projection
+    assert state.passed == pytest.approx((state.dx * std).norm().item())
+
+
+def test_what_passes_a_relu_is_the_normal_s_share():
+    x = torch.randn(4000, 20, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    for gamma, beta in ((0.5, 1.0), (2.0, -1.0)):
+        share = torch.special.ndtr(torch.tensor(beta / gamma)).item()
+        assert experiments.share_that_passes(x, gamma, beta) == pytest.approx(share, abs=0.01)
 
 
 def test_scale_invariance_draws_from_its_seed():
@@ -255,9 +299,13 @@ def test_the_factors_of_the_quiz():
 def test_pictures(lecture):
     scales = torch.tensor([0.1, 1.0], dtype=torch.float64)
     invariance = experiments.scale_invariance(scales, range(2))
+    measured = experiments.ScaleOfWeights(invariance, invariance, invariance)
+    runs = {name: experiments.growth(range(2), 1.0, True, (0.1,), steps=1) for name in experiments.ARMS}
     for picture in (
         figures.draw_backward_graph(experiments.backward_graph(*lecture)),
         figures.draw_scale_invariance(invariance, invariance, EPS),
+        figures.draw_room(measured),
+        figures.draw_growth(runs),
     ):
         check_picture(picture)
 
@@ -279,6 +327,7 @@ def test_the_graph_shows_its_values_and_gradients(lecture):
 
 def test_the_goal_of_the_five_steps_is_within_reach():
     explorer = explorers.five_steps_explorer()
+    explorer.controls["step"].value = 5
     assert "not yet" in explorer.goal_line.value
     steps = explorer.state.batch
     for name, target in (("gamma", (steps.var[0] + EPS).sqrt()), ("beta", steps.mean[0])):
@@ -295,4 +344,12 @@ def test_the_goal_of_the_moved_sample_needs_a_larger_batch():
         explorer.controls["value"].value = value
         assert "not yet" in explorer.goal_line.value
     explorer.controls["num_samples"].value = 16
+    assert "reached" in explorer.goal_line.value
+
+
+def test_the_goal_of_the_circle_is_the_direction_of_x_hat():
+    explorer = explorers.circle_explorer()
+    assert "not yet" in explorer.goal_line.value
+    place = explorer.state.x_hat
+    explorer.controls["degrees"].value = round(math.degrees(math.atan2(place[1], place[0]))) % 360
     assert "reached" in explorer.goal_line.value

@@ -62,10 +62,12 @@ def test_explorer_over_its_grid(moved):
     assert len(frames) == (every if moved.frames is None else moved.frames)
 
 
-def test_every_slider_changes_the_picture_and_reset_restores_it(explorer_and_grid):
-    explorer, grid = explorer_and_grid
+def test_every_slider_changes_the_picture_and_reset_restores_it(moved):
+    explorer, grid = moved.make(), moved.grid
     start, goal = explorer.settings, explorer.goal_line.value
     for name, values in grid.items():
+        for shown, value in moved.shows.items():
+            explorer.controls[shown].value = value
         frames = set()
         for value in values:
             explorer.controls[name].value = value
@@ -77,7 +79,7 @@ def test_every_slider_changes_the_picture_and_reset_restores_it(explorer_and_gri
         assert explorer.goal_line.value == goal
     # The sliders are connected again.
     for name, values in grid.items():
-        explorer.controls[name].value = values[0]
+        explorer.controls[name].value = values[-1]
     assert explorer.frame != explorer.first_frame
 
 
