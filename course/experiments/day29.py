@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from course.experiments.digits import split_digits
+from course.experiments.verdicts import Claim, Finding
 
 KINDS = ("batch", "layer", "instance", "group")
 
@@ -139,6 +140,44 @@ def influence(x: Tensor, kind: str, num_groups: int, cell: tuple[int, int, int, 
     return gradient
 
 
+# Which norm is this?
+
+BOXES: dict[str, Callable[[Tensor], Tensor]] = {
+    "batch norm, training": lambda x: normalize(x, "batch"),
+    "batch norm, evaluation": lambda x: (x - 2) / 1.5,
+    "layer norm over C, H, W": lambda x: normalize(x, "layer"),
+    "layer norm over C, at each place": lambda x: F.layer_norm(x.permute(0, 2, 3, 1), x.shape[1:2]).permute(
+        0, 3, 1, 2
+    ),
+    "instance norm": lambda x: normalize(x, "instance"),
+    "group norm, 3 groups": lambda x: normalize(x, "group", 3),
+    "RMS norm over C, H, W": lambda x: x / torch.sqrt((x**2).mean((1, 2, 3), keepdim=True) + 1e-5),
+}
+
+
+def black_boxes(seed: int) -> dict[str, str]:
+    """Letters from A on, and which of `BOXES` is behind each."""
+    names = list(BOXES)
+    order = torch.randperm(len(names), generator=torch.Generator().manual_seed(seed)).tolist()
+    return {chr(ord("A") + k): names[place] for k, place in enumerate(order)}
+
+
+def poke(name: str, x: Tensor, cell: tuple[int, int, int, int]) -> tuple[int, int, int]:
+    """Add 1 to one cell of x (N, C, H, W): in how many samples, channels and places the output moves."""
+    poked = x.clone()
+    poked[cell] += 1
+    moved = (BOXES[name](poked) - BOXES[name](x)).abs() > 1e-12
+    places = moved.flatten(2).any(0).any(0)
+    return int(moved.flatten(1).any(1).sum()), int(moved.any(0).flatten(1).any(1).sum()), int(places.sum())
+
+
+def lift(name: str, x: Tensor) -> float:
+    """Add 1 to all cells of the first sample: by how much its output moves at most."""
+    lifted = x.clone()
+    lifted[0] += 1
+    return (BOXES[name](lifted) - BOXES[name](x))[0].abs().max().item()
+
+
 # What a norm forgets
 
 
@@ -263,82 +302,366 @@ def swap_statistics(images: Tensor, strength: float, what: str, axes: tuple[int,
     return Swap(images, torch.lerp(images, other, strength), strength, what, axes)
 
 
-# The claim: what training with a norm makes a network ignore
+# The claims: what training with a norm makes a network ignore
+
+CONTRASTS = (1.0, 0.5, 0.25, 0.125)
+BRIGHTNESSES = (0.0, 0.25, 0.5, 1.0)
+RATES = (0.01, 0.03)
 
 
-def norm_layer(kind: str, channels: int, num_groups: int = 2) -> nn.Module:
-    """A layer of PyTorch with one gamma and one beta per channel, whatever the kind."""
-    if kind == "batch":
-        return nn.BatchNorm2d(channels)
-    return nn.GroupNorm({"layer": 1, "instance": channels, "group": num_groups}[kind], channels)
+@dataclass(frozen=True)
+class Net:
+    """Two convolutions of 8 channels, each with a norm and a ReLU, and a linear layer.
+
+    `norm`: one of `KINDS`; 'none', a scale alone; 'mean' and 'std', instance norm that only subtracts, or
+    only divides. `padding`: 'zeros' or 'replicate' around the maps, which stay 8 x 8, with a bias in each
+    convolution and in the last layer; '' for no padding and no bias. `standardized`: each image is brought
+    to mean 0 and variance 1 first.
+    """
+
+    norm: str
+    padding: str = ""
+    standardized: bool = False
 
 
-def small_net(kind: str, channels: int = 8) -> nn.Sequential:
-    """Two convolutions without padding and a linear layer, for digits of 8 x 8 pixels."""
-    return nn.Sequential(
-        nn.Conv2d(1, channels, 3, bias=False),
-        norm_layer(kind, channels),
-        nn.ReLU(),
-        nn.Conv2d(channels, channels, 3, bias=False),
-        norm_layer(kind, channels),
-        nn.ReLU(),
-        nn.Flatten(),
-        nn.Linear(channels * 4 * 4, 10),
-    )
+class SideBySide(nn.Module):
+    """S networks of one kind, each with weights of its own; their channels lie beside one another.
+
+    Args:
+        net: what they are.
+        seeds: S of them, which draw the weights.
+        classes: outputs of each.
+    """
+
+    CHANNELS, GROUPS, EPS = 8, 2, 1e-5
+
+    def __init__(self, net: Net, seeds: Sequence[int], classes: int = 10) -> None:
+        super().__init__()
+        self.net, self.runs = net, len(seeds)
+        places = 64 if net.padding else 16
+        shapes = {"first": (8, 1, 3, 3), "second": (8, 8, 3, 3), "last": (classes, 8 * places)}
+        drawn = []
+        for seed in seeds:
+            generator = torch.Generator().manual_seed(seed)
+            drawn.append([torch.randn(shape, generator=generator) for shape in shapes.values()])
+        for k, name in enumerate(shapes):
+            weight = torch.stack([row[k] for row in drawn])
+            setattr(self, name, nn.Parameter(weight * (2 / weight[0, 0].numel()) ** 0.5))
+        for k, fan_in in ((1, 9), (2, 72)):
+            setattr(self, f"weight{k}", nn.Parameter(torch.ones(self.runs * self.CHANNELS)))
+            setattr(self, f"bias{k}", nn.Parameter(torch.zeros(self.runs * self.CHANNELS)))
+            # A convolution's own bias, drawn as PyTorch draws it.
+            draws = [torch.rand(8, generator=torch.Generator().manual_seed(seed + k)) for seed in seeds]
+            setattr(self, f"conv{k}", nn.Parameter((2 * torch.cat(draws) - 1) / fan_in**0.5))
+            self.register_buffer(f"mean{k}", torch.zeros(self.runs * self.CHANNELS))
+            self.register_buffer(f"var{k}", torch.ones(self.runs * self.CHANNELS))
+        self.offset = nn.Parameter(torch.zeros(self.runs, 1, classes))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(S, N, classes). x is (S, N, 64)."""
+        h = x.transpose(0, 1).unflatten(2, (8, 8))  # (N, S, 8, 8)
+        if self.net.standardized:
+            h = F.instance_norm(h, eps=self.EPS)
+        for k, weight in enumerate((self.first, self.second), 1):
+            if self.net.padding:
+                mode = "constant" if self.net.padding == "zeros" else "replicate"
+                h = F.pad(h, (1, 1, 1, 1), mode=mode)
+            bias = getattr(self, f"conv{k}") if self.net.padding else None
+            h = F.conv2d(h, weight.flatten(0, 1), bias, groups=self.runs)
+            h = F.relu(self._normalized(h, k))
+        h = h.unflatten(1, (self.runs, -1)).flatten(2).transpose(0, 1)
+        y = torch.bmm(h, self.last.transpose(1, 2))
+        return y + self.offset if self.net.padding else y
+
+    def _normalized(self, h: Tensor, k: int) -> Tensor:
+        weight, bias = getattr(self, f"weight{k}"), getattr(self, f"bias{k}")
+        kind, width = self.net.norm, h.shape[1]
+        if kind == "batch":
+            mean, var = getattr(self, f"mean{k}"), getattr(self, f"var{k}")
+            return F.batch_norm(h, mean, var, weight, bias, self.training, eps=self.EPS)
+        groups = {"layer": self.runs, "group": self.runs * self.GROUPS, "instance": width}
+        if kind in groups:
+            return F.group_norm(h, groups[kind], weight, bias, eps=self.EPS)
+        mean = h.mean((2, 3), keepdim=True)
+        if kind == "mean":
+            h = h - mean
+        elif kind == "std":
+            h = h / torch.sqrt(((h - mean) ** 2).mean((2, 3), keepdim=True) + self.EPS)
+        h = h * weight.view(-1, 1, 1)
+        return h if kind == "none" else h + bias.view(-1, 1, 1)
+
+    def with_statistics_of(self, x: Tensor) -> Tensor:
+        """(S, N, classes): in training mode, nothing stored; batch norm uses the statistics of x."""
+        kept = {name: buffer.clone() for name, buffer in self.named_buffers()}
+        self.train()
+        y = self(x)
+        self.eval()
+        for name, buffer in self.named_buffers():
+            buffer.copy_(kept[name])
+        return y
+
+
+def train_side_by_side(
+    net: Net,
+    x: Tensor,
+    y: Tensor,
+    seeds: Sequence[int],
+    rate: float,
+    epochs: int,
+    classes: int = 10,
+    batch_size: int = 64,
+) -> SideBySide:
+    """Train with Adam at a constant rate; the same batches for every net of a seed.
+
+    Args:
+        net: what is trained.
+        x, y: (S, N, 64) and (S, N), for each seed its own.
+        seeds: draw the weights and the batches.
+        rate, epochs, batch_size: of Adam.
+        classes: how many labels.
+    """
+    nets = SideBySide(net, seeds, classes)
+    optimizer = torch.optim.Adam(nets.parameters(), lr=rate)
+    generators = [torch.Generator().manual_seed(seed + 10_000) for seed in seeds]
+    row = torch.arange(len(x))[:, None]
+    for _ in range(epochs):
+        orders = torch.stack([torch.randperm(x.shape[1], generator=each) for each in generators])
+        for index in orders.split(batch_size, dim=1):
+            optimizer.zero_grad()
+            logits = nets(x[row, index])
+            # A sum over the nets: each gets the gradient that it would have alone.
+            loss = F.cross_entropy(logits.flatten(0, 1), y[row, index].flatten(), reduction="sum")
+            (loss / index.shape[1]).backward()
+            optimizer.step()
+    return nets.eval()
+
+
+def _right(logits: Tensor, y: Tensor) -> Tensor:
+    """(S,): the share that is right, in percent."""
+    return 100 * (logits.argmax(-1) == y).float().mean(1)
 
 
 @dataclass(frozen=True, eq=False)
-class ChangedLight:
-    """Test accuracy under contrasts and brightnesses that training did not have.
+class Light:
+    """Test accuracy in percent under lights that training did not have, at the best of `RATES`.
 
-    `contrast` is (kinds, S, A) for the images a * x, `brightness` (kinds, S, B) for the images x + b.
+    `contrast` (S, A): the images a * x. `brightness` (S, B): x + b. `each` (S,): every image with a
+    contrast of its own, log-uniform between 1/8 and 1. `renewed_contrast`, `renewed_each`: the same with
+    the statistics of the test images, where these matter.
     """
 
-    kinds: tuple[str, ...]
-    contrasts: tuple[float, ...]
-    brightnesses: tuple[float, ...]
+    rate: float
     contrast: Tensor
     brightness: Tensor
+    each: Tensor
+    renewed_contrast: Tensor
+    renewed_each: Tensor
+
+
+#: The arms of the first claim.
+LIGHT = {
+    **{kind: Net(kind) for kind in ("none", *KINDS)},
+    **{f"{kind}, padded": Net(kind, "zeros") for kind in ("none", *KINDS)},
+    "instance, replicated": Net("instance", "replicate"),
+    "mean only, padded": Net("mean", "zeros"),
+    "std only, padded": Net("std", "zeros"),
+    "standardized, batch": Net("batch", "zeros", True),
+    "standardized, none": Net("none", "zeros", True),
+}
 
 
 def changed_light(
-    contrasts: Sequence[float],
-    brightnesses: Sequence[float],
-    seeds: Iterable[int],
-    kinds: Sequence[str] = KINDS,
-    epochs: int = 5,
-) -> ChangedLight:
-    """Train `small_net` with each norm on digits as they are; test it on digits in another light.
+    seeds: Sequence[int], each: Callable[[Iterable], Iterable] = iter, epochs: int = 4
+) -> dict[str, Light]:
+    """Train all of `LIGHT` on digits as they are; test them on digits in another light.
 
-    A seed draws the split, the first weights and the batches of 64. Adam, lr 0.003.
+    Each arm takes the rate with the best mean accuracy on test images as they are. A seed draws the split,
+    the weights, the batches and the contrasts.
 
     Source of the claim: Ulyanov, Vedaldi & Lempitsky 2016, section 2.
     """
-    by_seed = []
-    for seed in seeds:
-        digits = split_digits(seed)
-        train_x, test_x = (part.view(-1, 1, 8, 8) for part in (digits.train_x, digits.test_x))
-        lights = [a * test_x for a in contrasts] + [test_x + b for b in brightnesses]
-        row = []
-        for kind in kinds:
-            net = _trained(kind, train_x, digits.train_y, seed, epochs)
+    seeds = list(seeds)
+    train_x, train_y, test_x, test_y = _stacked(seeds)
+    draws = [torch.rand(test_x.shape[1], generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+    own = 8.0 ** -torch.stack(draws)[:, :, None] * test_x
+    results = {}
+    for name in each(LIGHT):
+        trained = [train_side_by_side(LIGHT[name], train_x, train_y, seeds, rate, epochs) for rate in RATES]
+        with torch.no_grad():
+            as_they_are = [_right(nets(test_x), test_y).mean().item() for nets in trained]
+            best = max(range(len(RATES)), key=as_they_are.__getitem__)
+            nets = trained[best]
+            results[name] = Light(
+                RATES[best],
+                torch.stack([_right(nets(a * test_x), test_y) for a in CONTRASTS], 1),
+                torch.stack([_right(nets(test_x + b), test_y) for b in BRIGHTNESSES], 1),
+                _right(nets(own), test_y),
+                torch.stack([_right(nets.with_statistics_of(a * test_x), test_y) for a in CONTRASTS], 1),
+                _right(nets.with_statistics_of(own), test_y),
+            )
+    return results
+
+
+def _stacked(seeds: Sequence[int]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Training images (S, N, 64) and labels (S, N), test images and labels."""
+    digits = [split_digits(seed) for seed in seeds]
+    return tuple(
+        torch.stack([getattr(each, name) for each in digits])
+        for name in ("train_x", "train_y", "test_x", "test_y")
+    )
+
+
+#: The arms of the second claim: which light is the label, and the network.
+PRICE = (
+    *(
+        (what, Net(norm, padding))
+        for what in ("brightness", "contrast")
+        for padding in ("", "zeros")
+        for norm in ("none", "batch", "layer", "instance")
+    ),
+    ("brightness", Net("instance", "replicate")),
+)
+
+
+def light_as_label(
+    seeds: Sequence[int], each: Callable[[Iterable], Iterable] = iter, epochs: int = 3
+) -> dict[tuple[str, Net], Tensor]:
+    """Test accuracy in percent, (S,), where the label says whether an image was made brighter, or paler.
+
+    A coin of each image decides: x + 0.5 or x for 'brightness', x / 2 or x for 'contrast'. The better of
+    `RATES`.
+    """
+    seeds = list(seeds)
+    train_x, _, test_x, _ = _stacked(seeds)
+    generators = [torch.Generator().manual_seed(seed + 20_000) for seed in seeds]
+    train_y, test_y = (
+        torch.stack([torch.randint(2, part.shape[1:2], generator=g) for g in generators])
+        for part in (train_x, test_x)
+    )
+
+    def lit(x: Tensor, y: Tensor, what: str) -> Tensor:
+        coin = y[:, :, None].float()
+        return x + 0.5 * coin if what == "brightness" else x * (1 - 0.5 * coin)
+
+    results = {}
+    for what, net in each(PRICE):
+        accuracy = []
+        for rate in RATES:
+            nets = train_side_by_side(
+                net, lit(train_x, train_y, what), train_y, seeds, rate, epochs, classes=2
+            )
             with torch.no_grad():
-                row.append([(net(x).argmax(1) == digits.test_y).float().mean() for x in lights])
-        by_seed.append(row)
-    accuracy = torch.tensor(by_seed).transpose(0, 1)  # (kinds, S, A + B)
-    contrast, brightness = accuracy.split([len(contrasts), len(brightnesses)], dim=2)
-    return ChangedLight(tuple(kinds), tuple(contrasts), tuple(brightnesses), contrast, brightness)
+                accuracy.append(_right(nets(lit(test_x, test_y, what)), test_y))
+        results[what, net] = max(accuracy, key=lambda values: values.mean().item())
+    return results
 
 
-def _trained(kind: str, x: Tensor, y: Tensor, seed: int, epochs: int, batch_size: int = 64) -> nn.Module:
-    generator = torch.Generator().manual_seed(seed)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        net = small_net(kind)
-    optimizer = torch.optim.Adam(net.parameters(), lr=3e-3)
-    for _ in range(epochs):
-        for batch in torch.randperm(len(x), generator=generator).split(batch_size):
-            optimizer.zero_grad()
-            F.cross_entropy(net(x[batch]), y[batch]).backward()
-            optimizer.step()
-    return net.eval()
+def judge_light(arms: dict[str, Light]) -> list[Finding]:
+    """The sentences of the first verdict."""
+
+    def lost(values: Tensor) -> Tensor:
+        """(S,): the largest loss against the first column, in points."""
+        return (values[:, :1] - values).amax(1)
+
+    batch, instance = arms["batch, padded"], arms["instance, padded"]
+    means, stds = arms["mean only, padded"], arms["std only, padded"]
+    plain = arms["standardized, none"]
+    return [
+        Finding(
+            "a quarter of the contrast: batch norm loses 10 points or more, padded or not",
+            (arms["batch"].contrast[:, 0] - arms["batch"].contrast[:, 2] >= 10)
+            & (batch.contrast[:, 0] - batch.contrast[:, 2] >= 10),
+        ),
+        Finding(
+            "neither padding nor bias: instance, layer, group norm and no norm lose less than 1 point",
+            torch.stack(
+                [lost(arms[kind].contrast) < 1 for kind in ("none", "layer", "instance", "group")]
+            ).all(0),
+        ),
+        Finding("padding and bias: instance norm loses less than 1 point", lost(instance.contrast) < 1),
+        Finding(
+            "padding and bias: layer, group and no norm lose 10 points or more",
+            torch.stack([lost(arms[f"{kind}, padded"].contrast) for kind in ("layer", "group", "none")]).amin(
+                0
+            )
+            >= 10,
+        ),
+        Finding("padding and bias: only dividing loses 3 points or more", lost(stds.contrast) >= 3),
+        Finding(
+            "padding and bias: only subtracting loses more than instance norm",
+            lost(means.contrast) > lost(instance.contrast),
+        ),
+        Finding(
+            "one contrast for all: batch norm with the test images' statistics loses less than 2 points",
+            lost(batch.renewed_contrast) < 2,
+        ),
+        Finding(
+            "a contrast for each image: the same is behind instance norm",
+            batch.renewed_each < instance.each,
+            at_least=4,
+        ),
+        Finding(
+            "brighter by 1: instance norm loses less than 1 point unpadded, 1 or more with zeros around",
+            (lost(arms["instance"].brightness) < 1) & (lost(instance.brightness) >= 1),
+            at_least=4,
+        ),
+        Finding(
+            "with the border replicated instead of zeros: less than 1 point",
+            lost(arms["instance, replicated"].brightness) < 1,
+        ),
+        Finding(
+            "images standardized one by one, no norm in the net: less than 1 point in any light",
+            (lost(plain.contrast) < 1) & (lost(plain.brightness) < 1),
+        ),
+    ]
+
+
+def judge_price(arms: dict[tuple[str, Net], Tensor]) -> list[Finding]:
+    """The sentences of the second verdict."""
+
+    def guesses(what: str, norm: str, padding: str) -> Tensor:
+        return (arms[what, Net(norm, padding)] - 50).abs() < 12
+
+    def knows(what: str, norm: str, padding: str) -> Tensor:
+        return arms[what, Net(norm, padding)] > 95
+
+    return [
+        Finding(
+            "brightness is the label, no padding: instance norm guesses",
+            guesses("brightness", "instance", ""),
+        ),
+        Finding(
+            "no norm, batch and layer norm are above 95 %",
+            torch.stack([knows("brightness", norm, "") for norm in ("none", "batch", "layer")]).all(0),
+        ),
+        Finding("zeros around: instance norm is above 95 % too", knows("brightness", "instance", "zeros")),
+        Finding("the border replicated: it guesses again", guesses("brightness", "instance", "replicate")),
+        Finding(
+            "contrast is the label: instance norm guesses, with and without padding and bias",
+            guesses("contrast", "instance", "") & guesses("contrast", "instance", "zeros"),
+        ),
+        Finding(
+            "layer norm and no norm guess without, and are above 95 % with them",
+            torch.stack(
+                [guesses("contrast", n, "") & knows("contrast", n, "zeros") for n in ("layer", "none")]
+            ).all(0),
+        ),
+        Finding(
+            "batch norm is above 95 %, padded or not",
+            knows("contrast", "batch", "") & knows("contrast", "batch", "zeros"),
+        ),
+    ]
+
+
+CLAIMS = {
+    "light": Claim(
+        "Instance norm in place of batch norm makes a network independent of an image's contrast.",
+        changed_light,
+        judge_light,
+    ),
+    "price": Claim(
+        "Where brightness is the label, a network with instance norm can only guess.",
+        light_as_label,
+        judge_price,
+    ),
+}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib
@@ -13,8 +14,18 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.colors import to_rgb
 from matplotlib.patches import FancyArrowPatch, Rectangle
+from torch import Tensor
 
-from course.experiments.day29 import ChangedLight, Forgotten, SharedStatistics, Swap, mean_std
+from course.experiments.day29 import (
+    BRIGHTNESSES,
+    CONTRASTS,
+    Forgotten,
+    Light,
+    Net,
+    SharedStatistics,
+    Swap,
+    mean_std,
+)
 from course.figures.shared import (
     BLACK,
     BLUE,
@@ -28,13 +39,12 @@ from course.figures.shared import (
     WIDTH,
     Picture,
     decimals,
+    dots,
     layers,
     new_figure,
 )
 
 NAMES = {"batch": "Batch norm", "layer": "Layer norm", "instance": "Instance norm", "group": "Group norm"}
-COLOURS = {"batch": BLUE, "layer": VERMILLION, "instance": GREEN, "group": PURPLE}
-MARKERS = {"batch": "o", "layer": "s", "instance": "D", "group": "^"}
 
 # The block, in CSS pixels with the origin at the lower left: where the far corner of the first sample's
 # ground floor lies, the steps to the next sample, channel, row and column, and how thick a floor is.
@@ -272,7 +282,7 @@ def draw_forgotten(result: Forgotten) -> Picture:
         figure.text(
             0.012,
             0.92,
-            "A norm forgets what all the cells of a set have in common",
+            "Six changes of a block, and what each norm still sees",
             fontsize=11,
             fontweight="bold",
         )
@@ -299,62 +309,85 @@ def draw_forgotten(result: Forgotten) -> Picture:
     )
 
 
-def draw_changed_light(result: ChangedLight) -> Picture:
-    """Test accuracy against contrast and against brightness, a line per norm."""
+def draw_light(
+    arms: Mapping[str, Light], names: Sequence[str], headline: str, contrast: bool = True
+) -> Picture:
+    """Test accuracy against contrast, or against brightness; a dot a seed, lines through the medians."""
     with matplotlib.rc_context(STYLE):
-        figure = new_figure(340)
-        axes = figure.subplots(1, 2, sharey=True)
-        figure.subplots_adjust(left=0.075, right=0.985, top=0.79, bottom=0.15, wspace=0.06)
-        figure.text(
-            0.012,
-            0.93,
-            "Three norms ignore the contrast of an image; only instance norm ignores its brightness too",
-            fontsize=11,
-            fontweight="bold",
-        )
-        panels = (
-            ("contrast changed: a · x", "contrast a", result.contrasts, result.contrast),
-            (
-                "brightness changed: x + b",
-                "brightness b (1 = from black to white)",
-                result.brightnesses,
-                result.brightness,
-            ),
-        )
-        for ax, (title, label, light, accuracy) in zip(axes, panels, strict=True):
-            ax.set_title(title)
-            ax.set_xlabel(label)
+        figure = new_figure(320)
+        ax = figure.subplots()
+        figure.subplots_adjust(left=0.075, right=0.72, top=0.87, bottom=0.15)
+        figure.text(0.012, 0.93, headline, fontsize=11, fontweight="bold")
+        colours = (BLACK, BLUE, VERMILLION, GREEN, PURPLE)
+        for k, (name, colour) in enumerate(zip(names, colours, strict=False)):
+            accuracy = arms[name].contrast if contrast else arms[name].brightness
+            places = np.arange(accuracy.shape[1]) + 0.1 * (k - (len(names) - 1) / 2)
+            ax.plot(
+                np.tile(places, len(accuracy)),
+                accuracy.flatten().numpy(),
+                "o",
+                color=colour,
+                markersize=4,
+                alpha=0.75,
+            )
+            ax.plot(places, accuracy.median(0).values.numpy(), color=colour, label=name)
+        light = CONTRASTS if contrast else BRIGHTNESSES
+        ax.set_xticks(range(len(light)), [f"{value:g}" for value in light])
+        ax.set_xlabel("contrast a: a · x" if contrast else "brightness b: x + b (1 = from black to white)")
+        ax.set(ylim=(0 if contrast else 70, 103 if contrast else 101), ylabel="test accuracy (%)")
+        if contrast:
             ax.axhline(10, color=GREY, linewidth=1, linestyle=":")
-            for kind, of_seeds in zip(result.kinds, 100 * accuracy.numpy(), strict=True):
-                colour = COLOURS[kind]
-                ax.fill_between(
-                    light, of_seeds.min(0), of_seeds.max(0), color=colour, alpha=0.18, linewidth=0
-                )
-                ax.plot(
-                    light,
-                    of_seeds.mean(0),
-                    color=colour,
-                    marker=MARKERS[kind],
-                    markersize=5,
-                    label=NAMES[kind],
-                )
-        axes[0].set_xscale("log", base=2)
-        axes[0].set_xticks(result.contrasts, [f"{a:g}" for a in result.contrasts])
-        axes[0].invert_xaxis()
-        axes[0].set(ylim=(0, 103), ylabel="test accuracy (%)")
-        axes[0].text(result.contrasts[0], 11.5, "guessing", color="#555555", fontsize=9)
-        axes[0].legend(loc="center right", bbox_to_anchor=(1, 0.6))
-        seeds = result.contrast.shape[1]
-        axes[1].text(
-            0.98,
-            0.03,
-            f"{seeds} seeds: line = mean, band = min to max",
-            transform=axes[1].transAxes,
-            ha="right",
-            fontsize=9,
+            ax.text(-0.25, 11.5, "guessing", color="#555555", fontsize=9)
+        ax.legend(loc="upper left", bbox_to_anchor=(1.0, 0.85))
+    what = "contrast" if contrast else "brightness"
+    return Picture(figure, f"test accuracy against {what}, of {', '.join(names)}.")
+
+
+def draw_each(arms: Mapping[str, Light]) -> Picture:
+    """Every image with a contrast of its own, all nets padded: accuracy, a dot a seed."""
+    columns = {
+        "no norm": arms["none, padded"].each,
+        "batch,\nstored": arms["batch, padded"].each,
+        "batch, of the\ntest images": arms["batch, padded"].renewed_each,
+        "layer": arms["layer, padded"].each,
+        "instance": arms["instance, padded"].each,
+        "group": arms["group, padded"].each,
+        "standardized,\nbatch": arms["standardized, batch"].each,
+        "standardized,\nno norm": arms["standardized, none"].each,
+    }
+    with matplotlib.rc_context(STYLE):
+        figure = new_figure(300)
+        ax = figure.subplots()
+        figure.subplots_adjust(left=0.075, right=0.985, top=0.87, bottom=0.16)
+        figure.text(
+            0.012, 0.93, "A contrast for each image, with padding and bias", fontsize=11, fontweight="bold"
         )
-    return Picture(
-        figure,
-        "test accuracy against contrast, where batch norm falls and the others stay, and against brightness, "
-        "where only instance norm stays.",
-    )
+        dots(ax, columns)
+        ax.tick_params(axis="x", labelsize=8.5)
+        ax.set(ylim=(50, 101), ylabel="test accuracy (%)")
+    return Picture(figure, "test accuracy where every image has a contrast of its own, by norm.")
+
+
+def draw_price(arms: Mapping[tuple[str, Net], Tensor], what: str, paddings: Sequence[str]) -> Picture:
+    """Accuracy where the light is the label, a panel for each padding, a dot a seed."""
+    titles = {"": "no padding, no bias", "zeros": "zeros around, and bias", "replicate": "border replicated"}
+    with matplotlib.rc_context(STYLE):
+        figure = new_figure(280)
+        counts = [sum(net.padding == padding and w == what for w, net in arms) for padding in paddings]
+        panels = figure.subplots(
+            1, len(paddings), sharey=True, squeeze=False, width_ratios=[max(c, 2) for c in counts]
+        )[0]
+        figure.subplots_adjust(left=0.075, right=0.985, top=0.78, bottom=0.1, wspace=0.06)
+        figure.text(0.012, 0.92, f"The {what} is the label", fontsize=11, fontweight="bold")
+        for ax, padding in zip(panels, paddings, strict=True):
+            ax.set_title(titles[padding])
+            columns = {
+                {"none": "no norm"}.get(net.norm, net.norm): values
+                for (light, net), values in arms.items()
+                if light == what and net.padding == padding
+            }
+            dots(ax, columns)
+            ax.axhline(50, color=GREY, linewidth=1, linestyle=":")
+        panels[0].set(ylim=(35, 104), ylabel="test accuracy (%)")
+        panels[0].text(-0.55, 57, "guessing", color="#555555", fontsize=9)
+    return Picture(figure, f"test accuracy where the {what} is the label, by norm and padding.")

@@ -192,20 +192,124 @@ def test_instance_norm_leaves_no_average_of_a_map(block):
     assert min(largest.values()) > 0.3
 
 
-def test_the_verdict_on_changed_light():
-    contrasts, brightnesses = (1, 0.25, 0.0625), (0, 0.5, 1)
-    light = experiments.changed_light(contrasts, brightnesses, range(5))
-    assert light.contrast.shape == light.brightness.shape == (4, 5, 3)
-    contrast, brightness = (
-        dict(zip(light.kinds, each, strict=True)) for each in (light.contrast, light.brightness)
+def test_behind_a_relu_the_averages_differ(block):
+    averages = F.relu(experiments.normalize(block, "instance")).mean((2, 3))
+    assert averages.max() - averages.min() > 0.1
+
+
+# Black boxes
+
+
+def test_each_box_is_what_it_is_called(block):
+    boxes = experiments.BOXES
+    torch.testing.assert_close(boxes["instance norm"](block), F.instance_norm(block))
+    torch.testing.assert_close(boxes["group norm, 3 groups"](block), F.group_norm(block, 3))
+    torch.testing.assert_close(boxes["layer norm over C, H, W"](block), F.layer_norm(block, (6, 2, 3)))
+    torch.testing.assert_close(
+        boxes["batch norm, training"](block), F.batch_norm(block, None, None, training=True)
     )
-    for kind in ("layer", "instance", "group"):
-        assert (contrast[kind] - contrast[kind][:, :1]).abs().max() < 0.01
-    assert (brightness["instance"] - brightness["instance"][:, :1]).abs().max() < 0.01
-    assert 0.955 < contrast["batch"][:, 0].mean() < 0.975
-    assert contrast["batch"][:, 1].max() < 0.25
-    for kind in ("batch", "layer", "group"):
-        assert (brightness[kind][:, 0] - brightness[kind][:, 1]).mean() > 0.05
+    stored = torch.full((6,), 2.0, dtype=block.dtype), torch.full((6,), 2.25, dtype=block.dtype)
+    torch.testing.assert_close(boxes["batch norm, evaluation"](block), F.batch_norm(block, *stored, eps=0.0))
+    torch.testing.assert_close(boxes["RMS norm over C, H, W"](block), F.rms_norm(block, (6, 2, 3), eps=1e-5))
+    places = boxes["layer norm over C, at each place"](block)
+    torch.testing.assert_close(places[1, :, 0, 2], F.layer_norm(block[1, :, 0, 2], (6,)))
+
+
+def test_the_two_probes_tell_all_boxes_apart(block):
+    found = {name: experiments.poke(name, block, (1, 4, 1, 1)) for name in experiments.BOXES}
+    assert found == {
+        "batch norm, training": (4, 1, 6),
+        "batch norm, evaluation": (1, 1, 1),
+        "layer norm over C, H, W": (1, 6, 6),
+        "layer norm over C, at each place": (1, 6, 1),
+        "instance norm": (1, 1, 6),
+        "group norm, 3 groups": (1, 2, 6),
+        "RMS norm over C, H, W": (1, 6, 6),
+    }
+    assert experiments.lift("layer norm over C, H, W", block) < 1e-9
+    assert experiments.lift("RMS norm over C, H, W", block) > 0.1
+    assert sorted(experiments.black_boxes(3).values()) == sorted(experiments.BOXES)
+
+
+# The claims
+
+
+def by_the_library(nets, x, run):
+    """One of the networks side by side, out of the functions of the library."""
+    net, own = nets.net, slice(8 * run, 8 * run + 8)
+    h = x.view(-1, 1, 8, 8)
+    if net.standardized:
+        h = F.instance_norm(h)
+    for k, filters in enumerate((nets.first[run], nets.second[run]), 1):
+        if net.padding:
+            mode = "constant" if net.padding == "zeros" else "replicate"
+            h = F.pad(h, (1, 1, 1, 1), mode=mode)
+        h = F.conv2d(h, filters, getattr(nets, f"conv{k}")[own] if net.padding else None)
+        weight, bias = getattr(nets, f"weight{k}")[own], getattr(nets, f"bias{k}")[own]
+        if net.norm == "batch":
+            h = F.batch_norm(h, None, None, weight, bias, training=True)
+        elif net.norm == "none":
+            h = h * weight.view(8, 1, 1)
+        elif net.norm in ("mean", "std"):
+            var, mean = torch.var_mean(h, (2, 3), correction=0, keepdim=True)
+            h = h - mean if net.norm == "mean" else h / torch.sqrt(var + 1e-5)
+            h = h * weight.view(8, 1, 1) + bias.view(8, 1, 1)
+        else:
+            h = F.group_norm(h, {"layer": 1, "instance": 8, "group": 2}[net.norm], weight, bias)
+        h = F.relu(h)
+    y = h.flatten(1) @ nets.last[run].T
+    return y + nets.offset[run] if net.padding else y
+
+
+def with_parameters(net, runs):
+    nets = experiments.SideBySide(net, range(runs))
+    with torch.no_grad():
+        for k, parameter in enumerate(nets.parameters()):
+            parameter.add_(0.1 * draw(20 + k, parameter.shape).float())
+    return nets
+
+
+@pytest.mark.parametrize("net", sorted(set(experiments.LIGHT.values()), key=str))
+def test_nets_side_by_side_are_those_of_the_library(net):
+    nets = with_parameters(net, 2)
+    x = draw(5, (2, 7, 64)).float()
+    for run, logits in enumerate(nets(x)):
+        torch.testing.assert_close(logits, by_the_library(nets, x[run], run), rtol=1e-3, atol=1e-3)
+
+
+def test_the_statistics_of_other_images_leave_nothing_behind():
+    nets = with_parameters(experiments.Net("batch"), 2)
+    x = draw(6, (2, 7, 64)).float()
+    nets(x)
+    nets.eval()
+    before = {name: buffer.clone() for name, buffer in nets.named_buffers()}
+    torch.testing.assert_close(
+        nets.with_statistics_of(x)[1], by_the_library(nets, x[1], 1), rtol=1e-3, atol=1e-3
+    )
+    assert not nets.training
+    assert all(torch.equal(buffer, before[name]) for name, buffer in nets.named_buffers())
+
+
+@pytest.mark.parametrize("norm", ("none", "layer", "instance", "group"))
+def test_without_padding_and_bias_contrast_is_ignored_before_any_training(norm):
+    nets = experiments.SideBySide(experiments.Net(norm), range(2))
+    x = draw(7, (2, 9, 64)).float()
+    factor = 0.25 if norm == "none" else 1
+    torch.testing.assert_close(nets(0.25 * x), factor * nets(x), rtol=1e-2, atol=1e-2)
+
+
+@pytest.mark.parametrize(("padding", "blind"), (("", True), ("zeros", False), ("replicate", True)))
+def test_zeros_around_give_brightness_away_to_instance_norm(padding, blind):
+    nets = with_parameters(experiments.Net("instance", padding), 2)
+    x = draw(8, (2, 9, 64)).float()
+    assert ((nets(x + 1) - nets(x)).abs().max() < 0.01) == blind
+
+
+def test_a_bias_before_it_keeps_layer_norm_from_ignoring_contrast():
+    x = draw(9, (2, 9, 64)).float()
+    for norm, blind in (("layer", False), ("group", False), ("instance", True)):
+        nets = with_parameters(experiments.Net(norm, "zeros"), 2)
+        assert ((nets(0.25 * x) - nets(x)).abs().max() < 0.05) == blind
 
 
 def test_brightness_is_an_offset_for_each_channel_of_a_convolution():
@@ -215,28 +319,37 @@ def test_brightness_is_an_offset_for_each_channel_of_a_convolution():
     torch.testing.assert_close(shift, expected)
 
 
-def test_changed_light_draws_from_its_seed():
-    def run(seed):
-        return experiments.changed_light((1, 0.5), (0,), [seed], kinds=("batch",), epochs=1).contrast
+def test_training_draws_from_its_seed_and_alone():
+    """A network learns the same beside others as alone."""
+    digits = [draw(10 + seed, (64, 64)).float() for seed in range(2)]
+    labels = torch.randint(10, (2, 64), generator=torch.Generator().manual_seed(0))
 
-    torch.manual_seed(1)
+    def train(seeds):
+        x, y = torch.stack([digits[seed] for seed in seeds]), labels[list(seeds)]
+        return experiments.train_side_by_side(
+            experiments.Net("layer", "zeros"), x, y, seeds, 0.01, 2, batch_size=32
+        )
+
     before = torch.get_rng_state()
-    first = run(0)
+    both, alone = train((0, 1)), train((1,))
     assert torch.equal(before, torch.get_rng_state())
-    assert torch.equal(first, run(0))
-    assert not torch.equal(first, run(1))
+    torch.testing.assert_close(both.second[1], alone.second[0], rtol=1e-3, atol=1e-4)
 
 
 # What is drawn and moved
 
 
 def test_pictures(block):
-    light = experiments.changed_light((1, 0.5), (0, 1), range(2), epochs=1)
-    for picture in (
-        figures.draw_forgotten(experiments.forgotten(block, 3, 0)),
-        figures.draw_changed_light(light),
-    ):
-        check_picture(picture)
+    check_picture(figures.draw_forgotten(experiments.forgotten(block, 3, 0)))
+    four, one = torch.linspace(20, 98, 20).view(5, 4), torch.linspace(60, 98, 5)
+    arms = {name: experiments.Light(0.01, four, four, one, four, one) for name in experiments.LIGHT}
+    price = dict.fromkeys(experiments.PRICE, one)
+    check_picture(figures.draw_light(arms, experiments.KINDS, "Four norms"))
+    check_picture(figures.draw_light(arms, list(arms)[:5], "Five nets", contrast=False))
+    check_picture(figures.draw_each(arms))
+    check_picture(figures.draw_price(price, "brightness", ["zeros", "replicate"]))
+    assert len(experiments.judge_light(arms)) == 11
+    assert len(experiments.judge_price(price)) == 7
 
 
 def test_the_goal_of_the_block_has_one_solution():
