@@ -281,6 +281,42 @@ def adaptive_by_ratio(content, style, eps=1e-5):
     return (a * gain.sqrt() + mean).to(content.dtype)
 
 
+def layer_backward_flat(dy, x, gamma, eps=1e-5):
+    n = len(x)
+    flat = x.reshape(n, -1)
+    var, mean = torch.var_mean(flat, 1, correction=0, keepdim=True)
+    std = torch.sqrt(var + eps)
+    hat = (flat - mean) / std
+    d = dy.reshape(n, -1)
+    g = d * gamma.reshape(1, -1)
+    dx = (g - g.mean(1, keepdim=True) - hat * (g * hat).mean(1, keepdim=True)) / std
+    return dx.view(x.shape), (d * hat).sum(0).view(gamma.shape), d.sum(0).view(gamma.shape)
+
+
+def layer_backward_by_graph(dy, x, gamma, eps=1e-5):
+    """Step by step through the graph, the variance before the mean."""
+    axes, m = (1, 2, 3), x[0].numel()
+    centred = x - x.mean(axes, keepdim=True)
+    inverse = (centred.pow(2).mean(axes, keepdim=True) + eps).rsqrt()
+    d_hat = gamma * dy
+    d_var = (d_hat * centred).sum(axes, keepdim=True) * -0.5 * inverse**3
+    d_centred = d_hat * inverse + d_var * 2 * centred / m
+    dx = d_centred - d_centred.mean(axes, keepdim=True)
+    return dx, torch.einsum("nchw,nchw->chw", dy, centred * inverse), torch.einsum("nchw->chw", dy)
+
+
+def layer_backward_by_sample(dy, x, gamma, eps=1e-5):
+    dx, dgamma, dbeta = torch.empty_like(x), torch.zeros_like(gamma), torch.zeros_like(gamma)
+    for i in range(len(x)):
+        std = (x[i].var(correction=0) + eps) ** 0.5
+        hat = (x[i] - x[i].mean()) / std
+        g = dy[i] * gamma
+        dx[i] = (g - g.mean() - hat * (g * hat).mean()) / std
+        dgamma += dy[i] * hat
+        dbeta += dy[i]
+    return [dx, dgamma, dbeta]
+
+
 RIGHT = {
     "normalized_axes": (axes_by_branches, axes_by_dict, axes_by_letters, axes_by_match),
     "statistics_count": (count_by_formula, count_by_axes, count_by_doing_it, count_by_division),
@@ -312,6 +348,7 @@ RIGHT = {
         adaptive_by_maps,
         adaptive_by_ratio,
     ),
+    "layer_norm_backward": (layer_backward_flat, layer_backward_by_graph, layer_backward_by_sample),
 }
 
 
@@ -402,6 +439,17 @@ def adaptive_unbiased_without_eps(content, style, eps=1e-5):
     ) * std + mean
 
 
+def layer_backward_without_parameters(dy, x, gamma, eps=1e-5):
+    dx, dgamma, dbeta = layer_backward_flat(dy, x, gamma, eps)
+    return dx, torch.zeros_like(dgamma), torch.ones_like(dbeta)
+
+
+def layer_backward_half_of_each_path(dy, x, gamma, eps=1e-5):
+    dx, dgamma, dbeta = layer_backward_flat(dy, x, gamma, eps)
+    straight = dy * gamma / (x.var((1, 2, 3), correction=0, keepdim=True) + eps).sqrt()
+    return (dx + straight) / 2, dgamma, dbeta
+
+
 WRONG = {
     "normalized_axes": (axes_twice, axes_as_a_list, axes_of_five),
     "statistics_count": (count_without_the_last_sample, count_as_a_float),
@@ -419,4 +467,5 @@ WRONG = {
         group_that_refuses_one_group,
     ),
     "adaptive_instance_norm": (adaptive_half_way, adaptive_unbiased_without_eps),
+    "layer_norm_backward": (layer_backward_without_parameters, layer_backward_half_of_each_path),
 }

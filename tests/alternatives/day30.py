@@ -200,13 +200,37 @@ def rate_with_eps(lr, weight):
     return lr / (weight.square().sum() + 1e-5)
 
 
+def equivalent_plainly(lr, weight_decay, scale):
+    return lr * scale**2, weight_decay / scale**2
+
+
+def equivalent_step_by_step(lr, weight_decay, scale):
+    new = scale * scale * lr
+    return [new, weight_decay * lr / new]
+
+
+def equivalent_by_tensors(lr, weight_decay, scale):
+    both = torch.tensor([lr, weight_decay], dtype=torch.float64)
+    return tuple((both * torch.tensor([scale**2, scale**-2], dtype=torch.float64)).tolist())
+
+
 RIGHT = {
     "l2_penalty": (penalty_by_loop, penalty_by_norm, penalty_by_dot),
     "parameter_groups": (groups_by_comprehension, groups_by_names, groups_by_generators),
     "dropout": (dropout_by_where, dropout_by_scale, dropout_by_filling, dropout_by_rows),
     "batch_mean_std": (noise_by_loop, noise_by_view, noise_by_matrix),
     "effective_learning_rate": (rate_by_frobenius, rate_by_inner_product, rate_by_einsum),
+    "decay_equivalent": (equivalent_plainly, equivalent_step_by_step, equivalent_by_tensors),
 }
+
+
+def equivalent_with_a_slip(lr, weight_decay, scale):
+    return 1.01 * lr * scale**2, weight_decay / scale**2
+
+
+def equivalent_by_root(lr, weight_decay, scale):
+    return lr * scale**0.5, weight_decay / scale**0.5
+
 
 WRONG = {
     "l2_penalty": (
@@ -219,4 +243,5 @@ WRONG = {
     "dropout": (dropout_with_its_own_mask, dropout_with_a_slip_in_the_scale),
     "batch_mean_std": (noise_around_the_mean_of_all,),
     "effective_learning_rate": (rate_with_eps,),
+    "decay_equivalent": (equivalent_with_a_slip, equivalent_by_root),
 }

@@ -5,6 +5,7 @@ Sources of the mistakes: reports and fixes in public repositories and forums, an
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NoReturn
@@ -919,6 +920,187 @@ ADAPTIVE_MISTAKES = (
 )
 
 
+# -- the backward pass of layer norm -----------------------------------------------------------------
+
+#: What a backward pass returns: dx, dgamma, dbeta.
+Gradients = tuple[Tensor, Tensor, Tensor]
+SAMPLE = (1, 2, 3)
+
+
+def layer_backward_by_autograd(dy: Tensor, x: Tensor, gamma: Tensor, eps: float = 1e-5) -> Gradients:
+    leaves = [one.detach().clone().requires_grad_() for one in (x, gamma, torch.zeros_like(gamma))]
+    y = torch.nn.functional.layer_norm(leaves[0], x.shape[1:], leaves[1], leaves[2], eps)
+    return torch.autograd.grad(y, leaves, dy)
+
+
+def layer_backward(
+    dy: Tensor,
+    x: Tensor,
+    gamma: Tensor,
+    eps: float = 1e-5,
+    *,
+    over: tuple[int, ...] = SAMPLE,
+    sums_over: tuple[int, ...] = SAMPLE,
+    correction: int = 0,
+    spread: Callable[[Tensor, float], Tensor] = lambda var, eps: (var + eps).sqrt(),
+    into: Callable[[Tensor, Tensor], Tensor] = lambda dy, gamma: dy * gamma,
+    out_of: Callable[[Tensor, Tensor], Tensor] = lambda dx, gamma: dx,
+    by_mean: float = 1.0,
+    by_variance: float = 1.0,
+    collected: Callable[[Tensor], Tensor] = lambda each: each.sum(0),
+    beside: Callable[[Tensor, Tensor], Tensor] = lambda x, x_hat: x_hat,
+    result: Callable[[Tensor, Tensor, Tensor], Gradients] = lambda dx, dgamma, dbeta: (dx, dgamma, dbeta),
+) -> Gradients:
+    """The definition. over: the axes of the statistics. sums_over: of the two means in dx.
+
+    by_mean, by_variance: the shares of the paths through the mean and the variance. collected: over which
+    axes the parameters' gradients are summed, of dy times what stands `beside` it.
+    """
+    centred = x - x.mean(over, keepdim=True)
+    count = math.prod(x.shape[axis] for axis in over)
+    var = centred.square().sum(over, keepdim=True) / max(1, count - correction)
+    std = spread(var, eps)
+    x_hat = centred / std
+    d_hat = into(dy, gamma)
+    through_mean = d_hat.mean(sums_over, keepdim=True)
+    through_variance = x_hat * (d_hat * x_hat).mean(sums_over, keepdim=True)
+    dx = out_of((d_hat - by_mean * through_mean - by_variance * through_variance) / std, gamma)
+    return result(dx, collected(dy * beside(x, x_hat)), collected(dy))
+
+
+def layer_backward_default_eps(value: float) -> Callable[..., Gradients]:
+    def with_default(dy: Tensor, x: Tensor, gamma: Tensor, eps: float = value) -> Gradients:
+        return layer_backward(dy, x, gamma, eps)
+
+    return with_default
+
+
+LAYER_BACKWARD_MISTAKES = (
+    mistake(
+        "both_paths_missing",
+        """dx goes straight through, as if mean and variance were constants. Every value of a sample moves
+        both, and so every y of it: dx has to sum to 0 over a sample, since adding a constant to x changes
+        nothing.""",
+        partial(layer_backward, by_mean=0.0, by_variance=0.0),
+    ),
+    mistake(
+        "mean_path_missing",
+        """The path through the mean is missing: dx does not sum to 0 over a sample. Adding a constant to a
+        sample changes nothing, and dx has to say so.""",
+        partial(layer_backward, by_mean=0.0),
+    ),
+    mistake(
+        "variance_path_missing",
+        """The path through the variance is missing. Stretching a sample hardly changes its y, so dx is at
+        right angles to x_hat, up to eps; yours is not.""",
+        partial(layer_backward, by_variance=0.0),
+    ),
+    mistake(
+        "variance_path_sign",
+        """The path through the variance has the wrong sign. What would stretch x_hat is taken out of dx, as
+        the mean is.""",
+        partial(layer_backward, by_variance=-1.0),
+    ),
+    mistake(
+        "gamma_missing_in_dx",
+        """gamma is missing in dx. y is gamma times x_hat, so what reaches x_hat is dy times gamma.""",
+        partial(layer_backward, into=lambda dy, gamma: dy),
+    ),
+    mistake(
+        "gamma_after_the_means",
+        """gamma is multiplied in at the end, as batch norm allows, where it is one number for all that share
+        a mean. Here it differs within a sample: it belongs inside the means.""",
+        partial(layer_backward, into=lambda dy, gamma: dy, out_of=lambda dx, gamma: dx * gamma),
+    ),
+    mistake(
+        "means_over_the_batch",
+        """The two means in dx run over the batch. In layer norm a sample has its own mean and variance, and
+        the means in dx run over what these are taken over: C, H and W.""",
+        partial(layer_backward, sums_over=(0, 2, 3)),
+        partial(layer_backward, sums_over=(0,)),
+    ),
+    mistake(
+        "batch_norm_for_layer_norm",
+        """These are the statistics of batch norm, over N, H and W. Layer norm takes them over C, H and W, for
+        each sample on its own.""",
+        partial(layer_backward, over=(0, 2, 3), sums_over=(0, 2, 3)),
+    ),
+    mistake(
+        "one_channel_at_a_time",
+        """Each channel of a sample is treated on its own, as in instance norm. All channels of a sample share
+        one mean and one variance.""",
+        partial(layer_backward, over=(2, 3), sums_over=(2, 3)),
+        partial(layer_backward, sums_over=(2, 3)),
+    ),
+    mistake(
+        "channels_alone",
+        """The statistics are taken over the channels at each place. In this row they are taken over C, H and
+        W.""",
+        partial(layer_backward, over=(1,), sums_over=(1,)),
+        partial(layer_backward, sums_over=(1,)),
+    ),
+    mistake(
+        "parameters_per_channel",
+        """dgamma and dbeta have one number for each channel. gamma and beta are (C, H, W) here: each of their
+        entries collects from the N samples, and from nothing else.""",
+        partial(layer_backward, collected=lambda each: each.sum((0, 2, 3))),
+    ),
+    mistake(
+        "parameters_not_summed",
+        """dgamma and dbeta have the shape of x, or are of one sample. Every sample uses the same gamma and
+        beta, so their gradients are summed over the batch.""",
+        partial(layer_backward, collected=lambda each: each),
+        partial(layer_backward, collected=lambda each: each[0]),
+    ),
+    mistake(
+        "parameters_averaged",
+        """dgamma and dbeta are means over the batch. A gradient is a sum over all that a parameter has a part
+        in.""",
+        partial(layer_backward, collected=lambda each: each.mean(0)),
+    ),
+    mistake(
+        "x_for_x_hat",
+        "dgamma is made with x. gamma multiplies x_hat, the normalized values, and so its gradient does.",
+        partial(layer_backward, beside=lambda x, x_hat: x),
+        partial(layer_backward, beside=lambda x, x_hat: x - x.mean(SAMPLE, keepdim=True)),
+    ),
+    mistake(
+        "gradients_of_parameters_swapped",
+        "dgamma and dbeta are returned in each other's place: dgamma comes first.",
+        partial(layer_backward, result=lambda dx, dgamma, dbeta: (dx, dbeta, dgamma)),
+    ),
+    mistake(
+        "eps_outside_root",
+        """eps is added to the standard deviation, outside the root. It belongs to the variance, under the
+        root, in the backward pass as in the forward one.""",
+        partial(layer_backward, spread=lambda var, eps: var.sqrt() + eps),
+    ),
+    mistake(
+        "eps_missing",
+        """eps is not used. A constant sample gives 0/0, and where the variance is near eps the values are
+        off.""",
+        partial(layer_backward, spread=lambda var, eps: var.sqrt()),
+    ),
+    mistake(
+        "eps_default",
+        """Right where eps is given. Left out, it is another one than 1e-5: the default belongs to the
+        signature.""",
+        *map(layer_backward_default_eps, (1e-3, 1e-6, 1e-8, 1e-12)),
+    ),
+    mistake(
+        "variance_for_deviation",
+        "This divides by the variance where its root belongs.",
+        partial(layer_backward, spread=lambda var, eps: var + eps),
+    ),
+    mistake(
+        "unbiased_variance",
+        """The variance is the unbiased one, divided by the count less 1. What normalizes is the biased
+        variance.""",
+        partial(layer_backward, correction=1),
+    ),
+)
+
+
 ANSWERS = {
     "normalized_axes": Answer(axes_left_over, axes, AXES_MISTAKES),
     "statistics_count": Answer(counted, count, COUNT_MISTAKES),
@@ -926,4 +1108,5 @@ ANSWERS = {
     "instance_norm": Answer(library_instance, instance, INSTANCE_MISTAKES),
     "group_norm": Answer(library_group, group, GROUP_MISTAKES),
     "adaptive_instance_norm": Answer(library_adaptive, adaptive, ADAPTIVE_MISTAKES),
+    "layer_norm_backward": Answer(layer_backward_by_autograd, layer_backward, LAYER_BACKWARD_MISTAKES),
 }

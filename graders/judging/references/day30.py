@@ -492,6 +492,89 @@ RATE_MISTAKES = (
 )
 
 
+# -- another size of a scale-invariant weight ----------------------------------------------------------
+
+
+def equivalent(
+    lr: float,
+    weight_decay: float,
+    scale: float,
+    *,
+    for_lr: Callable[[Tensor], Any] = lambda a: a * a,
+    for_decay: Callable[[Tensor], Any] = lambda a: 1 / (a * a),
+    result: Callable[[float, float], tuple[float, float]] = lambda lr, decay: (lr, decay),
+) -> tuple[float, float]:
+    """The definition, with a knob for the factor of each number."""
+    old_lr, old_decay, a = (torch.full((), one, dtype=torch.float64) for one in (lr, weight_decay, scale))
+    return result(float(old_lr * for_lr(a)), float(old_decay * for_decay(a)))
+
+
+def equivalent_by_rates(lr: float, weight_decay: float, scale: float) -> tuple[float, float]:
+    """From what has to stay: lr / |w|^2, the rate of the direction, and lr times decay, that of the size."""
+    new_lr = lr / (1.0 / scale) ** 2
+    return float(new_lr), float(lr * weight_decay / new_lr)
+
+
+EQUIVALENT_MISTAKES = (
+    mistake(
+        "scale_not_squared",
+        """The scale enters once. A weight a times as large has a gradient a times smaller and is also a times
+        longer to turn: the same angle takes a step with a² times the lr.""",
+        partial(equivalent, for_lr=lambda a: a, for_decay=lambda a: 1 / a),
+        partial(equivalent, for_lr=lambda a: a),
+    ),
+    mistake(
+        "scale_inverted",
+        """The factors are upside down. A larger weight takes a larger lr for the same angle: its gradient is
+        smaller, and the same step turns it less.""",
+        partial(equivalent, for_lr=lambda a: 1 / (a * a), for_decay=lambda a: a * a),
+        partial(equivalent, for_lr=lambda a: 1 / a, for_decay=lambda a: a),
+    ),
+    mistake(
+        "decay_unchanged",
+        """Weight decay stays the same, and shrinks the weight faster than before: what it takes away in a
+        step is lr times the decay, and lr has changed.""",
+        partial(equivalent, for_decay=lambda a: 1.0),
+    ),
+    mistake(
+        "lr_unchanged",
+        """lr stays the same. The output does not change with the size of the weight, but its gradient does,
+        and so does the angle by which a step turns it.""",
+        partial(equivalent, for_lr=lambda a: 1.0),
+    ),
+    mistake(
+        "nothing_changes",
+        """Both come back as they were. Only the output of a scale-invariant weight is the same at every size;
+        its gradient is not, and so neither are the steps.""",
+        partial(equivalent, for_lr=lambda a: 1.0, for_decay=lambda a: 1.0),
+    ),
+    mistake(
+        "decay_scaled_as_lr",
+        """The decay grows together with lr. In a step the weight loses lr times the decay of its size; for
+        that share to stay, one has to fall as the other grows.""",
+        partial(equivalent, for_decay=lambda a: a * a),
+    ),
+    mistake(
+        "decay_scaled_once",
+        """lr is right, and the decay has the scale in it once. It has to undo what happened to lr, so that
+        their product stays what it was.""",
+        partial(equivalent, for_decay=lambda a: 1 / a),
+    ),
+    mistake(
+        "decay_scaled_with_size",
+        """The decay is divided by too high a power of the scale. Its share of the weight in a step is lr
+        times the decay, whatever the size of the weight.""",
+        partial(equivalent, for_decay=lambda a: a**-3),
+        partial(equivalent, for_decay=lambda a: a**-4),
+    ),
+    mistake(
+        "swapped",
+        "lr and weight decay are returned in each other's place: lr comes first.",
+        partial(equivalent, result=lambda lr, decay: (decay, lr)),
+    ),
+)
+
+
 ANSWERS = {
     "l2_penalty": Answer(
         penalty_by_norms,
@@ -503,4 +586,5 @@ ANSWERS = {
     "dropout": Answer(dropped, dropped, DROPOUT_MISTAKES),
     "batch_mean_std": Answer(noise_by_reshape, noise, NOISE_MISTAKES),
     "effective_learning_rate": Answer(rate_by_norm, rate, RATE_MISTAKES),
+    "decay_equivalent": Answer(equivalent_by_rates, equivalent, EQUIVALENT_MISTAKES),
 }

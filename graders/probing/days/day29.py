@@ -9,7 +9,17 @@ from typing import Any
 import torch
 
 from graders.probing.cases import feature_maps
-from graders.probing.exercise import BrokenContract, Candidate, Case, Draw, Exercise, Inputs, Part
+from graders.probing.exercise import (
+    AUTOGRAD,
+    LIBRARY_ANSWERS,
+    BrokenContract,
+    Candidate,
+    Case,
+    Draw,
+    Exercise,
+    Inputs,
+    Part,
+)
 from graders.probing.observe import FORM, describe
 from graders.probing.probes import arguments, call, error_of
 
@@ -184,6 +194,15 @@ def adaptive_cases(draw: Draw) -> Iterator[Case]:
         yield Case(name, {"content": content, "style": style, "eps": eps})
 
 
+# -- layer_norm_backward -----------------------------------------------------------------------------
+
+
+def layer_backward_cases(draw: Draw) -> Iterator[Case]:
+    for name, x, eps in feature_maps(draw):
+        gamma, dy = draw.scale(*x.shape[1:]), draw.normal(*x.shape, mean=0.3)
+        yield Case(name, {"dy": dy, "x": x, "gamma": gamma, "eps": eps})
+
+
 EXERCISES = (
     Exercise(
         name="normalized_axes",
@@ -236,5 +255,16 @@ EXERCISES = (
         cases=adaptive_cases,
         probe=call("y"),
         parts=(Part("the output y", 4),),
+    ),
+    Exercise(
+        name="layer_norm_backward",
+        signature="layer_norm_backward(dy, x, gamma, eps=1e-5)",
+        cases=layer_backward_cases,
+        probe=call("dx", "dgamma", "dbeta"),
+        parts=(
+            Part("dx", 3, ("dx",)),
+            Part("dgamma and dbeta", 1, ("dgamma", "dbeta")),
+        ),
+        barred=LIBRARY_ANSWERS | AUTOGRAD,
     ),
 )

@@ -215,6 +215,21 @@ def step_cases(draw: Draw) -> Iterator[Case]:
     yield Case("one long row", {"lr": draw.number(0.05, 0.5), "weight": draw.normal(1, k * draw.many())})
 
 
+# -- decay_equivalent --------------------------------------------------------------------------------
+
+
+def equivalent_cases(draw: Draw) -> Iterator[Case]:
+    def case(name: str, lr: float, weight_decay: float, scale: float) -> Case:
+        return Case(name, {"lr": lr, "weight_decay": weight_decay, "scale": scale})
+
+    yield case("a larger weight", draw.number(0.05, 0.5), draw.number(0.01, 0.1), draw.number(2.0, 6.0))
+    yield case("a smaller weight", draw.number(0.05, 0.5), draw.number(0.01, 0.1), draw.number(0.1, 0.6))
+    yield case("whole numbers", draw.integer(2, 9), draw.integer(2, 9), draw.integer(3, 9))
+    yield case("no weight decay", draw.number(0.05, 0.5), 0.0, draw.number(2.0, 6.0))
+    yield case("the same size", draw.number(0.05, 0.5), draw.number(0.01, 0.1), 1.0)
+    yield case("a much larger weight", draw.number(1e-3, 1e-2), draw.number(1e-4, 1e-3), draw.number(50, 90))
+
+
 EXERCISES = (
     Exercise(
         name="l2_penalty",
@@ -262,5 +277,13 @@ EXERCISES = (
         cases=step_cases,
         probe=call("rate"),
         parts=(Part("the effective learning rate", 2),),
+    ),
+    Exercise(
+        name="decay_equivalent",
+        signature="decay_equivalent(lr, weight_decay, scale)",
+        cases=equivalent_cases,
+        probe=call("lr", "weight decay"),
+        parts=(Part("lr", 1, ("lr",)), Part("weight decay", 1, ("weight decay",))),
+        arithmetic=torch.float32,  # plain numbers may pass through tensors of PyTorch's default dtype
     ),
 )
