@@ -1,7 +1,8 @@
-"""Day 33: paths in a valley, their rates, the forms of momentum, averages, and noise."""
+"""Day 33: paths in a valley, their rates, the forms of momentum, averages, and what noise asks of it."""
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from course.experiments.digits import Digits, split_digits
+from course.experiments.digits import split_digits
+from course.experiments.verdicts import Claim, Finding
 
 TOLERANCE = 1e-6
 STEPS = 100
@@ -126,6 +128,37 @@ def best_heavy_ball(smallest: float, largest: float) -> tuple[float, float, floa
     return (2 / (low + high)) ** 2, slow**2, slow
 
 
+def critical_beta(lr_curvature: float) -> float:
+    """The beta at which the two roots of a direction meet; `lr_curvature` is lr · λ, between 0 and 1.
+
+    Below it the direction is over-damped, above it under-damped. Source: Goh 2017.
+    """
+    return (1 - math.sqrt(lr_curvature)) ** 2
+
+
+def steps_to(eigenvalues: Tensor, lr: float, beta: float, part: float = 1e-6, most: int = 3000) -> int:
+    """The step from which on every |w_i| stays under `part` of its start, from rest; at most `most`."""
+    path = descend(eigenvalues, torch.ones_like(eigenvalues), lr, beta, most)
+    above = (path.w.abs().amax(dim=1) > part).nonzero()
+    return above[-1].item() + 1
+
+
+def lessard_path(start: float, steps: int) -> Tensor:
+    """(steps + 1,): the best heavy ball for curvatures 1 to 25 on a convex function that is no quadratic.
+
+    Its slope is 25 w up to 1, w + 24 up to 2, and 25 w − 24 beyond; lr is 1/9 and beta 4/9.
+
+    Source: Lessard, Recht & Packard 2016.
+    """
+    lr, beta, _ = best_heavy_ball(1, 25)
+    w, before, path = start, start, [start]
+    for _ in range(steps):
+        slope = 25 * w if w < 1 else w + 24 if w < 2 else 25 * w - 24
+        w, before = w - lr * slope + beta * (w - before), w
+        path.append(w)
+    return torch.tensor(path, dtype=torch.float64)
+
+
 @dataclass(frozen=True, eq=False)
 class RateCursor:
     """The plane of rates (B, L) over `betas` (B,) and `lrs` (L,), and one point in it."""
@@ -159,9 +192,15 @@ class RateCursor:
 
 
 def run_form(
-    form: str, grad: Callable[[Tensor], Tensor], w: Tensor, lrs: Sequence[float], beta: float
+    form: str,
+    grad: Callable[[Tensor], Tensor],
+    w: Tensor,
+    lrs: Sequence[float],
+    beta: float | Sequence[float],
 ) -> Tensor:
     """(steps + 1, …): the weights under one way of writing momentum down, with an lr per step.
+
+    `beta` is one number, or one for each step.
 
     'pytorch': v ← beta v + g, w ← w − lr v. 'textbook': v ← beta v − lr g, w ← w + v (Sutskever et
     al. 2013). 'average': m ← beta m + (1 − beta) g, w ← w − lr m. 'polyak': w ← w − lr g +
@@ -172,7 +211,8 @@ def run_form(
         ValueError: another form.
     """
     v, before, path = torch.zeros_like(w), w, [w]
-    for lr in lrs:
+    betas = beta if isinstance(beta, Sequence) else [beta] * len(lrs)
+    for lr, beta in zip(lrs, betas, strict=True):
         if form in ("pytorch", "nesterov pytorch"):
             g = grad(w)
             v = beta * v + g
@@ -194,6 +234,14 @@ def run_form(
             raise ValueError(f"unknown form {form!r}")
         path.append(w)
     return torch.stack(path)
+
+
+def corrected_betas(lrs: Sequence[float], beta: float) -> list[float]:
+    """One beta a step, with which the textbook form walks PyTorch's path under the schedule `lrs`.
+
+    beta_t = beta · lr_t / lr_(t−1). Source: Goyal et al. 2017, section 3, momentum correction.
+    """
+    return [beta] + [beta * lr / before for before, lr in itertools.pairwise(lrs)]
 
 
 # Averages
@@ -233,24 +281,21 @@ def noisy_level(beta: float, noise: float, jump: float, length: int = 100, seed:
     return Averages(beta, values, *moving_average(values, beta), truth)
 
 
-# The claim: noise
+# Noise
 
 
 @dataclass(frozen=True, eq=False)
 class NoiseFloor:
     """Descent in one noisy direction, for every beta.
 
-    `betas` is (B,). `step_spread` (B, seeds) is the standard deviation of (1 − beta) v, and `floor`
-    (B, seeds) is the mean of w² long after the start, both at the same lr / (1 − beta);
-    `unmatched` (B, seeds) is that mean at the same lr. `curve` (B, T) is the mean of w² in time.
+    `betas` is (B,). `step_spread` (B, S) is the standard deviation of (1 − beta) v, and `floor` (B, S) is
+    the mean of w² long after the start, both at lr / (1 − beta) = `effective_lr`.
     """
 
     betas: Tensor
     effective_lr: float
     step_spread: Tensor
     floor: Tensor
-    unmatched: Tensor
-    curve: Tensor
 
 
 def stationary_variance(lr: float, beta: float, curvature: float = 1.0, noise: float = 1.0) -> float:
@@ -259,109 +304,262 @@ def stationary_variance(lr: float, beta: float, curvature: float = 1.0, noise: f
     return lr_c * (1 + beta) * noise**2 / ((1 - beta) * (2 * (1 + beta) - lr_c)) / curvature**2
 
 
-def noisy_descent(
-    lr: float, beta: float, steps: int, seeds: int, width: int, start: float = 3.0
-) -> tuple[Tensor, Tensor]:
-    """(steps, seeds, width) each: w and v of the heavy ball on ½ w² with noise N(0, 1) on the gradient."""
-    generator = torch.Generator().manual_seed(0)
-    w = torch.full((seeds, width), start, dtype=torch.float64)
+def noisy_descent(lr: float, beta: float, noise: Tensor, start: float = 3.0) -> tuple[Tensor, Tensor]:
+    """w and v of the heavy ball on ½ w² with `noise` on its gradients; all three are (steps, …)."""
+    w = torch.full(noise.shape[1:], start, dtype=noise.dtype)
     v = torch.zeros_like(w)
-    all_w, all_v = w.new_empty(steps, seeds, width), w.new_empty(steps, seeds, width)
-    for step in range(steps):
-        g = w + torch.randn(w.shape, generator=generator, dtype=w.dtype)
-        v = beta * v + g
+    all_w, all_v = [], []
+    for draw in noise:
+        v = beta * v + w + draw
         w = w - lr * v
-        all_w[step], all_v[step] = w, v
-    return all_w, all_v
+        all_w.append(w)
+        all_v.append(v)
+    return torch.stack(all_w), torch.stack(all_v)
 
 
 def noise_floor(
-    betas: Sequence[float], effective_lr: float = 0.05, steps: int = 2000, seeds: int = 10, width: int = 20
+    betas: Sequence[float], effective_lr: float, seeds: Sequence[int], steps: int = 2000, width: int = 100
 ) -> NoiseFloor:
-    """How much of the gradients' noise reaches the step, and how much the weights.
+    """How much of the gradients' noise N(0, 1) reaches the step, and how much the weights.
 
     The second half of the run is measured; `width` independent directions are averaged.
     """
-    spreads, floors, unmatched, curves = [], [], [], []
+    noise = torch.stack(
+        [
+            torch.randn(steps, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+            for seed in seeds
+        ],
+        dim=1,
+    )
+    spreads, floors = [], []
     for beta in betas:
-        w, v = noisy_descent(effective_lr * (1 - beta), beta, steps, seeds, width)
-        late = slice(steps // 2, None)
-        spreads.append(((1 - beta) * v[late]).std(dim=(0, 2)))
-        floors.append((w[late] ** 2).mean(dim=(0, 2)))
-        curves.append((w**2).mean(dim=(1, 2)))
-        w, _ = noisy_descent(effective_lr, beta, steps, seeds, width)
-        unmatched.append((w[late] ** 2).mean(dim=(0, 2)))
-    stacked = (torch.stack(part) for part in (spreads, floors, unmatched, curves))
+        w, v = noisy_descent(effective_lr * (1 - beta), beta, noise)
+        spreads.append(((1 - beta) * v[steps // 2 :]).std(dim=(0, 2)))
+        floors.append((w[steps // 2 :] ** 2).mean(dim=(0, 2)))
+    stacked = torch.stack(spreads), torch.stack(floors)
     return NoiseFloor(torch.tensor(betas, dtype=torch.float64), effective_lr, *stacked)
 
 
 @dataclass(frozen=True, eq=False)
-class DigitRun:
-    """`names` of the settings; `loss` (settings, seeds, checks) on all training images at `steps`."""
+class NoisyBall:
+    """One weight under noise: paths with momentum and without, (T,) each, and how far they stray."""
 
-    names: tuple[str, ...]
+    effective_lr: float
+    beta: float
+    batch_size: int
+    plain: Tensor
+    ball: Tensor
+    plain_spread: float
+    spread: float
+
+
+def noisy_ball(effective_lr: float, beta: float, batch_size: int, steps: int = 200) -> NoisyBall:
+    """½ w² from w = 3, gradients averaged over `batch_size` images whose noise is N(0, 1) each."""
+    generator = torch.Generator().manual_seed(5)
+    level = batch_size**-0.5
+    noise = level * torch.randn(steps, generator=generator, dtype=torch.float64)
+    paths, spreads = [], []
+    for each in (0.0, beta):
+        lr = effective_lr * (1 - each)
+        paths.append(noisy_descent(lr, each, noise)[0])
+        spreads.append(math.sqrt(stationary_variance(lr, each, noise=level)))
+    return NoisyBall(effective_lr, beta, batch_size, *paths, *spreads)
+
+
+# The claim: noise and curvature
+
+SMALL = (0.1, 0.3, 0.42, 0.6, 0.85, 1.0, 1.2, 1.7, 2.4)  # lr / (1 − beta)
+LARGE = (0.6, 0.85, 1.2, 1.7, 3.4, 6.8, 9.6)
+MIDDLE = (0.42, 0.6, 0.85, 1.0, 1.2, 1.7)
+# batch size (None: all images), lr / (1 − beta), steps, whether lr falls to 0
+ARMS = {
+    "batches of 16": (16, SMALL, 600, False),
+    "batches of 64": (64, LARGE, 600, False),
+    "batches of 128": (128, LARGE, 600, False),
+    "all images": (None, (1.0,), 600, False),
+    "batches of 16, 1800 steps": (16, MIDDLE, 1800, False),
+    "batches of 16, rate falls to 0": (16, (*MIDDLE, 2.4), 600, True),
+}
+BETAS = (0.0, 0.9)
+
+
+@dataclass(frozen=True, eq=False)
+class Sweep:
+    """Training without momentum and with it, at equal lr / (1 − beta).
+
+    `rates` are R values of lr / (1 − beta); `loss` (2, R, S, checks) is on all training images at `steps`,
+    first for beta = 0, then for 0.9.
+    """
+
+    rates: tuple[float, ...]
     steps: Tensor
     loss: Tensor
 
     @property
     def last(self) -> Tensor:
-        """(settings, seeds), the mean of the last three checks."""
-        return self.loss[:, :, -3:].mean(dim=-1)
+        """(2, R, S), the mean of the last three checks."""
+        return self.loss[..., -3:].mean(dim=-1)
+
+    def at(self, rate: float) -> tuple[Tensor, Tensor]:
+        """(S,) each: the last loss without and with momentum at one lr / (1 − beta)."""
+        plain, ball = self.last[:, self.rates.index(rate)]
+        return plain, ball
+
+    @property
+    def best_rates(self) -> tuple[float, float]:
+        """For each beta the lr / (1 − beta) with the least median over the seeds."""
+        plain, ball = self.last.median(dim=-1).values.argmin(dim=-1).tolist()
+        return self.rates[plain], self.rates[ball]
+
+    @property
+    def best(self) -> tuple[Tensor, Tensor]:
+        """(S,) each: the last loss without and with momentum, each at its own best rate."""
+        plain, ball = self.best_rates
+        return self.at(plain)[0], self.at(ball)[1]
 
 
-def digits_with_momentum(
-    settings: Iterable[tuple[str, float, float]],
-    seeds: Iterable[int],
+@dataclass(frozen=True)
+class NoiseResult:
+    """What the claim rests on: bowls with noise at small and at large steps, and `ARMS` on the digits."""
+
+    small: NoiseFloor
+    large: NoiseFloor
+    digits: dict[str, Sweep]
+
+
+def measure_noise(seeds: Sequence[int], each: Callable[[Iterable], Iterable] = iter) -> NoiseResult:
+    """The bowl at lr / (1 − beta) = 0.05 and 1.5, and all of `ARMS`; `each` may show how far it is."""
+    seeds = list(seeds)
+    small, large = (noise_floor([0.0, 0.5, 0.9], a, seeds) for a in (0.05, 1.5))
+    digits = {}
+    for name in each(ARMS):
+        batch_size, rates, steps, falls = ARMS[name]
+        losses = [train_digits(seeds, rates, beta, batch_size, steps, steps // 12, falls) for beta in BETAS]
+        digits[name] = Sweep(rates, losses[0][0], torch.stack([loss for _, loss in losses]))
+    return NoiseResult(small, large, digits)
+
+
+def train_digits(
+    seeds: Sequence[int],
+    rates: Sequence[float],
+    beta: float,
+    batch_size: int | None,
     steps: int = 600,
-    batch_size: int = 16,
-    every: int = 25,
-) -> DigitRun:
-    """Train a network of 64 pixels, 32 hidden units and 10 digits with SGD and momentum.
-
-    The seeds of a setting are trained side by side; no run knows of another.
+    every: int = 50,
+    falls: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """Train a network of 64 pixels, 32 hidden units and 10 digits; all runs side by side.
 
     Args:
-        settings: (name, lr, beta) of each optimizer, in PyTorch's form.
-        seeds: each draws the split, the weights and the batches, the same for all settings.
+        seeds: S; each draws the split, the weights and the batches, the same for all settings.
+        rates: R values of lr / (1 − beta).
+        beta: in PyTorch's form.
+        batch_size: images a step, drawn with replacement; None: all training images.
+        steps: how many.
+        every: steps between two checks of the loss.
+        falls: whether lr falls in a straight line to 0.
+
+    Returns:
+        The steps of the checks, (checks,), and the loss on all training images, (R, S, checks).
     """
-    seeds = list(seeds)
+    runs = len(rates), len(seeds)
     data = [split_digits(seed) for seed in seeds]
-    names, runs = [], []
-    for name, lr, beta in settings:
-        names.append(name)
-        runs.append(_train(data, seeds, lr, beta, steps, batch_size, every))
-    return DigitRun(tuple(names), torch.arange(0, steps + 1, every), torch.stack(runs))
-
-
-def _train(
-    data: list[Digits], seeds: list[int], lr: float, beta: float, steps: int, batch_size: int, every: int
-) -> Tensor:
-    """(seeds, checks): the runs of one setting, side by side as batches of matrices."""
-    train_x, train_y = (torch.stack([getattr(d, n) for d in data]) for n in ("train_x", "train_y"))
+    images, labels = (torch.stack([getattr(d, n) for d in data]) for n in ("train_x", "train_y"))
+    all_images, all_labels = images.repeat(runs[0], 1, 1), labels.repeat(runs[0], 1)
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     shapes = ((64, 32), 64), ((1, 32), 64), ((32, 10), 32), ((1, 10), 32)  # (shape, fan in)
     weights = [
         torch.stack(
             [(2 * torch.rand(shape, generator=g, dtype=torch.float32) - 1) / fan_in**0.5 for g in generators]
-        )
+        ).repeat(runs[0], 1, 1)
         for shape, fan_in in shapes
     ]
     velocities = [torch.zeros_like(w) for w in weights]
+    lrs = (1 - beta) * torch.tensor(rates, dtype=torch.float32).repeat_interleave(runs[1])[:, None, None]
 
-    def losses(x: Tensor, y: Tensor) -> Tensor:
-        """(seeds,) for x (seeds, n, 64) and y (seeds, n)."""
+    def losses(weights: list[Tensor], x: Tensor, y: Tensor) -> Tensor:
+        """(R · S,) for x (R · S, n, 64) and y (R · S, n)."""
         first, first_bias, second, second_bias = weights
         out = torch.relu(x @ first + first_bias) @ second + second_bias
         return -out.log_softmax(dim=-1).gather(-1, y[..., None]).mean(dim=(-1, -2))
 
-    curve = []
+    checks, curve = range(0, steps + 1, every), []
     for step in range(steps + 1):
-        if step % every == 0:
-            curve.append(losses(train_x, train_y).detach().double())
-        rows = torch.stack([torch.randint(train_x.shape[1], (batch_size,), generator=g) for g in generators])
-        batch = torch.arange(len(seeds))[:, None], rows
+        if step in checks:
+            with torch.no_grad():
+                curve.append(losses(weights, all_images, all_labels).double().view(runs))
+        if batch_size is None:
+            x, y = all_images, all_labels
+        else:
+            rows = [torch.randint(images.shape[1], (batch_size,), generator=g) for g in generators]
+            batch = torch.arange(runs[1])[:, None], torch.stack(rows)
+            x, y = images[batch].repeat(runs[0], 1, 1), labels[batch].repeat(runs[0], 1)
         weights = [w.detach().requires_grad_() for w in weights]
-        gradients = torch.autograd.grad(losses(train_x[batch], train_y[batch]).sum(), weights)
+        gradients = torch.autograd.grad(losses(weights, x, y).sum(), weights)
         velocities = [beta * v + g for v, g in zip(velocities, gradients, strict=True)]
-        weights = [w.detach() - lr * v for w, v in zip(weights, velocities, strict=True)]
-    return torch.stack(curve, dim=-1)
+        part = 1 - step / (steps + 1) if falls else 1.0
+        weights = [w.detach() - part * lrs * v for w, v in zip(weights, velocities, strict=True)]
+    return torch.tensor(checks), torch.stack(curve, dim=-1)
+
+
+def judge_noise(result: NoiseResult) -> list[Finding]:
+    """The sentences of the verdict."""
+    sixteen, whole = result.digits["batches of 16"], result.digits["all images"]
+    falling, longer = (
+        result.digits[f"batches of 16, {turned}"] for turned in ("rate falls to 0", "1800 steps")
+    )
+    plain, ball = sixteen.at(0.1)
+    wild, _ = sixteen.at(1.0)
+    quiet, quiet_ball = whole.at(1.0)
+    best, best_ball = sixteen.best
+    ends = {size: result.digits[f"batches of {size}"].best for size in (64, 128)}
+    return [
+        Finding(
+            "bowl, a = 0.05: mean of w² at beta 0.9 within 15 % of that at 0",
+            (result.small.floor[2] / result.small.floor[0] - 1).abs() < 0.15,
+        ),
+        Finding(
+            "bowl, a = 1.5: mean of w² at beta 0.9 less than a third of that at 0",
+            result.large.floor[2] < result.large.floor[0] / 3,
+        ),
+        Finding(
+            "batches of 16, a = 0.1: losses with and without momentum within 15 % of each other",
+            (ball / plain - 1).abs() < 0.15,
+        ),
+        Finding("plain, a = 1: with all images less than a third of the loss with 16", quiet < wild / 3),
+        Finding("all images, a = 1: below 0.03 with and without", (quiet < 0.03) & (quiet_ball < 0.03)),
+        Finding(
+            "batches of 16, each at its best: neither has less than half of the other's loss",
+            (best_ball > best / 2) & (best > best_ball / 2),
+            at_least=4,
+        ),
+        Finding(
+            "batches of 64, each at its best: momentum's loss is less than a third",
+            ends[64][1] < ends[64][0] / 3,
+            at_least=4,
+        ),
+        Finding(
+            "batches of 128, each at its best: momentum's loss is less than a fifth",
+            ends[128][1] < ends[128][0] / 5,
+            at_least=4,
+        ),
+        Finding(
+            "batches of 16, rate falling to 0, each at its best: momentum's loss is lower",
+            falling.best[1] < falling.best[0],
+            at_least=4,
+        ),
+        Finding(
+            "batches of 16, 1800 steps, each at its best: momentum's loss is lower",
+            longer.best[1] < longer.best[0],
+            at_least=4,
+        ),
+    ]
+
+
+CLAIMS = {
+    "noise": Claim(
+        "Momentum is a remedy for the noise of stochastic gradients.",
+        measure_noise,
+        judge_noise,
+    )
+}

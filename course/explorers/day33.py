@@ -1,4 +1,4 @@
-"""Day 33: a ball in a valley, the plane of rates, and running averages."""
+"""Day 33: a ball in a valley, the plane of rates, running averages, and a ball under noise."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def valley_explorer() -> Explorer:
     return Explorer(
         title="A ball in a valley",
         look_for=(
-            "Each dot is a step. With beta = 0 the path is gradient descent: it jumps from wall to wall or "
-            "crawls along the floor. Raise beta and see which of the two gets better."
+            "Each dot is a step; with beta = 0 the path is gradient descent. Change one slider at a time and "
+            "watch the steep and the flat direction separately."
         ),
         goal=Goal(
             "with a condition number of 100 or more, bring the loss under 1e-6 within 100 steps.", arrived
@@ -66,7 +66,7 @@ def rate_plane_explorer() -> Explorer:
         title="The rate for every lr and beta",
         look_for=(
             "Bright is fast. Steer the red cursor and watch the roots on the right: the one farthest from 0 "
-            "sets the rate (dashed circle). Roots off the real axis mean that the path swings."
+            "sets the rate (dashed circle). Up to condition number 25 a star marks the best heavy ball."
         ),
         goal=Goal("with a condition number of 100 or more, find a rate below 0.83.", fast),
         controls={
@@ -85,8 +85,7 @@ def averages_explorer() -> Explorer:
     return Explorer(
         title="A running average, its start and its memory",
         look_for=(
-            "A larger beta is smoother and slower. Look at the first steps, where the average from 0 is too "
-            "small, and at step 50, where the values jump and both lag behind."
+            "Compare the two averages in the first steps, and again at step 50, where the values jump."
         ),
         goal=Goal(
             "with noise 1, bring the corrected average within 0.2 of the truth at all of the last 20 steps.",
@@ -102,4 +101,30 @@ def averages_explorer() -> Explorer:
         },
         compute=experiments.noisy_level,
         drawing=figures.AveragesDrawing(),
+    )
+
+
+def noise_explorer() -> Explorer:
+    """Day 33: one weight on a bowl whose gradients are noisy."""
+
+    def compute(length: float, beta: float, batch_size: int) -> experiments.NoisyBall:
+        return experiments.noisy_ball(length, beta, batch_size)
+
+    return Explorer(
+        title="A ball under noise",
+        look_for=(
+            "Curvature 1, start at 3, noise of spread 1 for each image. Both paths have the same "
+            "lr / (1 − beta) and the same noise. Compare them at a small and at a large value."
+        ),
+        goal=Goal(
+            "with lr / (1 − beta) = 1.5 and batches of 4, bring the spread of w below 0.45.",
+            lambda state: state.effective_lr > 1.49 and state.batch_size <= 4 and state.spread < 0.45,
+        ),
+        controls={
+            "length": choice_slider("lr / (1 − beta)", 0.5, [0.05, 0.2, 0.5, 1.0, 1.5, 1.9]),
+            "beta": float_slider("beta", 0.5, 0, 0.99, 0.01),
+            "batch_size": choice_slider("batch size", 16, [1, 4, 16, 64, 256]),
+        },
+        compute=compute,
+        drawing=figures.NoisyBallDrawing(),
     )

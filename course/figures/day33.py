@@ -1,13 +1,13 @@
-"""Day 33: a path in a valley, the plane of rates, running averages, and the noise that is left."""
+"""Day 33: a path in a valley, the plane of rates, running averages, damping, and noise."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import matplotlib
 import numpy
 import torch
-from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import ListedColormap
 
@@ -15,10 +15,10 @@ from course.experiments.day33 import (
     STEPS,
     TOLERANCE,
     Averages,
-    DigitRun,
-    NoiseFloor,
+    NoisyBall,
     Path,
     RateCursor,
+    Sweep,
     best_gradient_descent,
     best_heavy_ball,
     steps_per_digit,
@@ -30,7 +30,6 @@ from course.figures.shared import (
     GREY,
     ORANGE,
     PURPLE,
-    SKY,
     STYLE,
     VERMILLION,
     Picture,
@@ -38,6 +37,7 @@ from course.figures.shared import (
 )
 
 FAR = 1e3  # a path is drawn as far as this
+STARRED = 26  # the best pair is shown up to this condition number
 
 
 class ValleyDrawing:
@@ -193,7 +193,8 @@ class RatePlaneDrawing:
             (line.set_xdata if line is self.cross[0] else line.set_ydata)([at, at])
         self.cursor.set_data([state.lr], [state.beta])
         lr, beta, _ = best_heavy_ball(state.smallest, 1)
-        self.best.set_data(*([], []) if state.nesterov else ([lr], [beta]))
+        hidden = state.nesterov or state.condition_number > STARRED
+        self.best.set_data(*([], []) if hidden else ([lr], [beta]))
         flat, steep = state.roots
         self.flat.set_data(flat.real, flat.imag)
         self.steep.set_data(steep.real, steep.imag)
@@ -244,54 +245,106 @@ class AveragesDrawing:
         )
 
 
-def draw_noise_claim(noise: NoiseFloor, digits: DigitRun) -> Picture:
-    """The noise in the step and in the weights against beta; the loss on the digits.
-
-    Args:
-        noise: measured on a bowl.
-        digits: four settings, two pairs of equal lr / (1 − beta): plain, with momentum, plain, with.
-    """
+def draw_damping(curvature: float, paths: Sequence[tuple[str, Path]]) -> Picture:
+    """One direction of curvature `curvature` from w = 1: a curve for each (name, path)."""
     with matplotlib.rc_context(STYLE):
-        figure = new_figure(380)
+        figure = new_figure(280)
         figure.text(
-            0.012,
-            0.935,
-            "Momentum smooths the step, not the weights; what it allows is larger steps",
-            fontsize=11,
-            fontweight="bold",
+            0.012, 0.92, f"One direction, lr · λ = {curvature:g}, three betas", fontsize=11, fontweight="bold"
         )
-        left = figure.add_axes((0.085, 0.15, 0.385, 0.685))
-        places = numpy.arange(len(noise.betas))
-        for name, seeds, colour, marker in (
-            ("mean of w², same lr", noise.unmatched, GREY, "^"),
-            ("mean of w², same lr / (1 − beta)", noise.floor, BLUE, "o"),
-            ("spread of (1 − beta) v", noise.step_spread, ORANGE, "s"),
-        ):
-            relative = seeds / seeds[0].mean()
-            left.plot(places, relative.mean(dim=1), color=colour, linewidth=1.4, marker=marker, label=name)
-            for column in relative.T:
-                left.plot(places, column, ".", color=colour, markersize=3, alpha=0.6)
-        left.set_yscale("log")
-        left.set(ylim=(0.04, 2000), xlabel="beta", ylabel="relative to beta = 0")
-        left.set_xticks(places, [f"{b:g}" for b in noise.betas.tolist()])
-        left.set_title("a bowl with noise, ten seeds")
-        left.legend(loc="upper left", borderaxespad=0.1)
-        right = figure.add_axes((0.575, 0.15, 0.40, 0.685))
-        styles = ((SKY, "-"), (BLUE, "--"), (ORANGE, "-"), (VERMILLION, "--"))
-        _bands(right, digits, styles)
-        right.set(xlim=(0, digits.steps[-1].item()), ylim=(0.03, 4), xlabel="step", ylabel="training loss")
-        right.set_yscale("log")
-        right.set_title(f"digits, batches of 16, {digits.loss.shape[1]} seeds, least to greatest")
-        right.legend(loc="lower left", borderaxespad=0.1)
+        axes = figure.add_axes((0.085, 0.17, 0.9, 0.68))
+        axes.axhline(0, color=GREY, linewidth=0.8)
+        for (name, path), colour in zip(paths, (ORANGE, BLACK, BLUE), strict=True):
+            axes.plot(path.w[:, 0], color=colour, linewidth=1.8, label=name)
+        axes.set(xlim=(0, len(paths[0][1].w) - 1), xlabel="step", ylabel="w")
+        axes.legend(loc="upper right")
+    return Picture(figure, "the weight against the step for a beta below, at and above the critical one.")
+
+
+class NoisyBallDrawing:
+    """Left the paths of a weight under noise, right how far it strays in the long run."""
+
+    def __init__(self) -> None:
+        with matplotlib.rc_context(STYLE):
+            self.figure = new_figure(330)
+            self.title = self.figure.text(0.012, 0.93, "", fontsize=11, fontweight="bold")
+            left = self.figure.add_axes((0.075, 0.155, 0.62, 0.70))
+            left.set(xlim=(0, 200), ylim=(-6, 6), xlabel="step", ylabel="w")
+            left.axhline(0, color=GREY, linewidth=0.8)
+            (self.plain,) = left.plot([], [], color=ORANGE, linewidth=1, label="beta 0, same lr / (1 − beta)")
+            (self.ball,) = left.plot([], [], color=BLUE, linewidth=1.8, label="your beta")
+            left.legend(loc="upper right", ncols=2)
+            right = self.figure.add_axes((0.79, 0.155, 0.20, 0.70))
+            right.set(xlim=(-0.6, 1.6), ylim=(0.01, 5), ylabel="spread of w in the long run")
+            right.set_yscale("log")
+            right.set_xticks([0, 1], ["beta 0", "yours"])
+            (self.plain_dot,) = right.plot([], [], "o", color=ORANGE, markersize=9)
+            (self.dot,) = right.plot([], [], "o", color=BLUE, markersize=9)
+
+    def update(self, state: NoisyBall) -> None:
+        steps = numpy.arange(1, len(state.ball) + 1)
+        self.plain.set_data(steps, state.plain.numpy())
+        self.ball.set_data(steps, state.ball.numpy())
+        self.plain_dot.set_data([0], [state.plain_spread])
+        self.dot.set_data([1], [state.spread])
+        lr = state.effective_lr * (1 - state.beta)
+        images = f"batches of {state.batch_size}" if state.batch_size > 1 else "single images"
+        self.title.set_text(
+            f"lr {lr:.3g}, beta {state.beta:.2f}, {images}: "
+            f"spread {state.spread:.2g}, at beta 0 {state.plain_spread:.2g}"
+        )
+
+
+def draw_two_lengths(sweep: Sweep) -> Picture:
+    """Training curves with momentum and without, a line a seed, at two values of lr / (1 − beta)."""
+    with matplotlib.rc_context(STYLE):
+        figure = new_figure(330)
+        figure.text(0.012, 0.93, "Digits, batches of 16, a line a seed", fontsize=11, fontweight="bold")
+        for place, rate in enumerate((0.1, 1.0)):
+            axes = figure.add_axes((0.085 + 0.475 * place, 0.155, 0.42, 0.66))
+            losses = sweep.loss[:, sweep.rates.index(rate)]
+            for arm, name, colour in zip(losses, ("beta 0", "beta 0.9"), (ORANGE, BLUE), strict=True):
+                for curve in arm:
+                    axes.plot(sweep.steps, curve, color=colour, linewidth=1.2, alpha=0.8, label=name)
+                    name = None
+            axes.set_yscale("log")
+            axes.set(xlim=(0, sweep.steps[-1].item()), ylim=(0.03, 8), xlabel="step")
+            axes.set_title(f"lr / (1 − beta) = {rate:g}")
+            axes.legend(loc="upper right", ncols=2)
+            if not place:
+                axes.set_ylabel("training loss")
+    return Picture(figure, "losses on batches of 16, at two values of lr / (1 - beta), seed by seed.")
+
+
+def draw_sweeps(digits: dict[str, Sweep]) -> Picture:
+    """The loss at the end against lr / (1 − beta), a panel for each arm that was swept; dots are seeds."""
+    swept = {name: sweep for name, sweep in digits.items() if len(sweep.rates) > 1}
+    with matplotlib.rc_context(STYLE):
+        figure = new_figure(480)
+        figure.text(0.012, 0.955, "The loss at the end; a dot is a seed", fontsize=11, fontweight="bold")
+        for place, (name, sweep) in enumerate(swept.items()):
+            row, column = divmod(place, 3)
+            axes = figure.add_axes((0.085 + 0.31 * column, 0.57 - 0.455 * row, 0.28, 0.31))
+            for losses, label, colour, shift in zip(
+                sweep.last, ("beta 0", "beta 0.9"), (ORANGE, BLUE), (0.97, 1.03), strict=True
+            ):
+                rates = numpy.array(sweep.rates)
+                axes.plot(rates, losses.median(dim=-1).values, color=colour, linewidth=1.6, label=label)
+                for seed in losses.T:
+                    axes.plot(rates * shift, seed, ".", color=colour, markersize=4, alpha=0.7)
+            axes.set_xscale("log")
+            axes.set_yscale("log")
+            axes.set(xlim=(0.08, 18), ylim=(7e-5, 6))
+            axes.set_title(name)
+            if row or place + 3 >= len(swept):
+                axes.set_xlabel("lr / (1 − beta)")
+            if column:
+                axes.set_yticklabels([])
+            else:
+                axes.set_ylabel("training loss")
+        figure.legend(*axes.get_legend_handles_labels(), loc=(0.75, 0.24))
     return Picture(
         figure,
-        "the noise of the step falls with beta while the noise of the weights stays, at equal "
-        "lr / (1 - beta); on the digits two such pairs of training curves.",
+        "the last loss against lr / (1 - beta) with and without momentum: three batch sizes, then batches "
+        "of 16 for longer and with a rate that falls to 0.",
     )
-
-
-def _bands(ax: Axes, run: DigitRun, styles: tuple[tuple[str, str], ...]) -> None:
-    """A line of medians and a band from least to greatest for each setting."""
-    for name, loss, (colour, style) in zip(run.names, run.loss, styles, strict=True):
-        ax.fill_between(run.steps, loss.amin(0), loss.amax(0), color=colour, alpha=0.25, linewidth=0)
-        ax.plot(run.steps, loss.median(0).values, color=colour, linewidth=1.8, linestyle=style, label=name)

@@ -1,5 +1,6 @@
 """Day 33: what the lecture shows, and every number that it states."""
 
+import itertools
 import math
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 from torch import nn
 
 from course.experiments import day33 as experiments
+from course.experiments.digits import split_digits
 from course.explorers import day33 as explorers
 from course.figures import day33 as figures
 from tests.lectures.common import Moves, check_picture
@@ -33,6 +35,10 @@ EXPLORERS = {
     "running averages": Moves(
         explorers.averages_explorer,
         {"beta": (0, 0.5, 0.99), "noise": (0, 1), "jump": (-1, 0, 2)},
+    ),
+    "a ball under noise": Moves(
+        explorers.noise_explorer,
+        {"length": (0.05, 0.5, 1.9), "beta": (0, 0.5, 0.99), "batch_size": (1, 16, 256)},
     ),
 }
 VALLEY = torch.tensor([0.01, 1.0], dtype=torch.float64)
@@ -126,27 +132,39 @@ def test_averages_against_their_weights():
         torch.testing.assert_close(corrected[t - 1], (weights * values[:t]).sum() / weights.sum())
 
 
-def test_digits_are_trained_as_the_library_would():
-    """A linear model through the same loop: the weights of `_train` follow `torch.optim.SGD`."""
-    run = experiments.digits_with_momentum([("a", 0.1, 0.9)], [3], steps=6, every=1)
+@pytest.mark.parametrize(("batch_size", "falls"), ((16, False), (16, True), (None, False)))
+def test_digits_are_trained_as_the_library_would(batch_size, falls):
+    """One of several runs side by side follows `torch.optim.SGD` on its own."""
+    _, curves = experiments.train_digits([2, 3], (0.3, 1.0), 0.9, batch_size, steps=4, every=1, falls=falls)
+    assert curves.shape == (2, 2, 5)
     generator = torch.Generator().manual_seed(3)
     shapes = ((64, 32), 64), ((1, 32), 64), ((32, 10), 32), ((1, 10), 32)
     w = [
         ((2 * torch.rand(shape, generator=generator) - 1) / fan_in**0.5).requires_grad_()
         for shape, fan_in in shapes
     ]
-    data = experiments.split_digits(3)
+    data = split_digits(3)
     optimizer = torch.optim.SGD(w, lr=0.1, momentum=0.9)
 
     def loss(x, y):
         return nn.functional.cross_entropy(torch.relu(x @ w[0] + w[1]) @ w[2] + w[3], y)
 
-    for step in range(7):
-        assert math.isclose(run.loss[0, 0, step], loss(data.train_x, data.train_y).item(), rel_tol=1e-4)
-        rows = torch.randint(len(data.train_x), (16,), generator=generator)
+    for step in range(5):
+        assert math.isclose(curves[1, 1, step], loss(data.train_x, data.train_y).item(), rel_tol=1e-4)
+        rows = torch.arange(len(data.train_x))
+        if batch_size is not None:
+            rows = torch.randint(len(data.train_x), (batch_size,), generator=generator)
+        optimizer.param_groups[0]["lr"] = 0.1 * (1 - step / 5) if falls else 0.1
         optimizer.zero_grad()
         loss(data.train_x[rows], data.train_y[rows]).backward()
         optimizer.step()
+
+
+def test_a_sweep_finds_each_arms_best_rate():
+    loss = torch.tensor([[[3.0, 3.0, 3.0], [1.0, 2.0, 9.0]], [[1.0, 1.0, 1.0], [0.0, 5.0, 5.0]]])
+    sweep = experiments.Sweep((0.1, 1.0), torch.arange(3), loss[..., None].expand(-1, -1, -1, 3))
+    assert sweep.best_rates == (1.0, 0.1)
+    assert [best.tolist() for best in sweep.best] == [[1, 2, 9], [1, 1, 1]]
 
 
 # What the lecture says in numbers
@@ -264,38 +282,84 @@ def test_bias_below_one_percent():
         assert beta**t < 0.01 <= beta ** (t - 1)
 
 
-def test_the_verdict_on_the_bowl():
-    noise = experiments.noise_floor([0.0, 0.5, 0.9, 0.99])
-    assert noise.floor.shape == (4, 10)
-    mean = noise.floor.mean(1)
-    assert (mean / mean[0] - 1).abs().max() < 0.06
-    spread = noise.step_spread.mean(1)
-    assert round((spread[2] / spread[0]).item(), 2) == 0.23
+@pytest.mark.parametrize("effective_lr", (0.05, 1.5))
+def test_the_noise_of_the_weights_is_that_of_the_formula(effective_lr):
+    noise = experiments.noise_floor([0.0, 0.5, 0.9], effective_lr, seeds=[7, 8])
+    assert noise.floor.shape == noise.step_spread.shape == (3, 2)
     for i, beta in enumerate(noise.betas.tolist()):
-        theory = experiments.stationary_variance(noise.effective_lr * (1 - beta), beta)
-        assert math.isclose(mean[i], theory, rel_tol=0.05)
-        a = noise.effective_lr
-        assert math.isclose(theory, a * (1 + beta) / (2 * (1 + beta) - a * (1 - beta)))
-        assert math.isclose(theory, a / 2, rel_tol=0.03)
-    ratio = experiments.stationary_variance(0.05, 0.9) / experiments.stationary_variance(0.05, 0.0)
-    assert math.isclose(ratio, 10, rel_tol=0.02)
+        theory = experiments.stationary_variance(effective_lr * (1 - beta), beta)
+        assert noise.floor[i].mean().item() == pytest.approx(theory, rel=0.05)
+        # Independently: the variance that one step leaves as it is, P = A P Aᵀ + Q.
+        lr = effective_lr * (1 - beta)
+        step = torch.tensor([[1 - lr, -lr * beta], [1, beta]], dtype=torch.float64)
+        kick = torch.tensor([[-lr], [1.0]], dtype=torch.float64)
+        squared = torch.eye(4, dtype=torch.float64) - torch.kron(step, step)
+        exact = torch.linalg.solve(squared, (kick @ kick.T).reshape(4))
+        assert theory == pytest.approx(exact[0].item())
 
 
-def test_the_verdict_on_digits():
-    settings = [("plain", 0.1, 0.0), ("ball", 0.01, 0.9), ("wild", 1.0, 0.0), ("tame", 0.1, 0.9)]
-    plain, ball, wild, tame = experiments.digits_with_momentum(settings, range(5)).last
-    assert (ball / plain - 1).abs().max() < 0.1
-    assert 2 * tame.median() < wild.median()
+def test_the_noise_explorers_spreads():
+    state = experiments.noisy_ball(1.5, 0.9, 4)
+    assert state.plain_spread == pytest.approx(math.sqrt(3 / 4))
+    assert state.spread == pytest.approx(math.sqrt(0.78082 / 4), rel=1e-4)
+    assert state.plain.shape == state.ball.shape == (200,)
+
+
+def test_critical_damping_is_where_the_roots_meet():
+    for product in (0.01, 0.3, 1.0):
+        curvature = torch.tensor([product], dtype=torch.float64)
+        critical = experiments.critical_beta(product)
+        z = experiments.roots(curvature, 1.0, critical)
+        assert (z[0, 0] - z[0, 1]).abs() < 1e-6
+        assert experiments.roots(curvature, 1.0, critical + 0.01).imag.abs().max() > 0.01
+    assert math.isclose(experiments.critical_beta(0.01), 0.81)
+
+
+def test_steps_at_the_best_point_are_counted():
+    for condition, expected in ((25, 45), (100, 95), (400, 198), (10_000, 1074)):
+        ends = torch.tensor([1 / condition, 1], dtype=torch.float64)
+        lr, beta, ball = experiments.best_heavy_ball(1 / condition, 1)
+        assert experiments.steps_to(ends, lr, beta) == expected
+        path = experiments.descend(ends, torch.ones_like(ends), lr, beta, 60)
+        t = torch.arange(61, dtype=torch.float64)
+        exact = ball**t * (1 + t * (1 - lr / condition - ball) / ball)
+        torch.testing.assert_close(path.w[:, 0], exact, rtol=1e-6, atol=1e-9)
+        assert path.w[1, 1].abs() > 1  # along the steepest direction it grows first
+
+
+def test_the_heavy_ball_circles_where_the_bowl_is_no_quadratic():
+    path = experiments.lessard_path(3.3, 300)
+    torch.testing.assert_close(path[-3:], path[-6:-3])
+    assert path[-6:].abs().min() > 0.6
+    assert experiments.lessard_path(3.0, 300)[-1].abs() < 1e-6
+
+
+def test_a_schedule_is_converted():
+    lrs = [0.1, 0.3, 0.03, 0.02]
+    start = torch.tensor([1.0, -2.0], dtype=torch.float64)
+    reference = experiments.run_form("pytorch", lambda w: VALLEY * w, start, lrs, 0.9)
+    betas = experiments.corrected_betas(lrs, 0.9)
+    torch.testing.assert_close(
+        experiments.run_form("textbook", lambda w: VALLEY * w, start, lrs, betas), reference
+    )
+    back = [0.9] + [0.9 * before / lr for before, lr in itertools.pairwise(lrs)]
+    torch.testing.assert_close(
+        experiments.run_form("pytorch", lambda w: VALLEY * w, start, lrs, back),
+        experiments.run_form("textbook", lambda w: VALLEY * w, start, lrs, 0.9),
+    )
 
 
 # What is drawn and moved
 
 
 def test_pictures():
-    noise = experiments.noise_floor([0.0, 0.9], steps=40, seeds=3, width=4)
-    settings = [(name, 0.1, 0.0) for name in "abcd"]
-    digits = experiments.digits_with_momentum(settings, range(2), steps=2, every=1)
-    check_picture(figures.draw_noise_claim(noise, digits))
+    steps, loss = torch.arange(4), torch.rand(2, 2, 2, 4, dtype=torch.float64)
+    sweep = experiments.Sweep((0.1, 1.0), steps, loss)
+    check_picture(figures.draw_two_lengths(sweep))
+    check_picture(figures.draw_sweeps(dict.fromkeys(experiments.ARMS, sweep)))
+    one = torch.ones(1, dtype=torch.float64)
+    path = experiments.descend(0.01 * one, one, 1.0, 0.5, 10)
+    check_picture(figures.draw_damping(0.01, [("a", path)] * 3))
 
 
 @pytest.mark.parametrize("make", (explorers.valley_explorer, explorers.rate_plane_explorer))
@@ -317,4 +381,12 @@ def test_the_goal_of_the_averages_is_within_reach():
     explorer.controls["noise"].value = 1
     assert "not yet" in explorer.goal_line.value
     explorer.controls["beta"].value = 0.95
+    assert "reached" in explorer.goal_line.value
+
+
+def test_the_goal_under_noise_needs_momentum():
+    explorer = explorers.noise_explorer()
+    explorer.controls["length"].value, explorer.controls["batch_size"].value = 1.5, 4
+    assert "not yet" in explorer.goal_line.value
+    explorer.controls["beta"].value = 0.9
     assert "reached" in explorer.goal_line.value
