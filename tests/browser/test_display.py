@@ -669,7 +669,7 @@ def rendered(node: Any, kind: str, name: str = "") -> str:
         "first_name": None,
         "last_name": None,
         "notebook_path": "x",
-        "nbgrader": {"notebook": DAY, "score": 0, "max_score": 18, "late_penalty": 0},
+        "nbgrader": {"notebook": DAY, "score": 0, "max_score": 25, "late_penalty": 0},
     }
     return exporter(kind).from_notebook_node(node, resources=resources)[0]
 
