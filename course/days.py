@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import Any
 
 from course.study.pages import Page, page
 
-LECTURE_MINUTES = "20 to 30"
+#: Words of a lecture that are read in a minute; a code cell or an explorer takes a minute of its own.
+READING = 150
 
 
 def find_root() -> Path:
@@ -84,6 +86,14 @@ def exercise_minutes(path: Path | None) -> int:
     )
 
 
+def lecture_minutes(path: Path | None) -> int:
+    """How long a lecture takes by its words and cells, to the next five minutes; 0 where there is none."""
+    held = [cell for cell in cells(path) if cell.get("id") != "references"]
+    words = sum(len(source(cell).split()) for cell in held if cell.get("cell_type") == "markdown")
+    runs = sum(cell.get("cell_type") == "code" for cell in held)
+    return 5 * math.ceil((words / READING + runs) / 5)
+
+
 def course_map(root: Path | None = None) -> Page:
     """The days as a table: subject, notebooks that are there, how long they take, what they need."""
     root = root or find_root()
@@ -91,7 +101,7 @@ def course_map(root: Path | None = None) -> Page:
     for day in DAYS:
         lecture, exercises = day.lecture(root), day.exercises(root)
         minutes = exercise_minutes(exercises)
-        lecture_cell = _link(lecture and lecture.name, "Lecture", LECTURE_MINUTES)
+        lecture_cell = _link(lecture and lecture.name, "Lecture", lecture_minutes(lecture))
         exercise_cell = _link(exercises and f"../exercises/{day.name}/{day.name}.ipynb", "Exercises", minutes)
         needs = re.sub(r"`([^`]*)`", r"<code>\1</code>", html.escape(day.needs))
         rows.append(
@@ -104,7 +114,7 @@ def course_map(root: Path | None = None) -> Page:
     return page("table", table, "\n".join(plain))
 
 
-def _link(address: str | None, text: str, minutes: str | int) -> str:
+def _link(address: str | None, text: str, minutes: int) -> str:
     if not address:
         return ""
     return f'<a href="{html.escape(address)}">{text}</a>' + (f", {minutes} min" if minutes else "")

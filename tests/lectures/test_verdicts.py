@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from course.days import lecture_minutes
 from course.experiments.verdicts import Finding, spread
 from course.study import texts
 from tests.courses import ROOT
@@ -46,6 +47,12 @@ def test_every_claim_goes_through_its_controls_to_a_verdict(day):
     order = [part for part, before in zip(parts, [None, *parts], strict=False) if part != before]
     assert order and len(order) % len(PARTS) == 0, order
     assert order == [*PARTS] * (len(order) // len(PARTS))
+
+
+@pytest.mark.parametrize("day", LECTURES)
+def test_a_lecture_says_how_long_it_takes(day):
+    how = next("".join(cell["source"]) for cell in cells(LECTURES[day]) if cell["id"] == "how-to-use")
+    assert f"It takes about {lecture_minutes(LECTURES[day])} minutes." in how
 
 
 @pytest.mark.parametrize("day", LECTURES)
