@@ -516,7 +516,7 @@ def partly_standardized(x: Tensor, part: float) -> Tensor:
 GAINS = (0.5, 1.0, math.sqrt(2), 2.0, 2.8)
 #: Name -> what is trained in `train_deep`, over `GAINS`.
 ARMS: dict[str, Mapping[str, Any]] = {
-    "plain": {"normalized": False, "rates": (0.001, 0.01, 0.03, 0.1, 0.3, 1.0)},
+    "plain": {"normalized": False, "rates": (0.0003, 0.001, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)},
     "plain, Adam": {"normalized": False, "rates": (0.001, 0.003, 0.01, 0.03), "adam": True},
     "plain, residual": {"normalized": False, "rates": (0.001, 0.01, 0.03, 0.1, 0.3), "residual": True},
     "batch norm": {"normalized": True, "rates": (0.03, 0.1, 0.3, 1.0, 3.0)},

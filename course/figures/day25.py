@@ -306,6 +306,7 @@ def draw_own_rates(found: Scale) -> Picture:
                 _accuracies(ax, gains, found.trained[name].own(), name, 0.98 + 0.02 * number)
             _gain_axis(ax, gains)
             ax.set_ylim(0, 1.4)
+            ax.set_yticks([0, 0.2, 0.4, 0.6, 0.8, 1])
             ax.legend(loc="upper right")
         axes[0].set_ylabel("test accuracy")
         axes[1].set_yticklabels([])
