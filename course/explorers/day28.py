@@ -16,7 +16,7 @@ def channel_explorer() -> Explorer:
             "place had a mean of its own? Look at the digits below, and at the number of images."
         ),
         goal=Goal(
-            "find settings in which every normalized value is nearly +1, −1 or 0.",
+            "leave as few different values in the lower picture as these sliders can.",
             lambda state: state.values_per_mean == 2,
         ),
         controls={
@@ -72,8 +72,8 @@ def new_data_explorer() -> Explorer:
             "estimated anew from images like the new ones."
         ),
         goal=Goal(
-            "lose more than half of the answers with the stored statistics, and get at least 95 % with "
-            "those of 8 images or fewer.",
+            "lose more than half of the answers with the stored statistics, and bring at least 95 % back "
+            "with as few new images as you can.",
             lambda state: state.accuracy_stored < 50 and state.accuracy_new >= 95 and state.num_images <= 8,
         ),
         controls={
