@@ -349,7 +349,7 @@ def test_pictures(block):
     check_picture(figures.draw_each(arms))
     check_picture(figures.draw_price(price, "brightness", ["zeros", "replicate"]))
     assert len(experiments.judge_light(arms)) == 11
-    assert len(experiments.judge_price(price)) == 7
+    assert len(experiments.judge_price(price)) == 8
 
 
 def test_the_goal_of_the_block_has_one_solution():
