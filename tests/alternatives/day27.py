@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import types
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -627,6 +628,81 @@ def freeze_weights_of_everything_in_eval(model):
     return model.eval()
 
 
+# -- diagnose_batch_norm ------------------------------------------------------------------------------
+
+
+def diagnose_by_questions(model, batches):
+    norms = [layer for layer in model if isinstance(layer, nn.BatchNorm1d)]
+    if any(norm.training for norm in norms):
+        return "training mode"
+    if 0 in [norm.momentum for norm in norms]:
+        return "momentum"
+    if len(set(norms)) != len(norms):
+        return "shared"
+    for before, layer in pairwise(model):
+        if layer in norms and isinstance(before, nn.Linear) and before.bias is not None:
+            return "bias"
+    return "one sample" if any(batch.shape[0] == 1 for batch in batches) else "none"
+
+
+def diagnose_by_names(model, batches):
+    """By the names of parameters and modules, every place under its own."""
+    places = dict(model.named_modules(remove_duplicate=False))
+    norms = {name: one for name, one in places.items() if hasattr(one, "running_mean")}
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    found = "none"
+    for name, norm in norms.items():
+        before = places.get(str(int(name) - 1))
+        if hasattr(before, "in_features") and f"{int(name) - 1}.bias" in parameters:
+            found = "bias"
+        if norm.training:
+            found = "training mode"
+        if isinstance(norm.momentum, float) and abs(norm.momentum) < 1e-9:
+            found = "momentum"
+        if [one is norm for one in norms.values()].count(True) > 1:
+            found = "shared"
+    return "one sample" if 1 in {len(batch) for batch in batches} else found
+
+
+def diagnose_by_behaviour(model, batches):
+    """On copies: does an output depend on the batch, do statistics move, does a bias matter?"""
+    one_sample = min(batch.size(0) for batch in batches) < 2
+    layers = list(model)
+    for i, layer in enumerate(layers):
+        if not isinstance(layer, nn.BatchNorm1d):
+            continue
+        x = torch.randn(5, layer.num_features).to(layer.weight)
+        norm = copy.deepcopy(layer)
+        if not torch.allclose(norm(x)[:2], norm(x[:2])):
+            return "training mode"
+        norm.train()
+        before = norm.running_mean.clone()
+        norm(x + 10)
+        if torch.equal(before, norm.running_mean):
+            return "momentum"
+        if any(layer is other for other in layers[:i]):
+            return "shared"
+        if i and getattr(layers[i - 1], "in_features", 0) and layers[i - 1].bias is not None:
+            return "bias"
+    return "one sample" if one_sample else "none"
+
+
+def diagnose_two_by_two(model, batches):
+    """Two faults are mixed up, and one of them in part."""
+    found = diagnose_by_questions(model, batches)
+    return "shared" if found == "bias" and len(batches) > 2 else "bias" if found == "shared" else found
+
+
+def diagnose_and_repair(model, batches):
+    found = diagnose_by_questions(model, batches)
+    model.eval()
+    return found
+
+
+def diagnose_at_length(model, batches):
+    return [diagnose_by_questions(model, batches)]
+
+
 RIGHT = {
     "update_running_stats": (
         update_by_var,
@@ -663,6 +739,7 @@ RIGHT = {
         freeze_by_class,
         freeze_by_flag_and_tracking,
     ),
+    "diagnose_batch_norm": (diagnose_by_questions, diagnose_by_names, diagnose_by_behaviour),
 }
 
 WRONG = {
@@ -700,4 +777,5 @@ WRONG = {
         freeze_with_statistics_reset,
         freeze_weights_of_everything_in_eval,
     ),
+    "diagnose_batch_norm": (diagnose_two_by_two, diagnose_and_repair, diagnose_at_length),
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache, partial
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -1310,6 +1311,217 @@ FREEZE_MISTAKES = (
 )
 
 
+# -- what is wrong with a set-up -----------------------------------------------------------------------
+
+KINDS = ("training mode", "momentum", "bias", "shared", "one sample", "none")
+
+
+def fault_by_walking(model: nn.Sequential, batches: list[Tensor]) -> str:
+    """Layer by layer, with what came before in mind."""
+    if min(map(len, batches)) == 1:
+        return "one sample"
+    seen: list[nn.Module] = []
+    for layer in model:
+        if isinstance(layer, _BatchNorm):
+            if layer.training:
+                return "training mode"
+            if layer.momentum is not None and layer.momentum == 0:
+                return "momentum"
+            if any(layer is one for one in seen):
+                return "shared"
+            if seen and isinstance(seen[-1], nn.Linear) and seen[-1].bias is not None:
+                return "bias"
+        seen.append(layer)
+    return "none"
+
+
+def biased_norm(layers: list[nn.Module]) -> bool:
+    return any(
+        isinstance(one, nn.Linear) and one.bias is not None and isinstance(other, _BatchNorm)
+        for one, other in pairwise(layers)
+    )
+
+
+def twice(layers: list[nn.Module]) -> bool:
+    return len({id(layer) for layer in layers}) < len(layers)
+
+
+def norms_in(layers: Iterable[nn.Module]) -> list[nn.Module]:
+    return [layer for layer in layers if isinstance(layer, _BatchNorm)]
+
+
+def fault(
+    model: nn.Sequential,
+    batches: list[Tensor],
+    *,
+    looked_at: slice = slice(None),
+    training: Callable[[nn.Module, list[nn.Module]], bool] = lambda model, norms: any(
+        norm.training for norm in norms
+    ),
+    still: Callable[[float | None], bool] = lambda momentum: momentum == 0,
+    bias: Callable[[list[nn.Module]], bool] = biased_norm,
+    shared: Callable[[list[nn.Module]], bool] = lambda layers: twice(norms_in(layers)),
+    alone: Callable[[list[Tensor]], bool] = lambda batches: any(len(batch) == 1 for batch in batches),
+    words: dict[str, Any] | None = None,
+) -> Any:
+    """The definition: five questions.
+
+    looked_at: the norms asked for mode and momentum. words: what is said instead.
+    """
+    layers = list(model)
+    norms = norms_in(layers)[looked_at]
+    answers = (
+        training(model, norms),
+        any(still(norm.momentum) for norm in norms),
+        bias(layers),
+        shared(layers),
+        alone(batches),
+        True,
+    )
+    found = next(kind for kind, holds in zip(KINDS, answers, strict=True) if holds)
+    return found if words is None else words.get(found, found)
+
+
+def saying(word: str) -> Callable[..., str]:
+    return lambda model, batches: word
+
+
+def alike(layers: list[nn.Module]) -> bool:
+    """Do two of the norms hold the same numbers?"""
+    norms = norms_in(layers)
+    return any(
+        one.weight.shape == other.weight.shape and torch.equal(one.weight, other.weight)
+        for i, one in enumerate(norms)
+        for other in norms[:i]
+    )
+
+
+def bias_further_back(layers: list[nn.Module]) -> bool:
+    """Has any layer with a bias a norm somewhere behind it?"""
+    return any(
+        isinstance(layer, nn.Linear) and layer.bias is not None and norms_in(layers[i:])
+        for i, layer in enumerate(layers)
+    )
+
+
+FAULT_MISTAKES = (
+    mistake(
+        "flag_of_the_model",
+        """You ask for the mode of the model or of other layers. Every module has a flag of its own, and
+        model.training is only the outermost: a norm can differ from it both ways. What counts is the flag of
+        each batch norm.""",
+        partial(fault, training=lambda model, norms: model.training),
+        partial(fault, training=lambda model, norms: any(layer.training for layer in model.modules())),
+        partial(fault, training=lambda model, norms: all(layer.training for layer in model.modules())),
+    ),
+    mistake(
+        "all_norms_asked",
+        """You call it 'training mode' only where all batch norms are in it. One is enough to make the output
+        depend on the rest of the batch.""",
+        partial(fault, training=lambda model, norms: bool(norms) and all(norm.training for norm in norms)),
+    ),
+    mistake(
+        "some_norms_only",
+        "Only one of the batch norms is asked for its mode and momentum. Any of them can have the fault.",
+        partial(fault, looked_at=slice(1)),
+        partial(fault, looked_at=slice(-1, None)),
+    ),
+    mistake(
+        "none_for_zero",
+        """A momentum of None is taken for 0. Both count as false in Python, but None stands for the
+        cumulative average: there the statistics do follow the data.""",
+        partial(fault, still=lambda momentum: not momentum),
+    ),
+    mistake(
+        "small_for_zero",
+        """A small momentum is called a fault. With 0.01 the statistics follow slowly, but they follow;
+        only with 0 do they stay where they began.""",
+        *(
+            partial(fault, still=lambda momentum, limit=limit: momentum is not None and momentum < limit)
+            for limit in (0.1, 0.05)
+        ),
+    ),
+    mistake(
+        "momentum_of_the_old",
+        """A momentum of 1 is taken for the one that stands still. In PyTorch momentum is the weight of the
+        new batch: 1 forgets all that was, 0 learns nothing.""",
+        partial(fault, still=lambda momentum: momentum == 1),
+    ),
+    mistake(
+        "bias_anywhere",
+        """Biases are blamed that do no harm. Redundant is only one that a batch norm follows directly, as
+        subtracting the mean removes it; with a ReLU between, or no norm behind, it does its work.""",
+        partial(
+            fault,
+            bias=lambda layers: any(isinstance(one, nn.Linear) and one.bias is not None for one in layers),
+        ),
+        partial(fault, bias=bias_further_back),
+    ),
+    mistake(
+        "bias_behind_the_norm",
+        """You look at the linear layer behind the norm. Its bias is added after the normalization and
+        stays; the one in front of the norm is subtracted with the mean.""",
+        partial(fault, bias=lambda layers: biased_norm(layers[::-1])),
+    ),
+    mistake(
+        "shared_overlooked",
+        """A batch norm at two places is never found. model.modules() gives every module once, however often
+        it is used; the places are what you get by going through the nn.Sequential itself.""",
+        partial(fault, shared=lambda layers: False),
+    ),
+    mistake(
+        "any_layer_shared",
+        """Any layer at two places is called a fault. A ReLU remembers nothing, and linear layers may be used
+        twice; a batch norm has running statistics, and two places have different data.""",
+        partial(fault, shared=twice),
+    ),
+    mistake(
+        "alike_for_shared",
+        """Two batch norms that are alike are taken for one. Shared means one and the same object, in two
+        places; objects of their own may well have one size and one set of numbers.""",
+        partial(fault, shared=alike),
+        partial(fault, shared=lambda layers: len(norms_in(layers)) > 1),
+        partial(
+            fault,
+            shared=lambda layers: len({n.num_features for n in norms_in(layers)}) < len(norms_in(layers)),
+        ),
+    ),
+    mistake(
+        "some_batches_only",
+        "Only one of the batches is looked at. One of a single sample can be any of them.",
+        *(partial(fault, alone=lambda batches, place=place: len(batches[place]) == 1) for place in (0, -1)),
+    ),
+    mistake(
+        "features_counted",
+        """What you count is not the samples. A batch is (N, D): one feature is no fault, and a single batch
+        of many samples is none either.""",
+        partial(fault, alone=lambda batches: any(batch.shape[1] == 1 for batch in batches)),
+        partial(fault, alone=lambda batches: any(batch.numel() == 1 for batch in batches)),
+        partial(fault, alone=lambda batches: len(batches) == 1),
+    ),
+    mistake(
+        "fault_overlooked",
+        """One kind of fault is never found, and its models pass for sound. Go through the five one by one;
+        each has a question of its own.""",
+        *(partial(fault, words={kind: "none"}) for kind in ("training mode", "momentum", "bias")),
+    ),
+    mistake(
+        "always_the_same",
+        "The answer is the same for every model. All five faults occur, and sound models too.",
+        *(saying(kind) for kind in KINDS),
+    ),
+    mistake(
+        "other_words",
+        """The answer is none of 'training mode', 'momentum', 'bias', 'shared', 'one sample' and 'none', as
+        strings and spelled so. A sound model also gets one: 'none' is a word, None is nothing.""",
+        partial(fault, words={"none": None}),
+        partial(fault, words={"none": ""}),
+        partial(fault, words={kind: kind.capitalize() for kind in KINDS}),
+        partial(fault, words={kind: kind.replace(" ", "_") for kind in KINDS}),
+    ),
+)
+
+
 ANSWERS = {
     "update_running_stats": Answer(library_update, update, UPDATE_MISTAKES, pairs=update_pairs),
     "batch_norm_inference": Answer(library_inference, infer, INFERENCE_MISTAKES, pairs=inference_pairs),
@@ -1341,4 +1553,5 @@ ANSWERS = {
     ),
     "count_parameters": Answer(count_by_walking, count, COUNT_MISTAKES),
     "freeze_batch_norm": Answer(freeze_by_train, freeze, FREEZE_MISTAKES),
+    "diagnose_batch_norm": Answer(fault_by_walking, fault, FAULT_MISTAKES),
 }

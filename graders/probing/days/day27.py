@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -579,6 +580,125 @@ class Training:
         parameter.sub_(velocity, alpha=self.lr)
 
 
+# -- what is wrong with a set-up -----------------------------------------------------------------------
+
+#: Observations, so that the points can be split.
+FAULT, FAULT_TOGETHER = "fault of a layer or a batch", "fault in how layers stand together"
+
+
+def setup_cases(draw: Draw) -> Iterator[Case]:
+    """Models with one fault or none, in an order of chance; sound models resemble those with faults."""
+    found = [*faults_of_one(draw), *faults_together(draw)]
+    yield from (found[i] for i in torch.randperm(len(found), generator=draw.generator))
+
+
+def setup_case(draw: Draw, name: str, layers: list[Any], sizes: tuple[int, ...] = (), **given: Any) -> Case:
+    """layers: rows as `built` reads them. sizes: of the batches. training: what is in that mode, by place."""
+    sizes = sizes or tuple(draw.integer(2, 9) for _ in range(draw.integer(2, 4)))
+    width = next(row[1] for row in layers if row[0] == "linear")
+    return Case(
+        name,
+        {
+            "batches": [draw.normal(size, width) for size in sizes],
+            "layers": layers,
+            "training": given.get("training", []),
+            "seed": given.get("seed", draw.integer(0, 10**6)),
+            "together": given.get("together", False),
+        },
+    )
+
+
+def network(widths: tuple[int, ...], *momenta: float | None, bias: int = -1) -> list[Any]:
+    """Linear, batch norm, ReLU for each width after the first, and a linear layer with a bias at the end.
+
+    bias: which of the linear layers before a batch norm has one too.
+    """
+    rows: list[Any] = []
+    for number, (into, out) in enumerate(pairwise(widths)):
+        momentum = momenta[number] if number < len(momenta) else 0.1
+        rows += [["linear", into, out, number == bias], ["norm", out, momentum], ["relu"]]
+    return [*rows, ["linear", widths[-1], 2, True]]
+
+
+def faults_of_one(draw: Draw) -> Iterator[Case]:
+    d, a, b, c = draw.sizes((2, 4), (3, 6), (3, 6), (5, 9))
+    wide, three, two = (d, draw.many(), a), (d, a, b, c), (d, a, b)
+    others = [-1, 0, 2, 3, 5, 6]  # all but the norms of a network with two of them
+
+    def case(name: str, *given: Any, **options: Any) -> Case:
+        return setup_case(draw, name, *given, **options)
+
+    yield case("all of it in training mode", network(two), training=[*others, 1, 4])
+    yield case("a norm in training mode, the model is not", network(three), training=[4])
+    yield case("many features, the first norm in training mode", network(wide), training=[1])
+    yield case("both norms in training mode, nothing else", network(two), training=[1, 4])
+    yield case("the last norm in training mode", network(two), training=[4])
+    yield case("the model in training mode, its norms are not", network(two), training=others)
+    yield case("the first momentum is 0", network(two, 0.0, 0.2))
+    yield case("the last momentum is 0, many features", network(wide, 0.3, 0.0))
+    yield case("a momentum of None", network(two, 0.1, None))
+    yield case("a momentum of 1", network(two, 1.0, 0.1))
+    yield case("a momentum of 0.01", network(two, 0.01, 0.1))
+    yield case("a last batch of one", network(two), (8, 8, 1))
+    yield case("a first batch of one", network(two), (1, 6, 6))
+    yield case("a batch of one among many", network(wide), (*(draw.integer(2, 9) for _ in range(20)), 1, 4))
+    yield case("one feature, batches of two", network((1, a, b)), (2, 2, 2))
+    yield case("a single batch, large", network(two), (draw.many(),))
+
+
+def faults_together(draw: Draw) -> Iterator[Case]:
+    d, a, b = draw.sizes((2, 4), (5, 6), (7, 9))
+    many = draw.many()
+
+    def case(name: str, layers: list[Any], **options: Any) -> Case:
+        return setup_case(draw, name, layers, together=True, **options)
+
+    def linear(into: int, out: int, bias: bool = False) -> list[Any]:
+        return ["linear", into, out, bias]
+
+    relu, norm, end = ["relu"], ["norm", a, 0.1], linear(a, 2, True)
+    first, middle = [linear(d, a), norm, relu], [linear(a, a), norm, relu]
+    yield case("a bias before the first norm", network((d, a, b), bias=0))
+    yield case("a bias before the last norm", network((d, a, b), bias=1))
+    yield case("a bias before a norm, many features", network((d, many, a), bias=0))
+    apart = [linear(d, a, True), relu, norm, linear(a, b, True), relu, ["norm", b, 0.1], linear(b, 2, True)]
+    yield case("biases, none of them before a norm", apart)
+    yield case("no norm at all", [linear(d, a, True), relu, linear(a, 2, True)])
+    yield case("a norm at two places", [*first, linear(a, a), ["again", 1], relu, end])
+    yield case("a norm at two places, another between", [*first, *middle, linear(a, a), ["again", 1], end])
+    shared = [linear(d, many), ["norm", many, 0.1], relu, linear(many, many), ["again", 1], linear(many, 2)]
+    yield case("a norm at two places, many features", shared)
+    yield case("two norms with the same numbers", [*first, *middle, end], seed=-1)
+    yield case("a ReLU at two places", [*first, linear(a, a), norm, ["again", 2], end])
+    yield case("a linear layer at two places", [*first, *middle, ["again", 3], norm, relu, end])
+
+
+def built(rows: list[Any], seed: int, like: Tensor) -> nn.Sequential:
+    """The model of these rows. "again" is the layer of another row; without a seed the numbers are fresh."""
+    layers: list[nn.Module] = []
+    for kind, *given in rows:
+        if kind == "again":
+            layers.append(layers[given[0]])
+        elif kind == "linear":
+            layers.append(nn.Linear(given[0], given[1], bias=given[2]))
+        elif kind == "norm":
+            layers.append(nn.BatchNorm1d(given[0], momentum=given[1]))
+        else:
+            layers.append(nn.ReLU())
+    model = nn.Sequential(*layers)
+    return model.to(like) if seed < 0 else filled(model, seed, like)
+
+
+def probe_setup(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any]]:
+    with paused():
+        model = built(inputs["layers"], inputs["seed"], inputs["batches"][0]).eval()
+    for place in inputs["training"]:
+        (model if place < 0 else model[place]).training = True
+    untouched = Untouched("the model", [model])
+    yield FAULT_TOGETHER if inputs["together"] else FAULT, candidate(model, inputs["batches"])
+    yield untouched.now()
+
+
 EXERCISES = (
     Exercise(
         name="update_running_stats",
@@ -668,6 +788,17 @@ EXERCISES = (
                 2,
                 ("y after model.train()", "y in eval mode at the end"),
             ),
+        ),
+        barred=frozenset(),
+    ),
+    Exercise(
+        name="diagnose_batch_norm",
+        signature="diagnose_batch_norm(model, batches)",
+        cases=setup_cases,
+        probe=probe_setup,
+        parts=(
+            Part("faults of one layer or one batch", 2, (FAULT,)),
+            Part("faults in how layers stand together", 2, (FAULT_TOGETHER,)),
         ),
         barred=frozenset(),
     ),
