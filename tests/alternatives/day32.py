@@ -320,6 +320,62 @@ def weight_norm_in_double(v, g):
     return weight_norm_flat(v.double(), g.double()).to(v.dtype)
 
 
+# -- find_leak ---------------------------------------------------------------------------------------
+
+
+def find_by_noise(norms, x):
+    """Random numbers in place of the future, for each moment."""
+    found = []
+    for name, norm in norms.items():
+        before = norm(x)
+        for t in range(x.shape[1] - 1):
+            changed = x.clone()
+            changed[:, t + 1 :] = torch.randn_like(changed[:, t + 1 :])
+            if not torch.allclose(norm(changed)[:, t], before[:, t], rtol=1e-4, atol=1e-5):
+                found.append(name)
+                break
+    return found
+
+
+def find_by_cutting(norms, x):
+    """A sequence that ends earlier has the same beginning, unless the future matters."""
+
+    def causal(norm):
+        whole = norm(x)
+        return all(
+            torch.allclose(norm(x[:, :t]), whole[:, :t], rtol=1e-4, atol=1e-5) for t in range(1, x.shape[1])
+        )
+
+    return [name for name in norms if not causal(norms[name])]
+
+
+def find_by_nan(norms, x):
+    """What is not a number spreads to all that depends on it."""
+
+    def reached(norm, step):
+        poisoned = x.clone()
+        poisoned[:, step:] = math.nan
+        return norm(poisoned)[:, :step].isnan().any()
+
+    leaks = {name: any(reached(norm, s) for s in range(1, x.shape[1])) for name, norm in norms.items()}
+    return tuple(name for name, leak in leaks.items() if leak)
+
+
+def find_all_but_one(norms, x):
+    return find_by_noise(norms, x)[1:]
+
+
+def find_and_forget_x(norms, x):
+    found = find_by_noise(norms, x)
+    x[:, -1] = 0
+    return found
+
+
+def find_by_number(norms, x):
+    found = find_by_noise(norms, x)
+    return [i for i, name in enumerate(norms) if name in found]
+
+
 RIGHT = {
     "merge_statistics": (
         merge_by_two_terms,
@@ -373,6 +429,7 @@ RIGHT = {
         weight_norm_scaled_first,
         weight_norm_in_double,
     ),
+    "find_leak": (find_by_noise, find_by_cutting, find_by_nan),
 }
 
 
@@ -542,4 +599,5 @@ WRONG = {
         weight_norm_everything_and_squared,
         weight_norm_matrices_only,
     ),
+    "find_leak": (find_all_but_one, find_and_forget_x, find_by_number),
 }

@@ -5,7 +5,7 @@ Sources of the mistakes: reports and fixes in public repositories and forums, an
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -953,10 +953,170 @@ WEIGHT_NORM_MISTAKES = (
 )
 
 
+# -- what lets the future in -------------------------------------------------------------------------
+
+Norms = dict[str, Callable[[Tensor], Tensor]]
+
+
+def other(x: Tensor) -> Tensor:
+    """Values that differ from x in mean, size and shape."""
+    return 2 * (3 * x).cos() + 1 + x
+
+
+def differs(one: Tensor, two: Tensor) -> bool:
+    """Beyond rounding?"""
+    return one.numel() > 0 and bool((one - two).abs().max() > 1e-4 * (two.abs().max() + 1e-6))
+
+
+def find_step_by_step(norms: Norms, x: Tensor) -> list[str]:
+    """One step at a time is changed, and what comes before it is looked at."""
+
+    def leaks(norm: Callable[[Tensor], Tensor]) -> bool:
+        y = norm(x)
+        for step in range(1, x.shape[1]):
+            z = x.clone()
+            z[:, step] = other(x[:, step])
+            if differs(norm(z)[:, :step], y[:, :step]):
+                return True
+        return False
+
+    return [name for name, norm in norms.items() if leaks(norm)]
+
+
+def leaking(
+    norms: Norms,
+    x: Tensor,
+    *,
+    cuts: Callable[[int], Iterable[int]] = lambda steps: range(1, steps),
+    changed: Callable[[int], Any] = lambda cut: slice(cut, None),
+    seen: Callable[[int], Any] = slice,
+    samples: Callable[[int], Iterable[Any]] = lambda count: [slice(None)],
+    seen_of: Callable[[Any], Any] = lambda sample: sample,
+    features: slice = slice(None),
+    named: bool = True,
+) -> list[str]:
+    """The definition: where all from a cut on is changed, nothing before the cut may change.
+
+    changed, seen: the steps that are changed and looked at, of the samples and features that are.
+    named: whether those are named that leak, or the others.
+    """
+    found = []
+    for name, norm in norms.items():
+        y, leaks = norm(x), False
+        for cut in cuts(x.shape[1]):
+            for sample in samples(len(x)):
+                z = x.clone()
+                z[sample, changed(cut)] = other(z[sample, changed(cut)])
+                place = seen_of(sample), seen(cut)
+                leaks |= differs(norm(z)[place][..., features], y[place][..., features])
+        if leaks == named:
+            found.append(name)
+    return found
+
+
+def by_gradient(norms: Norms, x: Tensor) -> list[str]:
+    """Those through which a gradient flows back in time."""
+    found = []
+    weight = other(x)
+    for name, norm in norms.items():
+        for step in range(x.shape[1] - 1):
+            leaf = x.detach().clone().requires_grad_()
+            total = (norm(leaf)[:, step] * weight[:, step]).sum()
+            if torch.autograd.grad(total, leaf)[0][:, step + 1 :].abs().max() > 1e-5:
+                found.append(name)
+                break
+    return found
+
+
+def either_way(norms: Norms, x: Tensor) -> list[str]:
+    """Those in which any time matters to another."""
+    later = leaking(norms, x)
+    earlier = leaking(norms, x, changed=slice, seen=lambda cut: slice(cut, None))
+    return [name for name in norms if name in later or name in earlier]
+
+
+def one_by_one(count: int) -> range:
+    return range(count)
+
+
+LEAK_MISTAKES = (
+    mistake(
+        "past_accused",
+        """Norms are accused that use the past. A causal model may: statistics of all that came so far,
+        or the step before, are known at time t. Only what comes later must not matter.""",
+        either_way,
+    ),
+    mistake(
+        "time_reversed",
+        """You change the beginning and look at what comes after it. That is the allowed direction. Asked
+        is whether a change at a later time reaches an earlier output.""",
+        partial(leaking, changed=slice, seen=lambda cut: slice(cut, None)),
+    ),
+    mistake(
+        "own_step_changed",
+        """Every norm is accused, layer norm for each token too. The step that you look at is among those
+        that you change, and an output may depend on its own input. Change only what is later.""",
+        partial(leaking, seen=lambda cut: slice(cut + 1)),
+        partial(leaking, seen=lambda cut: slice(None)),
+        lambda norms, x: list(norms),
+    ),
+    mistake(
+        "samples_accused",
+        """A norm over the batch at one time step is accused. It mixes samples, which is another
+        question; it does not mix times, and lets nothing of the future in.""",
+        partial(
+            leaking,
+            samples=one_by_one,
+            changed=lambda cut: slice(None),
+            seen_of=lambda sample: slice(sample + 1, None),
+            seen=lambda cut: slice(None),
+        ),
+    ),
+    mistake(
+        "one_cut_only",
+        """Only one moment is tried, such as the last step or the middle. A norm can work on two steps at a
+        time, and leak within a pair and nowhere else: each time has to be asked about all later ones.""",
+        partial(leaking, cuts=lambda steps: [steps - 1]),
+        partial(leaking, cuts=lambda steps: [1]),
+        partial(leaking, cuts=lambda steps: [steps // 2]),
+    ),
+    mistake(
+        "own_sample_only",
+        """You look only at the sample that you changed. The future can come in through the others: where one
+        sample's statistics are those of the rest of the batch, over all of time.""",
+        partial(leaking, samples=one_by_one),
+    ),
+    mistake(
+        "some_features_only",
+        """Only one feature is looked at. A leak in any of them is a leak, and the rest may be
+        normalized token by token.""",
+        partial(leaking, features=slice(1)),
+    ),
+    mistake(
+        "gradient_asked",
+        """A gradient is asked where a dependence is. Statistics can be detached: no gradient flows through
+        them, and yet other inputs give other outputs. Change the input and look.""",
+        by_gradient,
+    ),
+    mistake(
+        "sound_ones_named",
+        "These are the norms that are causal. Asked for are the others, which let the future in.",
+        partial(leaking, named=False),
+    ),
+    mistake(
+        "nothing_found",
+        """You find no leak where there is one. Compare two results of one norm: for x, and for an x that
+        differs from some time on.""",
+        lambda norms, x: [],
+    ),
+)
+
+
 ANSWERS = {
     "merge_statistics": Answer(merge, merge_sums, MERGE_MISTAKES),
     "ghost_batch_norm": Answer(library_ghost, ghost_by_averages, GHOST_MISTAKES),
     "rms_norm": Answer(library_rms, rms, RMS_MISTAKES),
     "weight_standardization": Answer(library_standardization, standardized_with(), STANDARDIZATION_MISTAKES),
     "weight_norm": Answer(library_weight_norm, rescaled, WEIGHT_NORM_MISTAKES),
+    "find_leak": Answer(find_step_by_step, leaking, LEAK_MISTAKES),
 }

@@ -1,15 +1,18 @@
 """Day 32, small batches and the norms that came after: merging statistics, ghost batches, RMS, weights.
 
-Cases and probes.
+And which norms let the future in. Cases and probes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
+from torch import Tensor
 
-from graders.probing.exercise import Case, Draw, Exercise, Part
+from graders.probing.exercise import BrokenContract, Candidate, Case, Draw, Exercise, Inputs, Part
+from graders.probing.observe import describe
 from graders.probing.probes import call
 
 
@@ -168,6 +171,117 @@ def weight_norm_cases(draw: Draw) -> Iterator[Case]:
     yield case("many long rows", rows(draw.integer(12, 40), draw.integer(20, 60), 5, 3))
 
 
+# -- what lets the future in -------------------------------------------------------------------------
+
+#: Observations, so that the points can be split.
+LEAKS, HIDDEN_LEAKS = "names of those that leak", "names of those that leak, where it is hard to see"
+Norm = Callable[[Tensor], Tensor]
+
+
+def normalized(x: Tensor, axes: tuple[int, ...], over: Tensor | None = None) -> Tensor:
+    """x standardized by the statistics of `over`, which is x itself if it is left out."""
+    over = x if over is None else over
+    var, mean = torch.var_mean(over, axes, correction=0, keepdim=True)
+    return (x - mean) / (var + 1e-5).sqrt()
+
+
+def so_far(x: Tensor) -> Tensor:
+    """Each step normalized by the statistics of all samples up to and including it."""
+    return torch.cat([normalized(x[:, t : t + 1], (0, 1), x[:, : t + 1]) for t in range(x.shape[1])], 1)
+
+
+def in_pairs(x: Tensor, first: int) -> Tensor:
+    """The steps two by two, each pair divided by its own size; `first` steps stand before the first pair."""
+    pieces = [x[:, :first]] if first else []
+    pieces += [x[:, t : t + 2] for t in range(first, x.shape[1], 2)]
+    return torch.cat(
+        [piece / (piece.square().mean((1, 2), keepdim=True) + 1e-5).sqrt() for piece in pieces], 1
+    )
+
+
+def by_the_others(x: Tensor) -> Tensor:
+    """Every sample by the statistics of the other samples, over all of time."""
+    rest = [torch.cat([x[:n], x[n + 1 :]]) for n in range(x.shape[0])]
+    return torch.cat([normalized(x[n : n + 1], (0, 1), rest[n]) for n in range(x.shape[0])])
+
+
+def last_feature_over_time(x: Tensor) -> Tensor:
+    """Every token by itself, but the last feature by its statistics over time."""
+    return torch.cat([normalized(x[..., :-1], (2,)), normalized(x[..., -1:], (1,))], 2)
+
+
+def constant_statistics(x: Tensor) -> Tensor:
+    """Batch and time together, the statistics detached."""
+    return normalized(x, (0, 1), x.detach())
+
+
+NORMS: dict[str, Norm] = {
+    "batch and time": lambda x: normalized(x, (0, 1)),
+    "time and features": lambda x: normalized(x, (1, 2)),
+    "time": lambda x: normalized(x, (1,)),
+    "size over time": lambda x: x / (x.square().mean(1, keepdim=True) + 1e-5).sqrt(),
+    "pairs": lambda x: in_pairs(x, 0),
+    "pairs from the second step on": lambda x: in_pairs(x, 1),
+    "the other samples": by_the_others,
+    "last feature": last_feature_over_time,
+    "constant statistics": constant_statistics,
+    "token": lambda x: normalized(x, (2,)),
+    "size of a token": lambda x: x / (x.square().mean(2, keepdim=True) + 1e-5).sqrt(),
+    "batch": lambda x: normalized(x, (0,)),
+    "so far": so_far,
+    "from here on": lambda x: so_far(x.flip(1)).flip(1),
+    "the step before": lambda x: torch.cat([x[:, :1], x[:, 1:] - x[:, :-1]], 1),
+    "stored statistics": lambda x: (x - 0.3) / 1.7,
+}
+
+
+def leak_cases(draw: Draw) -> Iterator[Case]:
+    """Some that leak and some that do not, named without a meaning and in an order of chance. T is odd."""
+    n, d = draw.sizes((3, 4), (5, 6))
+    t = 2 * draw.integer(3, 4) + 1
+
+    def case(name: str, norms: str, hidden: bool = False, shape: tuple[int, ...] = (n, t, d)) -> Case:
+        words = norms.split(", ")
+        return Case(
+            name,
+            {
+                "x": draw.normal(*shape, mean=0.4) * draw.uniform(*shape[:2], 1, low=0.5, high=2.0),
+                "norms": [words[i] for i in torch.randperm(len(words), generator=draw.generator)],
+                "names": [f"norm {i}" for i in (torch.randperm(20, generator=draw.generator) + 1).tolist()],
+                "hidden": hidden,
+            },
+        )
+
+    yield case("batch norm and layer norm", "batch and time, token")
+    yield case("four over time, two by the token", "token, size of a token, " + ", ".join(list(NORMS)[:4]))
+    yield case("statistics of the past", "so far, from here on, the step before")
+    yield case("none of them leaks", "token, size of a token, so far, stored statistics")
+    yield case("all of them leak", "time and features, batch and time, size over time")
+    yield case("long sequences", "time, token, the step before", shape=(2, draw.integer(20, 40), 3))
+    yield case("many features", "time and features, size of a token", shape=(n, 5, draw.many()))
+    yield case("statistics of the batch at one step", "batch, time, token", hidden=True)
+    yield case("two steps at a time", "pairs, pairs from the second step on, so far", hidden=True)
+    yield case("the other samples", "the other samples, batch, token", hidden=True)
+    yield case("one feature of many", "last feature, token", hidden=True)
+    yield case("no gradient through the statistics", "constant statistics, stored statistics", hidden=True)
+    yield case("a single sample", "time, token, so far", hidden=True, shape=(1, t, d))
+
+
+def probe_leaks(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any]]:
+    norms = {name: NORMS[word] for name, word in zip(inputs["names"], inputs["norms"], strict=False)}
+    found = candidate(dict(norms), inputs["x"])
+    if not isinstance(found, list | tuple) or not all(isinstance(name, str) for name in found):
+        held = (
+            next((one for one in found if not isinstance(one, str)), None)
+            if isinstance(found, list)
+            else None
+        )
+        what = describe(found) if held is None else f"a list that holds {describe(held)}"
+        raise BrokenContract(f"It should return a list of names, and it returns {what}.")
+    names = [*(name for name in norms if name in found), *(name for name in found if name not in norms)]
+    yield HIDDEN_LEAKS if inputs["hidden"] else LEAKS, ", ".join(names) or "none"
+
+
 EXERCISES = (
     Exercise(
         name="merge_statistics",
@@ -203,5 +317,16 @@ EXERCISES = (
         cases=weight_norm_cases,
         probe=call("w"),
         parts=(Part("the weight w", 2),),
+    ),
+    Exercise(
+        name="find_leak",
+        signature="find_leak(norms, x)",
+        cases=leak_cases,
+        probe=probe_leaks,
+        parts=(
+            Part("those that leak", 2, (LEAKS,)),
+            Part("also where it is hard to see", 2, (HIDDEN_LEAKS,)),
+        ),
+        barred=frozenset(),
     ),
 )
