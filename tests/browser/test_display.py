@@ -30,6 +30,8 @@ from tests.courses import ROOT, answered, nbgrader, recorded, release_of, soluti
 
 ARTEFACTS = Path(__file__).parent / "artefacts"
 DAY = "day26"
+#: Exercises of the day, each with a check of its own.
+CHECKS = len(catalogue.days()[DAY])
 PAGES = ("formgrader", "feedback")
 #: By which command each student's notebook is graded. All but grace hand in the attacks.
 GRADED_BY = {"eve": "graders", "mallory": "nbgrader", "trent": "graders", "grace": "graders"}
@@ -187,7 +189,8 @@ ALONE = {
     "navigation": "<script>top.location = 'HIT'</script>",
     "form": '<form action="HIT"><button>x</button></form>',
     "link_away": '<a href="HIT">x</a>',
-    "credit": "<script>const wait = setInterval(() => {if (formgrader.grade_uis?.length !== 5) return; "
+    "credit": "<script>const wait = setInterval(() => {"
+    f"if (formgrader.grade_uis?.length !== {CHECKS}) return; "
     f"clearInterval(wait); RUN; {CLICK}}}, 20)</script>",
 }
 #: What covers, hides or disables the grader's controls; it runs nothing.
@@ -573,7 +576,7 @@ class Visit:
     def buried(self) -> list[str]:
         """The grader's controls that a click does not reach, or that do nothing."""
         state = self.page.evaluate(BURIED)
-        expected = 4 * len(catalogue.days()[DAY])
+        expected = 4 * CHECKS
         return state["wrong"] + ([f"{state['count']} controls"] if state["count"] != expected else [])
 
 
@@ -693,7 +696,7 @@ def test_nothing_acts(
     student: str, kind: str, course: Path, lab: Lab, page: Page, honest: dict[str, Visit]
 ) -> None:
     check(Visit(page, address(lab, student, kind)), kind, lab, honest)
-    assert page.locator(".graders-verdict").count() == (5 if student != "trent" else 0)
+    assert page.locator(".graders-verdict").count() == (CHECKS if student != "trent" else 0)
     screenshot(page, ARTEFACTS, f"attacks_{student}_{kind}")
 
 
