@@ -10,7 +10,7 @@ import torch
 from sklearn.datasets import load_digits
 from torch import Tensor
 
-from course.experiments.digits import split_digits
+from course.experiments.digits import cross_entropy, split_digits
 from course.experiments.verdicts import Claim, Finding
 
 
@@ -412,7 +412,7 @@ def growth(
             z = z - z.mean(dim=1, keepdim=True)
             z = z / torch.sqrt(z.square().mean(dim=1, keepdim=True) + 1e-5)
         logits = torch.relu(z) @ leaves[1]
-        loss = -logits.log_softmax(2).gather(2, wanted[..., None]).mean((1, 2))
+        loss = cross_entropy(logits, wanted)
         if step < steps:
             in_hidden, in_last = torch.autograd.grad(loss.sum(), leaves)
             hidden = hidden - lr * in_hidden * (scale**2 if square_rates else 1)

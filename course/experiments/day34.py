@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from course.experiments.day33 import best_gradient_descent, best_heavy_ball, descend
-from course.experiments.digits import split_digits
+from course.experiments.digits import cross_entropy, split_digits
 from course.experiments.verdicts import Claim, Finding
 
 # The four runs: name -> (momentum, normalization).
@@ -370,12 +370,6 @@ def network(weights: Sequence[Tensor], x: Tensor, normalize: str, eps: float = 1
 def _standardized(x: Tensor, dim: int, eps: float) -> Tensor:
     centred = x - x.mean(dim=dim, keepdim=True)
     return centred * torch.rsqrt((centred**2).mean(dim=dim, keepdim=True) + eps)
-
-
-def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
-    """The mean over the n samples of logits (..., n, 10) and labels y, which broadcast to (..., n)."""
-    picked = y.expand(logits.shape[:-1])[..., None]
-    return -logits.log_softmax(dim=-1).gather(-1, picked).mean(dim=(-1, -2))
 
 
 def initial_weights(generators: list[torch.Generator], width: int, depth: int) -> list[Tensor]:

@@ -35,6 +35,7 @@ from course.figures.shared import (
     Picture,
     decimals,
     new_figure,
+    seed_lines,
 )
 
 
@@ -338,9 +339,7 @@ def draw_scale_invariance(with_eps: ScaleInvariance, without_eps: ScaleInvarianc
                 (without_eps, ORANGE, "s", "eps = 0"),
                 (with_eps, BLUE, "o", f"eps = {eps:g}"),
             ):
-                _scatter(
-                    ax, result.scales.expand_as(result.room), getattr(result, name), colour, marker, label
-                )
+                seed_lines(ax, result.scales, getattr(result, name), colour, label, marker)
         axes[0].set_ylim(-0.05, 1.3)
         axes[0].set_ylabel("size over that at a = 1")
         axes[2].legend(loc="lower right")
@@ -362,8 +361,8 @@ def draw_room(measured: ScaleOfWeights) -> Picture:
             (measured.brighter, VERMILLION, "s", "pixels up to 16"),
         ):
             ratios = result.gradient_ratio
-            _scatter(left, result.scales.expand_as(ratios), ratios, colour, marker, label)
-            _scatter(right, result.room, ratios, colour, marker, label)
+            seed_lines(left, result.scales, ratios, colour, label, marker)
+            seed_lines(right, result.room, ratios, colour, label, marker)
         left.set(xscale="log", title="against the scale", xlabel="scale a of the weights")
         left.set_ylabel("a · gradient, over that at a = 1")
         right.set(xscale="log", title="against the room that eps has", xlabel="a² · var / eps")
@@ -373,13 +372,6 @@ def draw_room(measured: ScaleOfWeights) -> Picture:
         "against a, where the gradient falls away depends on how bright the pixels are; against a² var / eps "
         "the two curves are one.",
     )
-
-
-def _scatter(ax: Axes, x: torch.Tensor, y: torch.Tensor, colour: str, marker: str, label: str) -> None:
-    """Seeds (S, A) as dots, and their median as a line."""
-    x = x.contiguous()  # of a view of one row, the median is not to be trusted
-    ax.plot(x.T, y.T, marker, color=colour, markersize=3, alpha=0.5)
-    ax.plot(x.median(0).values, y.median(0).values, color=colour, linewidth=1.2, label=label)
 
 
 def draw_growth(runs: dict[str, Growth]) -> Picture:
@@ -398,15 +390,7 @@ def draw_growth(runs: dict[str, Growth]) -> Picture:
         for (name, run), (colour, marker, line) in zip(runs.items(), styles, strict=True):
             for ax, values in ((left, run.growth), (right, run.loss)):
                 values = torch.where(values.isfinite(), values, torch.nan)
-                ax.plot(
-                    run.rates.expand(len(values.T), -1).T,
-                    values,
-                    marker,
-                    color=colour,
-                    markersize=3,
-                    alpha=0.5,
-                )
-                ax.plot(run.rates, values.median(1).values, line, color=colour, linewidth=1.3, label=name)
+                seed_lines(ax, run.rates, values.T, colour, name, marker, line)
         left.set(xscale="log", yscale="log", ylim=(0.8, 2e5), title="growth of the hidden weights")
         left.set(xlabel="learning rate", ylabel="‖W‖ after / before")
         right.set(xscale="log", yscale="log", title="training loss at the end", xlabel="learning rate")

@@ -32,6 +32,7 @@ from course.figures.shared import (
     dots,
     layers,
     new_figure,
+    seed_lines,
 )
 
 
@@ -265,8 +266,7 @@ def draw_forgotten_eval(result: ForgottenEval) -> Picture:
             (result.shuffled, ORANGE, "train(), shuffled"),
             (result.with_eval[:, None].expand(-1, len(sizes)), BLUE, "eval()"),
         ):
-            ax.plot(sizes.expand_as(values).T, values.T, "o", color=colour, markersize=3, alpha=0.6)
-            ax.plot(sizes, values.median(0).values, color=colour, linewidth=1.4, label=label)
+            seed_lines(ax, sizes, values, colour, label)
         ax.set(xscale="log", yscale="log", xlabel="test images in a batch, N")
         ax.set_xticks(sizes.tolist(), [str(size) for size in sizes.tolist()])
         ax.minorticks_off()
@@ -309,12 +309,7 @@ def draw_controls(measured: WhoseStatistics) -> Picture:
             (light.stored_mixed, BLUE, "--", "stored, each image its own"),
             (light.mixed, ORANGE, "--", "batch, each image its own"),
         ):
-            right.plot(
-                light.brighter.expand_as(values).T, values.T, "o", color=colour, markersize=2.5, alpha=0.5
-            )
-            right.plot(
-                light.brighter, values.median(0).values, style, color=colour, linewidth=1.4, label=label
-            )
+            seed_lines(right, light.brighter, values, colour, label, style=style)
         right.set_title("test images brighter\n(shuffled, N = 100)")
         right.set_xlabel("added to every pixel")
         right.legend(loc="lower left", title="statistics")
@@ -340,8 +335,7 @@ def draw_trace(trace: Trace) -> Picture:
             ax.axhline(1, color=GREY, linewidth=1)
             for place, (momentum, colour) in enumerate(zip(trace.momenta.tolist(), colours, strict=True)):
                 x, y = trace.remembered[:, place], values[:, :, place]
-                ax.plot(x.expand_as(y).T, y.T, "o", color=colour, markersize=3, alpha=0.6)
-                ax.plot(x, y.median(0).values, color=colour, linewidth=1.2, label=f"m = {momentum:g}")
+                seed_lines(ax, x, y, colour, f"m = {momentum:g}")
             ax.set(xscale="log", yscale="log", title=title, xlabel="N / m, images")
         axes[0].set_ylabel("eval() loss after / before the pass")
         axes[0].set_yticks((1, 2, 5, 10, 20), ("1", "2", "5", "10", "20"))

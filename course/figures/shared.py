@@ -17,6 +17,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.spines import Spine
 from matplotlib.text import Text
+from numpy.typing import ArrayLike
 
 # Okabe & Ito's colours, safe for colour blindness (https://jfly.uni-koeln.de/color/).
 BLACK = "#000000"
@@ -275,3 +276,20 @@ def dots(
             axes.plot([place - 0.3, place + 0.3], [middle, middle], color=colour, linewidth=1.5)
     axes.set_xticks(range(len(arms)), list(arms))
     axes.set_xlim(-0.6, len(arms) - 0.4)
+
+
+def seed_lines(
+    axes: Axes, x: ArrayLike, y: ArrayLike, colour: str, label: str, marker: str = "o", style: str = "-"
+) -> None:
+    """A dot for each seed and place, and a line through the medians of the seeds.
+
+    Args:
+        axes: where to draw.
+        x: (A,), or (S, A) where each seed has places of its own.
+        y: (S, A), one row a seed.
+        colour: of dots and line. label: of the line. marker: of the dots. style: of the line.
+    """
+    y = np.asarray(y)
+    x = np.broadcast_to(np.asarray(x), y.shape)
+    axes.plot(x.T, y.T, marker, color=colour, markersize=3, alpha=0.5)
+    axes.plot(np.median(x, axis=0), np.median(y, axis=0), style, color=colour, linewidth=1.3, label=label)

@@ -47,6 +47,21 @@ def first_of_pair(result: Any, names: tuple[str, str]) -> Iterator[tuple[str, An
         yield FORM, None
 
 
+def kept(value: Any) -> Any:
+    """A copy of a tensor, which a later step may change in place; anything else as it is."""
+    return value.detach().clone() if isinstance(value, torch.Tensor) else value
+
+
+def steps_with_velocity(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any]]:
+    """A probe: a rule is called step after step with what it returned; w and velocity are observed."""
+    w, velocity = inputs["w"], inputs["velocity"]
+    steps = zip(inputs["gradients"], inputs["lr"], inputs["beta"], strict=True)
+    for count, (g, lr, beta) in enumerate(steps, 1):
+        w, velocity = unpacked(candidate(w, g, velocity, lr, beta), ("w", "velocity"))
+        yield f"w after step {count}", kept(w)
+        yield f"velocity after step {count}", kept(velocity)
+
+
 def error_of(action: Callable[[], Any]) -> str:
     """The name of the exception that an action ends with, or "no error"; a kind of ValueError is one.
 

@@ -8,6 +8,7 @@ from torch import nn
 
 from course.experiments import day34 as experiments
 from course.experiments.day33 import best_heavy_ball, descend, rate
+from course.experiments.digits import cross_entropy
 from course.explorers import day34 as explorers
 from course.figures import day34 as figures
 from tests.lectures.common import Moves, check_picture
@@ -194,7 +195,7 @@ def test_the_network_is_the_library_s(normalize):
         expected = h @ weights[-2][seed] + weights[-1][seed]
         torch.testing.assert_close(out[seed], expected, rtol=2e-3, atol=2e-4)
         loss = nn.functional.cross_entropy(expected, y[seed])
-        torch.testing.assert_close(experiments.cross_entropy(out, y)[seed], loss, rtol=2e-3, atol=2e-4)
+        torch.testing.assert_close(cross_entropy(out, y)[seed], loss, rtol=2e-3, atol=2e-4)
 
 
 @pytest.mark.parametrize(
@@ -222,7 +223,7 @@ def test_training_follows_the_library_s_optimizer(arm, make):
         optimizer = make(weights, lr)
 
         def loss(x, y, weights=weights):
-            return experiments.cross_entropy(experiments.network(weights, x[None], arm.normalize), y[None])[0]
+            return cross_entropy(experiments.network(weights, x[None], arm.normalize), y[None])[0]
 
         for step in range(steps):
             rows = torch.randint(len(data.train_x), (64,), generator=generator)

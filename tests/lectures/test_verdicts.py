@@ -1,14 +1,13 @@
 """The method of the lectures: claim, experiment, what a sceptic would turn, verdict."""
 
 import importlib
-import json
 import re
 from pathlib import Path
 
 import pytest
 import torch
 
-from course.days import lecture_minutes
+from course.days import cells, lecture_minutes, source
 from course.experiments.verdicts import Finding, spread
 from course.study import texts
 from tests.courses import ROOT
@@ -19,10 +18,6 @@ AID = re.compile(r"^(dialogue|quiz|flashcards|summary|listen)\(")
 NUMBER = re.compile(r"(?<![\w.])\d[\d,]*(?:\.\d+)?")
 
 
-def cells(path: Path) -> list[dict]:
-    return json.loads(path.read_text(encoding="utf-8"))["cells"]
-
-
 def numbers(text: str) -> set[float]:
     return {float(found.replace(",", "")) for found in NUMBER.findall(text)}
 
@@ -31,10 +26,9 @@ def shown(path: Path) -> str:
     """What a lecture says and prints, but for the study aids."""
     said = []
     for cell in cells(path):
-        source = "".join(cell["source"])
-        if AID.match(source):
+        if AID.match(source(cell)):
             continue
-        said.append(source)
+        said.append(source(cell))
         for output in cell.get("outputs", []):
             said.append("".join(output.get("text", "")))
             said.append("".join(output.get("data", {}).get("text/plain", "")))
@@ -51,7 +45,7 @@ def test_every_claim_goes_through_its_controls_to_a_verdict(day):
 
 @pytest.mark.parametrize("day", LECTURES)
 def test_a_lecture_says_how_long_it_takes(day):
-    how = next("".join(cell["source"]) for cell in cells(LECTURES[day]) if cell["id"] == "how-to-use")
+    how = next(source(cell) for cell in cells(LECTURES[day]) if cell["id"] == "how-to-use")
     assert f"It takes about {lecture_minutes(LECTURES[day])} minutes." in how
 
 

@@ -196,16 +196,7 @@ def probe_folding(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, A
     conv, bn = convolution_and_norm(inputs)
     before = {"conv": snapshot(conv), "bn": snapshot(bn)}
     folded = candidate(conv, bn)
-    if not isinstance(folded, nn.Conv2d):
-        raise BrokenContract(f"It should return one nn.Conv2d, and it returns {describe(folded)}.")
-    own, conv_has = (str(dtype).removeprefix("torch.") for dtype in (folded.weight.dtype, x.dtype))
-    yield "dtype of the folded layer", "that of conv" if own == conv_has else f"{own} instead of {conv_has}"
-    with torch.no_grad():
-        image = x.to(folded.weight)
-        bias = applied(folded, torch.zeros_like(image[:1]))[0, :, 0, 0]
-        output = applied(folded, image) - bias.reshape(-1, 1, 1)
-    yield "bias", bias
-    yield "output without the bias", output
+    yield from what_folds(folded, x)
     # Leaving the arguments alone is worth something only where something was done.
     idle = "not looked at, as the kernel is that of conv" if same_kernel(folded, before["conv"]) else None
     for name, layer in (("conv", conv), ("bn", bn)):
@@ -263,6 +254,20 @@ def convolution_and_norm(inputs: Inputs, channels: int | None = None) -> tuple[n
 def pair(value: Any) -> Any:
     """Two numbers as the tuple that a layer wants; a single number or a word as it is."""
     return tuple(value) if isinstance(value, list) else value
+
+
+def what_folds(folded: Any, x: torch.Tensor) -> Iterator[tuple[str, Any]]:
+    """What a folded convolution does to `x`, its bias apart, in whichever dtype it has."""
+    if not isinstance(folded, nn.Conv2d):
+        raise BrokenContract(f"It should return one nn.Conv2d, and it returns {describe(folded)}.")
+    own, conv_has = (str(dtype).removeprefix("torch.") for dtype in (folded.weight.dtype, x.dtype))
+    yield "dtype of the folded layer", "that of conv" if own == conv_has else f"{own} instead of {conv_has}"
+    with torch.no_grad():
+        image = x.to(folded.weight)
+        bias = applied(folded, torch.zeros_like(image[:1]))[0, :, 0, 0]
+        output = applied(folded, image) - bias.reshape(-1, 1, 1)
+    yield "bias", bias
+    yield "output without the bias", output
 
 
 def snapshot(layer: nn.Module) -> dict[str, torch.Tensor]:
@@ -341,16 +346,7 @@ def probe_forward_folding(candidate: Candidate, inputs: Inputs) -> Iterator[tupl
         yield REFUSED, error_of(lambda: candidate(bn, conv))
         return
     folded = candidate(bn, conv)
-    if not isinstance(folded, nn.Conv2d):
-        raise BrokenContract(f"It should return one nn.Conv2d, and it returns {describe(folded)}.")
-    own, conv_has = (str(dtype).removeprefix("torch.") for dtype in (folded.weight.dtype, x.dtype))
-    yield "dtype of the folded layer", "that of conv" if own == conv_has else f"{own} instead of {conv_has}"
-    with torch.no_grad():
-        image = x.to(folded.weight)
-        bias = applied(folded, torch.zeros_like(image[:1]))[0, :, 0, 0]
-        output = applied(folded, image) - bias.reshape(-1, 1, 1)
-    yield "bias", bias
-    yield "output without the bias", output
+    yield from what_folds(folded, x)
     yield untouched.now()
 
 

@@ -18,8 +18,8 @@ from graders.probing.exercise import (
     Inputs,
     Part,
 )
-from graders.probing.observe import describe, unpacked
-from graders.probing.probes import arguments, call, error_of, filled
+from graders.probing.observe import describe
+from graders.probing.probes import arguments, call, error_of, filled, kept, steps_with_velocity
 from graders.probing.recorder import paused
 
 #: PyTorch's optimizer is a class around functions, which are the answer too.
@@ -101,20 +101,6 @@ def step_cases(draw: Draw) -> Iterator[Case]:
     yield case("w is a matrix", draw.normal(columns, rows).t(), draw.normal(rows, columns), lrs(2), betas(2))
 
 
-def probe_steps(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any]]:
-    w, velocity = inputs["w"], inputs["velocity"]
-    steps = zip(inputs["gradients"], inputs["lr"], inputs["beta"], strict=True)
-    for count, (g, lr, beta) in enumerate(steps, 1):
-        w, velocity = unpacked(candidate(w, g, velocity, lr, beta), ("w", "velocity"))
-        yield f"w after step {count}", _kept(w)
-        yield f"velocity after step {count}", _kept(velocity)
-
-
-def _kept(value: Any) -> Any:
-    """A copy of a tensor, which a later step may change in place."""
-    return value.detach().clone() if isinstance(value, torch.Tensor) else value
-
-
 # -- exponential_moving_average ----------------------------------------------------------------------
 
 
@@ -147,7 +133,7 @@ def probe_averages(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, 
     wanted = inputs["bias_correction"]
     for bias_correction in (None, True) if wanted == "both" else (wanted,):
         result = candidate(*arguments({**inputs, "bias_correction": bias_correction}))
-        yield "corrected averages" if bias_correction else "averages", _kept(result)
+        yield "corrected averages" if bias_correction else "averages", kept(result)
 
 
 # -- optimal_heavy_ball ------------------------------------------------------------------------------
@@ -249,7 +235,7 @@ def probe_optimizer(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str,
         optimizer = candidate(parameters, lr=inputs["lr"], **options)
     others = [nn.Parameter(tensor.clone()) for tensor in inputs.get("beside", ())]
     beside = candidate(others, lr=inputs["lr"] / 2, momentum=0.3) if others else None
-    paths = [[_kept(parameter)] for parameter in parameters]
+    paths = [[kept(parameter)] for parameter in parameters]
     for gradients in inputs["gradients"]:
         for parameter, g in zip(parameters, gradients, strict=True):
             _hand(parameter, g, inputs.get("adds_up", False))
@@ -259,7 +245,7 @@ def probe_optimizer(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str,
                 _hand(other, 2 * g, False)
             beside.step()
         for path, parameter in zip(paths, parameters, strict=True):
-            path.append(_kept(parameter))
+            path.append(kept(parameter))
     if topic == CLEARING:
         yield from _clearing(optimizer, parameters, inputs["gradients"][-1])
     else:
@@ -289,7 +275,7 @@ def _clearing(
         _hand(parameter, g, adds_up=False)
     optimizer.zero_grad()
     for position, parameter in enumerate(parameters):
-        left = torch.zeros_like(parameter) if parameter.grad is None else _kept(parameter.grad)
+        left = torch.zeros_like(parameter) if parameter.grad is None else kept(parameter.grad)
         yield f"{CLEARING}: gradient of parameter {position}", left
     parameters[1].grad = None
     yield f"{CLEARING} where a parameter has no gradient", error_of(optimizer.zero_grad)
@@ -301,14 +287,14 @@ def _training_loop(
     """Backward, step, zero_grad: the candidate's own zero_grad is all that clears the gradients."""
     model = filled(nn.Linear(3, 2), inputs["seed"], inputs["x"])
     optimizer = candidate(model.parameters(), lr=inputs["lr"], **options)
-    paths = {name: [_kept(parameter)] for name, parameter in model.named_parameters()}
+    paths = {name: [kept(parameter)] for name, parameter in model.named_parameters()}
     for _ in range(3):
         with paused():
             (model(inputs["x"]) - inputs["target"]).square().mean().backward()
         optimizer.step()
         optimizer.zero_grad()
         for name, parameter in model.named_parameters():
-            paths[name].append(_kept(parameter))
+            paths[name].append(kept(parameter))
     for name, path in paths.items():
         yield f"{LOOP}: path of {name}", torch.stack(path)
 
@@ -382,7 +368,7 @@ def steps_exercise(name: str) -> Exercise:
         name=name,
         signature=f"{name}(w, g, velocity, lr, beta)",
         cases=step_cases,
-        probe=probe_steps,
+        probe=steps_with_velocity,
         parts=(
             Part("the new velocity", 1, ("velocity after step*",)),
             Part("the new w", 2, ("w after step*",)),

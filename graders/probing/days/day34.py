@@ -21,7 +21,7 @@ from graders.probing.exercise import (
     Part,
 )
 from graders.probing.observe import FORM, describe, unpacked
-from graders.probing.probes import call, error_of, filled
+from graders.probing.probes import call, error_of, filled, kept, steps_with_velocity
 
 # -- convergence_rate --------------------------------------------------------------------------------
 
@@ -467,20 +467,6 @@ def sign_cases(draw: Draw) -> Iterator[Case]:
                lrs(1), betas(1))  # fmt: skip
 
 
-def probe_sign(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any]]:
-    w, velocity = inputs["w"], inputs["velocity"]
-    steps = zip(inputs["gradients"], inputs["lr"], inputs["beta"], strict=True)
-    for count, (g, lr, beta) in enumerate(steps, 1):
-        w, velocity = unpacked(candidate(w, g, velocity, lr, beta), ("w", "velocity"))
-        yield f"w after step {count}", _kept(w)
-        yield f"velocity after step {count}", _kept(velocity)
-
-
-def _kept(value: Any) -> Any:
-    """A copy of a tensor, which a later step may change in place."""
-    return value.detach().clone() if isinstance(value, torch.Tensor) else value
-
-
 # -- adam_step ---------------------------------------------------------------------------------------
 
 
@@ -533,9 +519,9 @@ def probe_adam(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any]
     for count, g in enumerate(inputs["gradients"]):
         result = candidate(w, g, m, v, inputs["first"] + count, inputs["lr"], **options)
         w, m, v = unpacked(result, ("w", "m", "v"))
-        yield f"m in call {count + 1}", _kept(m)
-        yield f"v in call {count + 1}", _kept(v)
-        yield f"w in call {count + 1}", _kept(w)
+        yield f"m in call {count + 1}", kept(m)
+        yield f"v in call {count + 1}", kept(v)
+        yield f"w in call {count + 1}", kept(w)
 
 
 # -- orthogonalized_step -----------------------------------------------------------------------------
@@ -629,7 +615,7 @@ EXERCISES = (
         name="sign_momentum_step",
         signature="sign_momentum_step(w, g, velocity, lr, beta)",
         cases=sign_cases,
-        probe=probe_sign,
+        probe=steps_with_velocity,
         parts=(
             Part("the new velocity", 1, ("velocity after step*",)),
             Part("the new w", 2, ("w after step*",)),
