@@ -2,34 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
-from pathlib import Path
+from typing import Any
 
-import anywidget
-import ipywidgets as widgets
 import torch
-import traitlets
 
 from course.experiments import day29 as experiments
-from course.explorers.shared import Explorer, Goal, choice_slider, float_slider
+from course.explorers import shared
+from course.explorers.explorer import Explorer, choice, index
+from course.explorers.shared import choice_slider, float_slider
 from course.figures import day29 as figures
 
 SHAPE = (4, 6, 2, 3)  # no two products of its sizes that matter here are alike
-
-
-class CellPicker(anywidget.AnyWidget):
-    """Four number fields for a cell, and the same by pointing at it in the explorer's picture.
-
-    value: (n, c, h, w). outlines: for each cell in order its polygon, in CSS pixels from the upper left of
-    the picture.
-    """
-
-    _esm = Path(__file__).parent / "day29_cell_picker.js"
-
-    value = traitlets.Tuple().tag(sync=True)
-    shape = traitlets.List().tag(sync=True)
-    outlines = traitlets.List().tag(sync=True)
-    description = traitlets.Unicode("cell").tag(sync=True)
 
 
 def example_block() -> torch.Tensor:
@@ -47,51 +30,47 @@ def norm_block_explorer() -> Explorer:
     """Day 29: pick a norm and a cell, and see every cell that shares its statistics."""
     x = example_block()
 
-    def compute(kind: str, num_groups: int, cell: tuple[int, ...]) -> experiments.SharedStatistics:
-        return experiments.shared_statistics(x, kind, num_groups, cell)
+    def compute(kind: str, num_groups: int, cell: tuple[int, ...]) -> dict[str, Any]:
+        shared = experiments.shared_statistics(x, kind, num_groups, tuple(cell))
+        return {
+            "numbers": shared.numbers.flatten(),
+            "means": shared.means,
+            "number": shared.number,
+            "set_size": shared.set_size,
+            "value": x[shared.cell].item(),
+            "var": shared.var,
+            "x_hat": shared.x_hat,
+            "code": shared.code,
+            "reached": shared.set_size == 12,
+        }
 
-    outlines = [
-        [[x, figures.BLOCK_HEIGHT - y] for x, y in figures.cell_outline(cell).tolist()]
-        for cell in itertools.product(*map(range, SHAPE))
-    ]
-    kind = widgets.ToggleButtons(
-        options=list(experiments.KINDS),
-        value="group",
-        description="norm",
-        style={"description_width": "100px", "button_width": "90px"},
-        layout={"width": "760px"},
-    )
     return Explorer(
+        "day29_norm_block",
         title="One block, four ways to cut it",
         look_for=(
             "Four samples are four towers, six channels are their floors, a map of 2 × 3 places lies on "
             "each floor. Move the mouse over the cells: orange is what shares a mean with the cell under "
             "it. A click keeps the cell, another click lets go."
         ),
-        goal=Goal(
-            "find the one setting in which each mean runs over exactly 12 cells.",
-            lambda state: state.set_size == 12,
-        ),
+        goal="find the one setting in which each mean runs over exactly 12 cells.",
         controls={
-            "kind": kind,
-            "num_groups": choice_slider("groups", 2, [1, 2, 3, 6]),
-            "cell": CellPicker(
-                value=(1, 4, 1, 1), shape=list(SHAPE), outlines=outlines, layout={"width": "560px"}
-            ),
+            "kind": choice("norm", "group", experiments.KINDS, "buttons"),
+            "num_groups": choice("groups", 2, [1, 2, 3, 6]),
+            "cell": index("cell", (1, 4, 1, 1), SHAPE, "nchw", "or point at a cell; a click keeps it"),
         },
         compute=compute,
-        drawing=figures.BlockDrawing(SHAPE),
+        data={"x": x, "eps": 1e-5},
     )
 
 
-def swap_explorer() -> Explorer:
+def swap_explorer() -> shared.Explorer:
     """Day 29: two photographs swap means and standard deviations, by colour or as a whole."""
     images = experiments.photographs()
 
     def compute(strength: float, what: str, axes: tuple[int, ...]) -> experiments.Swap:
         return experiments.swap_statistics(images, strength, what, axes)
 
-    return Explorer(
+    return shared.Explorer(
         title="Two photographs swap their statistics",
         look_for=(
             "No pixel moves to another place; each colour is only scaled and shifted. Look at what still "

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import torch
 
 from course.experiments import day33 as experiments
+from course.explorers import explorer as new
 from course.explorers.shared import Explorer, Goal, choice_slider, float_slider
 from course.figures import day33 as figures
 
@@ -14,34 +16,40 @@ METHODS = [("heavy ball", False), ("Nesterov", True)]
 CONDITION_NUMBERS = [1, 5, 25, 100, 400]
 
 
-def valley_explorer() -> Explorer:
+def valley_explorer() -> new.Explorer:
     """Day 33: a path of a hundred steps over a bowl whose steep direction has eigenvalue 1."""
     start = torch.tensor([-9.0, 2.0], dtype=torch.float64)
 
-    def compute(lr: float, beta: float, condition: int, nesterov: bool) -> experiments.Path:
+    def compute(lr: float, beta: float, condition: int, nesterov: bool) -> dict[str, Any]:
         eigenvalues = torch.tensor([1 / condition, 1.0], dtype=torch.float64)
-        return experiments.descend(eigenvalues, start, lr, beta, experiments.STEPS, nesterov)
+        path = experiments.descend(eigenvalues, start, lr, beta, experiments.STEPS, nesterov)
+        best, _ = experiments.best_gradient_descent(1 / condition, 1)
+        reference = experiments.descend(eigenvalues, start, best, 0, experiments.STEPS)
+        return {
+            "flat": path.w[:, 0],
+            "steep": path.w[:, 1],
+            "loss": path.loss,
+            "reference": reference.loss,
+            "needed": path.steps_needed,
+            "reached": condition > 99 and path.steps_needed is not None,
+        }
 
-    def arrived(path: experiments.Path) -> bool:
-        return path.condition_number > 99 and path.steps_needed is not None
-
-    return Explorer(
+    return new.Explorer(
+        "day33_valley",
         title="A ball in a valley",
         look_for=(
             "Each dot is a step; with beta = 0 the path is gradient descent. Change one slider at a time and "
             "watch the steep and the flat direction separately."
         ),
-        goal=Goal(
-            "with a condition number of 100 or more, bring the loss under 1e-6 within 100 steps.", arrived
-        ),
+        goal="with a condition number of 100 or more, bring the loss under 1e-6 within 100 steps.",
         controls={
-            "lr": float_slider("lr", 1.0, 0.05, 4, 0.05),
-            "beta": float_slider("beta", 0.3, 0, 0.99, 0.01),
-            "condition": choice_slider("condition", 25, CONDITION_NUMBERS),
-            "nesterov": choice_slider("method", False, METHODS),
+            "lr": new.slider("lr", 1.0, 0.05, 4, 0.05),
+            "beta": new.slider("beta", 0.3, 0, 0.99, 0.01),
+            "condition": new.choice("condition", 25, CONDITION_NUMBERS),
+            "nesterov": new.choice("method", False, METHODS, "buttons"),
         },
         compute=compute,
-        drawing=figures.ValleyDrawing(),
+        data={"start": start, "steps": experiments.STEPS, "tolerance": experiments.TOLERANCE},
     )
 
 

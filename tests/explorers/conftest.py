@@ -1,0 +1,75 @@
+"""One browser for all explorers, and a page that holds one of them."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, sync_playwright
+
+from course.explorers import modules
+from course.explorers.explorer import Explorer
+
+CSS = (modules.FOLDER / "kit.css").read_text(encoding="utf-8")
+HELP = Path(__file__).with_name("page.js")
+
+
+def pytest_collection_modifyitems(items):
+    """Whatever asks for a page needs a Chromium."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents and "show" in item.fixturenames:
+            item.add_marker(pytest.mark.browser)
+
+
+@pytest.fixture(scope="package")
+def browser(chromium):
+    """A headless Chromium. It ends with these tests: Playwright occupies the event loop."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=chromium,
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+        )
+        yield browser
+        browser.close()
+
+
+class Shown:
+    """A page in which one explorer stands, of the width of JupyterLab's column."""
+
+    def __init__(self, page: Page, explorer: Explorer):
+        self.page, self.explorer, self.errors = page, explorer, []
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.set_content(f"<!doctype html><html><head><style>{CSS}</style></head><body></body></html>")
+        page.add_script_tag(path=HELP)
+        stored = json.dumps({"spec": explorer.spec, "data": explorer.data})
+        page.evaluate(
+            "([text, stored]) => page.mount(text, stored)", [modules.bundle(explorer.module), stored]
+        )
+
+    def states(self, settings: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """What the module computes for each of the settings."""
+        return self.page.evaluate("(all) => page.states(all)", settings)
+
+    def pictures(self, settings: list[dict[str, Any]]) -> list[str]:
+        """A short name for what is shown at each of the settings, one after the other."""
+        return self.page.evaluate("(all) => page.pictures(all)", settings)
+
+    def reset(self) -> str:
+        """Press Reset; a short name for what is then shown."""
+        self.page.get_by_role("button", name="Reset").click()
+        return self.page.evaluate("() => { page.explorer.flush(); return page.shown(); }")
+
+
+@pytest.fixture
+def show(browser) -> Iterator:
+    """Put an explorer into a page: `show(explorer, width=820) -> Shown`."""
+    contexts = []
+
+    def show(explorer: Explorer, width: int = 820) -> Shown:
+        contexts.append(browser.new_context(viewport={"width": width, "height": 900}))
+        return Shown(contexts[-1].new_page(), explorer)
+
+    yield show
+    for context in contexts:
+        context.close()

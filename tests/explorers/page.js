@@ -1,0 +1,67 @@
+// What the tests ask of a page in which one explorer stands.
+const page = {
+  /** Mount an explorer from its bundle and from what a notebook stores of it. */
+  async mount(text, stored) {
+    const address = URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
+    const { kit, module } = await import(address);
+    const { spec, data } = JSON.parse(stored);
+    Object.assign(page, { kit, module, spec, data: kit.decode(data) });
+    page.explorer = kit.mount(document.body, module, spec, page.data);
+  },
+
+  /** Mount it again with a module that fails where `fails(settings)` says so. */
+  break(fails) {
+    const compute = (settings, data) => {
+      if (fails(settings)) throw new Error("too much");
+      return page.module.compute(settings, data);
+    };
+    page.explorer.remove();
+    page.explorer = page.kit.mount(document.body, { ...page.module, compute }, page.spec, page.data);
+  },
+
+  /** Typed arrays as lists, wherever they are. */
+  plain(value) {
+    if (ArrayBuffer.isView(value) || Array.isArray(value)) return Array.from(value, page.plain);
+    if (value === null || typeof value !== "object") return value;
+    return Object.fromEntries(Object.entries(value).map(([name, inside]) => [name, page.plain(inside)]));
+  },
+
+  /** What the module computes for each of the settings. */
+  states(all) {
+    return all.map((settings) => page.plain(page.module.compute(settings, page.data)));
+  },
+
+  /** A short name for what is shown now; alike where all that is shown is alike. */
+  shown() {
+    const canvases = [...document.querySelectorAll(".picture canvas")].map((canvas) => canvas.toDataURL());
+    const words = document.querySelector(".takeaway").textContent;
+    const seen = document.querySelector(".picture").cloneNode(true);
+    for (const hidden of seen.querySelectorAll('[hidden], [style*="display: none"]')) hidden.remove();
+    for (const styled of seen.querySelectorAll("[style]")) {
+      styled.setAttribute("style", styled.style.cssText.split(/;\s*/).filter(Boolean).sort().join("; "));
+    }
+    const text = [words, seen.innerHTML.replaceAll(' style=""', ""), ...canvases].join();
+    let number = 0;
+    for (let i = 0; i < text.length; i += 1) number = (Math.imul(number, 31) + text.charCodeAt(i)) | 0;
+    return `${text.length}:${number}`;
+  },
+
+  /** The same at each of the settings, one after the other. */
+  pictures(all) {
+    return all.map((settings) => {
+      page.explorer.set(settings);
+      page.explorer.flush();
+      return page.shown();
+    });
+  },
+
+  /** The elements of the picture, but for those of axes. */
+  elements() {
+    return [...document.querySelectorAll(".picture *:not(.axis *)")];
+  },
+
+  /** Pictures without a name for those who cannot see them. */
+  nameless() {
+    return [...document.querySelectorAll("[role=img]")].filter((each) => !each.getAttribute("aria-label")).length;
+  },
+};
