@@ -7,8 +7,10 @@ import json
 import os
 import secrets
 import shutil
+import subprocess
 import sys
 import sysconfig
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,6 +55,39 @@ SOMEBODYS = (
     ),
     *("/etc", "/mnt", "/media", "/home", "/usr/local", "/usr/local/etc", "/usr/local/bin", "/tmp"),
 )
+#: Writes wherever it can, and replaces what it can; what it has written is in `wrote`.
+WRITE = """
+import json, os
+wrote = []
+for place, folders, names in os.walk('/'):
+    if place == '/':
+        folders[:] = [name for name in folders if name not in ('proc', 'sys')]
+    for name in names:
+        try:
+            os.rename(os.path.join(place, name), os.path.join(place, 'MARK' + name))
+            wrote.append(place)
+        except OSError:
+            pass
+    try:
+        with open(os.path.join(place, 'MARK'), 'w') as file:
+            file.write('left')
+        wrote.append(place)
+    except OSError:
+        pass
+print(json.dumps(wrote))
+"""
+FIND = "print([os.path.join(p, n) for p, f, names in os.walk('/') for n in (*f, *names) if 'MARK' in n])"
+#: Starts a jail, has these cells run in it by one submission each, and prints what they wrote.
+EACH = """
+import sys
+from graders.sandbox.box import Box
+with Box(libraries=()) as box:
+    for code in sys.argv[1:]:
+        with box.session({}) as session:
+            outputs, answer = session.run(code)
+            assert answer['status'] == 'ok', outputs
+            print(''.join(one['text'] for one in outputs), end='')
+"""
 
 
 def folders_seen(box: Box) -> list[str]:
@@ -138,3 +173,50 @@ assert len(sklearn.datasets.load_digits().images) == 1797
     with Box() as box, box.session({}, {"matplotlib"}) as session:
         outputs, answer = session.run(code)
     assert answer["status"] == "ok", outputs
+
+
+@contextlib.contextmanager
+def python_below(place: str) -> Iterator[Path]:
+    """A Python with our packages in an environment below a folder."""
+    with tempfile.TemporaryDirectory(dir=place) as name:
+        environment = Path(name, "deep", "environment")
+        packages = environment / Path(sysconfig.get_path("purelib")).relative_to(sys.prefix)
+        packages.parent.mkdir(parents=True)
+        packages.symlink_to(sysconfig.get_path("purelib"))
+        (environment / "bin").mkdir()
+        (environment / "bin" / "python").symlink_to(Path(sys.executable).resolve())
+        (environment / "pyvenv.cfg").write_text(f"home = {Path(sys.executable).resolve().parent}\n")
+        yield environment / "bin" / "python"
+
+
+def run_each(python: Path, *cells: str) -> list[str]:
+    """What submissions of one cell each print in one jail of this Python."""
+    run = subprocess.run(
+        [python, "-P", "-c", EACH, *cells],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert not run.returncode, run.stderr
+    return run.stdout.splitlines()
+
+
+@pytest.mark.parametrize("place", ["/tmp", "/var/tmp"])
+def test_folders_that_lead_to_python_are_nobodys_to_write_to(place: str) -> None:
+    """What one submission leaves in them the next would find, also where they are in the jail's own /tmp."""
+    with python_below(place) as python:
+        wrote, left, seen = run_each(python, WRITE, f"import os\n{FIND}", "import sys\nprint(sys.executable)")
+    assert {"/tmp", *json.loads(wrote)} == {"/dev/shm", "/scratch", "/submission", "/tmp"}
+    assert left == "[]"
+    assert seen == str(python)
+
+
+def test_packages_are_seen_over_a_link_and_pytorchs_answers_are_not() -> None:
+    code = """
+import importlib.util, os
+folder = os.path.dirname(importlib.util.find_spec('torch').origin)
+print(open(folder + '/testing/_internal/common_methods_invocations.py').read().count('norm'))
+"""
+    with python_below("/var/tmp") as python:
+        assert run_each(python, code) == ["0"]

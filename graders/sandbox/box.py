@@ -236,9 +236,7 @@ class Box:
         return [*(self.cgroup.holds if self.cgroup else ()), *programs]
 
     def _writable(self) -> list[str]:
-        if self.folder:
-            return [self._work]
-        return [*jail.WRITABLE, *(["/tmp"] if jail.python_in_tmp() else [])]
+        return [self._work] if self.folder else jail.writable()
 
     @property
     def _work(self) -> str:

@@ -1,7 +1,7 @@
 """The jail: a bubblewrap sandbox, its seccomp filters and its limits, as a command to start.
 
-Inside there is the system and Python, read-only; three small tmpfs; no network; no other process; and of
-this package only what the student's side needs: neither references nor the judge.
+Inside there is the system and Python, read-only; three or four small tmpfs; no network; no other process;
+and of this package only what the student's side needs: neither references nor the judge.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from graders.sandbox.mounts import PACKAGE
 MOUNT = "/grader"
 WORK = "/submission"
 SCRATCH = "/scratch"
-#: The folders that can be written to; each is emptied after every submission.
-WRITABLE = (WORK, SCRATCH, "/dev/shm")
+#: Folders that can be written to besides; /tmp, mostly, is a link to one of these.
+_WRITABLE = (WORK, SCRATCH, "/dev/shm")
 INSTALL = (
     "Grading needs bubblewrap, which is not installed: on Debian and Ubuntu `sudo apt install bubblewrap`, "
     "on Fedora `sudo dnf install bubblewrap`. (`--sandbox none` grades without a wall; use it only for "
@@ -98,21 +98,17 @@ def command(
     arguments += ["--cap-drop", "ALL", "--clearenv"]
     for name, value in environment().items():
         arguments += ["--setenv", name, value]
-    tmp = ["--symlink", SCRATCH, "/tmp"]
-    if python_in_tmp():
-        tmp = _writable("/tmp", limits.files)
-    arguments += tmp
+    arguments += ["--proc", "/proc", "--dev", "/dev"]
+    closed = []
+    for path in writable():
+        arguments += _writable(path, limits.files)
+        for folder in mounts.leading_from(path):  # nobody's to write to, and not emptied
+            arguments += ["--tmpfs", folder]
+            closed.append(folder)
+    if "/tmp" not in writable():
+        arguments += ["--symlink", SCRATCH, "/tmp"]
     seen, masked = mounts.arguments(hidden)
     arguments += seen
-    places = mounts.seen_places()
-    leading = {folder for path in places for folder in path.parents}
-    leading = {folder for folder in leading if not any(map(folder.is_relative_to, places))}
-    for folder in leading - {Path("/tmp")}:
-        if folder.is_relative_to("/tmp"):  # a folder that only leads to Python is nobody's to write to
-            arguments += ["--chmod", "0555", str(folder)]
-    arguments += ["--proc", "/proc", "--dev", "/dev"]
-    for path in WRITABLE:
-        arguments += _writable(path, limits.files)
     arguments += ["--ro-bind-try", "/sys/devices/system/cpu", "/sys/devices/system/cpu"]
     if gpu:
         for path in _gpu_devices():
@@ -122,7 +118,7 @@ def command(
     for path in _answers_on_disk():
         arguments += ["--ro-bind", str(PACKAGE / "probing" / "__init__.py"), str(path)]
     # Where root starts the jail, the system's own settings still belong to whoever is in it: /proc/sys.
-    for path in ("/proc", "/dev", *masked, "/"):
+    for path in ("/proc", "/dev", *closed, *masked, "/"):
         arguments += ["--remount-ro", path]
     arguments += ["--chdir", WORK, "--info-fd", str(info), "--block-fd", str(block)]
     arguments += ["--seccomp", str(filters)]
@@ -168,16 +164,19 @@ def forbids_programs() -> bool:
 
 
 def _answers_on_disk() -> Iterator[Path]:
-    """Those of _ANSWERS that are installed."""
+    """Those of _ANSWERS that are installed, where they are seen."""
     torch = importlib.util.find_spec("torch")
     for name in _ANSWERS if torch and torch.origin else ():
         if (path := Path(torch.origin).resolve().parent / name).is_file():
-            yield path
+            yield from mounts.seen_as(path)
 
 
-def python_in_tmp() -> bool:
-    """Whether Python or a package of it is installed below /tmp, which is then a folder of its own."""
-    return any(path.is_relative_to("/tmp") for path in mounts.seen_places())
+def writable() -> list[str]:
+    """The folders that can be written to; each is emptied after every submission.
+
+    /tmp is one of its own where Python, or a package of it, is installed below it.
+    """
+    return [*_WRITABLE, *(["/tmp"] if mounts.seen_below("/tmp") else [])]
 
 
 def environment() -> dict[str, str]:

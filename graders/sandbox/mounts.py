@@ -60,6 +60,26 @@ def seen_places() -> tuple[Path, ...]:
     return tuple(place for place in places if place.exists())
 
 
+def seen_as(path: Path) -> set[Path]:
+    """Where a file is seen, which may be bound by a path that leads over links. path: its real one."""
+    places = seen_places()
+    bound = [place for place in places if not any(one in place.parents for one in places)]
+    return {found for place in bound for found in _inside(place, [path])}
+
+
+def seen_below(folder: str) -> list[Path]:
+    """What stands below a folder of what is bound, and of the links that are made."""
+    places = (*seen_places(), *map(Path, _links()))
+    return [place for place in places if Path(folder) in place.parents]
+
+
+def leading_from(folder: str) -> list[str]:
+    """The folders right in a folder that only lead to what is seen; they hold nothing else."""
+    below = seen_below(folder)
+    first = {Path(folder, place.relative_to(folder).parts[0]) for place in below}
+    return sorted(map(str, first.difference(below)))
+
+
 def _own() -> list[Path]:
     """What of this package's distribution is nobody's to see: where it is installed, all of its packages."""
     folder = PACKAGE.parent
@@ -121,6 +141,7 @@ def _packages() -> Iterator[Path]:
     private = [*(path.resolve() for path in _own()), Path.cwd().resolve()]
     for folder in _site_folders():
         yield folder
+        yield folder.resolve()  # where a link leads that lies in a folder that is bound
         for elsewhere in (*_linked_in(folder), *_named_in(folder)):
             if not any(elsewhere.is_relative_to(one) for one in (folder.resolve(), *private)):
                 yield elsewhere

@@ -37,7 +37,7 @@ def main(control: int, libraries: list[str], writable: list[str]) -> None:
     folders to be emptied.
     """
     channel = socket.socket(fileno=control)
-    kept = frozenset(entry.path for folder in writable for entry in os.scandir(folder))
+    kept = frozenset((entry.path, entry.inode()) for folder in writable for entry in os.scandir(folder))
     told: dict[str, Any] | None = None
     looking = None
     with _importing():
@@ -206,20 +206,23 @@ def _install(program: bytes) -> None:
         raise OSError(ctypes.get_errno(), "seccomp")
 
 
-def _emptied(folders: list[str], kept: frozenset[str]) -> bool:
-    """Remove everything in these folders but what leads to Python; False where something stays."""
+def _emptied(folders: list[str], kept: frozenset[tuple[str, int]]) -> bool:
+    """Remove everything in these folders but what leads to Python; False where anything else is there then.
+
+    kept: path and inode of what leads to Python.
+    """
+    there = set()
     for folder in folders:
         with contextlib.suppress(OSError):
             os.chmod(folder, stat.S_IRWXU)
         try:
             for entry in os.scandir(folder):
-                if entry.path not in kept:
+                if (entry.path, entry.inode()) not in kept:
                     _removed(entry, _DEPTH)
-            if {os.path.join(folder, name) for name in os.listdir(folder)} - kept:
-                return False
+            there |= {(entry.path, entry.inode()) for entry in os.scandir(folder)}
         except (OSError, RecursionError):
             return False
-    return True
+    return there == kept
 
 
 def _removed(entry: os.DirEntry, depth: int) -> None:
