@@ -28,7 +28,7 @@ from playwright.sync_api import Browser, Locator, Page, sync_playwright  # noqa:
 from tqdm import tqdm  # noqa: E402
 
 from course import explorers  # noqa: E402
-from tests.conftest import find_chromium  # noqa: E402
+from course.explorers.pictures import find_chromium  # noqa: E402
 
 WATCH = """root => {
     const pictures = () => [...root.querySelectorAll('img, canvas')].map(one => one.src || '').join();

@@ -1,26 +1,16 @@
 """What all tests share: where the checkout is, and which tests this machine cannot run."""
 
-import os
-import shutil
 import sys
 from pathlib import Path
 
 import pytest
 
+from course.explorers.pictures import find_chromium
+
 ROOT = Path(__file__).resolve().parent.parent
 #: What grades a class, in a jail and with Linux's files and processes; macOS has files of that kind.
 LINUX_ALONE = ("batch", "bounds", "cheats", "closing", "intake", "jail", "many", "recognition", "sandbox")
 collect_ignore = [f"test_{name}.py" for name in LINUX_ALONE] if sys.platform == "win32" else []
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-
-
-def find_chromium() -> str | None:
-    """The Chromium that CHROMIUM names, or the first on PATH."""
-    named = os.environ.get("CHROMIUM")
-    for name in (named,) if named else BROWSERS:
-        if found := shutil.which(name):
-            return found
-    return None
 
 
 def _has_cuda() -> bool:

@@ -15,9 +15,7 @@ import torch
 import traitlets
 
 from course.explorers import modules
-
-#: What stands in a stored notebook beside the picture: {module, spec, data}, for a page without a kernel.
-MIME = "application/vnd.normalization-and-momentum.explorer+json"
+from course.explorers.pictures import MIME
 
 
 @dataclass(frozen=True)
