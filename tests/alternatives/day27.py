@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import types
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import torch
 from torch import nn
@@ -401,6 +401,61 @@ class LayerWithOwnCount(LayerWithLerp):
         return y
 
 
+# -- averaging_momenta --------------------------------------------------------------------------------
+
+
+def momenta_by_a_running_sum(batch_sizes):
+    seen, momenta = 0, []
+    for size in batch_sizes:
+        seen += size
+        momenta.append(size / seen)
+    return momenta
+
+
+def momenta_by_accumulate(batch_sizes):
+    return [size / seen for size, seen in zip(batch_sizes, accumulate(batch_sizes), strict=True)]
+
+
+def momenta_as_a_tensor(batch_sizes):
+    sizes = torch.tensor(batch_sizes, dtype=torch.float32)
+    return sizes / torch.cumsum(sizes, 0)
+
+
+def momenta_from_shares(batch_sizes):
+    """Backwards: what is left for a batch after all later ones have taken theirs."""
+    left, momenta = 1.0, []
+    for size in batch_sizes[::-1]:
+        share = size / sum(batch_sizes)
+        momenta.insert(0, share / left)
+        left -= share
+    return tuple(momenta)
+
+
+def momenta_by_what_stays(batch_sizes):
+    """One minus the share of the samples that were there before."""
+    return [1 - sum(batch_sizes[:k]) / sum(batch_sizes[: k + 1]) for k in range(len(batch_sizes))]
+
+
+def momenta_with_the_start_as_a_batch(batch_sizes):
+    return [1 / (count + 2) for count in range(len(batch_sizes))]
+
+
+def momenta_of_the_last_three(batch_sizes):
+    return [size / sum(batch_sizes[max(0, k - 2) : k + 1]) for k, size in enumerate(batch_sizes)]
+
+
+def momenta_with_a_floor(batch_sizes):
+    return [max(momentum, 0.1) for momentum in momenta_by_a_running_sum(batch_sizes)]
+
+
+def momenta_of_all_but_one(batch_sizes):
+    return momenta_by_a_running_sum(batch_sizes)[1:]
+
+
+def momenta_as_one_number(batch_sizes):
+    return batch_sizes[-1] / sum(batch_sizes)
+
+
 # -- count_parameters ----------------------------------------------------------------------------------
 
 
@@ -729,6 +784,13 @@ RIGHT = {
         LayerWithCumulativeSum,
         layer_made_by_a_function,
     ),
+    "averaging_momenta": (
+        momenta_by_a_running_sum,
+        momenta_by_accumulate,
+        momenta_as_a_tensor,
+        momenta_from_shares,
+        momenta_by_what_stays,
+    ),
     "count_parameters": (count_with_sets, count_by_id, count_by_recursion),
     "freeze_batch_norm": (
         freeze_with_train_of_the_model,
@@ -767,6 +829,13 @@ WRONG = {
         LayerOverTheLibrary,
         LayerThatInherits,
         LayerWithOwnCount,
+    ),
+    "averaging_momenta": (
+        momenta_with_the_start_as_a_batch,
+        momenta_of_the_last_three,
+        momenta_with_a_floor,
+        momenta_of_all_but_one,
+        momenta_as_one_number,
     ),
     "count_parameters": (count_buffers_alone, count_as_tensors, count_the_state, count_after_freezing),
     "freeze_batch_norm": (

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Iterator
+from fractions import Fraction
 from functools import cache, partial
 from itertools import pairwise
 from typing import Any
@@ -883,6 +884,111 @@ def started(self: BatchNorm1d, size: int, name: str, value: Callable[[int], Tens
     getattr(self, name).data = value(size)
 
 
+# -- momenta that average all samples ------------------------------------------------------------------
+
+
+def momenta_from_the_end(batch_sizes: list[int]) -> list[float]:
+    """From what each batch is to weigh in the end, its share of all samples, in exact fractions.
+
+    What comes later leaves of a batch's momentum as much as its own share and those before it are.
+    """
+    left, found = Fraction(1), []
+    for size in reversed(batch_sizes):
+        momentum = Fraction(size, sum(batch_sizes)) / left
+        found.append(float(momentum))
+        left *= 1 - momentum
+    return found[::-1]
+
+
+def momenta(
+    batch_sizes: list[int],
+    *,
+    weights: Callable[[Tensor], Tensor] = lambda sizes: sizes,
+    total: Callable[[Tensor], Tensor] = lambda weights: weights.cumsum(0),
+    result: Callable[[Tensor], Tensor] = lambda momenta: momenta,
+) -> list[float]:
+    """The definition: the weight of a batch over that of all batches up to and with it."""
+    found = weights(torch.tensor(batch_sizes, dtype=torch.float64))
+    return result(found / total(found)).tolist()
+
+
+def first_replaced(value: float) -> Callable[[Tensor], Tensor]:
+    return lambda momenta: torch.cat([torch.full_like(momenta[:1], value), momenta[1:]])
+
+
+MOMENTA_MISTAKES = (
+    mistake(
+        "batches_unweighted",
+        """Every batch counts the same, large or small. 1/k for the k-th batch is the plain average of the
+        batches, as momentum=None takes it; asked for is that of the samples, of which a larger batch has
+        more.""",
+        partial(momenta, weights=torch.ones_like),
+    ),
+    mistake(
+        "constant",
+        """The momentum stays the same from batch to batch. Then the newest batch weighs most, and older ones
+        fade; and a part of what was there before the first batch is left.""",
+        *(partial(momenta, result=lambda m, value=value: 0 * m + value) for value in (0.1, 0.9, 0.5)),
+        partial(momenta, result=lambda m: torch.full_like(m, 1 / len(m))),
+    ),
+    mistake(
+        "shares_for_momenta",
+        """These are the shares of all samples: what a batch is to weigh in the end. A momentum is what it
+        weighs when it comes in. Each later batch multiplies that by 1 − its own momentum, so earlier ones
+        have to come in with more.""",
+        partial(momenta, total=lambda weights: weights.sum()),
+    ),
+    mistake(
+        "momentum_reversed",
+        """These are the weights of the old value. Here momentum is the weight of the new one, as in PyTorch;
+        Keras and TensorFlow write 1 minus that.""",
+        partial(momenta, result=lambda m: 1 - m),
+    ),
+    mistake(
+        "start_counted",
+        """What the running mean held before the first batch keeps a weight, as if it stood for samples too.
+        It stands for none: after the first batch nothing of it may be left.""",
+        partial(momenta, total=lambda weights: weights.cumsum(0) + 1),
+        partial(momenta, total=lambda weights: weights.cumsum(0) + weights[0]),
+        *(partial(momenta, result=first_replaced(value)) for value in (0.1, 0.0, 0.5)),
+    ),
+    mistake(
+        "batch_itself_left_out",
+        """The batch is compared with the samples that came before it, without itself. The new mean is over
+        both, old samples and new ones: that is the whole of which the batch is a part.""",
+        partial(momenta, total=lambda weights: torch.cat([weights[:1], weights.cumsum(0)[:-1]])),
+    ),
+    mistake(
+        "only_two_batches",
+        """A batch is compared with the one before it alone. The running mean stands for all samples so far,
+        not for the last batch.""",
+        partial(momenta, total=lambda w: w + torch.cat([torch.zeros_like(w[:1]), w[:-1]])),
+    ),
+    mistake(
+        "counted_from_the_end",
+        """The sums run from the last batch backwards, so that the last one comes in with momentum 1 and wipes
+        out all before it. The first one is to do so.""",
+        partial(momenta, total=lambda weights: weights.flip(0).cumsum(0).flip(0)),
+    ),
+    mistake(
+        "default_scaled",
+        """The momentum goes with the size of the batch, but not with how many samples were seen before. The
+        more there were, the less may a batch of the same size change their mean.""",
+        partial(momenta, total=lambda weights: weights.amax()),
+        partial(momenta, total=lambda weights: 10 * weights.amax()),
+        partial(momenta, total=lambda weights: 10 * weights[0]),
+        partial(momenta, total=lambda weights: 10 * weights.mean()),
+    ),
+    mistake(
+        "roots_or_squares",
+        """The batches are weighed by a power of their size. A mean over all samples gives each sample the
+        same weight, and so a batch of twice as many just twice as much.""",
+        partial(momenta, weights=torch.sqrt),
+        partial(momenta, weights=torch.square),
+    ),
+)
+
+
 # -- counting ------------------------------------------------------------------------------------------
 
 
@@ -1551,6 +1657,7 @@ ANSWERS = {
             ),
         ),
     ),
+    "averaging_momenta": Answer(momenta_from_the_end, momenta, MOMENTA_MISTAKES),
     "count_parameters": Answer(count_by_walking, count, COUNT_MISTAKES),
     "freeze_batch_norm": Answer(freeze_by_train, freeze, FREEZE_MISTAKES),
     "diagnose_batch_norm": Answer(fault_by_walking, fault, FAULT_MISTAKES),

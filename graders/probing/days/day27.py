@@ -699,6 +699,52 @@ def probe_setup(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any
     yield untouched.now()
 
 
+# -- momenta that average all samples ------------------------------------------------------------------
+
+#: Observations, so that the points can be split.
+ALIKE, UNLIKE = "running mean after batches of one size", "running mean after batches of several sizes"
+
+
+def momenta_cases(draw: Draw) -> Iterator[Case]:
+    """Batches that differ in their means, and a running mean that starts far from all of them."""
+    d = draw.integer(2, 4)
+    size, count = draw.integer(4, 9), draw.integer(3, 6)
+
+    def case(name: str, *sizes: int) -> Case:
+        means = draw.normal(len(sizes), d, std=2.0)
+        return Case(name, {"batch_sizes": list(sizes), "means": means, "start": draw.normal(d, mean=20.0)})
+
+    some = draw.sizes((2, 6), (7, 12), (13, 20), (21, 30))
+    yield case("four batches, ever larger", *some)
+    yield case("four batches, ever smaller", *some[::-1])
+    yield case("a smaller last batch", *[3 * size] * count, draw.integer(1, size))
+    yield case("batches of one size", *[size] * count)
+    yield case("a single batch", size)
+    yield case("two batches, the second much larger", size, 10 * size + 1)
+    yield case("batches of one sample", *[1] * (count + 4))
+    yield case("a large batch among small ones", 1, 2, draw.many(), 1, 3)
+    yield case("many batches", *(draw.integer(1, 9) for _ in range(draw.integer(20, 30))))
+
+
+def probe_momenta(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any]]:
+    """The running mean that a layer ends with, if each batch comes with the candidate's momentum."""
+    sizes, running = inputs["batch_sizes"], inputs["start"]
+    momenta = candidate(list(sizes))
+    try:
+        found = [float(one) for one in momenta]
+    except (TypeError, ValueError):
+        raise BrokenContract(
+            f"It should return a list of numbers, and it returns {describe(momenta)}."
+        ) from None
+    if len(found) != len(sizes):
+        raise BrokenContract(
+            f"It should return one momentum for each batch, and for {len(sizes)} it returns {len(found)}."
+        )
+    for momentum, mean in zip(found, inputs["means"], strict=True):
+        running = (1 - momentum) * running + momentum * mean
+    yield ALIKE if len(set(sizes)) == 1 else UNLIKE, running
+
+
 EXERCISES = (
     Exercise(
         name="update_running_stats",
@@ -764,6 +810,14 @@ EXERCISES = (
             ),
             Part("gradients", 1, ("gradient of *",)),
         ),
+    ),
+    Exercise(
+        name="averaging_momenta",
+        signature="averaging_momenta(batch_sizes)",
+        cases=momenta_cases,
+        probe=probe_momenta,
+        parts=(Part("batches of one size", 1, (ALIKE,)), Part("batches of several sizes", 2, (UNLIKE,))),
+        arithmetic=torch.float32,  # plain numbers may pass through tensors of PyTorch's default dtype
     ),
     Exercise(
         name="count_parameters",
