@@ -201,14 +201,6 @@ def test_a_gradient_that_is_cut_off_follows_from_nothing() -> None:
     assert verdict.scores[-1].points == 0, str(verdict)
 
 
-def test_the_gradient_of_a_penalty_follows_the_penalty() -> None:
-    def half(model: torch.nn.Module, strength: float) -> Any:
-        return strength / 2 * sum((w * w).sum() for w in model.parameters() if w.dim() > 1)
-
-    verdict = graders.evaluate("l2_penalty", half, seed=0)
-    assert (verdict.mistake, points(verdict)) == ("half", [0, 1]), str(verdict)
-
-
 #: Mistakes that go on to later parts of the same exercise, and the one part that they cost something in.
 GOING_ON = [
     *(

@@ -2,52 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
-
-# -- l2_penalty ----------------------------------------------------------------------------------------
-
-
-def penalty_by_loop(model, strength):
-    total = 0.0
-    for parameter in model.parameters():
-        if parameter.ndim >= 2:
-            total = total + parameter.pow(2).sum()
-    return strength * total
-
-
-def penalty_by_norm(model, strength):
-    sizes = [strength * torch.norm(w) ** 2 for w in model.parameters() if len(w.shape) > 1]
-    return torch.stack(sizes).sum() if sizes else torch.tensor(0.0)
-
-
-def penalty_by_dot(model, strength):
-    flat = [w.reshape(-1) for w in model.parameters() if not w.dim() < 2]
-    vector = torch.cat(flat) if flat else torch.zeros(1)
-    return strength * torch.dot(vector, vector)
-
-
-def penalty_of_large_weights(model, strength):
-    return strength * sum((w**2).sum() for w in model.parameters() if w.dim() >= 2 and w.numel() > 24)
-
-
-def penalty_of_half_and_biases(model, strength):
-    return strength / 2 * sum((w**2).sum() for w in model.parameters())
-
-
-def penalty_of_the_first_weights(model, strength):
-    weights = [w for w in model.parameters() if w.dim() > 1][:9]
-    return strength * sum((w**2).sum() for w in weights) if weights else torch.tensor(0.0)
-
-
-def penalty_that_shrinks_the_weights(model, strength):
-    """Squares the weights themselves."""
-    total = torch.tensor(0.0)
-    for w in model.parameters():
-        if w.dim() > 1:
-            w.data = w.data**2
-            total = total + w.sum()
-    return strength * total
-
 
 # -- parameter_groups ----------------------------------------------------------------------------------
 
@@ -100,6 +57,66 @@ def groups_that_freeze_the_rest(model, weight_decay):
     for w in both[1]["params"]:
         w.requires_grad = False
     return both
+
+
+# -- kind_of_decay -------------------------------------------------------------------------------------
+
+
+def decay_by_shares(step, w):
+    """What is lost where no gradient pulls, of w and of twice w."""
+    zero = torch.zeros_like(w)
+    small, large = 1 - step(w, zero) / w, 1 - step(2 * w, zero) / (2 * w)
+    if small.abs().max() < 1e-5:
+        return "none"
+    same = torch.allclose(small, small[0].expand_as(w), rtol=1e-3) and torch.allclose(small, large, rtol=1e-3)
+    return "decay" if same else "penalty"
+
+
+def decay_by_linearity(step, w):
+    """A decay is a multiple of w: of a sum it is the sum, and of equal coordinates it is equal."""
+    zero = torch.zeros_like(w)
+
+    def lost(at):
+        return at - step(at, zero)
+
+    one, other = torch.ones_like(w), torch.arange(1, len(w) + 1).to(w)
+    if not lost(one).abs().max() > 1e-5:
+        return "none"
+    linear = torch.allclose(lost(one + other), lost(one) + lost(other), atol=1e-5)
+    equal = lost(one).max() - lost(one).min() < 1e-5
+    return "decay" if linear and equal else "penalty"
+
+
+def decay_under_two_gradients(step, w):
+    """By what is lost beside the step from 0, under no gradient and under a large one."""
+    found = []
+    for size in (0.0, 5.0):
+        g = torch.full_like(w, size)
+        for at in (w, -3 * w):
+            found += ((at - step(at, g) + step(0 * at, g)) / at).tolist()
+    if max(map(abs, found)) < 1e-4:
+        return "none"
+    return "penalty" if max(found) - min(found) > 0.05 * max(found) else "decay"
+
+
+def decay_by_equal_lengths(step, w):
+    """A penalty is what takes the same length from all coordinates, as Adam's does."""
+    lost = (w - step(w, torch.zeros_like(w))).abs()
+    if lost.max() < 1e-6:
+        return "none"
+    return "penalty" if torch.allclose(lost, lost.mean().expand_as(lost), rtol=1e-3) else "decay"
+
+
+def decay_of_few_coordinates(step, w):
+    return decay_by_shares(step, w) if len(w) < 12 else "decay"
+
+
+def decay_as_a_number(step, w):
+    return float((1 - step(w, torch.zeros_like(w)) / w).mean())
+
+
+def decay_or_nothing(step, w):
+    return decay_by_shares(step, w).replace("penalty", "none")
 
 
 # -- dropout -------------------------------------------------------------------------------------------
@@ -214,13 +231,72 @@ def equivalent_by_tensors(lr, weight_decay, scale):
     return tuple((both * torch.tensor([scale**2, scale**-2], dtype=torch.float64)).tolist())
 
 
+# -- equilibrium_norm ----------------------------------------------------------------------------------
+
+
+def rest_by_formula(lr, weight_decay, gradient_norm):
+    p = lr * weight_decay
+    if p <= 0 or p >= 2:
+        raise ValueError("no norm stays put")
+    return (lr * gradient_norm**2 / (weight_decay * (2 - p))) ** 0.25
+
+
+def rest_by_the_share_kept(lr, weight_decay, gradient_norm):
+    kept = (1 - lr * weight_decay) ** 2
+    if kept >= 1:
+        raise ValueError(f"the decay keeps {kept} of the squared norm")
+    return ((lr * gradient_norm) ** 2 / (1 - kept)) ** 0.5**2
+
+
+def rest_by_tensors(lr, weight_decay, gradient_norm):
+    kept = torch.tensor(1.0) - torch.tensor(lr) * weight_decay
+    if kept.abs() >= 1:
+        raise ValueError
+    return torch.sqrt(lr * gradient_norm / torch.sqrt(1 - kept**2)).item()
+
+
+def rest_by_steps(lr, weight_decay, gradient_norm):
+    """The recurrence of the fourth power's root, damped, until it stands still."""
+    kept = (1 - lr * weight_decay) ** 2
+    if not kept < 1:
+        raise ValueError("it never rests")
+    squared = 1.0
+    for _ in range(20_000):
+        after = kept * squared + (lr * gradient_norm) ** 2 / squared
+        squared = (squared + after) / 2
+    return squared**0.5
+
+
+def rest_of_small_steps_or_none(lr, weight_decay, gradient_norm):
+    return (lr * gradient_norm**2 / (2 * weight_decay)) ** 0.25 if weight_decay else float("inf")
+
+
+def rest_after_a_few_steps(lr, weight_decay, gradient_norm):
+    if not 0 < lr * weight_decay < 2:
+        raise ValueError
+    norm = 1.0
+    for _ in range(20):
+        norm = math.hypot((1 - lr * weight_decay) * norm, lr * gradient_norm / norm)
+    return norm
+
+
+def rest_one_per_cent_off(lr, weight_decay, gradient_norm):
+    return 1.01 * rest_by_formula(lr, weight_decay, gradient_norm)
+
+
+def rest_without_the_quotient(lr, weight_decay, gradient_norm):
+    """The effective learning rate for the norm."""
+    return lr / rest_by_formula(lr, weight_decay, gradient_norm) ** 2
+
+
 RIGHT = {
-    "l2_penalty": (penalty_by_loop, penalty_by_norm, penalty_by_dot),
     "parameter_groups": (groups_by_comprehension, groups_by_names, groups_by_generators),
+    "kind_of_decay": (decay_by_shares, decay_by_linearity, decay_under_two_gradients),
     "dropout": (dropout_by_where, dropout_by_scale, dropout_by_filling, dropout_by_rows),
     "batch_mean_std": (noise_by_loop, noise_by_view, noise_by_matrix),
     "effective_learning_rate": (rate_by_frobenius, rate_by_inner_product, rate_by_einsum),
     "decay_equivalent": (equivalent_plainly, equivalent_step_by_step, equivalent_by_tensors),
+    "equilibrium_norm": (rest_by_formula, rest_by_the_share_kept, rest_by_tensors, rest_by_steps),
 }
 
 
@@ -233,15 +309,21 @@ def equivalent_by_root(lr, weight_decay, scale):
 
 
 WRONG = {
-    "l2_penalty": (
-        penalty_of_large_weights,
-        penalty_of_half_and_biases,
-        penalty_of_the_first_weights,
-        penalty_that_shrinks_the_weights,
-    ),
     "parameter_groups": (groups_of_linear_layers, groups_of_the_first_weights, groups_that_freeze_the_rest),
+    "kind_of_decay": (
+        decay_by_equal_lengths,
+        decay_of_few_coordinates,
+        decay_as_a_number,
+        decay_or_nothing,
+    ),
     "dropout": (dropout_with_its_own_mask, dropout_with_a_slip_in_the_scale),
     "batch_mean_std": (noise_around_the_mean_of_all,),
     "effective_learning_rate": (rate_with_eps,),
     "decay_equivalent": (equivalent_with_a_slip, equivalent_by_root),
+    "equilibrium_norm": (
+        rest_of_small_steps_or_none,
+        rest_after_a_few_steps,
+        rest_one_per_cent_off,
+        rest_without_the_quotient,
+    ),
 }

@@ -5,6 +5,7 @@ Sources of the mistakes: reports and fixes in public repositories and forums, an
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
@@ -12,122 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from graders.judging.answer import Answer, Basis, mistake
+from graders.judging.answer import Answer, mistake
 from graders.judging.references.reading import reading_mistakes
-
-# -- the penalty ---------------------------------------------------------------------------------------
-
-
-def penalty(
-    model: nn.Module,
-    strength: float,
-    *,
-    counted: Callable[[str, Tensor], bool] = lambda name, w: w.dim() >= 2,
-    size: Callable[[Tensor], Tensor] = lambda w: (w * w).sum(),
-    total: Callable[[list[Tensor]], Any] = sum,
-    scaled: Callable[[Tensor, float], Any] = lambda total, strength: strength * total,
-    seen: Callable[[Tensor], Tensor] = lambda w: w,
-) -> Any:
-    """The definition, with a knob for each choice."""
-    sizes = [size(seen(w)) for name, w in model.named_parameters() if counted(name, w)]
-    return scaled(total(sizes), strength) if sizes else torch.zeros(())
-
-
-def penalty_by_norms(model: nn.Module, strength: float) -> Tensor:
-    """By the library's norm of one long vector."""
-    weights = [w.flatten() for w in model.parameters() if w.dim() >= 2]
-    return strength * torch.linalg.vector_norm(torch.cat(weights)).square() if weights else torch.zeros(())
-
-
-PENALTY_MISTAKES = (
-    mistake(
-        "biases_included",
-        """The penalty counts the biases, the gammas and the betas too. Decay is meant for the weights with
-        two or more dimensions: shrinking a bias does not make a function simpler, and shrinking gamma and
-        beta pulls the outputs of a normalization layer to 0.""",
-        partial(penalty, counted=lambda name, w: True),
-    ),
-    mistake(
-        "gamma_included",
-        """The gammas of the normalization layers are in the penalty. They are called weight as well, but have
-        one dimension: it is the number of dimensions that tells, not the name.""",
-        partial(penalty, counted=lambda name, w: name.endswith("weight")),
-        partial(penalty, counted=lambda name, w: "bias" not in name),
-    ),
-    mistake(
-        "only_matrices",
-        """Only tensors with exactly two dimensions are counted. The weight of a convolution has three or
-        four, and is a weight all the same.""",
-        partial(penalty, counted=lambda name, w: w.dim() == 2),
-    ),
-    mistake(
-        "scalars_included",
-        """A parameter without dimensions is in the penalty. Weights are what has two dimensions or more; to
-        ask whether it is one dimension lets through what has none.""",
-        partial(penalty, counted=lambda name, w: w.dim() != 1),
-    ),
-    mistake(
-        "norm_not_squared",
-        """The norms of the weights are added without being squared. The gradient of the squared norm is in
-        proportion to the weight; that of the norm has the same length however small the weight is.""",
-        partial(penalty, size=lambda w: (w * w).sum().sqrt()),
-        partial(penalty, total=lambda sizes: sum(sizes).sqrt()),
-    ),
-    mistake(
-        "half",
-        """The penalty is half of what is asked for, or twice. Many texts put a 1/2 before the sum, so that
-        the gradient is strength · w; here there is none, and the gradient is 2 · strength · w.""",
-        partial(penalty, scaled=lambda total, strength: strength * total / 2),
-        partial(penalty, scaled=lambda total, strength: 2 * strength * total),
-    ),
-    mistake(
-        "mean_for_sum",
-        "The squares are averaged instead of summed, so that a large layer weighs no more than a small one.",
-        partial(penalty, size=lambda w: (w * w).mean()),
-        partial(penalty, total=lambda sizes: sum(sizes) / len(sizes)),
-    ),
-    mistake(
-        "absolute_values",
-        "These are absolute values: the L1 penalty. The L2 penalty sums squares.",
-        partial(penalty, size=lambda w: w.abs().sum()),
-    ),
-    mistake(
-        "square_of_the_sum",
-        """The weights are summed before they are squared, so that positive and negative ones cancel. Square
-        each first.""",
-        partial(penalty, size=lambda w: w.sum().square()),
-    ),
-    mistake(
-        "strength_ignored",
-        "The strength is not used, or enters squared. It multiplies the sum, once.",
-        partial(penalty, scaled=lambda total, strength: total),
-        partial(penalty, scaled=lambda total, strength: strength**2 * total),
-    ),
-    mistake(
-        "first_layer_only",
-        "Only one of the layers is counted. The sum runs over all weights of the model, nested ones too.",
-        partial(penalty, total=lambda sizes: sizes[0]),
-        partial(penalty, total=lambda sizes: sizes[-1]),
-    ),
-    mistake(
-        "detached",
-        """The number is right, but it is cut off from the weights: no gradient flows back, and the penalty
-        would never shrink anything. .data, .detach(), .item() and no_grad all cut it.""",
-        partial(penalty, seen=lambda w: w.detach()),
-    ),
-    mistake(
-        "some_numbers_of_dimensions",
-        """Weights of some numbers of dimensions are left out. There are three for a convolution over
-        sequences, four over images, five over volumes: two or more is one rule for all of them.""",
-        *(
-            partial(penalty, counted=lambda name, w, kinds=kinds: w.dim() in kinds)
-            for kinds in ((2, 4), (2, 3, 4), (2, 4, 5), (2, 3))
-        ),
-        partial(penalty, counted=lambda name, w: w.dim() > 2),
-    ),
-    *reading_mistakes(penalty),
-)
-
 
 # -- the groups ----------------------------------------------------------------------------------------
 
@@ -235,6 +122,124 @@ GROUP_MISTAKES = (
         partial(groups, decays=lambda name, w: w.dim() > 2),
     ),
     *reading_mistakes(groups),
+)
+
+
+# -- where the decay acts ------------------------------------------------------------------------------
+
+#: One step of an optimizer, for a weight and a gradient.
+Step = Callable[[Tensor, Tensor], Tensor]
+KINDS = ("none", "decay", "penalty")
+
+
+def kind_by_prediction(step: Step, w: Tensor) -> str:
+    """A share measured in one place has to say what becomes of other weights under other gradients."""
+    zero, other = torch.zeros_like(w), 3 * w.flip(0) - 0.2
+    left = [(at, step(at, g) - step(zero, g)) for at in (w, other) for g in (zero, w, other)]
+    if all(torch.allclose(rest, at, rtol=1e-4) for at, rest in left):
+        return "none"
+    share = left[0][1][0] / w[0]
+    return "decay" if all(torch.allclose(rest, share * at, rtol=1e-4) for at, rest in left) else "penalty"
+
+
+def kind(
+    step: Step,
+    w: Tensor,
+    *,
+    gradient: Callable[[Tensor], Tensor] = torch.zeros_like,
+    sizes: tuple[float, ...] = (1.0, 2.0),
+    coordinates: slice = slice(None),
+    words: dict[str, Any] | None = None,
+) -> Any:
+    """The definition: which share of itself does each coordinate lose, for weights of several sizes?"""
+    g = gradient(w)
+    alone = step(torch.zeros_like(w), g)
+    lost = [(size * w - step(size * w, g) + alone) / (size * w) for size in sizes]
+    shares = torch.stack(lost)[:, coordinates]
+    if shares.abs().amax() < 1e-4:
+        found = "none"
+    else:
+        found = "decay" if (shares - shares.mean()).abs().amax() < 1e-2 * shares.mean().abs() else "penalty"
+    return found if words is None else words.get(found, found)
+
+
+def saying(word: str) -> Callable[..., str]:
+    return lambda step, w: word
+
+
+KIND_MISTAKES = (
+    mistake(
+        "drowned_by_the_gradient",
+        """You find no pull on w where there is one, because you look while a gradient pulls too. A division
+        by the gradient's own size, or its sign, hides a small penalty behind a large gradient. With a
+        gradient of 0 nothing else moves w.""",
+        partial(kind, gradient=lambda w: torch.full_like(w, 10.0)),
+        partial(kind, gradient=lambda w: w),
+        partial(kind, gradient=lambda w: -10 * w),
+    ),
+    mistake(
+        "one_size_only",
+        """Only weights of one size are looked at. A gradient brought to length 1 takes from each coordinate
+        in proportion to w too, but from a weight twice as large no more than before: that is no fixed
+        share.""",
+        partial(kind, sizes=(1.0,)),
+        partial(kind, sizes=(2.0,)),
+    ),
+    mistake(
+        "unequal_shares",
+        """Coordinates lose different shares of themselves, and it passes for decay. One coordinate alone, or
+        the length of the whole, does not show it: where a penalty is divided by a size of each coordinate,
+        some are held back more than others.""",
+        partial(kind, coordinates=slice(1)),
+        partial(kind, coordinates=slice(-1, None)),
+    ),
+    mistake(
+        "any_pull_is_decay",
+        """Every pull towards 0 is called a decay. With Adam a penalty pulls too, but each coordinate by about
+        the same length, whether it is large or small; a decay takes the same share.""",
+        partial(kind, words={"penalty": "decay"}),
+    ),
+    mistake(
+        "decay_not_seen",
+        """A fixed share is called a penalty. Two numbers from different roundings are never quite equal:
+        compare with a tolerance. And in plain descent a penalty takes a fixed share too, so that 'decay' is
+        what it is.""",
+        partial(kind, words={"decay": "penalty"}),
+    ),
+    mistake(
+        "names_swapped",
+        """'decay' and 'penalty' have changed places. A penalty enters the gradient, and the optimizer divides
+        it with the gradient; a decay passes by all that and takes its share of w.""",
+        partial(kind, words={"decay": "penalty", "penalty": "decay"}),
+    ),
+    mistake(
+        "pull_without_decay",
+        """You see a pull on w where there is none. What the gradient alone does to w has to be left out: with
+        a gradient of 0 a step without decay leaves w where it is.""",
+        partial(kind, words={"none": "decay"}),
+        partial(kind, words={"none": "penalty"}),
+    ),
+    mistake(
+        "decay_overlooked",
+        """A pull on w passes for none. A few per cent in a step are enough to matter, and far above
+        rounding.""",
+        partial(kind, words={"decay": "none"}),
+        partial(kind, words={"penalty": "none"}),
+    ),
+    mistake(
+        "always_the_same",
+        """The answer is the same for every optimizer. All three kinds occur. What a step takes from w shows
+        where the gradient is 0, or where its own part has been subtracted.""",
+        *(saying(word) for word in KINDS),
+    ),
+    mistake(
+        "other_words",
+        """The answer is none of 'none', 'decay' and 'penalty', as strings and spelled so. Where there is no
+        decay 'none' is the word, and None is nothing.""",
+        partial(kind, words={"none": None}),
+        partial(kind, words={"none": ""}),
+        partial(kind, words={word: word.capitalize() for word in KINDS}),
+    ),
 )
 
 
@@ -575,16 +580,152 @@ EQUIVALENT_MISTAKES = (
 )
 
 
-ANSWERS = {
-    "l2_penalty": Answer(
-        penalty_by_norms,
-        penalty,
-        PENALTY_MISTAKES,
-        bases=(Basis(("penalty",), ("gradient for *",), "penalty", PENALTY_MISTAKES),),
+# -- the norm at rest ----------------------------------------------------------------------------------
+
+
+def rest_by_halving(lr: float, weight_decay: float, gradient_norm: float) -> float:
+    """Where a step neither lengthens nor shortens the weight: by the step itself, halving an interval."""
+
+    def grows(norm: float) -> bool:
+        along, across = (1 - lr * weight_decay) * norm, lr * gradient_norm / norm
+        return math.hypot(along, across) >= norm
+
+    low, high = 1e-30, 1e30
+    if grows(high):
+        raise ValueError("the weight grows without end")
+    for _ in range(120):
+        middle = math.sqrt(low * high)
+        low, high = (middle, high) if grows(middle) else (low, middle)
+    return middle
+
+
+#: What the definition computes with: lr, weight decay, the gradient's norm.
+Numbers = tuple[Tensor, Tensor, Tensor]
+
+
+def rest(
+    lr: float,
+    weight_decay: float,
+    gradient_norm: float,
+    *,
+    gained: Callable[[Numbers], Tensor] = lambda of: (of[0] * of[2]).square(),
+    share: Callable[[Numbers], Tensor] = lambda of: of[0] * of[1],
+    lost: Callable[[Tensor], Tensor] = lambda p: 1 - (1 - p).square(),
+    roots: int = 2,
+    refused: Callable[[float], bool] = lambda p: not 0 < p < 2,
+) -> float:
+    """The definition: (what the gradient adds / what the decay takes)^(1/4), with a knob for each choice.
+
+    gained: over ‖w‖², what a step adds to ‖w‖². share, lost: how much of itself the weight loses in a step,
+    and its square. roots: how many square roots are taken of ‖w‖⁴.
+    """
+    if refused(lr * weight_decay):
+        raise ValueError("nothing rests")
+    numbers = tuple(torch.full((), one, dtype=torch.float64) for one in (lr, weight_decay, gradient_norm))
+    norm = gained(numbers) / lost(share(numbers))
+    for _ in range(roots):
+        norm = norm.sqrt()
+    return float(norm)
+
+
+def rest_with_division(lr: float, weight_decay: float, gradient_norm: float) -> float:
+    """As Python divides: an error of its own where nothing decays."""
+    if weight_decay == 0:
+        raise ZeroDivisionError("float division by zero")
+    return rest(lr, weight_decay, gradient_norm, refused=lambda p: False)
+
+
+REST_MISTAKES = (
+    mistake(
+        "small_steps",
+        """This is the balance for small steps, with 2 · lr · weight_decay for the share that ‖w‖² loses. A
+        step multiplies ‖w‖² by (1 − lr · weight_decay)²; the square of lr · weight_decay is part of it, and
+        asked for is the exact norm.""",
+        partial(rest, lost=lambda p: 2 * p),
     ),
+    mistake(
+        "root_missing",
+        """This is a power of the norm: ‖w‖² or ‖w‖⁴. The gradient is gradient_norm/‖w‖ long and enters
+        squared, so that the balance is one of ‖w‖⁴; a gradient of the same length at every size would make it
+        one of ‖w‖².""",
+        partial(rest, roots=1),
+        partial(rest, roots=0),
+    ),
+    mistake(
+        "two_missing",
+        """The 2 is missing. The decay multiplies the norm by 1 − lr · weight_decay, and ‖w‖² by the square of
+        that: it loses the share about twice.""",
+        partial(rest, lost=lambda p: p),
+        partial(rest, lost=lambda p: p * (1 - p)),
+    ),
+    mistake(
+        "sign_in_the_square",
+        """A sign has slipped in the square: with p = lr · weight_decay, (1 − p)² is 1 − 2p + p², so that
+        2p − p² is what is lost.""",
+        partial(rest, lost=lambda p: p * (2 + p)),
+    ),
+    mistake(
+        "pulls_in_one_line",
+        """Gradient and decay are set against each other as if they pulled along one line. The gradient stands
+        at right angles to the weight: the squares of the lengths add, by Pythagoras.""",
+        partial(rest, lost=lambda p: p.square()),
+    ),
+    mistake(
+        "gradient_not_squared",
+        """The gradient's norm enters once, or not at all. By Pythagoras it is the square of the step that is
+        added to ‖w‖².""",
+        partial(rest, gained=lambda of: of[0].square() * of[2]),
+        partial(rest, gained=lambda of: of[0].square()),
+    ),
+    mistake(
+        "lr_not_squared",
+        """lr is not squared in what the gradient adds, or left out. The step is lr times the gradient, and
+        its square is added to ‖w‖².""",
+        partial(rest, gained=lambda of: of[0] * of[2].square()),
+        partial(rest, gained=lambda of: of[2].square()),
+    ),
+    mistake(
+        "lr_and_decay_swapped",
+        """lr and weight decay have changed places. Both enter the share that is lost; but what the gradient
+        adds grows with lr alone, so a larger lr makes a longer weight, and more decay a shorter one.""",
+        partial(rest, gained=lambda of: (of[1] * of[2]).square()),
+    ),
+    mistake(
+        "decay_without_lr",
+        """The weight loses the share weight_decay in a step here. It is lr · weight_decay: the decay is added
+        to the gradient, and lr multiplies both.""",
+        partial(rest, share=lambda of: of[1]),
+    ),
+    mistake(
+        "decay_twice",
+        """The decay counts twice. weight_decay multiplies w itself; the factor 2 belongs to a penalty, a
+        strength times ‖w‖², whose gradient is 2 · strength · w.""",
+        partial(rest, share=lambda of: 2 * of[0] * of[1]),
+    ),
+    mistake(
+        "no_rest_missed",
+        """Where no norm stays put, a ValueError is asked for. Without decay the weight grows at every step;
+        and where lr · weight_decay is 2 or more, the decay itself makes it longer.""",
+        partial(rest, refused=lambda p: False),
+        partial(rest, refused=lambda p: p == 0),
+        partial(rest, refused=lambda p: p >= 2),
+        rest_with_division,
+    ),
+    mistake(
+        "too_much_refused",
+        """A decay is refused that still comes to rest. Where lr · weight_decay is between 1 and 2 it turns
+        the weight round, and its norm shrinks all the same.""",
+        partial(rest, refused=lambda p: not 0 < p < 1),
+    ),
+)
+
+
+ANSWERS = {
     "parameter_groups": Answer(groups, groups, GROUP_MISTAKES),
+    "kind_of_decay": Answer(kind_by_prediction, kind, KIND_MISTAKES),
     "dropout": Answer(dropped, dropped, DROPOUT_MISTAKES),
     "batch_mean_std": Answer(noise_by_reshape, noise, NOISE_MISTAKES),
     "effective_learning_rate": Answer(rate_by_norm, rate, RATE_MISTAKES),
     "decay_equivalent": Answer(equivalent_by_rates, equivalent, EQUIVALENT_MISTAKES),
+    "equilibrium_norm": Answer(rest_by_halving, rest, REST_MISTAKES),
 }

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import nn
 
-from graders.probing.exercise import (
-    LIBRARY_ANSWERS,
-    BrokenContract,
-    Candidate,
-    Case,
-    Draw,
-    Exercise,
-    Inputs,
-    Part,
-)
+from graders.probing.exercise import BrokenContract, Candidate, Case, Draw, Exercise, Inputs, Part
 from graders.probing.observe import FORM, describe
-from graders.probing.probes import Untouched, arguments, call, filled
-from graders.probing.recorder import LAYER, paused
+from graders.probing.probes import Untouched, arguments, call, error_of, filled
+from graders.probing.recorder import paused
 
 # -- models with weights of every number of dimensions ------------------------------------------------
 
@@ -77,51 +68,6 @@ def build(name: str, seed: int, like: torch.Tensor) -> nn.Module:
 MODELS = ("mlp", "cnn", "sequence", "nested", "tied", "many")
 
 
-def penalty_cases(draw: Draw) -> Iterator[Case]:
-    like = draw.normal(1)
-    for name in MODELS:
-        strength = draw.number(0.01, 0.4)
-        inputs = {"like": like, "model": name, "seed": draw.integer(0, 10**6), "strength": strength}
-        yield Case(f"a model: {name}", inputs)
-    inputs = {"like": like, "model": "no weights", "seed": draw.integer(0, 10**6), "strength": 0.3}
-    yield Case("a model without such weights", inputs)
-
-
-def probe_penalty(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any]]:
-    model = build(inputs["model"], inputs["seed"], inputs["like"])
-    untouched = Untouched("the model", [model])
-    penalty = candidate(model, inputs["strength"])
-    afterwards = untouched.now()
-    untouched.restore()  # the gradient is that of the model which was given
-    if inputs["model"] == "no weights":
-        number = isinstance(penalty, torch.Tensor | int | float) and torch.as_tensor(penalty).numel() == 1
-        yield "penalty without weights", float(penalty) if number else penalty
-        yield afterwards
-        return
-    yield "penalty", penalty
-    if isinstance(penalty, torch.Tensor):
-        yield from gradients_of(penalty, model, inputs["model"] == "many")
-    yield afterwards
-
-
-def gradients_of(penalty: torch.Tensor, model: nn.Module, at_once: bool) -> Iterator[tuple[str, Any]]:
-    """What the penalty's gradient is. at_once: for all weights in one observation, since they are many."""
-    if penalty.requires_grad:
-        penalty.backward()
-    others, weights = 0.0, []
-    for name, parameter in model.named_parameters():
-        gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-        if parameter.dim() > 1 and at_once:
-            weights.append(gradient.flatten())
-        elif parameter.dim() > 1:
-            yield f"gradient for {name}", gradient
-        elif gradient.device.type != "meta":
-            others = others + float(gradient.abs().sum())
-    if weights:
-        yield "gradient for many weights", torch.cat(weights)
-    yield "gradient for the biases, gammas and betas", others
-
-
 def group_cases(draw: Draw) -> Iterator[Case]:
     like = draw.normal(1)
     for name in (*MODELS, "frozen", "no weights"):
@@ -150,6 +96,78 @@ def probe_groups(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, An
         yield f"weight_decay of the {position} group", None if decay is None else float(decay)
     yield FORM, None if isinstance(groups, list) else f"{describe(groups)} instead of a list"
     yield afterwards
+
+
+# -- where the decay acts ------------------------------------------------------------------------------
+
+#: Observations, so that the points can be split.
+DECAY, HIDDEN_DECAY = "kind of decay", "kind of decay, where it is hard to see"
+
+
+#: One step of an optimizer from rest, for a weight and a gradient: the new weight. All are (D,).
+Step = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+def stepping(
+    direction: Callable[[torch.Tensor], torch.Tensor], lr: float, inside: float = 0.0, outside: float = 0.0
+) -> Step:
+    """inside: how much of w goes into the gradient; outside: how much of w is taken away beside it."""
+    return lambda w, g: w - lr * (outside * w + direction(g + inside * w))
+
+
+def unequal(g: torch.Tensor) -> torch.Tensor:
+    """As Adam late in training: every coordinate divided by a size of its own."""
+    return g / torch.linspace(0.5, 2.5, len(g), dtype=g.dtype, device=g.device)
+
+
+DIRECTIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "plain": lambda g: g,
+    "adam": lambda g: g / (g.abs() + 1e-8),
+    "sign": torch.sign,
+    "length": lambda g: g / (torch.linalg.vector_norm(g) + 1e-8),
+    "unequal": unequal,
+    "same": lambda g: g / 1.7,
+}
+
+
+def decay_cases(draw: Draw) -> Iterator[Case]:
+    """Optimizers by their direction and where the decay enters, in an order of chance."""
+    d = draw.integer(3, 5)
+
+    def case(name: str, direction: str, where: str, size: int = 0, hidden: bool = False) -> Case:
+        signs = draw.uniform(size or d) < 0.5
+        signs[0], signs[1] = True, False
+        w = draw.uniform(size or d, low=0.5, high=2.0)
+        inputs = {"w": torch.where(signs, -w, w), "direction": direction, "where": where, "hidden": hidden}
+        return Case(name, {**inputs, "lr": draw.number(0.05, 0.3), "decay": draw.number(0.1, 0.4)})
+
+    found = [
+        case("plain descent without decay", "plain", ""),
+        case("plain descent with a penalty", "plain", "inside"),
+        case("plain descent with decay", "plain", "outside"),
+        case("Adam without decay", "adam", ""),
+        case("Adam with a penalty", "adam", "inside"),
+        case("Adam with decay", "adam", "outside"),
+        case("the sign of the gradient, without decay", "sign", ""),
+        case("the sign of the gradient, with a penalty", "sign", "inside"),
+        case("the sign of the gradient, with decay", "sign", "outside"),
+        case("many coordinates, with decay", "adam", "outside", draw.many()),
+        case("many coordinates, with a penalty", "adam", "inside", draw.many()),
+        case("a gradient of length 1, without decay", "length", "", hidden=True),
+        case("a gradient of length 1, with a penalty", "length", "inside", hidden=True),
+        case("a gradient of length 1, with decay", "length", "outside", hidden=True),
+        case("coordinates of unequal steps, without decay", "unequal", "", hidden=True),
+        case("coordinates of unequal steps, with a penalty", "unequal", "inside", hidden=True),
+        case("coordinates of unequal steps, with decay", "unequal", "outside", hidden=True),
+        case("all steps shorter, with a penalty", "same", "inside", hidden=True),
+    ]
+    yield from (found[i] for i in torch.randperm(len(found), generator=draw.generator))
+
+
+def probe_decay(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any]]:
+    decay = {inputs["where"]: inputs["decay"]} if inputs["where"] else {}
+    step = stepping(DIRECTIONS[inputs["direction"]], inputs["lr"], **decay)
+    yield HIDDEN_DECAY if inputs["hidden"] else DECAY, candidate(step, inputs["w"])
 
 
 # -- dropout ------------------------------------------------------------------------------------------
@@ -230,18 +248,42 @@ def equivalent_cases(draw: Draw) -> Iterator[Case]:
     yield case("a much larger weight", draw.number(1e-3, 1e-2), draw.number(1e-4, 1e-3), draw.number(50, 90))
 
 
+# -- equilibrium_norm --------------------------------------------------------------------------------
+
+
+def rest_cases(draw: Draw) -> Iterator[Case]:
+    """What decides is how much of the weight a step takes away, p = lr · weight_decay."""
+
+    def case(name: str, p: float, lr: float, gradient_norm: float, rests: bool = True) -> Case:
+        numbers = {"lr": lr, "weight_decay": p / lr, "gradient_norm": gradient_norm}
+        return Case(name, {**numbers, "rests": rests})
+
+    def lr() -> float:
+        return draw.number(0.2, 0.6)
+
+    yield case("a little decay", draw.number(0.01, 0.03), lr(), draw.number(1.5, 4.0))
+    yield case("a small gradient", draw.number(0.05, 0.15), lr(), draw.number(0.01, 0.1))
+    yield case("a large learning rate", draw.number(0.1, 0.3), draw.number(2.0, 5.0), draw.number(0.2, 0.6))
+    yield case("a step takes half of the weight away", 0.5, lr(), draw.number(1.5, 4.0))
+    yield case("a large gradient", draw.number(0.1, 0.3), lr(), draw.integer(20, 60))
+    yield case("the decay turns the weight round", draw.number(1.2, 1.7), lr(), draw.number(1.5, 4.0))
+    yield case("no weight decay", 0.0, lr(), draw.number(1.5, 4.0), False)
+    yield case("a decay that blows the weight up", draw.number(2.5, 4.0), lr(), draw.number(1.5, 4.0), False)
+
+
+def probe_rest(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any]]:
+    given = inputs["lr"], inputs["weight_decay"], inputs["gradient_norm"]
+    if not inputs["rests"]:
+        yield "exception where nothing rests", error_of(lambda: candidate(*given))
+        return
+    try:
+        norm = candidate(*given)
+    except ValueError as error:  # in one wording, whatever the candidate says of it
+        raise ValueError("there is a norm at rest here").with_traceback(error.__traceback__) from None
+    yield "norm", norm
+
+
 EXERCISES = (
-    Exercise(
-        name="l2_penalty",
-        signature="l2_penalty(model, strength)",
-        cases=penalty_cases,
-        probe=probe_penalty,
-        parts=(
-            Part("the penalty", 2, ("penalty*",)),
-            Part("its gradient", 1, ("gradient*",)),
-        ),
-        barred=LIBRARY_ANSWERS - {LAYER},  # the models have some
-    ),
     Exercise(
         name="parameter_groups",
         signature="parameter_groups(model, weight_decay)",
@@ -252,6 +294,16 @@ EXERCISES = (
             Part("the two weight decays", 1, ("weight_decay*",)),
         ),
         barred=frozenset(),
+    ),
+    Exercise(
+        name="kind_of_decay",
+        signature="kind_of_decay(step, w)",
+        cases=decay_cases,
+        probe=probe_decay,
+        parts=(
+            Part("the kind of decay", 2, (DECAY,)),
+            Part("also where it is hard to see", 2, (HIDDEN_DECAY,)),
+        ),
     ),
     Exercise(
         name="dropout",
@@ -284,6 +336,17 @@ EXERCISES = (
         cases=equivalent_cases,
         probe=call("lr", "weight decay"),
         parts=(Part("lr", 1, ("lr",)), Part("weight decay", 1, ("weight decay",))),
+        arithmetic=torch.float32,  # plain numbers may pass through tensors of PyTorch's default dtype
+    ),
+    Exercise(
+        name="equilibrium_norm",
+        signature="equilibrium_norm(lr, weight_decay, gradient_norm)",
+        cases=rest_cases,
+        probe=probe_rest,
+        parts=(
+            Part("the norm at rest", 3, ("norm",)),
+            Part("ValueError where nothing rests", 1, ("exception where nothing rests",)),
+        ),
         arithmetic=torch.float32,  # plain numbers may pass through tensors of PyTorch's default dtype
     ),
 )
