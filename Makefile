@@ -33,15 +33,16 @@ export MPLCONFIGDIR := $(CURDIR)/.jupyter/matplotlib
 # What another environment may have set must not lead out of this folder.
 unexport JUPYTER_PATH JUPYTERLAB_DIR JUPYTER_PREFER_ENV_PATH PYTHONHOME
 
-.PHONY: help lab test resolve setup exercises lectures format clean
+.PHONY: help lab test resolve setup site exercises lectures format clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make lab        open the course in JupyterLab (the first time sets up .venv)'
 	@echo 'make test       check everything: style, code, notebooks, pages in a browser'
 	@echo 'make resolve    can the pinned packages be had on Linux, macOS and Windows?'
+	@echo 'make site       write the course as pages for any browser to site/'
 	@echo 'make exercises  generate exercises/ from solutions/'
-	@echo 'make lectures   run the lectures again and store their outputs'
+	@echo 'make lectures   run the lectures again, store their outputs and pictures (needs Chromium)'
 	@echo 'make format     bring code and notebooks into their normal form'
 	@echo 'make clean      remove .venv, .jupyter and what tests leave; course files stay'
 
@@ -64,11 +65,15 @@ resolve: $(INSTALLED)
 	    -c constraints.txt -o '$(VENV_PATH)/.resolved' pyproject.toml && echo "$$system, Python $$python: resolved" || exit 1; \
 	done; done
 
+site: $(INSTALLED)
+	@$(VENV)/bin/python -m course.site site
+
 exercises: $(INSTALLED)
 	@$(NOTEBOOKS) release exercises
 
 lectures: $(INSTALLED)
 	@$(NOTEBOOKS) execute $(LECTURES)
+	@$(VENV)/bin/python -m course.explorers.pictures $(LECTURES)
 
 format: $(INSTALLED)
 	@$(VENV)/bin/ruff check --fix --quiet

@@ -240,7 +240,7 @@ def test_workflow_is_well_formed(path):
         for step in job["steps"]:
             assert ("uses" in step) != ("run" in step), step
             assert "@" in step.get("uses", "@")
-            assert step.keys() <= {"name", "uses", "with", "run", "if", "env", "shell"}
+            assert step.keys() <= {"id", "name", "uses", "with", "run", "if", "env", "shell"}
 
 
 def test_workflows_run_on_every_system_and_python_that_is_resolved():

@@ -1,0 +1,345 @@
+"""From notebooks to pages: lectures with their stored outputs, glossary, start page, exercises as released.
+
+nbconvert walks through the notebooks with a template of ours (`template/`). Formulas become MathML, which
+browsers show by themselves; explorers and study aids are live, from what the notebooks store; pictures and
+the data of explorers are files of their own, fetched when the reader comes near them. Nothing asks the
+network, neither while the site is built nor while it is read, and it can be read from a disk.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import itertools
+import json
+import re
+import shutil
+import tempfile
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from posixpath import dirname, normpath
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import nbformat
+from latex2mathml.converter import convert as to_mathml
+from nbconvert import HTMLExporter
+from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+from nbformat import NotebookNode
+from pygments.formatters import HtmlFormatter
+
+from course.days import DAYS, find_root
+from course.explorers import modules
+from course.explorers.pictures import MIME
+from course.study.listen import parts as spoken_parts
+from course.study.pages import asset
+from course.study.texts import load
+
+HERE = Path(__file__).parent
+#: Cells that make no sense where nothing runs.
+LEFT_OUT = {"index.ipynb": {"progress", "progress-table", "instructors", "map"}}
+#: Calls whose code says nothing to a reader of the page.
+QUIET = re.compile(r"^(?:\w+_explorer|dialogue|summary|listen|flashcards|quiz|show)\(.*\)$")
+#: In place of how a notebook is used.
+HOW_TO_READ = (
+    "Explorers have sliders, which also follow the arrow keys; move them before you read on. "
+    "What the code prints is stored; to change it, open the page as a notebook."
+)
+LISTEN = re.compile(r'^listen\("(day\d+)"\)$')
+
+
+@dataclass
+class Page:
+    """A page of the site. source: its notebook, from the root; address: its place in the site."""
+
+    source: str
+    address: str
+    name: str
+    title: str = ""
+    description: str = ""
+    sections: list[tuple[str, str]] = field(default_factory=list)
+    scripts: list[str] = field(default_factory=list)
+    open: list[tuple[str, str]] = field(default_factory=list)
+    texts: list[tuple[str, str, str]] = field(default_factory=list)  # anchor, heading, words
+    used: set[str] = field(default_factory=set)  # modules of explorers
+    previous: Page | None = None
+    next: Page | None = None
+    theme: str = (HERE / "theme.js").read_text(encoding="utf-8").strip()
+
+    @property
+    def up(self) -> str:
+        """The way from the page to the top of the site."""
+        return "../" * self.address.count("/")
+
+
+def repository(root: Path) -> str:
+    """The address of the project's repository, from the one place where it stands: pyproject.toml."""
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return project["urls"]["Repository"].rstrip("/")
+
+
+def pages(root: Path) -> list[Page]:
+    """The pages in the order of reading: start page, each lecture and its exercises, the glossary."""
+    found = [Page("course/index.ipynb", "index.html", "Start")]
+    for day in DAYS:
+        if lecture := day.lecture(root):
+            path = lecture.relative_to(root).as_posix()
+            found.append(Page(path, f"{day.name}.html", f"Day {day.number}: {day.title}"))
+        if exercises := day.exercises(root):
+            path = exercises.relative_to(root).as_posix()
+            found.append(Page(path, f"exercises/{day.name}.html", f"Exercises of day {day.number}"))
+    found.append(Page("course/glossary.ipynb", "glossary.html", "Glossary"))
+    for before, after in itertools.pairwise(found):
+        before.next, after.previous = after, before
+    return found
+
+
+def build(folder: Path, root: Path | None = None) -> list[Page]:
+    """Write the site to `folder`, which is made anew.
+
+    Raises:
+        FileExistsError: `folder` holds something that is no site.
+    """
+    root = root or find_root()
+    if folder.exists() and any(folder.iterdir()) and not (folder / "assets" / "site.css").is_file():
+        raise FileExistsError(f"{folder} holds something that is no site; name another folder")
+    every = pages(root)
+    exporter = Exporter(every)
+    folder.absolute().parent.mkdir(parents=True, exist_ok=True)
+    # A build that fails leaves the site that was there.
+    with tempfile.TemporaryDirectory(dir=folder.absolute().parent) as place:
+        new = Path(place, "site")
+        (new / "assets").mkdir(parents=True)
+        for page in every:
+            text = exporter.page(page, root, new)
+            target = new / page.address
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text, encoding="utf-8")
+        _write_assets(new / "assets", every)
+        if folder.exists():
+            shutil.rmtree(folder)
+        new.rename(folder)
+    return every
+
+
+def _write_assets(folder: Path, every: Sequence[Page]) -> None:
+    light, dark = (HtmlFormatter(style=style).get_style_defs for style in ("default", "github-dark"))
+    style = (HERE / "site.css").read_text(encoding="utf-8")
+    style += f"\n{light('.code')}\n{dark('[data-theme=dark] .code')}\n"
+    (folder / "site.css").write_text(style, encoding="utf-8")
+    shutil.copyfile(modules.FOLDER / "kit.css", folder / "kit.css")
+    script = (HERE / "site.js").read_text(encoding="utf-8")
+    voice = asset("listen.js").replace("export default", "return")
+    script += f"const listening = (() => {{\n{voice}\n}})();\n"
+    (folder / "site.js").write_text(script, encoding="utf-8")
+    for page in every:
+        if page.scripts:
+            days = [name for name in modules.names() if name in page.used]
+            (folder / page.scripts[0]).write_text(modules.classic(days), encoding="utf-8")
+    index = [
+        {"address": page.address, "page": page.name, "anchor": anchor, "heading": heading, "text": words}
+        for page in every
+        for anchor, heading, words in page.texts
+    ]
+    (folder / "search.js").write_text(
+        f"searchIndex = {json.dumps(index, ensure_ascii=False)};\n", encoding="utf-8"
+    )
+
+
+# ---------------------------------------------------------------------------- a notebook as a page
+
+
+class Renderer(IPythonRenderer):
+    """Markdown of a notebook: formulas as MathML, links to notebooks as links to pages."""
+
+    def __init__(self, page: Page, addresses: dict[str, str], source_address: str, **options: Any) -> None:
+        super().__init__(escape=False, exclude_anchor_links=True, **options)
+        self._page, self._addresses, self._source_address = page, addresses, source_address
+
+    def heading(self, text: str, level: int, **attributes: Any) -> str:
+        """With an id that is the heading's words, as in JupyterLab."""
+        words = html.unescape(re.sub(r"<[^>]+>", "", text))
+        anchor = re.sub(r"\s+", "-", words.strip())
+        if level == 2:
+            self._page.sections.append((anchor, words))
+        self._page.texts.append((anchor, words, ""))
+        return f'<h{level} id="{html.escape(anchor)}">{text}</h{level}>\n'
+
+    def link(self, text: str, url: str, title: str | None = None) -> str:
+        """A link of the site, where it leads to a notebook or another file of the project."""
+        return super().link(text, self._address(url), title)
+
+    def _address(self, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.scheme or not parts.path:
+            return url
+        path = normpath(f"{dirname(self._page.source)}/{parts.path}")
+        fragment = f"#{parts.fragment}" if parts.fragment else ""
+        if path in self._addresses:
+            return self._page.up + self._addresses[path] + fragment
+        return f"{self._source_address}/blob/main/{path}{fragment}"
+
+    def inline_math(self, body: str) -> str:
+        """A formula in a line."""
+        return to_mathml(body)
+
+    def block_math(self, body: str) -> str:
+        """A formula that stands by itself."""
+        return f'<div class="formula" tabindex="0">{to_mathml(body.strip(), display="block")}</div>'
+
+
+class Exporter(HTMLExporter):
+    """nbconvert's exporter with our template, and with what a page needs beyond its notebook."""
+
+    def __init__(self, every: Sequence[Page]) -> None:
+        super().__init__(
+            template_name="template",
+            extra_template_basedirs=[str(HERE)],
+            exclude_input_prompt=True,
+            exclude_output_prompt=True,
+        )
+        self._every = every
+        self._addresses = {page.source: page.address for page in every}
+
+    def default_filters(self):
+        """Those of nbconvert, but for our Markdown."""
+        for name, function in super().default_filters():
+            if name != "markdown2html":
+                yield name, function
+        yield "markdown2html", self._markdown
+
+    def _markdown(self, source: str) -> str:
+        renderer = Renderer(self._page, self._addresses, self._repository)
+        text = MarkdownWithMath(renderer=renderer)(source)
+        # A table scrolls by itself where the page is narrow.
+        text = text.replace("<table>", '<div class="wide" tabindex="0"><table>')
+        return text.replace("</table>", "</table></div>")
+
+    def page(self, page: Page, root: Path, folder: Path) -> str:
+        """The text of a page; its pictures and data are written into `folder`."""
+        self._page, self._repository = page, repository(root)
+        notebook = nbformat.read(root / page.source, as_version=4)
+        left_out = LEFT_OUT.get(Path(page.source).name, set())
+        notebook.cells = [cell for cell in notebook.cells if cell.id not in left_out]
+        for cell in notebook.cells:
+            if cell.cell_type == "code":
+                self._prepare(cell, page, folder)
+            elif cell.id == "how-to-use":
+                minutes = re.search(r"It takes about \d+ minutes\.", cell.source)
+                cell.source = f"{minutes[0] if minutes else ''} {HOW_TO_READ}".strip()
+        if page.used:
+            page.scripts.append(f"{Path(page.address).stem}.js")
+        if page.address == "index.html":
+            notebook.cells.append(nbformat.v4.new_markdown_cell(self._map(root), id="map"))
+        title = re.search(r"^# (.+)$", notebook.cells[0].source, re.M)
+        page.title = _plain(title[1]) if title else page.name
+        page.description = _plain(notebook.cells[0].source.partition("\n\n")[2])[:160]
+        if page.address != "index.html":
+            page.open = _open(self._repository, page.source)
+        # Twice: what stands in the contents is known only when the words have been gone through.
+        resources = {"page": page, "pages": self._every}
+        self.from_notebook_node(notebook, resources=dict(resources))
+        sections = list(page.sections)
+        page.sections, page.texts = [], []
+        page.sections = sections
+        text, _ = self.from_notebook_node(notebook, resources=dict(resources))
+        page.sections = sections
+        page.texts = _texts(notebook)
+        return text
+
+    def _prepare(self, cell: NotebookNode, page: Page, folder: Path) -> None:
+        """Put pictures and data of a cell's outputs into files, and make its live parts known."""
+        source = cell.source.strip()
+        if QUIET.match(source):
+            cell.metadata["hidden_source"] = True
+        if cell.id == "setup":
+            cell.metadata["folded"] = True
+        if found := LISTEN.match(source):
+            parts = json.dumps(spoken_parts(load(found[1])), ensure_ascii=False).replace("</", "<\\/")
+            cell.outputs = [
+                _html(f'<div class="listen"><script type="application/json">{parts}</script></div>')
+            ]
+            return
+        for number, output in enumerate(cell.get("outputs", ())):
+            data = output.get("data", {})
+            name = f"{Path(page.address).stem}-{cell.id}-{number}"
+            if "image/png" in data:
+                path = f"pictures/{name}.png"
+                (folder / "pictures").mkdir(exist_ok=True)
+                (folder / path).write_bytes(base64.b64decode(data["image/png"]))
+                words = data.get("text/plain", "").removeprefix("Picture: ")
+                output.metadata["site"] = {"picture": path, "words": words}
+            if MIME in data:
+                stored = data.pop(MIME)
+                page.used.add(stored["module"])
+                (folder / "explorers").mkdir(exist_ok=True)
+                text = json.dumps(stored, ensure_ascii=False, separators=(",", ":"))
+                (folder / "explorers" / f"{name}.js").write_text(
+                    f"explorerData[{json.dumps(name)}] = {text};\n", encoding="utf-8"
+                )
+                picture = output.metadata.get("site", {}).get("picture", "")
+                size = output.metadata.get("image/png", {"width": 820, "height": 600})
+                output.data = {
+                    "text/html": f'<div class="explorer-place" data-explorer="{name}">'
+                    f'<img src="{page.up}{picture}" alt="{html.escape(data.get("text/plain", ""))}" '
+                    f'width="{size["width"]}" height="{size["height"]}" loading="lazy"></div>'
+                }
+
+    def _map(self, root: Path) -> str:
+        """The days as a list of cards."""
+        cards = []
+        for page in self._every[1:]:
+            if page.address.startswith("exercises/") or page.source.endswith("glossary.ipynb"):
+                continue
+            day = next(day for day in DAYS if page.address == f"{day.name}.html")
+            exercises = self._addresses.get(f"exercises/{day.name}/{day.name}.ipynb")
+            needs = re.sub(r"`([^`]*)`", r"<code>\1</code>", html.escape(day.needs))
+            cards.append(
+                f'<li><a class="lecture" href="{page.address}">'
+                f"<b>{day.number}</b> {html.escape(day.title)}</a>"
+                + (f'<a class="practice" href="{exercises}">exercises</a>' if exercises else "")
+                + f"<small>needs {needs}</small></li>"
+            )
+        return '<ul class="map">\n' + "\n".join(cards) + "\n</ul>"
+
+
+def _html(text: str) -> NotebookNode:
+    return nbformat.v4.new_output("display_data", data={"text/html": text})
+
+
+def _open(address: str, source: str) -> list[tuple[str, str]]:
+    """Where a notebook can be opened to run: names and addresses."""
+    project = address.removeprefix("https://github.com/")
+    path = quote(source)
+    return [
+        ("JupyterLab on Binder", f"https://mybinder.org/v2/gh/{project}/HEAD?urlpath=lab/tree/{path}"),
+        ("Colab", f"https://colab.research.google.com/github/{project}/blob/main/{path}"),
+        ("Codespaces", f"https://codespaces.new/{project}"),
+    ]
+
+
+def _plain(markdown: str) -> str:
+    """Markdown as words on one line."""
+    text = re.sub(r"<[^>]+>", " ", markdown)
+    text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", text)
+    return re.sub(r"\s+", " ", re.sub(r"[*_`$#|\\]", "", text)).strip()
+
+
+def _texts(notebook: NotebookNode) -> list[tuple[str, str, str]]:
+    """The words of a notebook below each of its headings: anchor, heading, words."""
+    found: list[tuple[str, str, str]] = []
+    for cell in notebook.cells:
+        if cell.cell_type != "markdown":
+            continue
+        for part in re.split(r"^(?=#{1,3} )", cell.source, flags=re.M):
+            heading = re.match(r"#{1,3} (.+)", part)
+            words = _plain(part[heading.end() :] if heading else part)
+            if heading:
+                name = _plain(heading[1])
+                found.append((re.sub(r"\s+", "-", name), name, words))
+            elif found and words:
+                anchor, name, before = found[-1]
+                found[-1] = (anchor, name, f"{before} {words}".strip())
+    return found

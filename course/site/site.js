@@ -1,0 +1,114 @@
+// What the pages of the site do: light or dark, search, explorers and voices when the reader comes near them.
+const explorerData = {};
+let searchIndex = null;
+const up = document.body.dataset.up;
+
+document.querySelector("button.theme").addEventListener("click", () => {
+  const theme = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
+  document.documentElement.dataset.theme = theme;
+  localStorage.setItem("theme", theme);
+});
+
+/** Load a script of the site once; pages that were opened from a disk may not fetch, but they may do this. */
+function load(address) {
+  return new Promise((loaded, failed) => {
+    const script = document.createElement("script");
+    Object.assign(script, { src: up + address, onload: loaded, onerror: failed });
+    document.head.append(script);
+  });
+}
+
+// ---------------------------------------------------------------------------- search
+
+const field = document.getElementById("search");
+const found = document.getElementById("found");
+
+async function search() {
+  const words = field.value.toLowerCase().split(/\s+/).filter(Boolean);
+  if (!words.length) {
+    found.hidden = true;
+    return;
+  }
+  if (!searchIndex) await load("assets/search.js");
+  const hits = searchIndex
+    .map((entry) => ({ entry, score: score(entry, words) }))
+    .filter(({ score }) => score > 0)
+    .sort((a, b) => b.score - a.score)
+    .slice(0, 12);
+  found.replaceChildren(...(hits.length ? hits.map(({ entry }) => hit(entry, words)) : ["Nothing has all of these words."]));
+  found.hidden = false;
+}
+
+/** 0 where a word is missing; a word in a heading counts for more, and more so if the heading is that word. */
+function score({ heading, text }, words) {
+  const [head, body] = [heading.toLowerCase(), text.toLowerCase()];
+  let sum = 0;
+  for (const word of words) {
+    const [above, below] = [head.includes(word), body.split(word).length - 1];
+    if (!above && !below) return 0;
+    sum += (above ? 10 : 0) + Math.min(below, 5);
+  }
+  return head === words.join(" ") ? sum + 100 : sum;
+}
+
+function hit({ address, page, anchor, heading, text }, words) {
+  const link = document.createElement("a");
+  link.href = `${up}${address}#${encodeURIComponent(anchor)}`;
+  const at = Math.max(0, text.toLowerCase().indexOf(words[0]) - 40);
+  const bold = Object.assign(document.createElement("b"), { textContent: heading });
+  const where = Object.assign(document.createElement("small"), { textContent: page });
+  const cut = Object.assign(document.createElement("span"), { textContent: `${at ? "… " : ""}${text.slice(at, at + 110)} …` });
+  link.append(bold, where, cut);
+  return link;
+}
+
+field.addEventListener("input", search);
+field.addEventListener("keydown", (event) => {
+  if (event.key === "Escape") found.hidden = true;
+});
+field.form.addEventListener("submit", (event) => {
+  event.preventDefault();
+  found.querySelector("a")?.click();
+});
+document.addEventListener("click", (event) => {
+  if (!event.target.closest(".search")) found.hidden = true;
+  const days = document.querySelector("details.days");
+  if (!event.target.closest("details.days")) days.open = false;
+});
+addEventListener("keydown", (event) => {
+  if (event.key === "/" && !event.target.closest("input, textarea, select")) {
+    event.preventDefault();
+    field.focus();
+  }
+});
+
+// ---------------------------------------------------------------------------- explorers and voices
+
+async function wake(place) {
+  const name = place.dataset.explorer;
+  await load(`explorers/${name}.js`);
+  const { module, spec, data } = explorerData[name];
+  const kit = explorers.kit;
+  const host = document.createElement("div");
+  place.append(host);
+  kit.mount(host, explorers.modules[module], spec, kit.decode(data));
+  place.querySelector("img").remove();
+}
+
+addEventListener("DOMContentLoaded", () => {
+  const near = new IntersectionObserver(
+    (entries) => {
+      for (const { target, isIntersecting } of entries) {
+        if (!isIntersecting) continue;
+        near.unobserve(target);
+        wake(target);
+      }
+    },
+    { rootMargin: "800px" },
+  );
+  document.querySelectorAll(".explorer-place").forEach((place) => near.observe(place));
+  for (const host of document.querySelectorAll(".listen")) {
+    const parts = JSON.parse(host.querySelector("script").textContent);
+    listening.render({ model: { get: () => parts }, el: host });
+  }
+});

@@ -1,0 +1,244 @@
+"""The site: complete, offline, small, free of solutions, and readable by everybody."""
+
+import gzip
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import nbformat
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+
+from course.days import DAYS
+from course.explorers.pictures import MIME
+from course.site.build import build, pages, repository
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+FIRST_PAGE = 300_000  # bytes before pictures
+ADDRESSES = [page.address for page in pages(ROOT)]
+SCRIPTS = 150_000  # bytes of a page's JavaScript, compressed
+
+
+class Held(HTMLParser):
+    """What a page links to, what it loads, and the ids that it has."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.links, self.loaded, self.ids, self.scripts, self._script = [], [], set(), [], False
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        held = dict(attributes)
+        if "id" in held:
+            self.ids.add(held["id"])
+        if tag == "a" and "href" in held:
+            self.links.append(held["href"])
+        if tag == "link" and held.get("rel") != "icon":
+            self.loaded.append(held["href"])
+        if "src" in held:
+            self.loaded.append(held["src"])
+        self._script = tag == "script"
+
+    def handle_data(self, data):
+        if self._script:
+            self.scripts.append(data)
+            self._script = False
+
+
+@pytest.fixture(scope="module")
+def held(site):
+    folder, every = site
+    return {page.address: Held((folder / page.address).read_text(encoding="utf-8")) for page in every}
+
+
+def target(address: str, link: str) -> tuple[str, str]:
+    """The file from the top of the site that a link of a page leads to, and the fragment."""
+    parts = urlsplit(link)
+    path = (Path("/", address).parent / unquote(parts.path)).as_posix() if parts.path else f"/{address}"
+    resolved = Path(path).resolve() if ".." in path else Path(path)
+    return resolved.as_posix().lstrip("/"), unquote(parts.fragment)
+
+
+def test_it_has_every_day_its_exercises_glossary_and_start_page(site):
+    folder, every = site
+    wanted = {"index.html", "glossary.html"}
+    wanted |= {f"{day.name}.html" for day in DAYS} | {f"exercises/{day.name}.html" for day in DAYS}
+    assert {page.address for page in every} == wanted
+    assert all((folder / address).is_file() for address in wanted)
+
+
+def test_links_lead_somewhere(site, held):
+    folder, _ = site
+    project = repository(ROOT)
+    for address, page in held.items():
+        for link in page.links:
+            if urlsplit(link).scheme:
+                if link.startswith(f"{project}/blob/main/"):
+                    assert (ROOT / link.removeprefix(f"{project}/blob/main/")).exists(), (address, link)
+                continue
+            path, fragment = target(address, link)
+            assert (folder / path).is_file(), (address, link)
+            if fragment and path in held:
+                assert fragment in held[path].ids, (address, link)
+
+
+def test_nothing_is_loaded_from_elsewhere(site, held):
+    folder, _ = site
+    for address, page in held.items():
+        for loaded in page.loaded:
+            assert not urlsplit(loaded).scheme and not loaded.startswith("//"), (address, loaded)
+            assert (folder / target(address, loaded)[0]).is_file(), (address, loaded)
+
+
+def test_every_stored_explorer_and_picture_is_there(site):
+    folder, every = site
+    for page in every:
+        notebook = nbformat.read(ROOT / page.source, as_version=4)
+        outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
+        text = (folder / page.address).read_text(encoding="utf-8")
+        explorers = [output for output in outputs if MIME in output.get("data", {})]
+        places = re.findall(r'data-explorer="([^"]+)"', text)
+        assert len(places) == len(explorers), page.address
+        for name, output in zip(places, explorers, strict=True):
+            script = (folder / "explorers" / f"{name}.js").read_text(encoding="utf-8")
+            stored = json.loads(script.removeprefix(f'explorerData["{name}"] = ').rstrip(";\n"))
+            assert stored == output["data"][MIME]
+        assert text.count("<img ") == sum("image/png" in output.get("data", {}) for output in outputs)
+
+
+def test_no_solution_is_on_it(site):
+    folder, _ = site
+    texts = [
+        path.read_text(encoding="utf-8") for path in folder.rglob("*") if path.suffix in (".html", ".js")
+    ]
+    everything = re.sub(r"<[^>]+>", "", "\n".join(texts))
+    seen = 0
+    for path in sorted(ROOT.glob("solutions/*/*.ipynb")):
+        for cell in nbformat.read(path, as_version=4).cells:
+            for solution in re.findall(r"### BEGIN SOLUTION\n(.*?)### END SOLUTION", cell.source, re.S):
+                seen += 1
+                assert solution.strip() not in everything, f"{path.name}: {cell.id}"
+    assert seen > 50
+    assert "BEGIN SOLUTION" not in everything
+
+
+def test_pages_are_small(site, held):
+    folder, every = site
+    shared = [folder / "assets" / name for name in ("site.css", "kit.css", "site.js")]
+    first = (folder / "index.html").stat().st_size + sum(path.stat().st_size for path in shared)
+    assert first <= FIRST_PAGE
+    for page in every:
+        files = [
+            folder / target(page.address, name)[0]
+            for name in held[page.address].loaded
+            if name.endswith(".js")
+        ]
+        size = sum(len(gzip.compress(path.read_bytes())) for path in files)
+        inline = len(gzip.compress("".join(held[page.address].scripts).encode()))
+        assert size + inline <= SCRIPTS, page.address
+
+
+def test_a_folder_of_somebody_else_is_left_alone(tmp_path):
+    (tmp_path / "letter.txt").write_text("dear")
+    with pytest.raises(FileExistsError, match="no site"):
+        build(tmp_path)
+    assert (tmp_path / "letter.txt").read_text() == "dear"
+
+
+def test_next_by_next_leads_through_all_of_the_course(site):
+    folder, _ = site
+    seen = ["index.html"]
+    while found := re.search(r'rel="next" href="([^"]+)"', (folder / seen[-1]).read_text(encoding="utf-8")):
+        seen.append(target(seen[-1], found[1])[0])
+    assert seen == ADDRESSES
+
+
+# ---------------------------------------------------------------------------- in a browser
+
+
+@pytest.fixture
+def read(site, browser):
+    """Open a page of the site from the disk: `read("day26.html", width=…)`; nothing else may be asked."""
+    folder, _ = site
+    contexts, problems = [], []
+
+    def read(address: str, width: int = 1280, theme: str = "light"):
+        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=theme)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(20_000)
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("request", lambda request: asked(request.url))
+        page.goto((folder / address).as_uri())
+        return page
+
+    def asked(url: str) -> None:
+        if not url.startswith(("file:", "data:", "blob:")):
+            problems.append(url)
+
+    yield read
+    for context in contexts:
+        context.close()
+    assert problems == []
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_a_phone_reads_it_and_its_explorers_wake(read, address):
+    page = read(address, width=360)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    for place in page.locator(".explorer-place").all():
+        place.scroll_into_view_if_needed()
+        place.locator(".explorer").wait_for()
+        slider = place.get_by_role("slider").first
+        before = slider.get_attribute("aria-valuetext")
+        slider.press("ArrowRight")
+        if slider.get_attribute("aria-valuetext") == before:
+            slider.press("ArrowLeft")
+        assert slider.get_attribute("aria-valuetext") != before
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+@pytest.mark.parametrize("theme", ("light", "dark"))
+@pytest.mark.parametrize(
+    "address", ("index.html", "day26.html", "day29.html", "exercises/day26.html", "glossary.html")
+)
+def test_it_is_accessible(read, address, theme):
+    page = read(address, theme=theme)
+    for place in page.locator(".explorer-place").all():
+        place.scroll_into_view_if_needed()
+        place.locator(".explorer").wait_for()
+    results = Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]})
+    assert results.violations_count == 0, results.generate_report()
+
+
+def test_search_finds_a_section_and_leads_there(read):
+    page = read("day33.html")
+    page.keyboard.press("/")
+    page.keyboard.type("running statistics")
+    first = page.locator("#found a").first
+    first.wait_for()
+    assert "Glossary" in first.inner_text()
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/glossary.html#running-statistics")
+
+
+def test_the_theme_is_kept(read):
+    page = read("index.html")
+    background = "getComputedStyle(document.body).backgroundColor"
+    before = page.evaluate(background)
+    page.get_by_role("button", name="Light or dark").click()
+    after = page.evaluate(background)
+    assert after != before
+    page.goto(page.url.replace("index.html", "glossary.html"))
+    assert page.evaluate(background) == after
+
+
+def test_study_aids_are_live(read):
+    page = read("day26.html")
+    card = page.locator(".study-cards .flip-container")
+    card.scroll_into_view_if_needed()
+    assert page.locator(".study-quiz .study-questions").is_visible()
+    assert page.get_by_role("tab", name="In a sentence").is_visible()
+    assert page.get_by_role("button", name="Listen").is_visible()
