@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -33,11 +34,16 @@ nbgraderapp.main()
 """
 
 
+def own_programs() -> dict[str, str]:
+    """PATH with the programs of this environment first; nbgrader starts alembic by its name."""
+    return {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+
+
 def nbgrader(course: Path, *arguments: str) -> str:
     """Run a command of nbgrader in the course folder as an instructor would; returns what it says."""
     environment = {
         **os.environ,
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        **own_programs(),
         **{f"JUPYTER_{kind}_DIR": str(course / ".jupyter" / kind) for kind in ("CONFIG", "DATA", "RUNTIME")},
     }
     result = subprocess.run(
@@ -52,14 +58,63 @@ def nbgrader(course: Path, *arguments: str) -> str:
     return result.stdout + result.stderr
 
 
+def release(course: Path, *assignments: str) -> None:
+    """What `nbgrader generate_assignment` does in the course folder, in this process."""
+    from nbgrader.converters import GenerateAssignment
+    from nbgrader.coursedir import CourseDirectory
+    from traitlets.config import PyFileConfigLoader
+
+    config = PyFileConfigLoader("nbgrader_config.py", path=str(course)).load_config()
+    config.CourseDirectory.root = str(course)
+    for name in assignments:
+        config.CourseDirectory.assignment_id = name
+        with mock.patch.dict(os.environ, own_programs()):
+            GenerateAssignment(coursedir=CourseDirectory(config=config), config=config).start()
+
+
 def make_course(folder: Path, days: Iterable[str]) -> Path:
     """A course folder in which these days are released, and nothing is handed in yet."""
     folder.mkdir(parents=True)
     shutil.copy(ROOT / "nbgrader_config.py", folder)
     for day in days:
         shutil.copytree(ROOT / "solutions" / day, folder / "solutions" / day)
-        nbgrader(folder, "generate_assignment", day)
+    release(folder, *days)
     return folder
+
+
+def notebook_of(cells: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """A notebook as nbformat's JSON."""
+    kernel = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+    return {
+        "cells": list(cells),
+        "metadata": {"kernelspec": kernel},
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    }
+
+
+def cell_of(name: str, source: str, *, kind: str = "code", **form: Any) -> dict[str, Any]:
+    """A cell of an instructor's. form: what nbgrader's metadata says beside what it says by default."""
+    given = {"grade": False, "locked": False, "solution": False, "task": False, **form}
+    cell = {"cell_type": kind, "id": name.replace("_", "-"), "source": source}
+    cell["metadata"] = {"nbgrader": {"grade_id": name, "schema_version": 3, **given}}
+    return cell | ({"outputs": [], "execution_count": None} if kind == "code" else {})
+
+
+def write_source(
+    course: Path, assignment: str, exercises: Mapping[str, tuple[str, str]], setup: str = ""
+) -> None:
+    """The source of an assignment. exercises: the right text of each answer, by its name, and its test."""
+    cells = [cell_of("setup", setup, locked=True)] if setup else []
+    for name, (right, test) in exercises.items():
+        hidden = f"### BEGIN SOLUTION\n{right}\n### END SOLUTION"
+        cells += [
+            cell_of(name, hidden, solution=True),
+            cell_of(f"test_{name}", test, grade=True, locked=True, points=2),
+        ]
+    folder = course / "solutions" / assignment
+    folder.mkdir(parents=True)
+    (folder / f"{assignment}.ipynb").write_text(json.dumps(notebook_of(cells)), encoding="utf-8")
 
 
 def release_of(course: Path, day: str) -> dict[str, Any]:

@@ -6,14 +6,15 @@ tests share (a graded course, a kernel, a browser) is made once and the cells of
 
 #: What takes longest, longest first: where these are begun early, all processes end together.
 LONGEST = (
-    "tests/test_batch.py",
     "tests/browser",
     "tests/test_cheats.py",
-    "tests/test_closing.py",
+    "tests/test_batch.py",
+    "tests/test_same.py",
     "tests/test_nbgrader.py",
-    "tests/test_sandbox.py",
-    "tests/lectures",
+    "tests/test_closing.py",
+    "tests/test_many.py",
     "course",
+    "tests/lectures",
     "tests/test_judging.py",
 )
 #: Files whose tests share nothing beyond their first parameter: each of its values is a piece of its own.

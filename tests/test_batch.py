@@ -1,8 +1,10 @@
-"""Grading a class: equal to nbgrader's own command, and nothing lost whatever happens on the way."""
+"""Grading a class: nothing is lost whatever happens on the way, and what people did stays.
+
+The class needs no PyTorch; that checks are graded as by nbgrader's own command is for tests/test_same.py.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import fcntl
 import json
@@ -11,143 +13,70 @@ import shutil
 import signal
 import socket
 import sqlite3
-import stat
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
-from html import unescape
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-import nbformat
 import pytest
-from nbgrader import utils
 from nbgrader.api import Gradebook
 
 from graders.batch.run import Report
-from graders.judging import catalogue
-from tests.courses import (
-    ROOT,
-    answered,
-    make_course,
-    nbgrader,
-    nbgrader_command,
-    recorded,
-    solution_code,
+from tests import batches
+from tests.batches import (
+    STUDENTS,
+    alive,
+    assert_nothing_left,
+    autograde,
+    copied,
+    ended,
+    family,
+    files,
+    graded_now,
+    make_class,
+    started,
+    wait_until,
+    workers_of,
+    zygotes_of,
 )
-from tests.test_nbgrader import MISTAKEN
+from tests.courses import ROOT, answered, make_course, nbgrader, write_source
 
 pytestmark = pytest.mark.skipif(not shutil.which("bwrap"), reason="no bubblewrap")
 
-DAY = "day26"
-STUDENTS = ("data", "late", "missing", "partial", "raising", "right", "untouched", "wrong")
-#: Whom stock nbgrader grades as well, at some seconds each: all that it treats in a way of its own.
-COMPARED = ("late", "missing")
-LATE = """
-
-from nbgrader.plugins import LateSubmissionPlugin
-
-
-class TenthOff(LateSubmissionPlugin):
-    def late_submission_penalty(self, student_id, score, total_seconds_late):
-        return score / 10
-
-
-c.AssignLatePenalties.plugin_class = TenthOff
-"""
-#: A second notebook of the assignment: what nbgrader grades without a check, and what a person grades.
-WARM_UP = (
-    (
-        "code",
-        "def double(x):\n    ### BEGIN SOLUTION\n    return 2 * x\n    ### END SOLUTION",
-        "double",
-        {"solution": True},
-    ),
-    (
-        "code",
-        "assert double(2) == 4\n### BEGIN HIDDEN TESTS\nassert double(3) == 6\n### END HIDDEN TESTS",
-        "double_of_2",
-        {"grade": True, "points": 2, "locked": True},
-    ),
-    (
-        "code",
-        "points = 0.5\nif double(1) == 2:\n    points = 1.5\npoints",
-        "partial_points",
-        {"grade": True, "points": 2, "locked": True},
-    ),
-    ("markdown", "Your words.", "essay", {"solution": True, "grade": True, "points": 3}),
-)
+DAY = "numbers"
+RIGHT = {
+    "total": "def total(values):\n    return sum(values)",
+    "mean": "def mean(values):\n    return sum(values) / len(values)",
+}
+WRONG = {
+    "total": "def total(values):\n    return max(values)",
+    "mean": "def mean(values):\n    return values[0]",
+}
+TESTS = {
+    "total": "assert total([1, 2, 3]) == 6",
+    "mean": "assert mean([1, 2, 6]) == 3",
+}
+dump = partial(batches.dump, DAY)
 
 
 @pytest.fixture(scope="module")
 def handed_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A course in which day 26 was handed in by all students, and nothing is graded yet."""
+    """A course in which an assignment was handed in by all students, and nothing is graded yet."""
     folder = make_course(tmp_path_factory.mktemp("batch") / "course", [])
-    shutil.copytree(ROOT / "solutions" / DAY, folder / "solutions" / DAY)
-    (folder / "solutions" / DAY / "warm_up.ipynb").write_text(json.dumps(_warm_up()))
-    (folder / "solutions" / DAY / "numbers.csv").write_text("1,2\n")
-    with (folder / "nbgrader_config.py").open("a") as file:
-        file.write(LATE)
-    nbgrader(folder, "generate_assignment", DAY)
-    with Gradebook(f"sqlite:///{folder}/gradebook.db") as book:
-        book.update_or_create_assignment(DAY, duedate=datetime(2026, 3, 1))
-    right = solution_code(DAY)
-    partial = dict(list(right.items())[::2])
-    wrong = {name: code for name, (code, _, _) in MISTAKEN.items()}
-    raising = {name: f"{code}\n\nraise ValueError('a slip')" for name, code in right.items()}
-    hand_in(folder, "right", right, "def double(x):\n    return 2 * x")
-    hand_in(folder, "wrong", wrong, "def double(x):\n    return 3 * x")
-    hand_in(folder, "partial", partial)
-    hand_in(folder, "untouched", {})
-    hand_in(folder, "raising", raising, "1 / 0")
-    hand_in(
-        folder, "late", right, "import sys\n\n\ndef double(x):\n    return x + x", "2026-03-02 10:00:00 UTC"
-    )
-    hand_in(folder, "missing", partial | {"batch_norm_forward": "raise ValueError('a slip')"})
-    (folder / "submitted" / "missing" / DAY / "warm_up.ipynb").unlink()
-    hand_in(folder, "data", wrong, "def double(x):\n    return len(open('mine/two.txt').read()) * x")
-    for student in ("data", "late"):
-        mine = folder / "submitted" / student / DAY
-        (mine / "mine").mkdir()
-        (mine / "mine" / "two.txt").write_text("ab")
-        (mine / "numbers.csv").write_text("changed\n")
+    write_source(folder, DAY, {name: (RIGHT[name], TESTS[name]) for name in RIGHT})
+    make_class(folder, DAY, RIGHT, WRONG, "mean")
     return folder
-
-
-def hand_in(
-    course: Path, student: str, code: dict, double: str = "", when: str = "2026-02-28 10:00:00 UTC"
-) -> None:
-    path = answered(course, student, DAY, code)
-    notebook = json.loads((course / "exercises" / DAY / "warm_up.ipynb").read_text())
-    if double:
-        notebook["cells"][0]["source"] = double
-        notebook["cells"][3]["source"] = f"The words of {student}."
-    (path.parent / "warm_up.ipynb").write_text(json.dumps(notebook))
-    (path.parent / "numbers.csv").write_text("1,2\n")
-    (path.parent / "timestamp.txt").write_text(when)
-
-
-def _warm_up() -> dict:
-    cells = []
-    for kind, source, name, form in WARM_UP:
-        given = {"grade": False, "solution": False, "locked": False, "task": False, **form}
-        cell: dict[str, Any] = {"cell_type": kind, "id": name.replace("_", "-"), "source": source}
-        cell["metadata"] = {"nbgrader": {"grade_id": name, "schema_version": 3, **given}}
-        if kind == "code":
-            cell |= {"outputs": [], "execution_count": None}
-        cells.append(cell)
-    kernel = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
-    return {"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
 
 
 @pytest.fixture(scope="module")
 def graded(handed_in: Path) -> Path:
     """The same course after one undisturbed run."""
     course = copied(handed_in, handed_in.parent / "graded")
-    autograde(course)
+    autograde(course, DAY)
     return course
 
 
@@ -157,208 +86,11 @@ def course(handed_in: Path, tmp_path: Path) -> Path:
     return copied(handed_in, tmp_path / "course")
 
 
-def copied(course: Path, target: Path, students: tuple[str, ...] = STUDENTS) -> Path:
-    shutil.copytree(course, target)
-    for folder in (*target.glob("submitted/*"), *target.glob("autograded/*")):
-        if folder.name not in students:
-            shutil.rmtree(folder)
-    return target
-
-
-# Running it
-
-
-def started(course: Path, *arguments: str, program: tuple[str, ...] = ("-m", "graders")) -> subprocess.Popen:
-    """The command in the course folder, in a process group of its own as a terminal gives it."""
-    (course / "tmp").mkdir(exist_ok=True)
-    return subprocess.Popen(
-        [sys.executable, *program, "autograde", *arguments],
-        cwd=course,
-        env={**os.environ, "TMPDIR": str(course / "tmp"), "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def ended(process: subprocess.Popen, status: int = 0) -> tuple[str, str]:
-    """What the command said, once it has ended with this status and without a traceback."""
-    said, complained = process.communicate(timeout=120)
-    assert process.returncode == status, said + complained
-    assert "Traceback" not in said + complained, said + complained
-    return said, complained
-
-
-def autograde(course: Path, *arguments: str, status: int = 0) -> tuple[str, str]:
-    return ended(started(course, *(arguments or (DAY,))), status)
-
-
-def wait_until(true: Callable[[], Any], seconds: float = 60.0) -> Any:
-    end = time.monotonic() + seconds
-    while not (value := true()):
-        assert time.monotonic() < end
-        time.sleep(0.01)
-    return value
-
-
-def graded_now(course: Path) -> list[str]:
-    return sorted(path.parent.name for path in course.glob(f"autograded/[!.]*/{DAY}"))
-
-
-def family(pid: int) -> list[int]:
-    """All processes that descend from this one."""
-    parents: dict[int, list[int]] = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            parents.setdefault(int(path.read_text().rsplit(")", 1)[1].split()[1]), []).append(
-                int(path.parent.name)
-            )
-    found = list(parents.get(pid, []))
-    for one in found:
-        found += parents.get(one, [])
-    return found
-
-
-def processes_with(text: str, among: list[int]) -> list[int]:
-    found = []
-    for pid in among:
-        with contextlib.suppress(OSError):
-            if text in Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " "):
-                found.append(pid)
-    return found
-
-
-def workers_of(pid: int) -> list[int]:
-    """The workers of the command: what its fork server has forked."""
-    servers = processes_with("forkserver", family(pid))
-    return [one for server in servers for one in processes_with("forkserver", family(server))]
-
-
-def zygotes_of(pid: int) -> list[int]:
-    """The warm processes in the jails: the last of each line of descent."""
-    return [one for one in processes_with("graders.probing.process.zygote", family(pid)) if not is_bwrap(one)]
-
-
-def is_bwrap(pid: int) -> bool:
-    try:
-        return os.readlink(f"/proc/{pid}/exe").endswith("bwrap")
-    except OSError:
-        return True
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def assert_nothing_left(course: Path, pids: list[int]) -> None:
-    """Of these processes and of what they made, nothing is there any more."""
-    wait_until(lambda: not any(map(alive, pids)), 15)
-    groups = [
-        path for path in Path("/sys/fs/cgroup").rglob("graders-*") if int(path.name.split("-")[1]) in pids
-    ]
-    assert groups == []
-    assert list(course.glob("autograded/*/.graders-*")) == []
-    assert list((course / "tmp").iterdir()) == []
-
-
-# Looking at what came of it
-
-
-def dump(url: str | Path, students: tuple[str, ...] = STUDENTS) -> dict[str, dict]:
-    """All that a gradebook holds of these students' submissions."""
-    return {student: held for student, held in recorded(url, DAY).items() if student in students}
-
-
-def files(course: Path, students: tuple[str, ...] = STUDENTS) -> dict:
-    """What lies in autograded/: modes and contents; of a notebook its cells with their points."""
-    found: dict[str, Any] = {}
-    for student in students:
-        for path in sorted((course / "autograded" / student).rglob("*")):
-            name, mode = path.relative_to(course).as_posix(), stat.S_IMODE(path.stat().st_mode)
-            content: Any = None
-            if path.suffix == ".ipynb":
-                notebook = nbformat.read(path, as_version=4)
-                nbformat.validate(notebook)
-                content = [notebook.metadata.kernelspec, notebook.nbformat_minor]
-                for cell in notebook.cells:
-                    points = utils.determine_grade(cell) if utils.is_grade(cell) else None
-                    cell.metadata.pop("execution", None)  # when it was run
-                    content.append((cell.id, cell.cell_type, cell.source, cell.metadata, points))
-            elif path.is_file():
-                content = path.read_bytes()
-            found[name] = (oct(mode), content)
-    return found
-
-
-# Equal to nbgrader
-
-
-def test_same_as_stock(graded: Path, handed_in: Path, tmp_path: Path) -> None:
-    stock = copied(handed_in, tmp_path / "course", COMPARED)
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    command = nbgrader_command("autograde", DAY, stock=True)
-    subprocess.run(command, cwd=stock, env=environment, check=True, capture_output=True, timeout=300)
-    assert dump(graded, COMPARED) == dump(stock, COMPARED)
-    assert files(graded, COMPARED) == files(stock, COMPARED)
-
-
-def test_same_as_the_seam(graded: Path, course: Path) -> None:
-    nbgrader(course, "autograde", DAY)
-    assert dump(graded) == dump(course)
-    assert files(graded) == files(course)
-
-
-def test_same_without_a_sandbox(course: Path, graded: Path) -> None:
-    process = started(course, DAY, "--sandbox", "none")
-    said, complained = ended(process)
-    assert complained.startswith(
-        "Warning: without a sandbox, submissions can read and change whatever you can."
-    )
-    assert "no sandbox: neither files nor network nor processes were kept from the submissions" in said
-    assert dump(course) == dump(graded)
-    assert files(course) == files(graded)
-    assert_nothing_left(course, [process.pid])
-
-
-def test_scores(graded: Path) -> None:
-    held = dump(graded)
-    total = sum(grade[0] for grade in held["right"]["notebooks"][DAY]["grades"].values())
-    assert held["right"]["score"] == total + 3.5
-    assert held["right"]["notebooks"]["warm_up"]["grades"]["essay"] == (None, None, None, True)
-    penalties = [one["penalty"] for one in held["late"]["notebooks"].values()]
-    assert sorted(penalties) == pytest.approx([0.35, total / 10])
-    assert held["missing"]["notebooks"]["warm_up"]["grades"]["essay"] == (0, None, None, False)
-    assert held["untouched"]["notebooks"]["warm_up"]["comments"]["essay"] == ("No response.", None)
-    assert (graded / "autograded" / "data" / DAY / "numbers.csv").read_text() == "1,2\n"
-    assert (graded / "autograded" / "data" / DAY / "mine" / "two.txt").read_text() == "ab"
-
-
-def test_feedback_and_export(graded: Path, tmp_path: Path) -> None:
-    course = copied(graded, tmp_path / "course", ("wrong", "late"))
-    nbgrader(course, "generate_feedback", DAY)
-    nbgrader(course, "export")
-    assert "late" in (course / "grades.csv").read_text()
-    for student in ("wrong", "late"):
-        page = unescape((course / "feedback" / student / DAY / f"{DAY}.html").read_text())
-        for name, (_, key, _) in MISTAKEN.items():
-            assert f'data-exercise="{name}"' in page
-            answer = catalogue.answer_of(name)
-            message = next(one.message for one in answer.mistakes if one.key == key)
-            assert (message.split("`")[0][:60] in page) == (student == "wrong"), name
-    page = unescape((course / "feedback" / "wrong" / DAY / f"{DAY}.html").read_text())
-    for hidden in ("graders/judging/references", "/grader/", "HIDDEN TESTS", "BEGIN SOLUTION", str(ROOT)):
-        assert hidden not in page
-
-
 # Nothing is lost
 
 #: The command, with something done at the moment when a submission is recorded.
 _DRIVEN = """
-import errno, os, signal
+import errno, os, pathlib, signal, time
 from graders.batch.gradebook import Course
 from graders.cli import app
 
@@ -375,6 +107,19 @@ def die():
 {moment}
 Course.record = recorded
 app()
+"""
+#: It says with which submission it has come so far, and waits until it is told to go on.
+STEP_BY_STEP = """
+def moment(course, count):
+    pathlib.Path(f"at-{count}").touch()
+    while not pathlib.Path(f"on-{count}").exists():
+        time.sleep(0.01)
+"""
+GETTING_READY = """
+def moment(course, count):
+    pass
+
+Course.students = lambda *given: time.sleep(60)
 """
 BEFORE_THE_FIRST = "def moment(course, count):\n    die()"
 AFTER_TWO = "def moment(course, count):\n    if count == 3: die()"
@@ -394,10 +139,20 @@ def driven(course: Path, moment: str, *arguments: str) -> subprocess.Popen:
     return started(course, *(arguments or (DAY,)), program=("-c", _DRIVEN.format(moment=moment)))
 
 
+def has_come_to(course: Path, count: int) -> None:
+    """Wait until a run step by step is about to record so many submissions."""
+    wait_until((course / f"at-{count}").exists)
+
+
+def let_go(course: Path, *counts: int) -> None:
+    for count in counts:
+        (course / f"on-{count}").touch()
+
+
 def test_killed_at_several_moments(course: Path, graded: Path) -> None:
     seen: list[int] = []
-    process = started(course, DAY)
-    wait_until(lambda: zygotes_of(process.pid))  # while it is getting ready
+    process = driven(course, GETTING_READY)
+    wait_until(lambda: zygotes_of(process.pid))
     seen += [process.pid, *family(process.pid)]
     process.kill()
     process.communicate()
@@ -414,7 +169,7 @@ def test_killed_at_several_moments(course: Path, graded: Path) -> None:
         process.communicate()
         assert process.returncode == -signal.SIGKILL
         assert len(graded_now(course)) == count
-    said, _ = autograde(course)
+    said, _ = autograde(course, DAY)
     assert f"{len(STUDENTS) - 3} graded, 3 graded before" in said
     assert dump(course) == dump(graded)
     assert files(course) == files(graded)
@@ -428,23 +183,25 @@ def test_killed_while_an_old_folder_gives_way(graded: Path, tmp_path: Path) -> N
     process.communicate()
     assert process.returncode == -signal.SIGKILL
     assert len(graded_now(course)) == 1
-    said, _ = autograde(course)
+    said, _ = autograde(course, DAY)
     assert "1 graded, 1 graded before" in said
     assert dump(course) == dump(graded)
     assert_nothing_left(course, [process.pid])
 
 
 def test_a_worker_and_a_warm_process_are_killed(course: Path, graded: Path) -> None:
-    process = started(course, DAY, "--workers", "1")
+    process = driven(course, STEP_BY_STEP, DAY, "--workers", "1")
     seen = []
     for number, find in enumerate((workers_of, zygotes_of, workers_of), 1):
-        wait_until(lambda number=number: len(graded_now(course)) >= number)
+        has_come_to(course, number)
         seen += family(process.pid)
         os.kill(wait_until(lambda find=find: find(process.pid))[0], signal.SIGKILL)
+        let_go(course, number)
+    let_go(course, *range(4, len(STUDENTS) + 1))
     said, _ = ended(process)
     assert f"{len(STUDENTS)} graded" in said
     assert dump(course) == dump(graded)
-    autograde(course)
+    autograde(course, DAY)
     assert_nothing_left(course, seen)
 
 
@@ -475,20 +232,22 @@ def test_locked_gradebook(course: Path, graded: Path) -> None:
         file.write(f"c.CourseDirectory.db_url = 'sqlite:///{course}/gradebook.db?timeout=0.3'\n")
     other = sqlite3.connect(course / "gradebook.db", isolation_level=None, timeout=10)
     other.execute("BEGIN EXCLUSIVE")
-    _, complained = autograde(course, status=2)
+    _, complained = autograde(course, DAY, status=2)
     assert complained == f"{LOCKED}\n"
     other.execute("ROLLBACK")
-    process = started(course, DAY)
-    wait_until(lambda: graded_now(course))
+    process = driven(course, STEP_BY_STEP)
+    let_go(course, 1, 2)
+    has_come_to(course, 3)
     other.execute("BEGIN EXCLUSIVE")
+    let_go(course, 3)
     _, complained = ended(process, 1)
     other.execute("ROLLBACK")
     other.close()
     assert complained.splitlines()[-1] == LOCKED
     done = tuple(graded_now(course))
-    assert 0 < len(done) < len(STUDENTS)
+    assert len(done) == 2
     assert dump(course) == dump(graded, done)
-    autograde(course)
+    autograde(course, DAY)
     assert dump(course) == dump(graded)
     assert files(course) == files(graded)
 
@@ -515,13 +274,13 @@ def test_full_disk(handed_in: Path, graded: Path, small_disk: Path) -> None:
     (course / "tmp").mkdir()
     free = os.statvfs(course)
     (course / "filling").write_bytes(bytes(free.f_bavail * free.f_frsize - (300 << 10)))
-    _, complained = autograde(course, status=1)
+    _, complained = autograde(course, DAY, status=1)
     assert complained.splitlines()[-1] == FULL
     done = tuple(graded_now(course))
     assert 0 < len(done) < len(STUDENTS)
     (course / "filling").unlink()
     assert dump(course) == dump(graded, done)
-    autograde(course)
+    autograde(course, DAY)
     assert dump(course) == dump(graded)
     assert files(course) == files(graded)
 
@@ -546,16 +305,17 @@ def raise_it():
 
 
 def test_interrupted(course: Path, graded: Path) -> None:
-    process = started(course, DAY)
-    wait_until(lambda: zygotes_of(process.pid))  # later it may be over before the signal comes
+    process = driven(course, STEP_BY_STEP)
+    has_come_to(course, 1)
     seen = family(process.pid)
     os.killpg(process.pid, signal.SIGINT)
+    let_go(course, 1)
     _, complained = ended(process, 130)
     assert complained.splitlines()[-1].endswith(
         "Interrupted. Run the same command again; it goes on where it stopped."
     )
     assert_nothing_left(course, seen)
-    autograde(course)
+    autograde(course, DAY)
     assert dump(course) == dump(graded)
     assert files(course) == files(graded)
 
@@ -563,7 +323,7 @@ def test_interrupted(course: Path, graded: Path) -> None:
 def test_one_run_at_a_time(course: Path) -> None:
     handle = os.open(course, os.O_RDONLY)
     fcntl.flock(handle, fcntl.LOCK_EX)
-    _, complained = autograde(course, status=2)
+    _, complained = autograde(course, DAY, status=2)
     os.close(handle)
     assert complained == "Another `graders autograde` is at work in this course; wait until it has ended.\n"
 
@@ -582,8 +342,8 @@ def test_grades_given_by_hand_survive(graded: Path, tmp_path: Path) -> None:
             book.find_comment("essay", "warm_up", DAY, student).manual_comment = "Well put."
             book.db.commit()
     (course / "submitted" / "wrong" / DAY / "timestamp.txt").write_text("2026-02-28 11:00:00 UTC")
-    answered(course, "wrong", DAY, solution_code(DAY))
-    said, _ = autograde(course)
+    answered(course, "wrong", DAY, RIGHT)
+    said, _ = autograde(course, DAY)
     assert "1 graded, 2 graded before" in said
     assert "wrong  " in said
     held = dump(course)
@@ -699,12 +459,12 @@ def test_postgresql(handed_in: Path, graded: Path, postgresql: str, tmp_path: Pa
     (course / "gradebook.db").unlink()
     with (course / "nbgrader_config.py").open("a") as file:
         file.write(f"c.CourseDirectory.db_url = {postgresql!r}\n")
-    _, complained = autograde(course, status=2)
+    _, complained = autograde(course, DAY, status=2)
     assert complained.startswith("There is no gradebook at postgresql+psycopg://")
     nbgrader(course, "generate_assignment", DAY, "--force")
     with Gradebook(postgresql) as book:
         book.update_or_create_assignment(DAY, duedate=datetime(2026, 3, 1))
-    autograde(course)
+    autograde(course, DAY)
     assert dump(postgresql) == dump(graded, students)
     assert files(course, students) == files(graded, students)
     assert not (course / "gradebook.db").exists()
@@ -759,10 +519,11 @@ def test_dask(course: Path, graded: Path, cluster: tuple) -> None:
     assert "3 graded" in said
     warm = {worker.pid: zygotes_of(worker.pid) for worker in workers}
     assert any(warm.values())
-    process = started(course, DAY, "--scheduler", address)
-    wait_until(lambda: len(graded_now(course)) >= 4)
+    process = driven(course, STEP_BY_STEP, DAY, "--scheduler", address)
+    has_come_to(course, 1)
     lost = family(workers[0].pid)
     workers[0].kill()
+    let_go(course, *range(1, len(STUDENTS) - 2))
     said, _ = ended(process)
     assert f"{len(STUDENTS) - 3} graded, 3 graded before" in said
     assert dump(course) == dump(graded)

@@ -13,7 +13,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -23,8 +22,17 @@ from graders.batch.run import imported
 from graders.judging import catalogue
 from graders.judging.judge import judge
 from graders.sandbox.box import Box, Session, Unforeseen
-from tests.courses import ROOT, answered, make_course, nbgrader, recorded, solution_code
-from tests.test_batch import family
+from tests.batches import family
+from tests.courses import (
+    ROOT,
+    answered,
+    cell_of,
+    make_course,
+    recorded,
+    release,
+    solution_code,
+    write_source,
+)
 
 pytestmark = pytest.mark.skipif(not shutil.which("bwrap"), reason="no bubblewrap")
 
@@ -37,41 +45,13 @@ ASSIGNMENTS = {
 WHERE = "import socket\n\nprint(socket.gethostname())\n\n"
 
 
-def cell(name: str, source: str, *, solution: bool = False, points: float | None = None) -> dict[str, Any]:
-    form = {"grade": points is not None, "grade_id": name, "locked": not solution, "schema_version": 3}
-    form |= {"solution": solution, "task": False, **({} if points is None else {"points": points})}
-    one = {
-        "cell_type": "code",
-        "id": name.replace("_", "-"),
-        "source": source,
-        "metadata": {"nbgrader": form},
-    }
-    return one | {"outputs": [], "execution_count": None}
-
-
-def source_of(name: str) -> dict[str, Any]:
-    student, right, test = ASSIGNMENTS[name]
-    cells = [
-        cell("setup", "import numpy as np"),
-        cell(student, f"### BEGIN SOLUTION\n{right}\n### END SOLUTION", solution=True),
-        cell(f"test_{student}", test, points=2),
-    ]
-    kernel = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
-    return {"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
-
-
 @pytest.fixture(scope="module")
 def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A course with two assignments that are released, and a third one that is only being written."""
-    course = tmp_path_factory.mktemp("many") / "course"
-    course.mkdir()
-    shutil.copy(ROOT / "nbgrader_config.py", course)
-    for name in (*ASSIGNMENTS, "draft"):
-        folder = course / "solutions" / name
-        folder.mkdir(parents=True)
-        (folder / f"{name}.ipynb").write_text(json.dumps(source_of("one" if name == "draft" else name)))
-    for name in ASSIGNMENTS:
-        nbgrader(course, "generate_assignment", name)
+    course = make_course(tmp_path_factory.mktemp("many") / "course", [])
+    for name, (student, right, test) in {**ASSIGNMENTS, "draft": ASSIGNMENTS["one"]}.items():
+        write_source(course, name, {student: (right, test)}, "import numpy as np")
+    release(course, *ASSIGNMENTS)
     return course
 
 
@@ -227,12 +207,15 @@ def test_imports_of_released_notebooks_are_known(course: Path) -> None:
     folder = course / "exercises" / "one"
     (folder / "helper.py").write_text("import os\nif os.name:\n    from matplotlib import pyplot as plt\n")
     source = ["import numpy as np, pandas\n", "text = 'import seaborn'\n", "%matplotlib inline"]
-    cells = [cell("more", "".join(source)), {"cell_type": "markdown", "source": "import sympy"}]
+    cells = [cell_of("more", "".join(source)), {"cell_type": "markdown", "source": "import sympy"}]
     (folder / "more.ipynb").write_text(json.dumps({"cells": cells}))
     (folder / "broken.ipynb").write_text("{")
     assert {"numpy", "pandas", "matplotlib"} <= set(imported(course, ["one"]))
     assert not {"seaborn", "sympy"} & set(imported(course, ["one"]))
     assert "pandas" not in imported(course, ["two"])
+    write_source(course, "bare", {"one": ("one = 1", "assert one == 1")})
+    assert imported(course, ["bare"]) == ()
+    assert {"graders", "torch"} == set(imported(course, ["elsewhere"]))
 
 
 def test_the_warm_process_has_what_it_is_told_to_have() -> None:

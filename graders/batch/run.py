@@ -185,16 +185,18 @@ def imported(root: Path, assignments: Iterable[str]) -> tuple[str, ...]:
     """Names in the imports of the notebooks that a course's folder holds of these assignments.
 
     Submissions are not looked at: what they import beside that, they bring with them. Where there is nothing
-    to be found, such as in a course with folders of its own, it is what checks need.
+    that can be read, such as in a course with folders of its own, it is what checks need.
     """
     found: set[str] = set()
+    read = False
     for place in (folder / name for folder in root.iterdir() for name in assignments if folder.is_dir()):
         for path in (*place.glob("*.ipynb"), *place.glob("*.py")):
             # What cannot be read is for others to complain of.
             with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
                 for line in _IMPORT.findall(_code_in(path)):
                     found.update(_WORD.findall(line))
-    return tuple(sorted(found or {"graders", "torch"}))
+                read = True
+    return tuple(sorted(found if read else {"graders", "torch"}))
 
 
 def _code_in(path: Path) -> str:

@@ -29,6 +29,9 @@ COPIED = (
 )
 STARTUP = 120  # seconds; a cold disk is slow
 CELL = 60_000  # milliseconds; the first cell imports torch
+#: What is live in a lecture: code that shows an explorer, or a study aid. Either needs the set-up alone.
+EXPLORER = re.compile(r"_explorer\(")
+AID = re.compile(r'^\w+\("day\d\d"\)$')
 
 
 class Lab:
@@ -145,6 +148,13 @@ class Notebook:
         expect(last).to_have_text(re.compile(r"\[\d+\]"), timeout=3 * CELL)
         expect(waiting).to_have_count(0, timeout=CELL)
         self.wait_for_kernel()
+
+    def run_live(self, *kinds: re.Pattern[str]) -> None:
+        """Run the set-up of a lecture and what is live in it, and no other cell. kinds: EXPLORER, AID."""
+        for index, cell in enumerate(json.loads(self.path.read_text(encoding="utf-8"))["cells"]):
+            source = "".join(cell["source"]) if cell["cell_type"] == "code" else ""
+            if cell["id"] == "setup" or any(kind.search(source) for kind in kinds):
+                self.run(index)
 
     def run(self, which: int | str) -> Locator:
         """Run one cell and return it."""

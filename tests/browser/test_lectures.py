@@ -1,8 +1,13 @@
-"""Every lecture in a browser: it runs, every explorer moves, nothing is asked of the network."""
+"""Every lecture in a browser: it shows, every explorer moves, nothing is asked of the network.
+
+The set-up and the explorers are run; all else is seen as it is stored. nbval runs all cells of every lecture,
+tests/browser/test_lab.py all cells of one in a browser, and tests/browser/test_study.py its study aids.
+"""
 
 from pathlib import Path
 
 import pytest
+from lab import EXPLORER
 from playwright.sync_api import expect
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -10,11 +15,11 @@ LECTURES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("cours
 
 
 @pytest.mark.parametrize("path", LECTURES, ids=lambda path: Path(path).stem.split("_")[0])
-def test_lecture_runs_and_its_explorers_move(lab, page, open_notebook, path):
+def test_lecture_shows_and_its_explorers_move(lab, page, open_notebook, path):
     asked = []
     page.on("request", lambda request: asked.append(request.url))
     lecture = open_notebook(path)
-    lecture.run_all()
+    lecture.run_live(EXPLORER)
     assert lecture.errors() == []
 
     explorers = lecture.panel.locator(".jp-OutputArea-output")

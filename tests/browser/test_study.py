@@ -3,7 +3,7 @@
 import json
 import re
 
-from lab import Notebook
+from lab import AID, Notebook
 from playwright.sync_api import Locator, expect
 
 LECTURE = "course/day26_batch_normalization_the_algorithm.ipynb"
@@ -32,15 +32,6 @@ def output(notebook: Notebook, identifier: str) -> Locator:
     shown = notebook.cell(index).locator(".jp-OutputArea-output").last
     shown.scroll_into_view_if_needed()
     return shown
-
-
-def run_study(notebook: Notebook) -> None:
-    """Run the set-up and the cells of the study aids, and no other."""
-    cells = json.loads(notebook.path.read_text(encoding="utf-8"))["cells"]
-    for index, cell in enumerate(cells):
-        source = "".join(cell["source"])
-        if cell["id"] == "setup" or re.fullmatch(r'\w+\("day26"\)', source):
-            notebook.run(index)
 
 
 def play(notebook: Notebook) -> None:
@@ -84,7 +75,7 @@ def test_quiz_cards_and_summary_work_as_stored_and_as_run(lab, page, open_notebo
     page.on("request", lambda request: asked.append(request.url))
     lecture = open_notebook(LECTURE)
     play(lecture)
-    run_study(lecture)
+    lecture.run_live(AID)
     play(lecture)
     assert lecture.errors() == []
     # The packages would fetch a MathJax.
@@ -95,7 +86,7 @@ def test_a_browser_without_a_voice_says_so(page, open_notebook):
     lecture = open_notebook(LECTURE)
     shown = output(lecture, "listen")
     expect(shown.get_by_text("To have this read aloud")).to_be_visible()
-    run_study(lecture)
+    lecture.run_live(AID)
     shown = output(lecture, "listen")
     shown.get_by_role("button", name="Listen").click()
     expect(shown.get_by_role("status")).to_have_text(
@@ -106,7 +97,7 @@ def test_a_browser_without_a_voice_says_so(page, open_notebook):
 def test_two_voices_read_and_a_pause_loses_one_sentence_at_most(page, open_notebook):
     page.add_init_script(VOICES)
     lecture = open_notebook(LECTURE)
-    run_study(lecture)
+    lecture.run_live(AID)
     shown = output(lecture, "listen")
     button = {name: shown.get_by_role("button", name=name) for name in ("Listen", "Pause", "Stop", "Go on")}
     caption = shown.locator(".study-caption")
@@ -139,7 +130,7 @@ def test_two_voices_read_and_a_pause_loses_one_sentence_at_most(page, open_noteb
 def test_a_browser_without_speech_says_so(page, open_notebook):
     page.add_init_script("Object.defineProperty(window, 'speechSynthesis', { value: undefined });")
     lecture = open_notebook(LECTURE)
-    run_study(lecture)
+    lecture.run_live(AID)
     shown = output(lecture, "listen")
     shown.get_by_role("button", name="Listen").click()
     expect(shown.get_by_role("status")).to_contain_text("This browser has no speech")
