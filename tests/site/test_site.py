@@ -150,8 +150,10 @@ def test_a_folder_of_somebody_else_is_left_alone(tmp_path):
 def test_next_by_next_leads_through_all_of_the_course(site):
     folder, _ = site
     seen = ["index.html"]
-    while found := re.search(r'rel="next" href="([^"]+)"', (folder / seen[-1]).read_text(encoding="utf-8")):
-        seen.append(target(seen[-1], found[1])[0])
+    while found := re.findall(
+        r'<a href="([^"]+)" rel="next"', (folder / seen[-1]).read_text(encoding="utf-8")
+    ):
+        seen.append(target(seen[-1], found[0])[0])
     assert seen == ADDRESSES
 
 
