@@ -240,8 +240,9 @@ class OnCircle:
         return (self.dx.norm() * std / self.dy.norm()).item()
 
 
-#: Two columns of length 1 that sum to 0 and stand at a right angle: the axes of that plane.
-PLANE = torch.tensor([[1, -1, 0], [1, 1, -2]], dtype=torch.float64) / torch.tensor([[2.0], [6.0]]).sqrt()
+#: Two columns of length 1 that sum to 0 and stand at a right angle: the axes of that plane. The third sample
+#: moves along the first of them.
+PLANE = torch.nn.functional.normalize(torch.tensor([[-1, -1, 2], [1, -1, 0]], dtype=torch.float64))
 
 
 def on_circle(x: Tensor, degrees: float) -> OnCircle:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from course.experiments import day26 as experiments
-from course.explorers.shared import Explorer, Goal, choice_slider, float_slider, log_slider
-from course.figures import day26 as figures
+from course.explorers.explorer import Explorer, choice, log_slider, slider
+
+EPS = 1e-5
 
 
 def five_steps_explorer() -> Explorer:
@@ -25,22 +28,30 @@ def five_steps_explorer() -> Explorer:
         dtype=torch.float64,
     )
 
-    def compute(step: int, gamma: float, beta: float, eps: float) -> figures.StepFrame:
+    def compute(step: int, gamma: float, beta: float, eps: float) -> dict[str, Any]:
         batch = experiments.five_steps(x, x.new_tensor([gamma, 1]), x.new_tensor([beta, 0]), eps)
-        return figures.StepFrame(step, batch)
-
-    def undone(frame: figures.StepFrame) -> bool:
-        return frame.step == 5 and (frame.batch.y - frame.batch.x)[:, 0].abs().max().item() < 0.1
+        undone = (batch.y - batch.x)[:, 0].abs().max().item() < 0.1
+        return {
+            "x": batch.x.T,
+            "mean": batch.mean,
+            "centred": batch.centred.T,
+            "var": batch.var,
+            "std": batch.var.sqrt(),
+            "x_hat": batch.x_hat.T,
+            "x_hat_std": batch.x_hat_std,
+            "y": batch.y.T,
+            "y_mean": batch.y_mean,
+            "y_std": batch.y_std,
+            "reached": step == 5 and undone,
+        }
 
     return Explorer(
+        "day26_five_steps",
         title="A batch through the five steps of the algorithm",
         look_for="Walk forward with the step slider. Which steps look at all samples at once?",
-        goal=Goal(
-            "with gamma[0] and beta[0], bring every y of feature 0 back to its x, within 0.1.",
-            undone,
-        ),
+        goal="with gamma[0] and beta[0], bring every y of feature 0 back to its x, within 0.1.",
         controls={
-            "step": choice_slider(
+            "step": choice(
                 "step",
                 0,
                 [
@@ -52,12 +63,12 @@ def five_steps_explorer() -> Explorer:
                     ("5  scale, shift", 5),
                 ],
             ),
-            "gamma": float_slider("gamma[0]", 1.5, 0, 4, 0.05),
-            "beta": float_slider("beta[0]", 2, -2, 7, 0.05),
-            "eps": log_slider("eps", 1e-5, -8, 1),
+            "gamma": slider("gamma[0]", 1.5, 0, 4, 0.05),
+            "beta": slider("beta[0]", 2, -2, 7, 0.05),
+            "eps": log_slider("eps", EPS, -8, 1),
         },
         compute=compute,
-        drawing=figures.FiveStepsDrawing(),
+        data={"x": x},
     )
 
 
@@ -67,45 +78,67 @@ def moved_sample_explorer() -> Explorer:
     x = torch.randn(32, 1, generator=generator, dtype=torch.float64)
     x[0] = 0.5
 
-    def compute(value: float, num_samples: int) -> experiments.MovedSample:
-        return experiments.move_sample(x[:num_samples], 0, value)
+    def compute(value: float, num_samples: int) -> dict[str, Any]:
+        moved = experiments.move_sample(x[:num_samples], 0, value, EPS)
+        return {
+            "x": moved.after.x,
+            "mean": moved.after.mean.item(),
+            "var": moved.after.var.item(),
+            "std": moved.after.var.sqrt().item(),
+            "before": moved.before.y,
+            "y": moved.after.y,
+            "output": moved.output,
+            "largest_move_of_others": moved.largest_move_of_others,
+            "reached": abs(moved.output) >= 3,
+        }
 
     return Explorer(
+        "day26_moved_sample",
         title="Drag one sample and watch every other output move",
         look_for=(
-            "Only x[0], the black diamond, is dragged. The mean and the variance follow it, so the "
-            "outputs of all samples move."
+            "Only x[0], the diamond, is dragged, in the picture or with the slider. The mean and the "
+            "variance follow it, so the outputs of all samples move."
         ),
-        goal=Goal(
-            "bring the output of the dragged sample to 3. If you cannot: what is in the way?",
-            lambda state: abs(state.output) >= 3,
-        ),
+        goal="bring the output of the dragged sample to 3. If you cannot: what is in the way?",
         controls={
-            "value": float_slider("x[0]", 6, -10, 20, 0.1),
-            "num_samples": choice_slider("batch size N", 8, [4, 8, 16, 32]),
+            "value": slider("x[0]", 6, -10, 20, 0.1),
+            "num_samples": choice("batch size N", 8, [4, 8, 16, 32]),
         },
         compute=compute,
-        drawing=figures.MovedSampleDrawing(),
+        data={"x": x[:, 0], "eps": EPS},
     )
 
 
 def circle_explorer() -> Explorer:
     """Day 26: three samples, their place on the circle, and the part of a gradient that passes."""
+    pair = [-1.0, 1.0]  # the first two samples
 
-    def compute(third: float, degrees: float) -> experiments.OnCircle:
-        return experiments.on_circle(torch.tensor([-1.0, 1.0, third], dtype=torch.float64), degrees)
+    def compute(third: float, degrees: int) -> dict[str, Any]:
+        x = torch.tensor([*pair, third], dtype=torch.float64)
+        state = experiments.on_circle(x, degrees)
+        scaled = state.dx * x.std(correction=0)
+        return {
+            "centred": state.centred,
+            "x_hat": state.x_hat,
+            "dy": state.dy,
+            "scaled": scaled,
+            "passed": state.passed,
+            "columns": [x, state.x_hat @ experiments.PLANE],
+            "reached": state.passed < 0.02,
+        }
 
     return Explorer(
+        "day26_circle",
         title="Three samples, seen along the direction in which all move together",
-        look_for="Move the third sample: where does x_hat go? Turn dy: which part of it is left in dx?",
-        goal=Goal(
-            "turn dy until less than 0.02 of it passes. Where does it point then?",
-            lambda state: state.passed < 0.02,
+        look_for=(
+            "Move the third sample: where does x_hat go? Turn dy: which part of it is left in dx? "
+            "Both can be dragged in the picture."
         ),
+        goal="turn dy until less than 0.02 of it passes. Where does it point then?",
         controls={
-            "third": float_slider("x[2]", 2, -5, 5, 0.1),
-            "degrees": float_slider("direction of dy", 20, 0, 360, 1),
+            "third": slider("x[2]", 2, -5, 5, 0.1),
+            "degrees": choice("direction of dy", 20, [(f"{angle}°", angle) for angle in range(360)]),
         },
         compute=compute,
-        drawing=figures.CircleDrawing(),
+        data={"pair": pair},
     )

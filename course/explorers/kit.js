@@ -171,8 +171,10 @@ class Plot {
   resize(width) {
     this.width = width;
     const { x, y, height, equal, frame } = this.options;
+    const bare = y.ticks?.length === 0; // an axis that has no ticks has no line either
+    this.axisY.style.display = bare ? "none" : "";
     const margin = {
-      left: frame ? (y.label ? 54 : 38) : 2,
+      left: frame ? (y.label ? 24 : 8) + (bare ? 0 : 30) : 2,
       right: 16,
       top: 6,
       bottom: frame ? (x.label ? 40 : 22) : 2,
@@ -358,12 +360,17 @@ class Plot {
     return mark;
   }
 
-  /** Let the pointer choose: `move(x, y)` is called in the units of the axes, from pressing until letting go. */
-  drag(move) {
+  /**
+   * Let the pointer choose: `move(x, y, pressed)`, in the units of the axes, from pressing until letting go. Where one
+   * axis counts, name it: a finger that goes along the other still scrolls the page.
+   */
+  drag(move, axis = null) {
     this.root.classList.add("draggable");
+    if (axis) this.root.style.touchAction = axis === "x" ? "pan-y" : "pan-x";
     const at = (event) => {
       const box = this.root.getBoundingClientRect();
-      move(this.x.invert(event.clientX - box.left), this.y.invert(event.clientY - box.top));
+      const pressed = event.type === "pointerdown"; // and not moved since
+      move(this.x.invert(event.clientX - box.left), this.y.invert(event.clientY - box.top), pressed);
     };
     this.root.addEventListener("pointerdown", (event) => {
       this.root.setPointerCapture(event.pointerId);

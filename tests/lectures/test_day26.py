@@ -327,29 +327,32 @@ def test_the_graph_shows_its_values_and_gradients(lecture):
 
 def test_the_goal_of_the_five_steps_is_within_reach():
     explorer = explorers.five_steps_explorer()
-    explorer.controls["step"].value = 5
-    assert "not yet" in explorer.goal_line.value
-    steps = explorer.state.batch
-    for name, target in (("gamma", (steps.var[0] + EPS).sqrt()), ("beta", steps.mean[0])):
-        slider = explorer.controls[name]
-        slider.value = round(target.item() / slider.step) * slider.step
-    assert "reached" in explorer.goal_line.value
-    explorer.controls["step"].value = 4
-    assert "not yet" in explorer.goal_line.value
+    settings = explorer.start | {"step": 5}
+    steps = explorer.compute(**settings)
+    assert not steps["reached"]
+    for name, target in (("gamma", (steps["var"][0] + EPS).sqrt()), ("beta", steps["mean"][0])):
+        settings[name] = min(explorer.controls[name].values, key=lambda value: abs(value - target.item()))
+    assert explorer.compute(**settings)["reached"]
+    assert not explorer.compute(**settings | {"step": 4})["reached"]
 
 
 def test_the_goal_of_the_moved_sample_needs_a_larger_batch():
     explorer = explorers.moved_sample_explorer()
     for value in (-10, 20):
-        explorer.controls["value"].value = value
-        assert "not yet" in explorer.goal_line.value
-    explorer.controls["num_samples"].value = 16
-    assert "reached" in explorer.goal_line.value
+        settings = explorer.start | {"value": value}
+        assert not explorer.compute(**settings)["reached"]
+        assert explorer.compute(**settings | {"num_samples": 16})["reached"]
 
 
 def test_the_goal_of_the_circle_is_the_direction_of_x_hat():
     explorer = explorers.circle_explorer()
-    assert "not yet" in explorer.goal_line.value
-    place = explorer.state.x_hat
-    explorer.controls["degrees"].value = round(math.degrees(math.atan2(place[1], place[0]))) % 360
-    assert "reached" in explorer.goal_line.value
+    state = explorer.compute(**explorer.start)
+    assert not state["reached"]
+    degrees = round(math.degrees(math.atan2(state["x_hat"][1], state["x_hat"][0]))) % 360
+    assert explorer.compute(**explorer.start | {"degrees": degrees})["reached"]
+
+
+def test_a_third_sample_far_away_takes_x_hat_to_the_ends_of_the_axis():
+    compute = explorers.circle_explorer().compute
+    assert compute(-5, 20)["x_hat"][0] < -1.6 and compute(5, 20)["x_hat"][0] > 1.6
+    assert compute(5, 20)["centred"].tolist() == pytest.approx([10 / math.sqrt(6), -math.sqrt(2)])
