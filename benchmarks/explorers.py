@@ -1,41 +1,73 @@
-"""How soon do the start page open and an explorer answer? Prints what is reached against what is asked for.
+"""How soon does an explorer answer, how soon is a page there? Prints what is reached and what is asked for.
 
     python benchmarks/explorers.py [--presses 40] [--only day26]
 
-In a real JupyterLab in a headless Chromium, a slider's handle has the focus and an arrow key is pressed; the
-time runs from the key event until the new picture is decoded. Beside each explorer, in the same page and the
-same run, stands the same figure by `interact` and `plt.show()`, which draws it anew each time.
+Each explorer is measured three times in one run: on its page of the site, opened from the disk; in a real
+JupyterLab; and, in the same JupyterLab, as people usually write it: `interact` around the explorer's Python
+twin, two arrays of its state drawn by matplotlib, `plt.show()`. A key is pressed on the first slider; the
+time runs from the key event to the end of the frame that shows the new state. While a slider is dragged, the
+longest time between two frames is taken, and what the page sends to the kernel is counted.
 
-The start page is open when the last thing on it, the table of progress, is shown as it was saved.
+Then the start page in JupyterLab, a day's page of the site on one core (until its first explorer can be
+moved), and how many bytes of JavaScript a page needs.
 """
 
 from __future__ import annotations
 
 import argparse
+import gzip
+import importlib
 import inspect
 import json
+import os
+import re
 import statistics
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "browser")]
 
 from lab import Lab, Notebook  # noqa: E402
-from playwright.sync_api import Browser, Locator, Page, sync_playwright  # noqa: E402
+from playwright.sync_api import Browser, Locator, Page, Playwright, sync_playwright  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
 from course import explorers  # noqa: E402
-from course.explorers.pictures import find_chromium  # noqa: E402
+from course.explorers.pictures import FLAGS, find_chromium  # noqa: E402
+from course.site.build import build  # noqa: E402
 
+# After the callbacks of a frame have run and it has been handed on, a message arrives.
 WATCH = """root => {
-    const pictures = () => [...root.querySelectorAll('img, canvas')].map(one => one.src || '').join();
+    const painted = (then) => requestAnimationFrame(() => {
+        const channel = new MessageChannel();
+        channel.port1.onmessage = then;
+        channel.port2.postMessage(0);
+    });
+    window.measured = [];
+    root.addEventListener('keydown', (event) => {
+        painted(() => window.measured.push(performance.now() - event.timeStamp));
+    }, true);
+    window.frames_ = (milliseconds) => new Promise((done) => {
+        const gaps = [], begin = performance.now();
+        let last = begin;
+        requestAnimationFrame(function next(now) {
+            gaps.push(now - last);
+            last = now;
+            if (now - begin < milliseconds) requestAnimationFrame(next);
+            else done(Math.max(...gaps.slice(2)));
+        });
+    });
+}"""
+# Its picture comes from the kernel: it is there when it has been decoded.
+WATCH_PICTURE = """root => {
+    const pictures = () => [...root.querySelectorAll('img')].map(one => one.src).join();
     window.measured = [];
     let started, before, waiting = false;
-    document.addEventListener('keydown', () => {
-        started = performance.now(); before = pictures(); waiting = true;
+    root.addEventListener('keydown', (event) => {
+        started = event.timeStamp; before = pictures(); waiting = true;
     }, true);
     new MutationObserver(async () => {
         const now = pictures();
@@ -47,82 +79,157 @@ WATCH = """root => {
     }).observe(root, {subtree: true, childList: true, attributes: true, attributeFilter: ['src']});
 }"""
 BY_INTERACT = """\
-import inspect
-
 import ipywidgets as widgets
-import {figures} as figures
+import matplotlib.pyplot as plt
+import numpy as np
 from {module} import {name}
 
-
-def remembering(make):
-    def __init__(self, *given):
-        self.given = given
-        make(self, *given)
-
-    return __init__
-
-
-for drawing in vars(figures).values():
-    if inspect.isclass(drawing) and drawing.__name__.endswith("Drawing") and "__init__" in vars(drawing):
-        drawing.__init__ = remembering(drawing.__init__)
 explorer = {name}()
-for control in explorer.controls.values():
-    control.unobserve_all("value")
 
 
-def draw(**settings):
-    drawing = type(explorer.drawing)(*explorer.drawing.given)
-    drawing.update(explorer._compute(**settings))
-    display(drawing.figure)  # what plt.show() does in a notebook
+def draw(**places):
+    settings = {{name: explorer.controls[name].values[place] for name, place in places.items()}}
+    values = explorer.compute(**settings).values()
+    numbers = [value for value in values if not isinstance(value, (str, bool, type(None), dict))]
+    lists = [np.ravel(value) for value in numbers if np.size(value) > 1]
+    arrays = [each for each in lists if each.dtype.kind in "fiub"]
+    figure, panels = plt.subplots(1, 2, figsize=(8, 4))
+    for axes, array in zip(panels, arrays):
+        axes.plot(array)
+    plt.show()
 
 
-controls = {{
-    name: control if isinstance(control, widgets.ValueWidget) else widgets.fixed(control.value)
-    for name, control in explorer.controls.items()
-}}
-_ = widgets.interact(draw, **controls)
+_ = widgets.interact(
+    draw,
+    **{{
+        name: widgets.IntSlider(control.start, 0, len(control.values) - 1, description=control.label)
+        for name, control in explorer.controls.items()
+    }},
+)
 """
+
+
+@dataclass
+class Times:
+    """Milliseconds of one place: a median and a 95th percentile, and the longest frame while dragging."""
+
+    median: float
+    late: float
+    longest: float = float("nan")
+
+    @classmethod
+    def of(cls, times: list[float], longest: float = float("nan")) -> Times:
+        return cls(statistics.median(times), statistics.quantiles(times, n=20)[-1], longest)
 
 
 def found(only: str) -> list[tuple[str, str]]:
     """(module, function) of every explorer of the days whose name holds `only`."""
     pairs = []
     for path in sorted(Path(explorers.__file__).parent.glob("day*.py")):
-        module = f"course.explorers.{path.stem}"
+        module = importlib.import_module(f"course.explorers.{path.stem}")
         if only in path.stem:
-            functions = inspect.getmembers(__import__(module, fromlist=["_"]), inspect.isfunction)
-            pairs += [
-                (module, name)
-                for name, one in functions
-                if name.endswith("_explorer") and one.__module__ == module
-            ]
+            functions = inspect.getmembers(module, inspect.isfunction)
+            pairs += [(module.__name__, name) for name, one in functions if name.endswith("_explorer")]
     return pairs
 
 
-def measured(page: Page, notebook: Notebook, cell: Locator, presses: int) -> list[float]:
-    """Milliseconds from each key press to the new picture, at the first slider of a cell.
-
-    The slider goes up to its end and down again.
-    """
-    area = cell.locator(".jp-Cell-outputWrapper")
-    area.evaluate(WATCH)
-    notebook.press_slider(cell.locator(".widget-slider").first, "Home")
-    page.wait_for_timeout(500)
-    page.evaluate("window.measured = []")
-    handle = cell.locator(".noUi-handle").first
+def press(page: Page, handle: Locator, presses: int, value: str, ends: tuple[str, str]) -> list[float]:
+    """Press an arrow key on a slider again and again, up to its end and down; milliseconds of each."""
+    handle.focus()
     key = "ArrowRight"
     for _ in range(presses):
-        for end, back in (("max", "ArrowLeft"), ("min", "ArrowRight")):
-            if handle.get_attribute("aria-valuenow") == handle.get_attribute(f"aria-value{end}"):
-                key = back
+        now = handle.evaluate(value)
+        key = {str(handle.evaluate(ends[1])): "ArrowLeft", str(handle.evaluate(ends[0])): "ArrowRight"}.get(
+            str(now), key
+        )
         before = page.evaluate("window.measured.length")
         handle.press(key)
         page.wait_for_function(f"window.measured.length > {before}", timeout=10_000)
-        page.wait_for_timeout(60)
+        page.wait_for_timeout(30)
     return page.evaluate("window.measured")
 
 
-def opening_times(browser: Browser, lab: Lab, times: int = 3) -> list[float]:
+def explored(page: Page, explorer: Locator, presses: int) -> Times:
+    """An explorer of ours, by keys and by dragging its first slider."""
+    explorer.evaluate(WATCH)
+    slider = explorer.get_by_role("slider").first
+    times = press(page, slider, presses, "e => e.value", ("e => e.min", "e => e.max"))
+    slider.scroll_into_view_if_needed()
+    box = slider.bounding_box()
+    middle = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + 8, middle)
+    page.mouse.down()
+    page.evaluate("() => { window.longest = frames_(1500); }")
+    started = time.perf_counter()
+    step = 0
+    while time.perf_counter() - started < 1.5:
+        step += 1
+        page.mouse.move(box["x"] + 8 + (box["width"] - 16) * abs(step % 80 - 40) / 40, middle)
+    longest = page.evaluate("() => window.longest")
+    page.mouse.up()
+    return Times.of(times, longest)
+
+
+def by_interact(page: Page, cell: Locator, presses: int) -> Times:
+    """The usual way, by keys."""
+    cell.locator(".jp-Cell-outputWrapper").evaluate(WATCH_PICTURE)
+    handle = cell.locator(".noUi-handle").first
+    now, low, high = (f"e => e.getAttribute('aria-value{which}')" for which in ("now", "min", "max"))
+    return Times.of(press(page, handle, presses, now, (low, high)))
+
+
+def cell_of(source: str, number: int) -> dict:
+    return {
+        "cell_type": "code",
+        "execution_count": None,
+        "id": f"cell-{number}",
+        "metadata": {},
+        "outputs": [],
+        "source": source,
+    }
+
+
+def in_lab(browser: Browser, lab: Lab, folder: Path, module: str, name: str, presses: int):
+    """(ours, by interact, messages to the kernel while ours was moved)."""
+    sources = (f"from {module} import {name}\n{name}()", BY_INTERACT.format(module=module, name=name))
+    path = folder / "course" / f"{name}.ipynb"
+    notebook = json.loads((folder / "course" / "index.ipynb").read_text(encoding="utf-8"))
+    cells = [cell_of(source, number) for number, source in enumerate(sources)]
+    path.write_text(json.dumps({**notebook, "cells": cells}))
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    sent: list[str] = []
+    page.on("websocket", lambda socket: socket.on("framesent", lambda frame: sent.append("")))
+    page.goto(lab.address(f"course/{name}.ipynb"))
+    opened = Notebook(page, path, folder)
+    opened.run_all()
+    page.wait_for_timeout(1000)
+    before = len(sent)
+    ours = explored(page, opened.cell(0).locator(".explorer"), presses)
+    messages = len(sent) - before
+    theirs = by_interact(page, opened.cell(1), presses)
+    page.close()
+    return ours, theirs, messages
+
+
+def on_site(browser: Browser, site: Path, presses: int, only: str) -> dict[str, Times]:
+    """By the name of its module, each explorer that the site shows."""
+    times = {}
+    for path in sorted(site.glob(f"day*{only.removeprefix('day')}*.html")):
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page.goto(path.as_uri())
+        for place in page.locator(".explorer-place").all():
+            place.scroll_into_view_if_needed()
+            explorer = place.locator(".explorer")
+            explorer.wait_for()
+            page.wait_for_timeout(500)
+            stored = (site / "explorers" / f"{place.get_attribute('data-explorer')}.js").read_text()
+            module = re.search(r'"module":"(\w+)"', stored)[1]
+            times[module] = explored(page, explorer, presses)
+        page.close()
+    return times
+
+
+def start_page(browser: Browser, lab: Lab, times: int = 3) -> list[float]:
     """Seconds from the address of the start page until all of it, as it was saved, is shown."""
     taken = []
     for _ in range(times):
@@ -135,15 +242,36 @@ def opening_times(browser: Browser, lab: Lab, times: int = 3) -> list[float]:
     return taken
 
 
-def cell_of(source: str) -> dict:
-    return {
-        "cell_type": "code",
-        "execution_count": None,
-        "id": f"cell-{abs(hash(source))}",
-        "metadata": {},
-        "outputs": [],
-        "source": source,
-    }
+def interactive(playwright: Playwright, chromium: str, site: Path) -> list[float]:
+    """Seconds until the first explorer of each day's page has been moved, in a browser that has one core."""
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cores)})
+    try:
+        browser = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
+        taken = []
+        for path in sorted(site.glob("day*.html")):
+            page = browser.new_page(viewport={"width": 1280, "height": 900})
+            started = time.perf_counter()
+            page.goto(path.as_uri())
+            place = page.locator(".explorer-place").first
+            place.scroll_into_view_if_needed()
+            place.locator(".explorer").wait_for()
+            place.get_by_role("slider").first.press("ArrowRight")
+            taken.append(time.perf_counter() - started)
+            page.close()
+        browser.close()
+    finally:
+        os.sched_setaffinity(0, cores)
+    return taken
+
+
+def script_sizes(site: Path) -> list[int]:
+    """Compressed bytes of the JavaScript files that each day's page loads."""
+    sizes = []
+    for path in sorted(site.glob("day*.html")):
+        files = re.findall(r'<script[^>]* src="([^"]+)"', path.read_text(encoding="utf-8"))
+        sizes.append(sum(len(gzip.compress((site / file).read_bytes())) for file in files))
+    return sizes
 
 
 def main() -> int:
@@ -155,47 +283,44 @@ def main() -> int:
     if not chromium:
         raise SystemExit("This benchmark needs a Chromium, on PATH or named by CHROMIUM.")
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        lab = Lab(ROOT, Path(folder))
+        site, course = Path(folder, "site"), Path(folder, "lab")
+        build(site)
+        lab = Lab(ROOT, course)
         try:
-            browser = playwright.chromium.launch(
-                executable_path=chromium,
-                args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+            browser = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
+            opened = start_page(browser, lab)
+            pages = on_site(browser, site, options.presses, options.only)
+            print(
+                "milliseconds from a key to its frame, longest frame while dragging, messages to the kernel"
             )
-            taken = opening_times(browser, lab)
-            print(f"start page opened in {statistics.median(taken):.1f} s, at most {max(taken):.1f} s (3 s)")
-            print(f"{'milliseconds, key to picture':<40} {'explorer':>17} {'interact':>17}  faster")
-            print(f"{'':<40} {'median':>8} {'95 %':>8} {'median':>8} {'95 %':>8}  (95 % under 80, 2 x)")
+            print(
+                f"{'':<30} {'site':^21} {'JupyterLab':^26} {'interact':^14}\n"
+                f"{'':<30} {'median':>7}{'95 %':>7}{'drag':>7} {'median':>7}{'95 %':>7}{'drag':>7}{'sent':>5}"
+                f" {'median':>7}{'95 %':>7}  faster\n"
+                f"{'asked':<30} {'':>7}{17:>7}{33:>7} {'':>7}{20:>7}{33:>7}{0:>5} {'':>14}      10"
+            )
             for module, name in tqdm(found(options.only)):
-                sources = (
-                    f"from {module} import {name}\n{name}()",
-                    BY_INTERACT.format(
-                        module=module, name=name, figures=module.replace("explorers", "figures")
-                    ),
-                )
-                path = Path(folder, "course", f"{name}.ipynb")
-                notebook = json.loads(Path(folder, "course", "index.ipynb").read_text(encoding="utf-8"))
-                path.write_text(json.dumps({**notebook, "cells": [cell_of(source) for source in sources]}))
-                page = browser.new_page(viewport={"width": 1280, "height": 900})
-                page.goto(lab.address(f"course/{name}.ipynb"))
-                opened = Notebook(page, path, Path(folder))
-                opened.run_all()
-                both = [measured(page, opened, opened.cell(place), options.presses) for place in (0, 1)]
-                (median, late), (their_median, their_late) = map(summary, both)
+                explorer = getattr(importlib.import_module(module), name)().module
+                ours, theirs, sent = in_lab(browser, lab, course, module, name, options.presses)
+                here = pages.get(explorer, Times(*[float("nan")] * 3))
                 tqdm.write(
-                    f"{module.split('.')[-1] + ' ' + name:<40} {median:8.0f} {late:8.0f} {their_median:8.0f}"
-                    f" {their_late:8.0f}  {their_median / median:.1f} x",
+                    f"{explorer:<30} {here.median:7.1f}{here.late:7.1f}{here.longest:7.0f} "
+                    f"{ours.median:7.1f}{ours.late:7.1f}{ours.longest:7.0f}{sent:5d} "
+                    f"{theirs.median:7.0f}{theirs.late:7.0f}  {theirs.median / ours.median:.0f}",
                     file=sys.stdout,
                 )
-                page.close()
             browser.close()
+            print(f"start page in JupyterLab: {statistics.median(opened):.1f} s (2.5 s)")
+            alone = interactive(playwright, chromium, site)
+            print(
+                f"a day's page, one core: {statistics.median(alone):.1f} s, at most {max(alone):.1f} s (2 s)"
+            )
+            print(
+                f"JavaScript of a page, compressed: at most {max(script_sizes(site)) / 1000:.0f} kB (150 kB)"
+            )
         finally:
             lab.stop()
     return 0
-
-
-def summary(times: list[float]) -> tuple[float, float]:
-    """(median, 95th percentile)."""
-    return statistics.median(times), statistics.quantiles(times, n=20)[-1]
 
 
 if __name__ == "__main__":
