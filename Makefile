@@ -4,8 +4,8 @@ PYTHON ?= python3
 VENV ?= .venv
 LAB_FLAGS ?=
 TEST_FLAGS ?=
-# Processes of the tests, 0 for this one alone. Each holds PyTorch and one a browser: two want four cores.
-WORKERS ?= 0
+# Processes of the tests, 0 for one alone; auto: one a core, four at most. Each takes up to 0.8 GB, one a browser beside.
+WORKERS ?= auto
 
 VENV_PATH := $(if $(filter /%,$(VENV)),$(VENV),$(CURDIR)/$(VENV))
 INSTALLED := $(VENV)/.installed
@@ -33,7 +33,7 @@ export MPLCONFIGDIR := $(CURDIR)/.jupyter/matplotlib
 # What another environment may have set must not lead out of this folder.
 unexport JUPYTER_PATH JUPYTERLAB_DIR JUPYTER_PREFER_ENV_PATH PYTHONHOME
 
-.PHONY: help lab test resolve setup site exercises lectures format clean
+.PHONY: help lab test resolve setup site wheel exercises lectures format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -41,6 +41,7 @@ help:
 	@echo 'make test       check everything: style, code, notebooks, pages in a browser'
 	@echo 'make resolve    can the pinned packages be had on Linux, macOS and Windows?'
 	@echo 'make site       write the course as pages for any browser to site/'
+	@echo 'make wheel      build a wheel into dist/, for places that have Jupyter already'
 	@echo 'make exercises  generate exercises/ from solutions/'
 	@echo 'make lectures   run the lectures again, store their outputs and pictures (needs Chromium)'
 	@echo 'make format     bring code and notebooks into their normal form'
@@ -67,6 +68,9 @@ resolve: $(INSTALLED)
 
 site: $(INSTALLED)
 	@$(VENV)/bin/python -m course.site site
+
+wheel: $(INSTALLED)
+	@$(VENV)/bin/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
 
 exercises: $(INSTALLED)
 	@$(NOTEBOOKS) release exercises

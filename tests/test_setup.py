@@ -23,6 +23,7 @@ REQUIREMENTS = [
     pytest.param(Requirement(line), id=f"{extra}:{line}" if extra else line)
     for extra, lines in DEPENDENCIES.items()
     for line in lines
+    if Requirement(line).name != PROJECT["name"]  # an extra that holds another one
 ]
 CONSTRAINTS = [
     Requirement(line)
@@ -70,7 +71,7 @@ def test_everything_installed_for_the_course_is_pinned():
                 left.append(needed)
     # PyTorch pins what it brings for a GPU itself.
     for_gpu = ("nvidia-", "cuda-", "triton")
-    missing = {name for name, _ in found if not name.startswith(for_gpu)} - PINS.keys()
+    missing = {name for name, _ in found if not name.startswith(for_gpu)} - PINS.keys() - {PROJECT["name"]}
     assert missing == set()
 
 
@@ -80,7 +81,7 @@ def test_environment_adds_nothing_but_python_and_pip():
     name, _, version = python.partition("=")
     assert (name, pip) == ("python", "pip")
     assert Requirement(f"python{PROJECT['requires-python']}").specifier.contains(version)
-    extras = ",".join(PROJECT["optional-dependencies"])
+    extras = ",".join(extra for extra in PROJECT["optional-dependencies"] if extra != "lectures")
     assert packages == {"pip": ["-c constraints.txt", f"-e .[{extras}]"]}
     assert environment["channels"] == ["conda-forge", "nodefaults"]
 
@@ -217,6 +218,10 @@ def test_make_test_gives_a_file_to_one_process(checkout):
 )
 def test_what_shares_something_stays_together(nodeid, expected):
     assert pieces.piece(nodeid) == expected
+
+
+def test_as_many_processes_run_the_tests_as_there_are_cores_up_to_some():
+    assert [pieces.workers(cores) for cores in (1, 2, 4, 64)] == [0, 2, 4, 4]
 
 
 def test_what_is_named_for_the_order_of_tests_is_there():
