@@ -28,11 +28,15 @@ FILTERS = {
 }
 
 
+def first_digits(num_images: int) -> Tensor:
+    """(N, 8, 8): the first test images of scikit-learn's digits, with values in [0, 1], in float64."""
+    return split_digits(0, dtype=torch.float64).test_x[:num_images].view(-1, 8, 8)
+
+
 def feature_maps(num_images: int) -> Tensor:
-    """(N, 4, 8, 8): the first digits of scikit-learn's data under the four `FILTERS`, in float64."""
-    images = split_digits(0, dtype=torch.float64).test_x[:num_images].view(-1, 1, 8, 8)
+    """(N, 4, 8, 8): the `first_digits` under the four `FILTERS`."""
     kernels = torch.tensor(list(FILTERS.values()), dtype=torch.float64)[:, None]
-    return F.conv2d(images, kernels, padding=1)
+    return F.conv2d(first_digits(num_images)[:, None], kernels, padding=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,8 +47,6 @@ class ChannelView:
     each value was normalized with, (1, 1, 1) for one pair, (1, H, W) for a pair for each place.
     """
 
-    channel: int
-    num_channels: int
     x: Tensor
     x_hat: Tensor
     mean: Tensor
@@ -68,7 +70,18 @@ def channel_view(channel: int, num_images: int, axes: tuple[int, ...], eps: floa
     x = feature_maps(num_images)
     var, mean = torch.var_mean(x, dim=axes, correction=0, keepdim=True)
     x_hat = (x - mean) / torch.sqrt(var + eps)
-    return ChannelView(channel, x.shape[1], *(t[:, channel] for t in (x, x_hat, mean, var)))
+    return ChannelView(*(t[:, channel] for t in (x, x_hat, mean, var)))
+
+
+#: Bins of a histogram of maps: one around 0, and as many on either side. Pixels are sixteenths, so that
+#: no value of a map lies on an edge.
+BIN, BINS = 3 / 16, 49
+
+
+def histogram(maps: Tensor) -> Tensor:
+    """(BINS,), int64: how many values are in each bin; what lies beyond the outermost is counted in it."""
+    numbers = torch.floor(maps.flatten() / BIN + 0.5).to(torch.int64) + BINS // 2
+    return numbers.clamp(0, BINS - 1).bincount(minlength=BINS)
 
 
 # -- many small networks at once
@@ -687,48 +700,54 @@ def recalibrated(net: nn.Module, x: Tensor, batches: int = 1) -> nn.Module:
 
 @dataclass(frozen=True, eq=False)
 class NewData:
-    """A trained network on images of another contrast and brightness.
+    """A trained network on images of another contrast and brightness, computed in float64.
 
-    `images` is (8, 8, 8), some of them. The statistics are those of the eight channels in front of
-    the first batch norm, each (8,): as stored, and as re-estimated. The accuracies are in percent.
+    `images` is (8, 8, 8), some of them, and `answers_stored` and `answers_new`, each (8,), are the digits
+    that the network takes them for. The statistics are those of the eight channels in front of the first
+    batch norm, each (8,): as stored, and as re-estimated. The accuracies are in percent.
     """
 
-    contrast: float
-    brightness: float
-    num_images: int
     images: Tensor
     stored_mean: Tensor
     stored_std: Tensor
     new_mean: Tensor
     new_std: Tensor
+    answers_stored: Tensor
+    answers_new: Tensor
     accuracy_stored: float
     accuracy_new: float
 
 
-def new_data(contrast: float, brightness: float, num_images: int, *, seed: int = 0) -> NewData:
+@torch.no_grad()
+def new_data(
+    contrast: float, brightness: float, num_images: int, *, num_tests: int = 500, seed: int = 0
+) -> NewData:
     """Test images are contrast * x + brightness; the statistics are estimated anew from others.
 
     Args:
         contrast: 1 is that of the training images.
         brightness: 0 is that of the training images, whose pixels are in [0, 1].
         num_images: training images, changed alike and without their digits, for the new statistics.
+        num_tests: test images.
         seed: of the network.
     """
     trained = trained_net(seed)
-    test_x = contrast * trained.test_x + brightness
-    net = recalibrated(trained.net, contrast * trained.train_x[:num_images] + brightness)
-    stored, new = (n[1] for n in (trained.net, net))
+    net = copy.deepcopy(trained.net).double()
+    test_x, new_x = (
+        contrast * x.double() + brightness for x in (trained.test_x[:num_tests], trained.train_x[:num_images])
+    )
+    test_y = trained.test_y[:num_tests]
+    renewed = recalibrated(net, new_x)
     return NewData(
-        contrast,
-        brightness,
-        num_images,
         test_x[:8, 0],
-        stored.running_mean,
-        stored.running_var.sqrt(),
-        new.running_mean,
-        new.running_var.sqrt(),
-        accuracy(trained.net, test_x, trained.test_y),
-        accuracy(net, test_x, trained.test_y),
+        net[1].running_mean,
+        net[1].running_var.sqrt(),
+        renewed[1].running_mean,
+        renewed[1].running_var.sqrt(),
+        net(test_x[:8]).argmax(dim=1),
+        renewed(test_x[:8]).argmax(dim=1),
+        accuracy(net, test_x, test_y),
+        accuracy(renewed, test_x, test_y),
     )
 
 

@@ -16,7 +16,12 @@ from tests.lectures.common import Moves, check_picture
 EXPLORERS = {
     "channel": Moves(
         explorers.channel_explorer,
-        {"channel": range(4), "num_images": (2, 64), "axes": ((0,), (0, 2, 3))},
+        {
+            "channel": range(4),
+            "num_images": (2, 64),
+            "axes": ((0,), (0, 2, 3)),
+            "place": ((0, 0), (3, 4), (7, 7)),
+        },
     ),
     "learning rate": Moves(
         explorers.learning_rate_explorer,
@@ -24,7 +29,7 @@ EXPLORERS = {
     ),
     "new data": Moves(
         explorers.new_data_explorer,
-        {"contrast": (0.1, 2), "brightness": (-0.5, 1), "num_images": (2, 1024)},
+        {"contrast": (0.1, 2), "brightness": (-0.5, 1), "num_images": (2, 512)},
     ),
 }
 SEEDS = range(5)
@@ -42,6 +47,7 @@ def test_channel_view_is_the_library(num_images):
         view = experiments.channel_view(channel, num_images, (0, 2, 3))
         torch.testing.assert_close(view.x_hat, expected[:, channel])
         assert view.values_per_mean == num_images * 64 and view.mean.numel() == 1
+        assert experiments.histogram(view.x).sum() == view.x.numel()
         places = experiments.channel_view(channel, num_images, (0,))
         assert places.values_per_mean == num_images and places.mean.numel() == 64
         flat = F.batch_norm(x[:, channel].flatten(1), None, None, training=True)
@@ -293,29 +299,41 @@ def test_the_repair_is_complete_if_the_frame_changes_too():
     assert experiments.new_data(0.3, 1, 64).accuracy_new < accuracies[1] - 5
 
 
+def test_no_value_of_a_map_lies_on_the_edge_of_a_bin():
+    """The page adds in another order; a histogram must not depend on the last digit."""
+    edges = (torch.arange(experiments.BINS + 1, dtype=torch.float64) - experiments.BINS / 2) * experiments.BIN
+    for channel in range(4):
+        x = experiments.channel_view(channel, 64, (0,)).x.flatten()
+        assert (x[:, None] - edges).abs().min() > 0.003
+    one = torch.tensor([-9.0, -0.09, 0.09, 0.1, 9.0])
+    counts = experiments.histogram(one)
+    assert counts[[0, 24, 25, 48]].tolist() == [1, 2, 1, 1] and counts.sum() == 5
+
+
 def test_goals_can_be_reached():
     explorer = explorers.channel_explorer()
-    assert not explorer.goal.reached(explorer.state)
-    explorer.controls["axes"].value = (0,)
-    assert not explorer.goal.reached(explorer.state)
-    explorer.controls["num_images"].value = 2
-    assert explorer.goal.reached(explorer.state)
-    rounded = explorer.state.x_hat.abs()
+    assert not explorer.compute(**explorer.start)["reached"]
+    assert not explorer.compute(**explorer.start | {"axes": (0,)})["reached"]
+    state = explorer.compute(**explorer.start | {"axes": (0,), "num_images": 2})
+    assert state["reached"]
+    rounded = state["x_hat"].abs()
     assert ((rounded > 0.95) | (rounded < 0.05)).double().mean() > 0.95
 
     explorer = explorers.learning_rate_explorer()
-    reached = []
-    for index in range(7):
-        explorer.controls["index"].value = index
-        reached.append(explorer.goal.reached(explorer.state))
+    reached = [explorer.compute(**explorer.start | {"index": i})["reached"] for i in range(7)]
     assert reached == [False] * 5 + [True, False]
 
     explorer = explorers.new_data_explorer()
-    assert not explorer.goal.reached(explorer.state)
-    explorer.controls["contrast"].value = 0.3
-    explorer.controls["brightness"].value = 0.3
-    explorer.controls["num_images"].value = 8
-    assert explorer.goal.reached(explorer.state)
+    assert not explorer.compute(**explorer.start)["reached"]
+    assert explorer.compute(contrast=0.3, brightness=0.3, num_images=8)["reached"]
+    assert not explorer.compute(contrast=0.3, brightness=0.3, num_images=16)["reached"]
+
+
+def test_what_the_text_says_of_new_data_the_explorer_shows():
+    state = explorers.new_data_explorer().compute(contrast=1.0, brightness=1.0, num_images=64)
+    assert state["accuracy_stored"] < 200 / 3 and state["accuracy_new"] > 90
+    tests = experiments.trained_net(0).test_y[:8]
+    assert (state["answers_new"] == tests).sum() > (state["answers_stored"] == tests).sum()
 
 
 def test_log_10_is_the_loss_of_guessing():
