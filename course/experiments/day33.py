@@ -283,6 +283,8 @@ def noisy_level(beta: float, noise: float, jump: float, length: int = 100, seed:
 
 # Noise
 
+BALL_START = 3.0  # of a weight under noise
+
 
 @dataclass(frozen=True, eq=False)
 class NoiseFloor:
@@ -304,7 +306,7 @@ def stationary_variance(lr: float, beta: float, curvature: float = 1.0, noise: f
     return lr_c * (1 + beta) * noise**2 / ((1 - beta) * (2 * (1 + beta) - lr_c)) / curvature**2
 
 
-def noisy_descent(lr: float, beta: float, noise: Tensor, start: float = 3.0) -> tuple[Tensor, Tensor]:
+def noisy_descent(lr: float, beta: float, noise: Tensor, start: float = BALL_START) -> tuple[Tensor, Tensor]:
     """w and v of the heavy ball on ½ w² with `noise` on its gradients; all three are (steps, …)."""
     w = torch.full(noise.shape[1:], start, dtype=noise.dtype)
     v = torch.zeros_like(w)
@@ -342,11 +344,15 @@ def noise_floor(
 
 @dataclass(frozen=True, eq=False)
 class NoisyBall:
-    """One weight under noise: paths with momentum and without, (T,) each, and how far they stray."""
+    """One weight under noise: paths with momentum and without, (T,) each, and how far they stray.
+
+    `noise` (T,) is what is added to the gradients of both.
+    """
 
     effective_lr: float
     beta: float
     batch_size: int
+    noise: Tensor
     plain: Tensor
     ball: Tensor
     plain_spread: float
@@ -354,7 +360,7 @@ class NoisyBall:
 
 
 def noisy_ball(effective_lr: float, beta: float, batch_size: int, steps: int = 200) -> NoisyBall:
-    """½ w² from w = 3, gradients averaged over `batch_size` images whose noise is N(0, 1) each."""
+    """½ w² from w = `BALL_START`, gradients averaged over `batch_size` images whose noise is N(0, 1) each."""
     generator = torch.Generator().manual_seed(5)
     level = batch_size**-0.5
     noise = level * torch.randn(steps, generator=generator, dtype=torch.float64)
@@ -363,7 +369,7 @@ def noisy_ball(effective_lr: float, beta: float, batch_size: int, steps: int = 2
         lr = effective_lr * (1 - each)
         paths.append(noisy_descent(lr, each, noise)[0])
         spreads.append(math.sqrt(stationary_variance(lr, each, noise=level)))
-    return NoisyBall(effective_lr, beta, batch_size, *paths, *spreads)
+    return NoisyBall(effective_lr, beta, batch_size, noise, *paths, *spreads)
 
 
 # The claim: noise and curvature

@@ -56,7 +56,7 @@ function draw(stage, { pair }) {
   const trails = samples.lines({ color: "sky", width: 1.2 });
   const firsts = samples.dots({ color: "blue", size: 4, edge: "paper", width: 0.6, label: "x[0] and x[1]" });
   const third = samples.dots({ color: "ink", size: 6, shape: "diamond", edge: "paper", label: "x[2]: drag it" });
-  samples.drag((x) => stage.choose({ third: x }));
+  samples.drag((x) => stage.choose({ third: x }), "x");
 
   stage.row();
   const plane = stage.plot({

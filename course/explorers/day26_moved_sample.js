@@ -38,7 +38,7 @@ function draw(stage) {
   const others = inputs.dots({ color: "blue", size: 4, edge: "paper", width: 0.6, label: "the other samples" });
   const dragged = inputs.dots({ color: "ink", size: 6, shape: "diamond", edge: "paper", label: "x[0]: drag it" });
   const statistics = inputs.text({ color: "vermillion", anchor: "end", dy: 14 });
-  inputs.drag((x) => stage.choose({ value: x }));
+  inputs.drag((x) => stage.choose({ value: x }), "x");
 
   stage.row();
   const outputs = stage.plot({

@@ -88,51 +88,71 @@ def rate_plane_explorer() -> Explorer:
     )
 
 
-def averages_explorer() -> Explorer:
+def averages_explorer() -> new.Explorer:
     """Day 33: the exponential moving average of noisy values, with and without bias correction."""
-    return Explorer(
+    level = experiments.noisy_level(beta=0, noise=1, jump=0)
+
+    def compute(beta: float, noise: float, jump: float) -> dict[str, Any]:
+        state = experiments.noisy_level(beta, noise, jump)
+        away = (state.corrected - state.truth)[-20:].abs().max().item()
+        return {
+            "values": state.values,
+            "truth": state.truth,
+            "plain": state.plain,
+            "corrected": state.corrected,
+            "weights": beta ** torch.arange(51, dtype=torch.float64),
+            "sum": 1 / (1 - beta),
+            "early": 1 - beta**5,
+            "reached": noise > 0.99 and away < 0.2,
+        }
+
+    return new.Explorer(
+        "day33_averages",
         title="A running average, its start and its memory",
         look_for=(
             "Compare the two averages in the first steps, and again at step 50, where the values jump."
         ),
-        goal=Goal(
-            "with noise 1, bring the corrected average within 0.2 of the truth at all of the last 20 steps.",
-            lambda state: bool(
-                (state.values - state.truth).std() > 0.8
-                and (state.corrected - state.truth)[-20:].abs().max() < 0.2
-            ),
-        ),
+        goal="with noise 1, bring the corrected average within 0.2 of the truth at all of the last 20 steps.",
         controls={
-            "beta": float_slider("beta", 0.9, 0, 0.99, 0.01),
-            "noise": float_slider("noise", 0.5, 0, 1, 0.05),
-            "jump": float_slider("jump", 1, -1, 2, 0.1),
+            "beta": new.slider("beta", 0.9, 0, 0.99, 0.01),
+            "noise": new.slider("noise", 0.5, 0, 1, 0.05),
+            "jump": new.slider("jump", 1, -1, 2, 0.1),
         },
-        compute=experiments.noisy_level,
-        drawing=figures.AveragesDrawing(),
+        compute=compute,
+        data={"draws": level.values - level.truth},
     )
 
 
-def noise_explorer() -> Explorer:
+def noise_explorer() -> new.Explorer:
     """Day 33: one weight on a bowl whose gradients are noisy."""
 
-    def compute(length: float, beta: float, batch_size: int) -> experiments.NoisyBall:
-        return experiments.noisy_ball(length, beta, batch_size)
+    def compute(length: float, beta: float, batch_size: int) -> dict[str, Any]:
+        state = experiments.noisy_ball(length, beta, batch_size)
+        return {
+            "lr": length * (1 - beta),
+            "plain": state.plain,
+            "ball": state.ball,
+            "plain_spread": state.plain_spread,
+            "spread": state.spread,
+            "reached": length > 1.49 and batch_size <= 4 and state.spread < 0.45,
+        }
 
-    return Explorer(
+    return new.Explorer(
+        "day33_noise",
         title="A ball under noise",
         look_for=(
             "Curvature 1, start at 3, noise of spread 1 for each image. Both paths have the same "
             "lr / (1 − beta) and the same noise. Compare them at a small and at a large value."
         ),
-        goal=Goal(
-            "with lr / (1 − beta) = 1.5 and batches of 4, bring the spread of w below 0.45.",
-            lambda state: state.effective_lr > 1.49 and state.batch_size <= 4 and state.spread < 0.45,
-        ),
+        goal="with lr / (1 − beta) = 1.5 and batches of 4, bring the spread of w below 0.45.",
         controls={
-            "length": choice_slider("lr / (1 − beta)", 0.5, [0.05, 0.2, 0.5, 1.0, 1.5, 1.9]),
-            "beta": float_slider("beta", 0.5, 0, 0.99, 0.01),
-            "batch_size": choice_slider("batch size", 16, [1, 4, 16, 64, 256]),
+            "length": new.choice("lr / (1 − beta)", 0.5, [0.05, 0.2, 0.5, 1.0, 1.5, 1.9]),
+            "beta": new.slider("beta", 0.5, 0, 0.99, 0.01),
+            "batch_size": new.choice("batch size", 16, [1, 4, 16, 64, 256]),
         },
         compute=compute,
-        drawing=figures.NoisyBallDrawing(),
+        data={
+            "draws": experiments.noisy_ball(1, 0, batch_size=1).noise,
+            "start": experiments.BALL_START,
+        },
     )

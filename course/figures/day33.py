@@ -14,8 +14,6 @@ from matplotlib.colors import ListedColormap
 from course.experiments.day33 import (
     STEPS,
     TOLERANCE,
-    Averages,
-    NoisyBall,
     Path,
     RateCursor,
     Sweep,
@@ -29,7 +27,6 @@ from course.figures.shared import (
     GREEN,
     GREY,
     ORANGE,
-    PURPLE,
     STYLE,
     VERMILLION,
     Picture,
@@ -205,46 +202,6 @@ class RatePlaneDrawing:
         self.title.set_text(f"{kind}, condition number {state.condition_number:.0f}: rate {rate:.3f}, {end}")
 
 
-class AveragesDrawing:
-    """Left noisy values and their running averages, right the weights of the past in a velocity."""
-
-    def __init__(self) -> None:
-        with matplotlib.rc_context(STYLE):
-            self.figure = new_figure(330)
-            self.title = self.figure.text(0.012, 0.93, "", fontsize=11, fontweight="bold")
-            left = self.figure.add_axes((0.065, 0.155, 0.575, 0.69))
-            left.set(xlim=(0, 101), ylim=(-1.5, 4.5), xlabel="step t", ylabel="value")
-            left.axhline(0, color="#DDDDDD", linewidth=0.8, zorder=0)
-            (self.values,) = left.plot([], [], "o", color="#AAAAAA", markersize=3.5, label="values")
-            (self.truth,) = left.plot(
-                [], [], color=BLACK, linewidth=1, linestyle=":", label="what they scatter around"
-            )
-            (self.plain,) = left.plot([], [], color=ORANGE, linewidth=2, label="average from 0")
-            (self.corrected,) = left.plot([], [], color=BLUE, linewidth=2, label="with bias correction")
-            left.legend(loc="upper left", ncols=2, borderaxespad=0.1)
-            right = self.figure.add_axes((0.72, 0.155, 0.265, 0.60))
-            right.set(xlim=(0, 50), ylim=(0, 1.05), xlabel="k, steps ago", ylabel="weight beta^k in v")
-            (self.weights,) = right.plot([], [], color=PURPLE, linewidth=2)
-            self.sum = right.set_title("", pad=8)
-
-    def update(self, state: Averages) -> None:
-        steps = numpy.arange(1, len(state.values) + 1)
-        for line, data in (
-            (self.values, state.values),
-            (self.truth, state.truth),
-            (self.plain, state.plain),
-            (self.corrected, state.corrected),
-        ):
-            line.set_data(steps, data.numpy())
-        ages = numpy.arange(51)
-        self.weights.set_data(ages, state.beta**ages)
-        window = 1 / (1 - state.beta)
-        self.sum.set_text(f"sum of all weights:\n1 / (1 − beta) = {window:.1f}")
-        self.title.set_text(
-            f"After 5 values the weights of the average from 0 sum to {1 - state.beta**5:.2f} only"
-        )
-
-
 def draw_damping(curvature: float, paths: Sequence[tuple[str, Path]]) -> Picture:
     """One direction of curvature `curvature` from w = 1: a curve for each (name, path)."""
     with matplotlib.rc_context(STYLE):
@@ -259,40 +216,6 @@ def draw_damping(curvature: float, paths: Sequence[tuple[str, Path]]) -> Picture
         axes.set(xlim=(0, len(paths[0][1].w) - 1), xlabel="step", ylabel="w")
         axes.legend(loc="upper right")
     return Picture(figure, "the weight against the step for a beta below, at and above the critical one.")
-
-
-class NoisyBallDrawing:
-    """Left the paths of a weight under noise, right how far it strays in the long run."""
-
-    def __init__(self) -> None:
-        with matplotlib.rc_context(STYLE):
-            self.figure = new_figure(330)
-            self.title = self.figure.text(0.012, 0.93, "", fontsize=11, fontweight="bold")
-            left = self.figure.add_axes((0.075, 0.155, 0.62, 0.70))
-            left.set(xlim=(0, 200), ylim=(-6, 6), xlabel="step", ylabel="w")
-            left.axhline(0, color=GREY, linewidth=0.8)
-            (self.plain,) = left.plot([], [], color=ORANGE, linewidth=1, label="beta 0, same lr / (1 − beta)")
-            (self.ball,) = left.plot([], [], color=BLUE, linewidth=1.8, label="your beta")
-            left.legend(loc="upper right", ncols=2)
-            right = self.figure.add_axes((0.79, 0.155, 0.20, 0.70))
-            right.set(xlim=(-0.6, 1.6), ylim=(0.01, 5), ylabel="spread of w in the long run")
-            right.set_yscale("log")
-            right.set_xticks([0, 1], ["beta 0", "yours"])
-            (self.plain_dot,) = right.plot([], [], "o", color=ORANGE, markersize=9)
-            (self.dot,) = right.plot([], [], "o", color=BLUE, markersize=9)
-
-    def update(self, state: NoisyBall) -> None:
-        steps = numpy.arange(1, len(state.ball) + 1)
-        self.plain.set_data(steps, state.plain.numpy())
-        self.ball.set_data(steps, state.ball.numpy())
-        self.plain_dot.set_data([0], [state.plain_spread])
-        self.dot.set_data([1], [state.spread])
-        lr = state.effective_lr * (1 - state.beta)
-        images = f"batches of {state.batch_size}" if state.batch_size > 1 else "single images"
-        self.title.set_text(
-            f"lr {lr:.3g}, beta {state.beta:.2f}, {images}: "
-            f"spread {state.spread:.2g}, at beta 0 {state.plain_spread:.2g}"
-        )
 
 
 def draw_two_lengths(sweep: Sweep) -> Picture:

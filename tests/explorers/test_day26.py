@@ -1,23 +1,11 @@
-"""Day 26: what can be taken hold of in the pictures follows the pointer."""
+"""Day 26: what can be pulled at in the pictures follows the pointer."""
 
 import math
 
 import pytest
 
 from course.explorers import day26
-
-
-def drag(page, plot: int, start: tuple[float, float], end: tuple[float, float]) -> dict:
-    """The settings after a drag in a plot; its ends in parts of the width and the height of the plot."""
-    box = page.locator(".explorer-plot svg").nth(plot).bounding_box()
-    places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in (start, end)]
-    page.mouse.move(*places[0])
-    page.mouse.down()
-    page.mouse.move(*places[1], steps=4)
-    page.mouse.up()
-    page.mouse.move(*places[0])  # a pointer that is not pressed moves nothing
-    page.evaluate("() => page.explorer.flush()")
-    return page.evaluate("() => page.explorer.settings")
+from tests.explorers.pointer import drag
 
 
 def test_the_sample_is_dragged_along_its_axis(show):

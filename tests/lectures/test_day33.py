@@ -378,15 +378,14 @@ def test_goals_ask_for_momentum(make):
 
 def test_the_goal_of_the_averages_is_within_reach():
     explorer = explorers.averages_explorer()
-    explorer.controls["noise"].value = 1
-    assert "not yet" in explorer.goal_line.value
-    explorer.controls["beta"].value = 0.95
-    assert "reached" in explorer.goal_line.value
+    settings = explorer.start | {"noise": 1}
+    assert not explorer.compute(**settings)["reached"]
+    assert explorer.compute(**settings | {"beta": 0.95})["reached"]
+    assert not explorer.compute(**settings | {"beta": 0.95, "noise": 0})["reached"]
 
 
 def test_the_goal_under_noise_needs_momentum():
     explorer = explorers.noise_explorer()
-    explorer.controls["length"].value, explorer.controls["batch_size"].value = 1.5, 4
-    assert "not yet" in explorer.goal_line.value
-    explorer.controls["beta"].value = 0.9
-    assert "reached" in explorer.goal_line.value
+    settings = explorer.start | {"length": 1.5, "batch_size": 4}
+    assert not explorer.compute(**settings)["reached"]
+    assert explorer.compute(**settings | {"beta": 0.9})["reached"]
