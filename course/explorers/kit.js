@@ -620,7 +620,9 @@ function mount(host, module, spec, data) {
   let waiting = 0;
   let quiet = 0;
 
-  const element = html("section", { className: "explorer", "aria-labelledby": identifier });
+  // Else JupyterLab takes the arrow keys for itself.
+  const keys = { "data-lm-suppress-shortcuts": "true" };
+  const element = html("section", { className: "explorer", "aria-labelledby": identifier, ...keys });
   const goalState = html("b");
   const goal = html("p", { className: "goal", hidden: !spec.goal }, "Goal (", goalState, `): ${spec.goal ?? ""}`);
   const takeaway = html("p", { className: "takeaway" });
