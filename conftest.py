@@ -11,15 +11,22 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put what takes longest first, and let nbval check outputs that are stored, as here, without counts.
+    """Put what takes longest first, a piece at a time, and let nbval check outputs stored without counts.
 
     nbval takes a cell without an execution count for one that was never run, and its outputs for an error.
     """
-    items.sort(key=lambda item: pieces.place(item.nodeid))
+    items.sort(key=lambda item: (pieces.place(item.nodeid), pieces.piece(item.nodeid)))
     for item in items:
         cell = getattr(item, "cell", None)  # only nbval's items have one
         if cell is not None and cell.get("execution_count") is None:
             cell.execution_count = 0
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """What `-n auto` stands for, here and in `make test`."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return pieces.workers(cores)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -101,7 +101,7 @@ def autograde(
             pool = _connected(scheduler)
         else:
             pool = batch.Pool(workers or len(os.sched_getaffinity(0)), options)
-            pool.warm_up()
+            pool.warm_up(batch.expected(Path.cwd(), names, student or [], force=force))
         gc.disable()  # it would look at all modules again and again while more are imported
         # nbformat's validator brings a parser of addresses that takes a second to import and that no notebook
         # needs; without it that one format goes unchecked.

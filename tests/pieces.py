@@ -1,4 +1,4 @@
-"""What the processes of `make test` share out: which tests stay together, and in which order they begin.
+"""How `make test` is shared out: to how many processes, which tests stay together, and which begin first.
 
 Under `pytest -n 2 --dist loadscope --no-loadscope-reorder` a file is one piece of work, so that what its
 tests share (a graded course, a kernel, a browser) is made once and the cells of a notebook run in order.
@@ -19,6 +19,13 @@ LONGEST = (
 )
 #: Files whose tests share nothing beyond their first parameter: each of its values is a piece of its own.
 SPREAD = ("tests/test_judging.py", "tests/test_solutions.py", "tests/lectures/test_explorers.py")
+#: More processes than these would wait for the longest piece, and each takes up to 0.8 GB.
+MOST = 4
+
+
+def workers(cores: int) -> int:
+    """How many processes run the tests, beside the one that hands them out; 0: that one runs them itself."""
+    return min(cores, MOST) if cores > 1 else 0
 
 
 def piece(nodeid: str) -> str:

@@ -18,7 +18,7 @@ import pytest
 
 from graders.batch import worker
 from graders.batch.notebook import _paper
-from graders.batch.run import imported
+from graders.batch.run import expected, imported
 from graders.judging import catalogue
 from graders.judging.judge import judge
 from graders.sandbox.box import Box, Session, Unforeseen
@@ -216,6 +216,17 @@ def test_imports_of_released_notebooks_are_known(course: Path) -> None:
     write_source(course, "bare", {"one": ("one = 1", "assert one == 1")})
     assert imported(course, ["bare"]) == ()
     assert {"graders", "torch"} == set(imported(course, ["elsewhere"]))
+
+
+def test_no_more_processes_get_ready_than_submissions_are_due(course: Path, tmp_path: Path) -> None:
+    def due(*students: str, force: bool = False, names: tuple[str, ...] = ("one",)) -> int:
+        return expected(course, names, students, force=force)
+
+    assert due() == 2 and due(names=("one", "two")) == 4
+    (course / "autograded" / "able" / "one").mkdir(parents=True)
+    assert due() == 1 and due("able") == 0
+    assert due(force=True) == 2 and due("able", force=True) == 1
+    assert expected(tmp_path / "elsewhere", ["one"], (), force=False) > 1000  # it has folders of its own
 
 
 def test_the_warm_process_has_what_it_is_told_to_have() -> None:

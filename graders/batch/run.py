@@ -9,6 +9,7 @@ import json
 import multiprocessing
 import os
 import re
+import sys
 import tempfile
 import threading
 import time
@@ -120,12 +121,16 @@ class Pool:
         with interrupt.kept_from_children():  # they are to end when they are told to, and closed properly
             return self.executor.submit(function, *arguments)
 
-    def warm_up(self) -> None:
-        """Begin to start every process; returns at once, so that the course is read meanwhile."""
+    def warm_up(self, due: int) -> None:
+        """Begin to start the processes; returns at once, so that the course is read meanwhile.
+
+        due: submissions that are expected; no more processes are started ahead. Where more come, they are
+        started when there is work for them.
+        """
 
         def submit() -> None:
             with contextlib.suppress(RuntimeError):  # the run is over before it has begun
-                for _ in range(self.workers):
+                for _ in range(min(self.workers, due)):
                     self.submit(time.sleep, 0.2)
 
         threading.Thread(target=submit, daemon=True).start()
@@ -197,6 +202,22 @@ def imported(root: Path, assignments: Iterable[str]) -> tuple[str, ...]:
                     found.update(_WORD.findall(line))
                 read = True
     return tuple(sorted(found if read else {"graders", "torch"}))
+
+
+def expected(root: Path, assignments: Iterable[str], students: Iterable[str], *, force: bool) -> int:
+    """How many submissions look as if they were due, by their folders; the gradebook says later which are.
+
+    Where a course has folders of its own names, many.
+    """
+    if not (root / "submitted").is_dir():
+        return sys.maxsize
+    names, only = set(assignments), set(students)
+    return sum(
+        path.name in names
+        and (not only or path.parent.name in only)
+        and (force or not (root / "autograded" / path.parent.name / path.name).exists())
+        for path in root.glob("submitted/*/*")
+    )
 
 
 def _code_in(path: Path) -> str:
