@@ -59,13 +59,14 @@ def nbgrader(course: Path, *arguments: str) -> str:
 
 
 def release(course: Path, *assignments: str) -> None:
-    """What `nbgrader generate_assignment` does in the course folder, in this process."""
+    """What `nbgrader generate_assignment --force` does in the course folder, in this process."""
     from nbgrader.converters import GenerateAssignment
     from nbgrader.coursedir import CourseDirectory
     from traitlets.config import PyFileConfigLoader
 
     config = PyFileConfigLoader("nbgrader_config.py", path=str(course)).load_config()
     config.CourseDirectory.root = str(course)
+    config.GenerateAssignment.force = True
     for name in assignments:
         config.CourseDirectory.assignment_id = name
         with mock.patch.dict(os.environ, own_programs()):

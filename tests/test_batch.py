@@ -43,7 +43,7 @@ from tests.batches import (
     workers_of,
     zygotes_of,
 )
-from tests.courses import ROOT, answered, make_course, nbgrader, write_source
+from tests.courses import ROOT, answered, make_course, release, write_source
 
 pytestmark = pytest.mark.skipif(not shutil.which("bwrap"), reason="no bubblewrap")
 
@@ -461,7 +461,7 @@ def test_postgresql(handed_in: Path, graded: Path, postgresql: str, tmp_path: Pa
         file.write(f"c.CourseDirectory.db_url = {postgresql!r}\n")
     _, complained = autograde(course, DAY, status=2)
     assert complained.startswith("There is no gradebook at postgresql+psycopg://")
-    nbgrader(course, "generate_assignment", DAY, "--force")
+    release(course, DAY)
     with Gradebook(postgresql) as book:
         book.update_or_create_assignment(DAY, duedate=datetime(2026, 3, 1))
     autograde(course, DAY)

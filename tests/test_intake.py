@@ -22,7 +22,7 @@ from nbgrader.nbgraderformat import MetadataValidator
 from graders.batch import submission
 from graders.batch.intake import take_in
 from tests.cheats import plain
-from tests.courses import nbgrader, nbgrader_command, recorded
+from tests.courses import nbgrader, nbgrader_command, recorded, release
 from tests.test_cheats import _can_jail, grade
 
 DAY = plain.PLAIN_DAY
@@ -371,7 +371,7 @@ def _hand_in(folder: Path) -> None:
     (folder / "solutions" / DAY).mkdir(parents=True)
     (folder / "solutions" / DAY / f"{DAY}.ipynb").write_text(json.dumps(plain.source()))
     (folder / "secret.txt").write_text(SECRET)
-    nbgrader(folder, "generate_assignment", DAY)
+    release(folder, DAY)
     released = (folder / "exercises" / DAY / f"{DAY}.ipynb").read_text()
     for student in sorted(ROWS, reverse=True):
         target = folder / "submitted" / student / DAY

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from html import unescape
 from pathlib import Path
 
@@ -87,7 +88,9 @@ class BatchNormFunction(torch.autograd.Function):
 @pytest.fixture(scope="module")
 def course(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A course folder in which everything was released, handed in, graded, fed back and exported."""
-    folder = make_course(tmp_path_factory.mktemp("course") / "course", [DAY])
+    folder = make_course(tmp_path_factory.mktemp("course") / "course", [])
+    shutil.copytree(ROOT / "solutions" / DAY, folder / "solutions" / DAY)
+    nbgrader(folder, "generate_assignment", DAY)
     answered(folder, "right", DAY, solution_code(DAY))
     answered(folder, "untouched", DAY, {})
     answered(folder, "mistaken", DAY, {name: code for name, (code, _, _) in MISTAKEN.items()})

@@ -26,7 +26,7 @@ from playwright.sync_api import BrowserContext, Page, Request, expect
 
 from graders.judging import catalogue
 from graders.judging.verdict import MIME
-from tests.courses import ROOT, answered, nbgrader, recorded, release_of, solution_code
+from tests.courses import ROOT, answered, nbgrader, recorded, release, release_of, solution_code
 
 ARTEFACTS = Path(__file__).parent / "artefacts"
 DAY = "day26"
@@ -583,7 +583,7 @@ class Visit:
 @pytest.fixture(scope="module")
 def course(lab: Lab) -> Path:
     """The course of the JupyterLab, in which the students of GRADED_BY are graded."""
-    nbgrader(lab.folder, "generate_assignment", DAY, "--force")
+    release(lab.folder, DAY)
     for student in GRADED_BY:
         hand_in(lab, student)
     students = [

@@ -7,13 +7,13 @@ from playwright.sync_api import expect
 
 from graders.judging import catalogue
 from graders.judging.verdict import MIME
-from tests.courses import answered, nbgrader, solution_code
+from tests.courses import answered, release, solution_code
 
 DAY = "day26"
 
 
 def test_autograde_button(lab, page):
-    nbgrader(lab.folder, "generate_assignment", DAY, "--force")
+    release(lab.folder, DAY)
     path = answered(lab.folder, "ada", DAY, solution_code(DAY))
     page.goto(f"{lab.url}/login?token={lab.token}")  # the Formgrader wants a cookie
     page.goto(f"{lab.url}/formgrader/manage_submissions/{DAY}")
