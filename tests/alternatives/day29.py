@@ -70,7 +70,7 @@ def count_by_axes(kind, shape, num_groups=None):
 
 
 def count_by_doing_it(kind, shape, num_groups=None):
-    x = torch.zeros(shape)
+    x = torch.zeros(shape, device="meta")  # which has a shape, and no values to wait for
     if kind == "group":
         return len(x.view(shape[0] * num_groups, -1).mean(1))
     return x.mean(axes_by_branches(kind)).numel()
@@ -239,6 +239,108 @@ def group_by_samples_in_double(x, num_groups, gamma, beta, eps=1e-5):
     return y * gamma.reshape(1, -1, 1, 1) + beta.reshape(1, -1, 1, 1)
 
 
+# -- diagnose_norm -----------------------------------------------------------------------------------
+
+
+def diagnose_by_one_value(norm, x):
+    """One value after the other, and a list of all that follow."""
+    if len(x) < 2:
+        x = torch.cat([x, torch.randn_like(x)])
+    before = norm(x)
+    following = set()
+    for c in range(x.size(1)):
+        changed = x.clone()
+        changed[0, c, 0, 0] += 10 * x.std()
+        moved = ~torch.isclose(norm(changed), before, rtol=1e-4, atol=1e-5)
+        following |= {(n, abs(k - c), c, (i, j) != (0, 0)) for n, k, i, j in moved.nonzero().tolist()}
+    if any(n > 0 for n, *_ in following):
+        return "batch", None
+    size = 1 + max(len({far for _, far, c, _ in following if c == one and far}) for one in range(x.size(1)))
+    if 1 < size < x.size(1):
+        return "group", x.size(1) // size
+    if size > 1:
+        return "layer", None
+    return ("instance", None) if any(elsewhere for *_, elsewhere in following) else ("none", None)
+
+
+def diagnose_by_gradient(norm, x):
+    """From the other end: on which inputs does one output depend?"""
+    x = torch.cat([x, x.flip(3).cos()]).detach().requires_grad_()
+    y = norm(x)
+    depends = []
+    for c in range(x.shape[1]):
+        slope = torch.autograd.grad(y[0, c, 0, 0], x, retain_graph=True)[0].abs()
+        depends.append(slope > 1e-5 * slope.max())
+    if any(one[1:].any() for one in depends):
+        return "batch", None
+    channels = max(int(one[0].flatten(1).any(1).sum()) for one in depends)
+    if channels == x.shape[1]:
+        return "layer", None
+    if channels > 1:
+        return "group", x.shape[1] // channels
+    return ("instance" if max(int(one.sum()) for one in depends) > 1 else "none"), None
+
+
+def diagnose_by_regions(norm, x):
+    """Another sample, another channel, another half of the map: three questions."""
+    _, c, _, w = x.shape
+    x = torch.cat([x, 2 * x.roll(1, 3) + 1])
+
+    def reaches(change, look):
+        z = x.clone()
+        z[change] = x.abs().max() * torch.rand_like(z[change])
+        return not torch.allclose(norm(z)[look], norm(x)[look], rtol=1e-3, atol=1e-4)
+
+    if reaches(slice(1, None), 0):
+        return ["batch", None]
+    size = 1 + max(sum(reaches((0, a), (0, b)) for b in range(c) if b != a) for a in range(c))
+    if size > 1:
+        return ["layer", None] if size == c else ["group", c // size]
+    left, right = slice(0, w // 2), slice(w // 2, w)
+    mixed = any(reaches((0, k, slice(None), left), (0, k, slice(None), right)) for k in range(c))
+    return ["instance" if mixed else "none", None]
+
+
+def diagnose_by_what_does_not_change(norm, x):
+    """A constant added to a map is subtracted again where its own mean is; else others get some of it."""
+    x = torch.cat([x, -x])
+    before, channels = norm(x), x.shape[1]
+    largest, itself = 1, False
+    for c in range(channels):
+        moved = x.clone()
+        moved[0, c] += 3 * x.abs().max()
+        follows = ((norm(moved) - before).abs() > 1e-3).flatten(2).any(2)
+        if follows[1:].any():
+            return "batch", None
+        itself = itself or bool(follows[0, c])
+        follows[0, c] = True
+        largest = max(largest, int(follows.sum()))
+    if largest == 1:
+        return ("none", None) if itself else ("instance", None)
+    return ("layer", None) if largest == channels else ("group", channels // largest)
+
+
+def diagnose_in_place(norm, x):
+    before = diagnose_by_one_value(norm, x)
+    x[0, 0, 0, 0] += 10
+    return before
+
+
+def diagnose_in_a_word(norm, x):
+    return diagnose_by_one_value(norm, x)[0]
+
+
+def diagnose_groups_as_pairs(norm, x):
+    """Where a neighbour follows, that is all that is looked at."""
+    kind, groups = diagnose_by_one_value(norm, x)
+    return kind, x.shape[1] // 2 if groups else None
+
+
+def diagnose_with_a_fraction(norm, x):
+    kind, groups = diagnose_by_one_value(norm, x)
+    return kind, groups and groups / 1
+
+
 # -- adaptive_instance_norm --------------------------------------------------------------------------
 
 
@@ -341,6 +443,12 @@ RIGHT = {
         group_by_einsum,
         group_by_membership,
         group_by_samples_in_double,
+    ),
+    "diagnose_norm": (
+        diagnose_by_one_value,
+        diagnose_by_gradient,
+        diagnose_by_regions,
+        diagnose_by_what_does_not_change,
     ),
     "adaptive_instance_norm": (
         adaptive_by_statistics,
@@ -465,6 +573,12 @@ WRONG = {
         group_with_gamma_turned,
         group_interleaved_with_eps_outside,
         group_that_refuses_one_group,
+    ),
+    "diagnose_norm": (
+        diagnose_in_place,
+        diagnose_in_a_word,
+        diagnose_groups_as_pairs,
+        diagnose_with_a_fraction,
     ),
     "adaptive_instance_norm": (adaptive_half_way, adaptive_unbiased_without_eps),
     "layer_norm_backward": (layer_backward_without_parameters, layer_backward_half_of_each_path),

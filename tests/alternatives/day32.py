@@ -93,6 +93,84 @@ def merge_integer_products(counts, means, variances):
     return mean, (counts[:, None] * (variances + (means - mean) ** 2)).sum(0) / total
 
 
+# -- sync_batch_norm_backward ------------------------------------------------------------------------
+
+
+def sync_one_exchange(dy, x, mean, var, gamma, all_reduce, eps=1e-5):
+    """All that is exchanged in one tensor, as nn.SyncBatchNorm does."""
+    std = (var + eps).sqrt()
+    x_hat = (x - mean) / std
+    rows = torch.full_like(var, len(x))
+    dbeta, dgamma, n = all_reduce(torch.stack([dy.sum(0), (dy * x_hat).sum(0), rows]))
+    return gamma / std * (dy - dbeta / n - x_hat * dgamma / n), dgamma, dbeta
+
+
+def sync_through_the_graph(dy, x, mean, var, gamma, all_reduce, eps=1e-5):
+    """Step by step: what reaches the variance and the mean, and from there x."""
+    n = all_reduce(float(x.shape[0]))
+    inverse = (var + eps) ** -0.5
+    centred = x - mean
+    d_hat = gamma * dy
+    d_var = all_reduce(torch.einsum("nd,nd->d", d_hat, centred)) * -0.5 * inverse**3
+    d_mean = -inverse * all_reduce(d_hat.sum(0))
+    dx = d_hat * inverse + d_var * 2 * centred / n + d_mean / n
+    return dx, all_reduce((dy * centred).sum(0)) * inverse, all_reduce(dy.sum(0))
+
+
+def sync_from_merged_means(dy, x, mean, var, gamma, all_reduce, eps=1e-5):
+    """Each device's means, weighted by its share of the samples."""
+    weight = len(x) / all_reduce(torch.tensor(len(x))).item()
+    hat = (x - mean) * torch.rsqrt(var + eps)
+    means = all_reduce(weight * torch.stack([dy.mean(0), (dy * hat).mean(0)]))
+    dx = gamma * torch.rsqrt(var + eps) * (dy - means[0] - hat * means[1])
+    return [dx, means[1] * len(x) / weight, means[0] * len(x) / weight]
+
+
+def sync_with_projection(dy, x, mean, var, gamma, all_reduce, eps=1e-5):
+    """What lies along a column of ones and along x_hat is taken out of each feature's gradient."""
+    scale = torch.rsqrt(var + eps)
+    basis = torch.stack([torch.ones_like(x), (x - mean) * scale])
+    along = all_reduce(torch.einsum("snd,nd->sd", basis, dy))
+    dx = gamma * scale * (dy - torch.einsum("sd,snd->nd", along, basis) / all_reduce(len(x)))
+    dbeta, dgamma = along
+    return dx, dgamma, dbeta
+
+
+def sync_in_double(dy, x, mean, var, gamma, all_reduce, eps=1e-5):
+    wide = (one.double() for one in (dy, x, mean, var, gamma))
+    return tuple(one.to(x.dtype) for one in sync_one_exchange(*wide, all_reduce, eps))
+
+
+def sync_half_of_each_path(dy, x, mean, var, gamma, all_reduce, eps=1e-5):
+    dx, dgamma, dbeta = sync_one_exchange(dy, x, mean, var, gamma, all_reduce, eps)
+    return (dx + gamma * dy / (var + eps).sqrt()) / 2, dgamma, dbeta
+
+
+def sync_without_parameters(dy, x, mean, var, gamma, all_reduce, eps=1e-5):
+    dx, dgamma, dbeta = sync_one_exchange(dy, x, mean, var, gamma, all_reduce, eps)
+    return dx, torch.zeros_like(dgamma), torch.ones_like(dbeta)
+
+
+def sync_of_rows(dy, x, mean, var, gamma, all_reduce, eps=1e-5):
+    """Adds up rows of different devices, which have no row in common."""
+    hat = (x - mean) / (var + eps).sqrt()
+    n, dgamma, dbeta = all_reduce(len(x)), all_reduce(dy * hat).sum(0), all_reduce(dy).sum(0)
+    return gamma / (var + eps).sqrt() * (dy - dbeta / n - hat * dgamma / n), dgamma, dbeta
+
+
+def sync_only_with_many(dy, x, mean, var, gamma, all_reduce, eps=1e-5):
+    """One device stays away from the exchange."""
+    if len(x) == 1:
+        return gamma * dy / (var + eps).sqrt(), dy * 0, dy
+    return sync_one_exchange(dy, x, mean, var, gamma, all_reduce, eps)
+
+
+def sync_in_place(dy, x, mean, var, gamma, all_reduce, eps=1e-5):
+    x -= mean
+    x /= (var + eps).sqrt()
+    return sync_one_exchange(dy, x * (var + eps).sqrt() + mean, mean, var, gamma, all_reduce, eps)
+
+
 # -- ghost_batch_norm --------------------------------------------------------------------------------
 
 
@@ -389,6 +467,13 @@ RIGHT = {
         merge_shifted_to_the_first,
         merge_integer_products,
     ),
+    "sync_batch_norm_backward": (
+        sync_one_exchange,
+        sync_through_the_graph,
+        sync_from_merged_means,
+        sync_with_projection,
+        sync_in_double,
+    ),
     "ghost_batch_norm": (
         ghost_by_split,
         ghost_by_slices,
@@ -571,6 +656,13 @@ WRONG = {
         merge_only_two,
         merge_forgets_float64,
         merge_keeps_an_axis,
+    ),
+    "sync_batch_norm_backward": (
+        sync_half_of_each_path,
+        sync_without_parameters,
+        sync_of_rows,
+        sync_only_with_many,
+        sync_in_place,
     ),
     "ghost_batch_norm": (
         ghost_eps_slightly_off,

@@ -6,7 +6,7 @@ Sources of the mistakes: reports and fixes in public repositories and forums, an
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, NoReturn
 
@@ -721,6 +721,325 @@ GROUP_MISTAKES = (
 )
 
 
+# -- which norm is it? -------------------------------------------------------------------------------
+
+Norm = Callable[[Tensor], Tensor]
+#: A kind, and the number of groups where it is 'group'.
+Found = tuple[Any, Any]
+
+
+def others(x: Tensor) -> Tensor:
+    """Values of the size of x that differ from it in every respect."""
+    return (3 * x).cos() * x.abs().max() + x.mean()
+
+
+def with_another(x: Tensor) -> Tensor:
+    """x, and a second sample where there is only one."""
+    return torch.cat([x, others(x)]) if len(x) == 1 else x
+
+
+def found(channels: int, together: int, across: bool, inside: bool) -> Found:
+    """The kind by what affects what. together: how many channels of a sample do."""
+    if across:
+        return "batch", None
+    if together == channels:
+        return "layer", None
+    if together > 1:
+        return "group", channels // together
+    return ("instance" if inside else "none"), None
+
+
+def by_keeping(norm: Norm, x: Tensor) -> Found:
+    """A part of x is kept and all else is changed: does the output there stay as it is?"""
+    x = with_another(x)
+    y, rest, channels = norm(x), others(x), x.shape[1]
+
+    def stays(*part: Any) -> bool:
+        z = rest.clone()
+        z[part] = x[part]
+        return not bool(((norm(z) - y)[part].abs() > 1e-4).any())
+
+    if not stays(0):
+        return found(channels, 1, True, True)
+    sizes = [size for size in range(1, channels + 1) if channels % size == 0]
+    for size in sizes:
+        if all(stays(0, slice(start, start + size)) for start in range(0, channels, size)):
+            inside = size == 1 and not all(stays(0, channel, 0, 0) for channel in range(channels))
+            return found(channels, size, False, inside)
+    raise AssertionError("all channels of a sample are kept, and its output is another")
+
+
+#: A change of x for a channel: the changed x, and which part of it was changed.
+Change = Callable[[Tensor, int], tuple[Tensor, Any]]
+
+
+def with_part(x: Tensor, part: Any, values: Any) -> tuple[Tensor, Any]:
+    z = x.clone()
+    z[part] = values
+    return z, part
+
+
+def one_cell(x: Tensor, channel: int) -> tuple[Tensor, Any]:
+    """One value, far from where it was."""
+    return with_part(x, (0, channel, 0, 0), 2 * x.abs().max())
+
+
+def by(amount: float) -> Change:
+    """One value, moved by this amount."""
+    return lambda x, channel: with_part(x, (0, channel, 0, 0), x[0, channel, 0, 0] + amount)
+
+
+def replaced(part: Callable[[int], Any]) -> Change:
+    """All values of a part."""
+    return lambda x, channel: with_part(x, part(channel), others(x)[part(channel)])
+
+
+def shifted(part: Callable[[int], Any]) -> Change:
+    """All values of a part, by one amount."""
+    return lambda x, channel: with_part(x, part(channel), x[part(channel)] + 5)
+
+
+def which(
+    norm: Norm,
+    x: Tensor,
+    *,
+    second: Callable[[Tensor], Tensor] = with_another,
+    channels: Callable[[int], Iterable[int]] = range,
+    change: Change = one_cell,
+    limit: float = 1e-4,
+    told: Callable[[Found, int], Any] = lambda answer, channels: answer,
+) -> Any:
+    """The definition: a value is changed, in one channel after the other, and the outputs that follow say it.
+
+    limit: how far an output has to move. told: what is made of the answer, by the number of channels.
+    """
+    x = second(x)
+    y, count = norm(x), x.shape[1]
+    across, together, inside = False, 1, False
+    for channel in channels(count):
+        z, part = change(x, channel)
+        touched = (norm(z) - y).abs() > limit
+        touched[part] = False
+        maps = touched.flatten(2).any(2).tolist()
+        if any(map(any, maps[1:])):
+            across = True
+            break
+        inside |= maps[0][channel]
+        maps[0][channel] = True
+        together = max(together, sum(maps[0]))
+    return told(found(count, together, across, inside), count)
+
+
+def saying(answers: dict[str, Any]) -> Callable:
+    """The definition with other answers for some kinds."""
+    return partial(which, told=lambda answer, channels: answers.get(answer[0], answer))
+
+
+def with_number(number: Callable[[str, int, Any], Any]) -> Callable:
+    """The definition with another number, made of the kind, the channels and the right number."""
+    return partial(which, told=lambda answer, channels: (answer[0], number(answer[0], channels, answer[1])))
+
+
+def by_means(norm: Norm, x: Tensor) -> Found:
+    """The axes along which the outputs average to 0."""
+    y = norm(x)
+    channels = x.shape[1]
+    for size in (one for one in range(1, channels + 1) if channels % one == 0):
+        if y.reshape(len(x), channels // size, -1).mean(2).abs().max() < 1e-3:
+            return found(channels, size, False, True)
+    return ("batch" if y.mean((0, 2, 3)).abs().max() < 1e-3 else "none"), None
+
+
+def by_fitting(norm: Norm, x: Tensor) -> Found:
+    """The kind whose output on x it is, up to a scale and a shift of each channel."""
+    y, channels = norm(x), x.shape[1]
+
+    def fits(guess: Tensor) -> bool:
+        one, other = ((values - values.mean((0, 2, 3), keepdim=True)) for values in (guess, y))
+        slope = (one * other).sum((0, 2, 3), keepdim=True) / one.square().sum((0, 2, 3), keepdim=True)
+        return bool((other - slope * one).abs().max() < 1e-3 * (1 + other.abs().max()))
+
+    if fits(x):
+        return "none", None
+    if fits(normalize(x, (0, 2, 3), EPS)[0]):
+        return "batch", None
+    for size in (one for one in range(1, channels + 1) if channels % one == 0):
+        if fits(normalize(x.reshape(len(x), channels // size, -1), 2, EPS)[0].reshape(x.shape)):
+            return found(channels, size, False, True)
+    return "none", None
+
+
+NORM_MISTAKES = (
+    mistake(
+        "outputs_averaged",
+        """You look for axes along which the outputs average to 0 (or vary by 1). They do so before gamma and
+        beta, and these move them anywhere. What they cannot hide is which outputs follow when an input is
+        changed.""",
+        by_means,
+    ),
+    mistake(
+        "compared_on_one_x",
+        """You compare the outputs with what the norms would give for this x. Different norms can agree on one
+        x: all of them on maps that are normalized already, batch and instance norm on a single sample. Change
+        x, and see which outputs follow.""",
+        by_fitting,
+    ),
+    mistake(
+        "other_samples_overlooked",
+        """Batch norm is taken for another: you look only at the sample that you have changed. What makes it
+        batch norm happens in the others.""",
+        saying({"batch": ("instance", None)}),
+    ),
+    mistake(
+        "single_sample",
+        """Right, but for a batch of one. Batch and instance norm do the same to a single sample. Nobody says
+        that you may call norm on x alone: what does it do to two samples?""",
+        partial(which, second=lambda x: x),
+    ),
+    mistake(
+        "one_channel_only",
+        """You change one channel only. Its gamma, or that of its neighbour, may be 0; then the outputs there
+        stay as they are, whatever the statistics do. Let each channel have its turn.""",
+        partial(which, channels=lambda count: [0]),
+        partial(which, channels=lambda count: [count - 1]),
+    ),
+    mistake(
+        "group_as_layer",
+        """Group norm is taken for layer norm: some other channel follows, and you take that for all of them.
+        How many follow?""",
+        saying({"group": ("layer", None)}),
+    ),
+    mistake(
+        "group_as_instance",
+        """Group norm is taken for instance norm. A channel that is far away does not follow, but those of the
+        same group do. Look at all of them.""",
+        saying({"group": ("instance", None)}),
+    ),
+    mistake(
+        "whole_map_changed",
+        """Instance norm is taken for none. You change a whole map and look outside of it, or add a constant,
+        which is subtracted again with the mean. What instance norm mixes lies within one map: change a single
+        value and look at the others.""",
+        partial(which, change=replaced(lambda channel: (0, channel))),
+        partial(which, change=shifted(lambda channel: (0, channel))),
+    ),
+    mistake(
+        "whole_sample_changed",
+        """You change a whole sample at once. That shows batch norm, where other samples follow. What is mixed
+        within a sample does not show when all of it is changed: change one value.""",
+        partial(which, change=replaced(lambda channel: 0)),
+        partial(which, change=shifted(lambda channel: 0)),
+    ),
+    mistake(
+        "whole_channel_changed",
+        """You change a channel in all samples at once. Batch norm mixes within a channel, so it does not show
+        that way, nor does instance norm. Change one value of one sample.""",
+        partial(which, change=replaced(lambda channel: (slice(None), channel))),
+        partial(which, change=shifted(lambda channel: (slice(None), channel))),
+    ),
+    mistake(
+        "change_too_small",
+        """Your answer is 'none' for every norm. If x is changed at all, the change is too small: a mean of
+        many values passes on only a small part of it, which is lost among the digits or under your
+        tolerance. Nothing keeps you from changing a value by much.""",
+        *(partial(which, change=by(amount)) for amount in (1e-8, 1e-6, 1e-4)),
+    ),
+    mistake(
+        "size_of_x_forgotten",
+        """The change has a fixed size, and where values are in the thousands it is too small to be seen: a
+        norm divides by the standard deviation. Measure it by x.""",
+        *(partial(which, change=by(amount)) for amount in (1.0, 3.0)),
+    ),
+    mistake(
+        "rounding_for_dependence",
+        """The last digits are taken for a dependence. Two results that should be equal can differ by
+        rounding, about 1e-7 of their size in float32; what a norm passes on is far above that. Compare
+        within a tolerance.""",
+        partial(which, limit=0.0),
+        partial(which, limit=1e-10),
+        rounding=True,
+    ),
+    mistake(
+        "own_cell_counted",
+        """What is no norm is taken for one. The output in the place that you have changed follows in any
+        case; the question is whether others do. (In eval mode batch norm is only a scale and a shift: the
+        statistics are stored, and no input affects them.)""",
+        saying({"none": ("instance", None)}),
+        saying({"none": ("batch", None)}),
+    ),
+    mistake(
+        "batch_and_layer_swapped",
+        """Batch and layer norm have changed places. In batch norm the other samples follow, in the same
+        channel; in layer norm the other channels, in the same sample.""",
+        saying({"batch": ("layer", None), "layer": ("batch", None)}),
+    ),
+    mistake(
+        "layer_and_instance_swapped",
+        """Layer and instance norm have changed places. In layer norm all channels of a sample follow, in
+        instance norm only the one that was changed.""",
+        saying({"layer": ("instance", None), "instance": ("layer", None)}),
+    ),
+    mistake(
+        "group_size",
+        """num_groups is how many groups there are, not how many channels are in one. The two multiplied give
+        C.""",
+        with_number(lambda kind, channels, groups: groups and channels // groups),
+    ),
+    mistake(
+        "extremes_as_groups",
+        """One group of all channels is called 'layer' here, and as many groups as channels 'instance'.
+        'group' is for what lies between.""",
+        partial(
+            which,
+            told=lambda answer, channels: {
+                "layer": ("group", 1),
+                "instance": ("group", channels),
+            }.get(answer[0], answer),
+        ),
+    ),
+    mistake(
+        "number_for_all",
+        """There is a number where None belongs: num_groups goes with 'group' alone. (It is true that layer
+        norm has one group and instance norm C of them; their names say that already.)""",
+        with_number(
+            lambda kind, channels, groups: {"layer": 1, "instance": channels}.get(kind, groups),
+        ),
+        with_number(
+            lambda kind, channels, groups: {"batch": 1, "layer": 1, "instance": channels}.get(kind, groups),
+        ),
+        with_number(
+            lambda kind, channels, groups: groups if kind == "group" else 1,
+        ),
+        with_number(lambda kind, channels, groups: groups or 0),
+        with_number(
+            lambda kind, channels, groups: {"layer": 1, "instance": channels, "group": groups}.get(kind, 0),
+        ),
+    ),
+    mistake(
+        "number_missing",
+        "The number of groups is missing: with 'group' it is the second of the pair.",
+        with_number(lambda kind, channels, groups: None),
+    ),
+    mistake(
+        "always_the_same",
+        "The answer is the same for every norm. All four occur, and what is none too.",
+        *(lambda norm, x, kind=kind: (kind, None) for kind in ("batch", "layer", "instance")),
+    ),
+    mistake(
+        "other_words",
+        """The kind is none of 'batch', 'layer', 'instance', 'group' and 'none', as strings and spelled so.
+        What is no norm also gets one: 'none' is a word, None is nothing.""",
+        saying({"none": (None, None)}),
+        saying({"none": ("", None)}),
+        saying({"none": ("affine", None)}),
+        *(
+            partial(which, told=lambda answer, channels, change=change: (change(answer[0]), answer[1]))
+            for change in (str.capitalize, "{}_norm".format, "{} norm".format)
+        ),
+    ),
+)
+
+
 # -- adaptive instance normalization -----------------------------------------------------------------
 
 
@@ -1107,6 +1426,7 @@ ANSWERS = {
     "layer_norm": Answer(library_layer, layer, LAYER_MISTAKES),
     "instance_norm": Answer(library_instance, instance, INSTANCE_MISTAKES),
     "group_norm": Answer(library_group, group, GROUP_MISTAKES),
+    "diagnose_norm": Answer(by_keeping, which, NORM_MISTAKES),
     "adaptive_instance_norm": Answer(library_adaptive, adaptive, ADAPTIVE_MISTAKES),
     "layer_norm_backward": Answer(layer_backward_by_autograd, layer_backward, LAYER_BACKWARD_MISTAKES),
 }

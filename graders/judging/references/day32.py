@@ -5,7 +5,7 @@ Sources of the mistakes: reports and fixes in public repositories and forums, an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -286,6 +286,300 @@ MERGE_MISTAKES = (
         "swapped",
         "mean and variance are returned in each other's place: the mean comes first.",
         swapped,
+    ),
+)
+
+
+# -- the backward pass over several devices -----------------------------------------------------------
+
+#: The sum over all devices of what each of them brings.
+Reduce = Callable[[Any], Any]
+#: What a backward pass returns: dx, dgamma, dbeta.
+Gradients = tuple[Tensor, Tensor, Tensor]
+
+
+def sync_by_autograd(
+    dy: Tensor, x: Tensor, mean: Tensor, var: Tensor, gamma: Tensor, all_reduce: Reduce, eps: float = EPS
+) -> Gradients:
+    """Autograd from y to the statistics, and from them to x; all devices' gradients meet in between."""
+    x, mean, var, gamma, beta = (
+        one.detach().clone().requires_grad_() for one in (x, mean, var, gamma, torch.zeros_like(gamma))
+    )
+    y = gamma * (x - mean) / (var + eps).sqrt() + beta
+    straight, *local = torch.autograd.grad(y, (x, mean, var, gamma, beta), dy)
+    *for_statistics, dgamma, dbeta, count = all_reduce(torch.stack([*local, torch.full_like(dy[0], len(x))]))
+    own_share = x.sum(0) / count, (x - mean).square().sum(0) / count
+    (roundabout,) = torch.autograd.grad(own_share, x, for_statistics)
+    return straight + roundabout, dgamma, dbeta
+
+
+class Sums:
+    """Sums over a device's rows, what all devices come to, and the counts; made in one exchange.
+
+    each: (N, D), what is summed. brought: to the exchange, of this device's sums and its number of rows.
+    own: (S, D), over this device's rows. total: what the devices bring, added up. rows: samples of this
+    device. count: of all. devices: how many there are.
+    """
+
+    def __init__(
+        self, each: Sequence[Tensor], brought: Callable[[Tensor, int], Tensor], all_reduce: Reduce
+    ) -> None:
+        self.rows = len(each[0])
+        local = each[0].new_empty(len(each) + 2, each[0].shape[1])
+        for place, one in enumerate(each):
+            local[place] = one.sum(0)
+        local[-2], local[-1] = self.rows, 1
+        summed = all_reduce(brought(local, self.rows))
+        self.own, self.total, self.count, self.devices = local[:-2], summed[:-2], summed[-2], summed[-1]
+
+
+#: From sums to what is needed of each.
+Taken = Callable[[Sums], Tensor]
+
+
+def over_all(sums: Sums) -> Tensor:
+    """The means over all samples."""
+    return sums.total / sums.count
+
+
+def over_own(sums: Sums) -> Tensor:
+    """The means over this device's samples."""
+    return sums.own / sums.rows
+
+
+def of_own(sums: Sums) -> Tensor:
+    return sums.own
+
+
+def over_devices(sums: Sums) -> Tensor:
+    return sums.total / sums.devices
+
+
+def as_means(local: Tensor, rows: int) -> Tensor:
+    """The two sums for dx as means over this device's rows; the others as they are."""
+    brought = local.clone()
+    brought[:2] /= rows
+    return brought
+
+
+def sync(
+    dy: Tensor,
+    x: Tensor,
+    mean: Tensor,
+    var: Tensor,
+    gamma: Tensor,
+    all_reduce: Reduce,
+    eps: float = EPS,
+    *,
+    own_statistics: bool = False,
+    correction: int = 0,
+    spread: Callable[[Tensor, float], Tensor] = lambda var, eps: (var + eps).sqrt(),
+    into: Callable[[Tensor, Tensor], Tensor] = lambda dy, gamma: dy * gamma,
+    inside: Callable[[Tensor, Tensor], Tensor] = lambda dy, gamma: dy * gamma,
+    brought: Callable[[Tensor, int], Tensor] = lambda local, rows: local,
+    means: tuple[Taken, Taken] = (over_all, over_all),
+    by_mean: float = 1.0,
+    by_variance: float = 1.0,
+    collected: Taken = lambda sums: sums.total,
+    beside: Callable[[Tensor, Tensor], Tensor] = lambda x, x_hat: x_hat,
+    result: Callable[[Tensor, Tensor, Tensor], Gradients] = lambda dx, dgamma, dbeta: (dx, dgamma, dbeta),
+) -> Gradients:
+    """The definition: the chain rule of batch norm, whose two means run over the samples of all devices.
+
+    into, inside: what reaches x_hat, in dx itself and in its two means. brought: to the exchange, of this
+    device's sums. means: the two in dx. by_mean, by_variance: the shares of the two paths. collected: the
+    parameters' gradients, of dy times what stands `beside` it.
+    """
+    if own_statistics:
+        var, mean = torch.var_mean(x, 0, correction=0)
+    if correction:
+        count = all_reduce(len(x))
+        var = var * count / (count - correction)
+    std = spread(var, eps)
+    x_hat = (x - mean) / std
+    d = inside(dy, gamma)
+    sums = Sums((d, d * x_hat, dy * beside(x, x_hat), dy), brought, all_reduce)
+    through_mean, through_variance = means[0](sums)[0], x_hat * means[1](sums)[1]
+    dx = (into(dy, gamma) - by_mean * through_mean - by_variance * through_variance) / std
+    return result(dx, *collected(sums)[2:])
+
+
+def sync_with_default(value: float) -> Callable[..., Gradients]:
+    def with_default(
+        dy: Tensor,
+        x: Tensor,
+        mean: Tensor,
+        var: Tensor,
+        gamma: Tensor,
+        all_reduce: Reduce,
+        eps: float = value,
+    ) -> Gradients:
+        return sync(dy, x, mean, var, gamma, all_reduce, eps)
+
+    return with_default
+
+
+def without_gamma(dy: Tensor, gamma: Tensor) -> Tensor:
+    return dy
+
+
+SYNC_MISTAKES = (
+    mistake(
+        "own_sums_only",
+        """The statistics are those of all devices, and the two means in dx are those of this device alone.
+        A sample moves the shared mean and variance, and so every y on every device: what comes back through
+        them has to be collected from all.""",
+        partial(sync, means=(over_own, over_own)),
+        partial(sync, means=(over_own, over_own), collected=of_own),
+    ),
+    mistake(
+        "one_sum_exchanged",
+        """One of the two means in dx is taken over all devices, the other over this one alone. The mean and
+        the variance are both shared, so two sums have to be exchanged.""",
+        partial(sync, means=(over_all, over_own)),
+        partial(sync, means=(over_own, over_all)),
+    ),
+    mistake(
+        "devices_weighted_equally",
+        """Each device takes the means of its own rows, and these are averaged over the devices. In the union
+        every sample counts the same, so a device with more of them counts for more. The cases with equal
+        shards come out right.""",
+        partial(sync, brought=as_means, means=(over_devices, over_devices)),
+    ),
+    mistake(
+        "equal_shards_assumed",
+        """The sums are over all devices, and they are divided as if every device had as many samples as this
+        one. Shards differ in size: the number of samples has to be exchanged too.""",
+        partial(sync, means=(lambda sums: sums.total / (sums.rows * sums.devices),) * 2),
+    ),
+    mistake(
+        "own_count",
+        """The sums are over all devices and are divided by the number of samples on this one. Sum and count
+        have to be of the same samples.""",
+        partial(sync, means=(lambda sums: sums.total / sums.rows,) * 2),
+    ),
+    mistake(
+        "means_summed",
+        """The means of the devices are added up and not averaged. With two devices of one size each of the
+        two terms comes out twice as large as it should be.""",
+        partial(sync, brought=as_means, means=(lambda sums: sums.total,) * 2),
+    ),
+    mistake(
+        "divided_by_devices",
+        """The sums are divided by the number of devices. What is asked for is a mean over samples: divide by
+        how many of these there are on all devices together.""",
+        partial(sync, means=(over_devices, over_devices)),
+    ),
+    mistake(
+        "not_divided",
+        "Sums stand in dx where means belong: they have to be divided by the number of all samples.",
+        partial(sync, means=(lambda sums: sums.total,) * 2),
+    ),
+    mistake(
+        "own_statistics",
+        """You normalize with the mean and variance of this device. That is batch norm on every device by
+        itself, and no longer the layer whose y was computed. The statistics of all are given.""",
+        partial(sync, own_statistics=True),
+        partial(sync, own_statistics=True, means=(over_own, over_own)),
+        partial(sync, own_statistics=True, means=(over_own, over_own), collected=of_own),
+    ),
+    mistake(
+        "statistics_constant",
+        """dx goes straight through, as if mean and variance were constants. They are given as numbers here,
+        but x went into them: over all devices together dx has to sum to 0.""",
+        partial(sync, by_mean=0.0, by_variance=0.0),
+    ),
+    mistake(
+        "mean_path_missing",
+        """The path through the mean is missing: over all devices together dx does not sum to 0. Adding a
+        constant to every sample changes nothing, and dx has to say so.""",
+        partial(sync, by_mean=0.0),
+    ),
+    mistake(
+        "variance_path_missing",
+        """The path through the variance is missing. Stretching the whole batch hardly changes y, so dx is at
+        right angles to x_hat over all devices together, up to eps; yours is not.""",
+        partial(sync, by_variance=0.0),
+    ),
+    mistake(
+        "path_sign",
+        """A path has the wrong sign. What goes through the mean and what goes through the variance are both
+        taken out of dx.""",
+        partial(sync, by_variance=-1.0),
+        partial(sync, by_mean=-1.0),
+        partial(sync, by_mean=-1.0, by_variance=-1.0),
+    ),
+    mistake(
+        "gamma_missing_in_dx",
+        """gamma is missing in dx. y is gamma times x_hat, so what reaches x_hat is dy times gamma.""",
+        partial(sync, into=without_gamma, inside=without_gamma),
+    ),
+    mistake(
+        "gamma_in_one_path",
+        """gamma is multiplied into dy, and the two means are made of dy without it. All three terms of dx
+        come from dy times gamma.""",
+        partial(sync, inside=without_gamma),
+    ),
+    mistake(
+        "parameters_of_this_device",
+        """dgamma and dbeta are sums over this device alone. gamma and beta are the same on all devices, so
+        their gradients collect from all. (nn.SyncBatchNorm returns these local sums too, and leaves it to
+        DistributedDataParallel to put them together; here it is your part.)""",
+        partial(sync, collected=of_own),
+    ),
+    mistake(
+        "parameters_averaged",
+        """dgamma and dbeta are averages, over the devices or over the samples. A gradient is a sum over all
+        that a parameter has a part in. (An average over devices is what DistributedDataParallel makes, for a
+        loss that is itself an average.)""",
+        partial(sync, collected=over_devices),
+        partial(sync, collected=over_all),
+        partial(sync, collected=over_own),
+    ),
+    mistake(
+        "reduced_twice",
+        """dgamma and dbeta are summed over the devices twice: each comes out too large by the number of
+        devices. What all_reduce has returned is the same everywhere already.""",
+        partial(sync, collected=lambda sums: sums.total * sums.devices),
+    ),
+    mistake(
+        "x_for_x_hat",
+        "dgamma is made with x. gamma multiplies x_hat, the normalized values, and so its gradient does.",
+        partial(sync, beside=lambda x, x_hat: x),
+    ),
+    mistake(
+        "gradients_of_parameters_swapped",
+        "dgamma and dbeta are returned in each other's place: dgamma comes first.",
+        partial(sync, result=lambda dx, dgamma, dbeta: (dx, dbeta, dgamma)),
+    ),
+    mistake(
+        "eps_outside_root",
+        """eps is added to the standard deviation, outside the root. It belongs to the variance, under the
+        root, in the backward pass as in the forward one.""",
+        partial(sync, spread=lambda var, eps: var.sqrt() + eps),
+    ),
+    mistake(
+        "eps_missing",
+        """eps is not used. A constant feature gives 0/0, and where the variance is near eps the values are
+        off.""",
+        partial(sync, spread=lambda var, eps: var.sqrt()),
+    ),
+    mistake(
+        "eps_default",
+        """Right where eps is given. Left out, it is another one than 1e-5: the default belongs to the
+        signature.""",
+        *map(sync_with_default, (1e-3, 1e-6, 1e-8, 1e-12)),
+    ),
+    mistake(
+        "variance_for_deviation",
+        "This divides by the variance where its root belongs.",
+        partial(sync, spread=lambda var, eps: var + eps),
+    ),
+    mistake(
+        "unbiased_variance",
+        """The variance is turned into the unbiased one, divided by the count less 1. What normalizes is the
+        biased variance, as it is given.""",
+        partial(sync, correction=1),
     ),
 )
 
@@ -965,7 +1259,7 @@ def other(x: Tensor) -> Tensor:
 
 def differs(one: Tensor, two: Tensor) -> bool:
     """Beyond rounding?"""
-    return one.numel() > 0 and bool((one - two).abs().max() > 1e-4 * (two.abs().max() + 1e-6))
+    return one.numel() > 0 and bool((one - two).abs().max() > 1e-4)
 
 
 def find_step_by_step(norms: Norms, x: Tensor) -> list[str]:
@@ -1000,18 +1294,20 @@ def leaking(
     changed, seen: the steps that are changed and looked at, of the samples and features that are.
     named: whether those are named that leak, or the others.
     """
-    found = []
-    for name, norm in norms.items():
-        y, leaks = norm(x), False
+    replaced = other(x)
+
+    def leaks(norm: Callable[[Tensor], Tensor]) -> bool:
+        y = norm(x)
         for cut in cuts(x.shape[1]):
             for sample in samples(len(x)):
-                z = x.clone()
-                z[sample, changed(cut)] = other(z[sample, changed(cut)])
+                z, where = x.clone(), (sample, changed(cut))
+                z[where] = replaced[where]
                 place = seen_of(sample), seen(cut)
-                leaks |= differs(norm(z)[place][..., features], y[place][..., features])
-        if leaks == named:
-            found.append(name)
-    return found
+                if differs(norm(z)[place][..., features], y[place][..., features]):
+                    return True
+        return False
+
+    return [name for name, norm in norms.items() if leaks(norm) == named]
 
 
 def by_gradient(norms: Norms, x: Tensor) -> list[str]:
@@ -1114,6 +1410,7 @@ LEAK_MISTAKES = (
 
 ANSWERS = {
     "merge_statistics": Answer(merge, merge_sums, MERGE_MISTAKES),
+    "sync_batch_norm_backward": Answer(sync_by_autograd, sync, SYNC_MISTAKES),
     "ghost_batch_norm": Answer(library_ghost, ghost_by_averages, GHOST_MISTAKES),
     "rms_norm": Answer(library_rms, rms, RMS_MISTAKES),
     "weight_standardization": Answer(library_standardization, standardized_with(), STANDARDIZATION_MISTAKES),

@@ -20,7 +20,7 @@ from graders.probing.exercise import (
     Inputs,
     Part,
 )
-from graders.probing.observe import FORM, describe
+from graders.probing.observe import FORM, describe, unpacked
 from graders.probing.probes import arguments, call, error_of
 
 KINDS = ("batch", "layer", "instance")
@@ -170,6 +170,92 @@ def probe_group(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any
     yield RAISES, error_of(lambda: candidate(*arguments(inputs)))
 
 
+# -- which norm is it? -------------------------------------------------------------------------------
+
+#: Observations, so that the points can be split.
+KIND, HIDDEN_KIND, NUMBER = "the kind", "the kind, where it is hard to see", "num_groups"
+
+
+def norm_cases(draw: Draw) -> Iterator[Case]:
+    """Norms of every kind, and what is none; gamma and beta hide what outputs would show by themselves."""
+    n, h, w = draw.sizes((2, 3), (4, 5), (7, 8))
+
+    def case(name: str, rule: str, groups: int = 0, c: int = 6, **given: Any) -> Case:
+        """rule: by which statistics, as `black_box` reads it. groups: of a sample's channels.
+
+        samples, height, std: of x. standard: whether each map comes in at mean 0, variance 1. silent:
+        channels whose gamma is 0. affine: the shape of gamma and beta, () for none. hard: whether it is
+        hard to see.
+        """
+        shape = given.get("samples", n), c, given.get("height", h), w
+        scale = draw.uniform(*shape[:2], 1, 1, low=0.5, high=2.0)
+        offset = draw.uniform(*shape[:2], 1, 1, low=-2.0, high=2.0)
+        x = given.get("std", 1.0) * (draw.normal(*shape) * scale + offset)
+        if given.get("standard"):
+            var, mean = torch.var_mean(x, (2, 3), correction=0, keepdim=True)
+            x = (x - mean) / var.sqrt()
+        affine = given.get("affine", (c, 1, 1))
+        gamma, beta = draw.scale(*affine), draw.normal(*affine)
+        for channel in given.get("silent", ()):
+            gamma[channel] = 0.0
+        if not affine:
+            gamma, beta = torch.ones_like(gamma), torch.zeros_like(beta)
+        setup = {
+            "rule": rule,
+            "groups": groups,
+            "gamma": gamma,
+            "beta": beta,
+            "hard": given.get("hard", False),
+        }
+        stored = {"mean": draw.normal(c, 1, 1), "var": draw.uniform(c, 1, 1, low=0.5, high=2.0)}
+        return Case(name, {"x": x, **setup, **stored})
+
+    few, tall = draw.integer(2, 3), draw.many()
+    yield case("batch norm", "batch")
+    yield case("layer norm, gamma and beta of every element", "groups", 1, affine=(6, h, w))
+    yield case("instance norm without gamma and beta", "groups", 6, affine=())
+    yield case(f"group norm, {few} groups of 6 channels", "groups", few)
+    yield case("group norm, 2 groups of 8 channels", "groups", 2, 8)
+    yield case("group norm, 4 groups of 8 channels, high maps", "groups", 4, 8, height=tall)
+    yield case("a scale and a shift alone", "none")
+
+    yield case("batch norm in eval mode", "stored", hard=True)
+    yield case("layer norm of maps that are normalized already", "groups", 1, standard=True, hard=True)
+    yield case("instance norm, gamma 0 in two channels", "groups", 6, silent=(0, 5), hard=True)
+    yield case("group norm of pairs, gamma 0 in one channel", "groups", 3, silent=(1,), hard=True)
+    yield case("batch norm, a single sample", "batch", samples=1, hard=True)
+    yield case("instance norm, a single sample", "groups", 6, samples=1, hard=True)
+    yield case("layer norm of values in the thousands", "groups", 1, std=2000.0, hard=True)
+    yield case("instance norm, rounded differently with every x", "about the mean", 6, hard=True)
+
+
+def black_box(inputs: Inputs) -> Callable[[torch.Tensor], torch.Tensor]:
+    """The norm of a case, as a function of x (N, C, H, W)."""
+    rule, groups, gamma, beta = (inputs[name] for name in ("rule", "groups", "gamma", "beta"))
+
+    def norm(x: torch.Tensor) -> torch.Tensor:
+        if rule == "none":
+            return gamma * x + beta
+        if rule == "stored":
+            return gamma * (x - inputs["mean"]) / (inputs["var"] + 1e-5).sqrt() + beta
+        if rule == "about the mean":  # which changes nothing but the last digits
+            x = x - x.mean()
+        together, axes = (x, (0, 2, 3)) if rule == "batch" else (x.reshape(len(x), groups, -1), (2,))
+        var, mean = torch.var_mean(together, axes, correction=0, keepdim=True)
+        return gamma * ((together - mean) / (var + 1e-5).sqrt()).reshape(x.shape) + beta
+
+    return norm
+
+
+def probe_norm(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any]]:
+    kind, groups = unpacked(candidate(black_box(inputs), inputs["x"]), ("kind", "num_groups"))
+    yield HIDDEN_KIND if inputs["hard"] else KIND, kind
+    yield NUMBER, groups
+
+
+# -- statistics from elsewhere ------------------------------------------------------------------------
+
+
 def adaptive_cases(draw: Draw) -> Iterator[Case]:
     """Content as for the other norms; a style of another size, with difficulties of its own."""
     height, width = draw.sizes((9, 10), (11, 12))
@@ -248,6 +334,18 @@ EXERCISES = (
             Part("the output y", 4, ("y",)),
             Part("ValueError where num_groups does not divide C", 1, (RAISES,)),
         ),
+    ),
+    Exercise(
+        name="diagnose_norm",
+        signature="diagnose_norm(norm, x)",
+        cases=norm_cases,
+        probe=probe_norm,
+        parts=(
+            Part("the kind", 2, (KIND,)),
+            Part("also where it is hard to see", 1, (HIDDEN_KIND,)),
+            Part("the number of groups", 1, (NUMBER,)),
+        ),
+        barred=frozenset(),
     ),
     Exercise(
         name="adaptive_instance_norm",

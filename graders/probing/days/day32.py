@@ -1,19 +1,29 @@
-"""Day 32, small batches and the norms that came after: merging statistics, ghost batches, RMS, weights.
+"""Day 32, small batches and the norms that came after: batches over devices, ghost batches, RMS, weights.
 
 And which norms let the future in. Cases and probes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from graders.probing.exercise import BrokenContract, Candidate, Case, Draw, Exercise, Inputs, Part
-from graders.probing.observe import describe
-from graders.probing.probes import call
+from graders.probing.exercise import (
+    AUTOGRAD,
+    LIBRARY_ANSWERS,
+    BrokenContract,
+    Candidate,
+    Case,
+    Draw,
+    Exercise,
+    Inputs,
+    Part,
+)
+from graders.probing.observe import ARGUMENTS, describe, unpacked
+from graders.probing.probes import call, kept
 
 
 def merge_cases(draw: Draw) -> Iterator[Case]:
@@ -57,6 +67,141 @@ def whole(draw: Draw, count: int) -> torch.Tensor:
     if count > 1:
         values[0], values[-1] = draw.integer(2, 6), draw.integer(25, 40)
     return draw.tensor(values.double())
+
+
+# -- the backward pass over several devices -----------------------------------------------------------
+
+#: What one device has, or asks the others for.
+Shared = Tensor | int | float
+GRADIENTS = ("dx", "dgamma", "dbeta")
+
+
+def sync_cases(draw: Draw) -> Iterator[Case]:
+    """Shards of unequal size, data and gradients of which lie apart: no local sum stands for a global one."""
+    few, some, d = draw.sizes((2, 3), (5, 8), (4, 4))
+
+    def case(
+        name: str, counts: Sequence[int], eps: float | None, d: int = d, std: float = 1.0, **given: Any
+    ) -> Case:
+        """constant: a feature that does not vary. offset: of all of x. silent: the device whose dy is 0."""
+        share = draw.uniform(len(counts), d, low=-1.5, high=1.5).cpu().double()
+        scale = draw.uniform(d, low=0.6, high=1.6).cpu().double()
+        xs, dys = [], []
+        for device, count in enumerate(counts):
+            noise = draw.normal(count, d).cpu().double()
+            xs.append(draw.tensor(std * scale * (noise + share[device]) + given.get("offset", 0.0)))
+            dys.append(draw.normal(count, d, mean=0.3) + draw.tensor(share[device].roll(1)))
+            if "constant" in given:
+                xs[-1][:, given["constant"]] = 0.75
+        if "silent" in given:
+            dys[given["silent"]] = torch.zeros_like(dys[given["silent"]])
+        var, mean = torch.var_mean(torch.cat(xs).double(), 0, correction=0)
+        if given.get("columns"):
+            xs, dys = ([one.t().contiguous().t() for one in several] for several in (xs, dys))
+        shards = {
+            f"{name} of device {device}": one
+            for name, several in (("dy", dys), ("x", xs))
+            for device, one in enumerate(several)
+        }
+        rest = {"mean": draw.tensor(mean), "var": draw.tensor(var), "gamma": draw.scale(d), "eps": eps}
+        return Case(name, {"devices": len(counts), **shards, **rest})
+
+    counts = [some, few, draw.integer(9, 12)]
+    yield case(f"three devices with {counts[0]}, {counts[1]} and {counts[2]} samples", counts, None)
+    yield case("features with a variance near eps", [some, few], None, std=0.003)
+    yield case("eps = 0.02, and a device with one sample and a dy of 0", [some, 1], 0.02, std=0.15, silent=1)
+    yield case(
+        "a constant feature, and devices with the same number of samples", [some, some], 1e-3, constant=1
+    )
+    yield case("features at an offset of 10,000", [some, few + 6], 1e-5, offset=1e4)
+    large = [draw.integer(30, 60), draw.integer(13, 20)]
+    yield case(
+        "many samples and features, not contiguous in memory", large, 1e-5, d=draw.many(), columns=True
+    )
+
+
+class Waiting(BaseException):
+    """Stops a device at an exchange whose result is not known yet; `asked` is what it brings along."""
+
+    def __init__(self, asked: Shared) -> None:
+        self.asked = asked
+
+
+def on_devices(work: Callable[[int, Callable[[Shared], Shared]], Any], devices: int) -> list[Any]:
+    """What `work(device, all_reduce)` returns on each of the devices, one after the other in one process.
+
+    A device that asks for a sum is stopped until all have asked, and then all begin again, with the sums so
+    far at hand. Raises BrokenContract where some ask and others do not.
+    """
+    sums: list[Shared] = []
+
+    def run(device: int) -> Any:
+        known = iter(sums)
+
+        def all_reduce(value: Shared) -> Shared:
+            total = next(known, None)
+            if total is not None:
+                return kept(total)
+            if not isinstance(value, Tensor | int | float):
+                raise BrokenContract(f"all_reduce takes a tensor or a number, and it gets {describe(value)}.")
+            raise Waiting(kept(value))
+
+        return work(device, all_reduce)
+
+    while True:
+        asked, done = [], []
+        for device in range(devices):
+            try:
+                done.append(run(device))
+            except Waiting as one:
+                asked.append(one.asked)
+        if not asked:
+            return done
+        if done:
+            raise BrokenContract(
+                "Some devices call all_reduce and others do not: those that do wait for ever. Every device "
+                "has to call it equally often, whatever is in its shard."
+            )
+        sums.append(total_of(asked))
+
+
+def total_of(values: Sequence[Shared]) -> Shared:
+    """The sum over the devices. Raises BrokenContract where the shapes differ."""
+    shapes = [tuple(value.shape) if isinstance(value, Tensor) else () for value in values]
+    if len(set(shapes)) > 1:
+        one, other = list(dict.fromkeys(shapes))[:2]
+        raise BrokenContract(
+            f"all_reduce adds up tensors of one shape, and the devices bring {one} and {other}. Shards "
+            "differ in size: exchange what has the same shape on every device."
+        )
+    return sum(values[1:], values[0])
+
+
+def probe_sync(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any]]:
+    """Each device works on copies, which are renewed where it changes them, as it begins more than once."""
+    given = {name: kept(value) for name, value in inputs.items()}
+    eps = [] if inputs["eps"] is None else [inputs["eps"]]
+    changed: dict[str, None] = {}
+
+    def work(device: int, all_reduce: Callable[[Shared], Shared]) -> Any:
+        names = (f"dy of device {device}", f"x of device {device}", "mean", "var", "gamma")
+        versions = {name: given[name]._version for name in names}
+        try:
+            return candidate(*(given[name] for name in names), all_reduce, *eps)
+        finally:
+            for name, version in versions.items():
+                if given[name]._version != version:
+                    changed[name], given[name] = None, kept(inputs[name])
+
+    devices = range(inputs["devices"])
+    results = [unpacked(result, GRADIENTS) for result in on_devices(work, len(devices))]
+    for position, gradient in enumerate(GRADIENTS):
+        for device in devices:
+            yield f"{gradient} of device {device}", results[device][position]
+    yield ARGUMENTS, ", ".join(changed) or None
+
+
+# -- norms for small batches, and for none --------------------------------------------------------------
 
 
 def ghost_cases(draw: Draw) -> Iterator[Case]:
@@ -187,7 +332,9 @@ def normalized(x: Tensor, axes: tuple[int, ...], over: Tensor | None = None) -> 
 
 def so_far(x: Tensor) -> Tensor:
     """Each step normalized by the statistics of all samples up to and including it."""
-    return torch.cat([normalized(x[:, t : t + 1], (0, 1), x[:, : t + 1]) for t in range(x.shape[1])], 1)
+    count = len(x) * torch.arange(1, x.shape[1] + 1, device=x.device)[:, None]
+    mean, square = (values.sum(0).cumsum(0) / count for values in (x, x.square()))
+    return (x - mean) / (square - mean.square() + 0.01).sqrt()
 
 
 def in_pairs(x: Tensor, first: int) -> Tensor:
@@ -237,8 +384,7 @@ NORMS: dict[str, Norm] = {
 
 def leak_cases(draw: Draw) -> Iterator[Case]:
     """Some that leak and some that do not, named without a meaning and in an order of chance. T is odd."""
-    n, d = draw.sizes((3, 4), (5, 6))
-    t = 2 * draw.integer(3, 4) + 1
+    n, t, d = draw.sizes((3, 4), (5, 5), (6, 7))
 
     def case(name: str, norms: str, hidden: bool = False, shape: tuple[int, ...] = (n, t, d)) -> Case:
         words = norms.split(", ")
@@ -257,14 +403,14 @@ def leak_cases(draw: Draw) -> Iterator[Case]:
     yield case("statistics of the past", "so far, from here on, the step before")
     yield case("none of them leaks", "token, size of a token, so far, stored statistics")
     yield case("all of them leak", "time and features, batch and time, size over time")
-    yield case("long sequences", "time, token, the step before", shape=(2, draw.integer(20, 40), 3))
+    yield case("long sequences", "time, token, the step before", shape=(2, draw.integer(13, 16), 3))
     yield case("many features", "time and features, size of a token", shape=(n, 5, draw.many()))
     yield case("statistics of the batch at one step", "batch, time, token", hidden=True)
     yield case("two steps at a time", "pairs, pairs from the second step on, so far", hidden=True)
     yield case("the other samples", "the other samples, batch, token", hidden=True)
     yield case("one feature of many", "last feature, token", hidden=True)
     yield case("no gradient through the statistics", "constant statistics, stored statistics", hidden=True)
-    yield case("a single sample", "time, token, so far", hidden=True, shape=(1, t, d))
+    yield case("a single sample", "time, size over time, token, so far", hidden=True, shape=(1, t, d))
 
 
 def probe_leaks(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any]]:
@@ -289,6 +435,17 @@ EXERCISES = (
         cases=merge_cases,
         probe=call("mean", "var"),
         parts=(Part("the mean", 1, ("mean",)), Part("the variance", 3, ("var",))),
+    ),
+    Exercise(
+        name="sync_batch_norm_backward",
+        signature="sync_batch_norm_backward(dy, x, mean, var, gamma, all_reduce, eps=1e-5)",
+        cases=sync_cases,
+        probe=probe_sync,
+        parts=(
+            Part("dx", 3, ("dx of device *",)),
+            Part("dgamma and dbeta", 1, ("dgamma of device *", "dbeta of device *")),
+        ),
+        barred=LIBRARY_ANSWERS | AUTOGRAD,
     ),
     Exercise(
         name="ghost_batch_norm",
