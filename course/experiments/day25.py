@@ -113,6 +113,25 @@ class LayerReport:
         return self.gradients[:, 0] / self.gradients[:, -1]
 
 
+def network_report(
+    weights: Sequence[Tensor], x: Tensor, labels: Tensor, activation: str, normalized: bool
+) -> LayerReport:
+    """One batch x (K, N, 64), labels (K, N), forward and back through K networks of these weights.
+
+    Raises:
+        KeyError: no such activation.
+    """
+    weights = [weight.detach().requires_grad_() for weight in weights]
+    logits, outputs = run(weights, x, activation, normalized)
+    grads = torch.autograd.grad(cross_entropies(logits, labels).sum(), [*weights[:-1], *outputs])
+    norms = torch.stack([grad.flatten(1).norm(dim=1) for grad in grads], dim=1)
+    return LayerReport(
+        norms[:, : len(outputs)],
+        norms[:, len(outputs) :],
+        torch.stack([output.detach().flatten(1).std(1, correction=0) for output in outputs], dim=1),
+    )
+
+
 def layer_report(
     depth: int,
     activation: str,
@@ -126,34 +145,9 @@ def layer_report(
     Raises:
         KeyError: no such activation.
     """
-    weights = [weight.requires_grad_() for weight in deep_weights(depth, gains, seeds)]
     x = torch.stack([digits_for(seed).train_x[:batch_size] for seed in seeds])
     labels = torch.stack([digits_for(seed).train_y[:batch_size] for seed in seeds])
-    logits, outputs = run(weights, x, activation, normalized)
-    grads = torch.autograd.grad(cross_entropies(logits, labels).sum(), [*weights[:-1], *outputs])
-    norms = torch.stack([grad.flatten(1).norm(dim=1) for grad in grads], dim=1)
-    return LayerReport(
-        norms[:, :depth],
-        norms[:, depth:],
-        torch.stack([output.detach().flatten(1).std(1, correction=0) for output in outputs], dim=1),
-    )
-
-
-@dataclass(frozen=True, eq=False)
-class WithAndWithout:
-    """The same network plain and with batch normalization."""
-
-    depth: int
-    activation: str
-    gain: float
-    plain: LayerReport
-    normalized: LayerReport
-
-
-def with_and_without(depth: int, activation: str, gain: float, seed: int = 0) -> WithAndWithout:
-    """Both reports of one network (K = 1)."""
-    plain, normalized = (layer_report(depth, activation, [gain], [seed], norm) for norm in (False, True))
-    return WithAndWithout(depth, activation, gain, plain, normalized)
+    return network_report(deep_weights(depth, gains, seeds), x, labels, activation, normalized)
 
 
 @dataclass(frozen=True, eq=False)

@@ -50,6 +50,15 @@ class Company:
         return self.outputs.std(correction=0).item()
 
 
+def others(num_samples: int, draws: int, seed: int = 0) -> Tensor:
+    """(draws, 255): who shares a batch with one sample, drawn with replacement from all.
+
+    A batch of N holds the first N − 1 of a row.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(num_samples, (draws, BATCH_SIZES[-1]), generator=generator)[:, 1:]
+
+
 def company(
     features: Tensor,
     sample: int,
@@ -65,7 +74,7 @@ def company(
     Args:
         features: (M, D), all samples.
         sample, feature: which entry.
-        batch_size: at least 2; the other samples are drawn with replacement.
+        batch_size: at least 2; the other samples are those of `others`.
         num_groups: of group norm.
         draws: how many batches.
         seed: draws them; the same others come first at every batch size.
@@ -77,10 +86,8 @@ def company(
     if not 2 <= batch_size <= BATCH_SIZES[-1]:
         raise ValueError(f"batch_size must be from 2 to {BATCH_SIZES[-1]}, not {batch_size}")
     column = features[:, feature]
-    generator = torch.Generator().manual_seed(seed)
-    others = torch.randint(len(column), (draws, BATCH_SIZES[-1]), generator=generator)
-    others[:, 0] = sample
-    values = column[others]
+    own = column[sample].expand(draws, 1)
+    values = torch.cat([own, column[others(len(column), draws, seed)]], dim=1)
 
     def outputs(size: int) -> Tensor:
         var, mean = torch.var_mean(values[:, :size], dim=1, correction=0)
@@ -106,7 +113,8 @@ def merge_statistics(counts: Tensor, means: Tensor, variances: Tensor) -> tuple[
 
     Source: the parallel form in Chan, Golub & LeVeque 1983.
     """
-    weights = (counts / counts.sum())[:, None].to(means.dtype)
+    counts = counts.to(means.dtype)  # before dividing: whole numbers would give single precision
+    weights = (counts / counts.sum())[:, None]
     mean = (weights * means).sum(0)
     return mean, (weights * (variances + (means - mean) ** 2)).sum(0)
 

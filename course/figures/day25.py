@@ -1,4 +1,4 @@
-"""Day 25: gradients layer by layer, the bowl of two features, and what the claim's experiment found."""
+"""Day 25: what the experiments on inner layers and on the scale of the weights found."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from course.experiments.day25 import BATCHES, DEPTHS, Bowl, Drift, GainSweep, Scale, WithAndWithout
+from course.experiments.day25 import BATCHES, DEPTHS, Drift, GainSweep, Scale
 from course.figures.shared import (
     BLACK,
     BLUE,
@@ -23,120 +23,6 @@ from course.figures.shared import (
     Picture,
     new_figure,
 )
-
-LOW, HIGH = 1e-3, 1e3  # what the exercises of the day call vanishing and exploding
-
-
-def power(number: float) -> str:
-    """A positive number with one digit, as 0.05, 3 or 4 · 10¹²."""
-    if number == 0 or 0.01 <= number < 1000:
-        return f"{number:.2g}" if number < 10 else f"{number:.0f}"
-    digit, exponent = f"{number:.0e}".split("e")
-    raised = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
-    return f"{digit} · 10{raised}"
-
-
-class LayersDrawing:
-    """Gradients of the weights, gradients of the outputs, and outputs; plain and normalized in each."""
-
-    MOST = 30
-    LIMITS = (1e-18, 1e10)
-
-    def __init__(self) -> None:
-        with matplotlib.rc_context(STYLE):
-            self.figure = new_figure(340)
-            panels = self.figure.subplots(1, 3, sharey=True)
-            self.figure.subplots_adjust(left=0.075, right=0.985, top=0.8, bottom=0.14, wspace=0.06)
-            self.title = self.figure.text(0.012, 0.925, "", fontsize=11, fontweight="bold")
-            self.lines = []
-            for ax, title in zip(
-                panels,
-                ("norm of ∂L/∂W, the weights'", "norm of ∂L/∂h, on its way back", "std of h, the outputs"),
-                strict=True,
-            ):
-                ax.set_yscale("log")
-                ax.set_ylim(*self.LIMITS)
-                ax.set_xlim(0, self.MOST + 1)
-                ax.set_xlabel("layer (1: next to the input)")
-                ax.set_title(title)
-                ax.axhspan(LOW, HIGH, color="#EEEEEE", zorder=0)
-                self.lines.append(
-                    [
-                        ax.plot(
-                            [], [], color=colour, marker=marker, markersize=4, linewidth=1.3, label=label
-                        )[0]
-                        for colour, marker, label in (
-                            (VERMILLION, "o", "plain"),
-                            (BLUE, "s", "with batch normalization"),
-                        )
-                    ]
-                )
-            panels[0].legend(loc="lower right")
-
-    def update(self, state: WithAndWithout) -> None:
-        layers = range(1, state.depth + 1)
-        for lines, name in zip(self.lines, ("gradients", "arriving", "activations"), strict=True):
-            for line, report in zip(lines, (state.plain, state.normalized), strict=True):
-                # What is off the scale is shown at its edge.
-                line.set_data(layers, getattr(report, name)[0].clamp(*self.LIMITS))
-        plain, normalized = (r.gradients[0, 0].item() for r in (state.plain, state.normalized))
-        self.title.set_text(
-            f"Gradient that reaches layer 1: {power(plain)} plain{word(plain)}, "
-            f"{power(normalized)} normalized{word(normalized)}"
-        )
-
-
-def word(norm: float) -> str:
-    """A word for a norm outside of the grey band."""
-    return " (vanished)" if norm < LOW else " (exploded)" if norm > HIGH else ""
-
-
-class BowlDrawing:
-    """The data, the bowl with a descent into it, and the loss of that descent."""
-
-    LEVELS = (1.0, 0.75, 0.5, 0.25)
-
-    def __init__(self) -> None:
-        with matplotlib.rc_context(STYLE):
-            self.figure = new_figure(310)
-            data, bowl, loss = self.figure.subplots(1, 3, width_ratios=(1, 1, 0.95))
-            self.figure.subplots_adjust(left=0.065, right=0.985, top=0.8, bottom=0.155, wspace=0.34)
-            self.title = self.figure.text(0.012, 0.92, "", fontsize=11, fontweight="bold")
-
-            data.set(xlim=(-9, 15), ylim=(-9, 15), xlabel="feature x1", ylabel="feature x2")
-            data.set_title("the data")
-            for draw in (data.axhline, data.axvline):
-                draw(0, color=GREY, linewidth=0.8, linestyle=":")
-            self.dots = data.scatter([], [], s=9, color=BLUE, linewidths=0)
-
-            bowl.set(xlim=(-1.1, 1.1), ylim=(-1.1, 1.1))
-            bowl.set(xlabel="weight 1 (0: minimum)", ylabel="weight 2 (0: minimum)")
-            bowl.set_title("the loss from above")
-            self.levels = [bowl.plot([], [], color=SKY, linewidth=1.2)[0] for _ in self.LEVELS]
-            (self.path,) = bowl.plot(
-                [], [], color=VERMILLION, marker="o", markersize=3.5, linewidth=1, zorder=3
-            )
-            bowl.plot(0, 0, marker="+", color=BLACK, markersize=9, zorder=4)
-
-            loss.set_yscale("log")
-            loss.set(xlim=(-0.5, 40.5), ylim=(3e-4, 2), xlabel="step")
-            loss.set_title("loss, as a part of the first")
-            loss.axhline(1e-3, color=GREY, linewidth=0.8, linestyle=":")
-            (self.losses,) = loss.plot([], [], color=VERMILLION, marker="o", markersize=3, linewidth=1)
-
-    def update(self, state: Bowl) -> None:
-        kappa, steps = state.condition_number, state.steps_to
-        number = f"{kappa:.2f}" if kappa < 10 else f"{kappa:.0f}"
-        self.title.set_text(
-            f"Condition number {number}: the loss is down to 0.1% after {steps} step{'s' * (steps > 1)}"
-        )
-        # Rounded, so that what is equal but for its last digit looks equal to the last pixel.
-        self.dots.set_offsets(state.x.round(decimals=6).numpy())
-        for line, size in zip(self.levels, self.LEVELS, strict=True):
-            line.set_data(*(size * state.level).round(decimals=6).T.numpy())
-        self.path.set_data(*state.path.round(decimals=6).T.numpy())
-        # A loss of 0 has no place on a logarithmic axis; it leaves the panel downwards.
-        self.losses.set_data(range(len(state.losses)), state.losses.clamp_min(1e-9).round(decimals=9).numpy())
 
 
 def band(ax: Axes, x: Tensor, values: Tensor, colour: str, marker: str, label: str) -> None:

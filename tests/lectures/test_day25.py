@@ -17,7 +17,7 @@ from tests.lectures.common import Moves, check_picture
 EXPLORERS = {
     "layers": Moves(
         explorers.layers_explorer,
-        {"depth": (2, 30), "activation": tuple(experiments.ACTIVATIONS), "gain": (0.3, 3)},
+        {"depth": (2, 17, 30), "activation": tuple(experiments.ACTIVATIONS), "gain": (0.3, 1.5, 3)},
     ),
     "bowl": Moves(
         explorers.bowl_explorer,
@@ -208,22 +208,46 @@ def test_what_was_to_be_seen_in_the_layers():
     assert normalized.ratio > 200
 
 
+def test_the_explorer_runs_the_network_of_the_lecture():
+    """But for weights in single precision, a rounding of 1e-8 that 30 saturated layers raise to 1e-3."""
+    explorer = explorers.layers_explorer()
+    for depth, activation, gain in ((20, "tanh", 0.5), (30, "tanh", 3), (30, "ReLU", 1.5), (5, "sigmoid", 1)):
+        state = explorer.compute(depth, activation, gain)
+        for name, normalized in (("plain", False), ("normalized", True)):
+            report = experiments.layer_report(depth, activation, [gain], [0], normalized)
+            for what, numbers in state[name].items():
+                torch.testing.assert_close(numbers, getattr(report, what)[0], rtol=0.01, atol=0)
+
+
 def test_the_goal_of_a_stable_relu_network_is_within_reach():
     explorer = explorers.layers_explorer()
-    explorer.controls["depth"].value = 30
-    explorer.controls["activation"].value = "ReLU"
-    assert "not yet" in explorer.goal_line.value
-    explorer.controls["gain"].value = 1.5
-    assert "reached" in explorer.goal_line.value
+    assert explorer.compute(30, "ReLU", 1.5)["reached"]
+    assert not explorer.compute(**explorer.start)["reached"]
+    for depth, activation, gain in ((29, "ReLU", 1.5), (30, "linear", 1), (30, "ReLU", 1), (30, "ReLU", 2)):
+        assert not explorer.compute(depth, activation, gain)["reached"]
+
+
+def test_what_the_heading_calls_vanished_and_exploded():
+    explorer = explorers.layers_explorer()
+    for activation, gain, fate, low, high in (
+        ("tanh", 0.5, "vanished", 0, 1e-3),
+        ("ReLU", 1.5, "in bounds", 1e-3, 1e3),
+        ("ReLU", 3, "exploded", 1e3, math.inf),
+    ):
+        state = explorer.compute(30, activation, gain)
+        assert state["fates"] == [fate, "in bounds"]
+        assert low < state["plain"]["gradients"][0] < high
 
 
 def test_the_goal_of_the_bowl_needs_standardizing():
     explorer = explorers.bowl_explorer()
-    explorer.controls["correlation"].value = 0.8
-    assert "not yet" in explorer.goal_line.value
-    explorer.controls["part"].value = 1
-    assert "reached" in explorer.goal_line.value
-    assert explorer.state.condition_number == pytest.approx(9)
+    correlated = explorer.start | {"correlation": 0.8}
+    assert not explorer.compute(**correlated)["reached"]
+    state = explorer.compute(**correlated | {"part": 1})
+    assert state["reached"]
+    assert state["condition_number"] == pytest.approx(9)
+    assert torch.corrcoef(torch.stack(state["x"]))[0, 1].item() == pytest.approx(0.8)
+    assert not explorer.compute(**explorer.start | {"part": 1})["reached"]
 
 
 @pytest.mark.parametrize("rho", (0.0, 0.5, -0.8, 0.9))
@@ -337,9 +361,3 @@ def test_pictures(monkeypatch):
         figures.draw_first_over_last(found),
     ):
         check_picture(picture)
-
-
-def test_powers_are_readable():
-    assert [figures.power(x) for x in (0, 0.05, 2.34, 123.4, 4e12, 3e-7)] == [
-        "0", "0.05", "2.3", "123", "4 · 10¹²", "3 · 10⁻⁷",
-    ]  # fmt: skip
