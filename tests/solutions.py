@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from graders.judging import catalogue
 ROOT = Path(__file__).resolve().parent.parent
 
 
+@cache
 def namespace(path: Path) -> dict[str, Any]:
     """What the notebook's code cells define, its graded check cells left out."""
     found: dict[str, Any] = {"__name__": path.stem}
@@ -20,12 +22,8 @@ def namespace(path: Path) -> dict[str, Any]:
     return found
 
 
-def candidates(folder: str) -> list[tuple[str, Any]]:
-    """(exercise, candidate) for every exercise of every day, from `solutions` or `exercises`."""
-    handed_in = []
-    for day, exercises in catalogue.days().items():
-        found = namespace(ROOT / folder / day / f"{day}.ipynb")
-        for exercise in exercises:
-            parts = tuple(found[name] for name in exercise.candidates)
-            handed_in.append((exercise.name, parts if len(parts) > 1 else parts[0]))
-    return handed_in
+def candidate(folder: str, day: str, name: str) -> Any:
+    """What a day's notebook in `solutions` or `exercises` hands to the check of an exercise."""
+    found = namespace(ROOT / folder / day / f"{day}.ipynb")
+    parts = tuple(found[one] for one in catalogue.find(name).candidates)
+    return parts if len(parts) > 1 else parts[0]

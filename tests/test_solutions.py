@@ -10,9 +10,8 @@ import pytest
 
 import graders
 from graders.judging import catalogue
-from tests import alternatives
 from tests.judged import judged
-from tests.solutions import ROOT, candidates, namespace
+from tests.solutions import ROOT, candidate, namespace
 
 
 def cells(day: str, folder: str = "solutions") -> list[dict[str, Any]]:
@@ -21,20 +20,21 @@ def cells(day: str, folder: str = "solutions") -> list[dict[str, Any]]:
 
 
 DAYS = list(catalogue.days())
+EXERCISES = [(day, one.name) for day, exercises in catalogue.days().items() for one in exercises]
 
 
-@pytest.mark.parametrize("name,candidate", candidates("solutions"), ids=alternatives.label)
-def test_solution_gets_full_points(name: str, candidate: Any) -> None:
+@pytest.mark.parametrize("day,name", EXERCISES)
+def test_solution_gets_full_points(day: str, name: str) -> None:
     for seed in range(5):
-        verdict = judged(name, candidate, seed=seed)
+        verdict = judged(name, candidate("solutions", day, name), seed=seed)
         assert verdict.passed, str(verdict)
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("name,candidate", candidates("solutions"), ids=alternatives.label)
-def test_solution_gets_full_points_on_a_gpu(name: str, candidate: Any) -> None:
+@pytest.mark.parametrize("day,name", EXERCISES)
+def test_solution_gets_full_points_on_a_gpu(day: str, name: str) -> None:
     for seed in range(5):
-        verdict = graders.evaluate(name, candidate, device="cuda", seed=seed)
+        verdict = judged(name, candidate("solutions", day, name), seed=seed, device="cuda")
         assert verdict.passed, str(verdict)
 
 
