@@ -230,19 +230,19 @@ def forgotten(x: Tensor, num_groups: int, seed: int) -> Forgotten:
 
 
 def photographs(height: int = 154, width: int = 234) -> Tensor:
-    """(2, 3, height, width): scikit-learn's two sample photographs, with values in [0, 1].
+    """(2, 3, height, width), uint8: scikit-learn's two sample photographs, made smaller.
 
     Source: `load_sample_image`; the photographs are by danielbuechele ("china") and vultilion ("flower"),
     CC BY 2.0.
     """
     pictures = []
     for name in ("china.jpg", "flower.jpg"):
-        pixels = torch.from_numpy(load_sample_image(name).copy()).permute(2, 0, 1).float() / 255
-        pictures.append(F.adaptive_avg_pool2d(pixels, (height, width)))
+        pixels = torch.from_numpy(load_sample_image(name).copy()).permute(2, 0, 1).double()
+        pictures.append(F.adaptive_avg_pool2d(pixels, (height, width)).round().to(torch.uint8))
     return torch.stack(pictures)
 
 
-def adaptive_instance_norm(
+def scale_and_shift(
     content: Tensor,
     style: Tensor,
     *,
@@ -250,8 +250,8 @@ def adaptive_instance_norm(
     std: bool = True,
     axes: tuple[int, ...] = (2, 3),
     eps: float = 1e-5,
-) -> Tensor:
-    """content (N, C, H, W) with the mean, the standard deviation, or both, taken from `style`.
+) -> tuple[Tensor, Tensor]:
+    """The scale and the shift that give `content` the mean, the standard deviation, or both, of `style`.
 
     Args:
         content: (N, C, H, W).
@@ -260,12 +260,15 @@ def adaptive_instance_norm(
         axes: what shares a mean; (2, 3) is adaptive instance normalization.
         eps: added to both variances, inside the root.
 
+    Returns:
+        Two tensors to which `axes` has given length 1: scale * content + shift is what is asked for.
+
     Source: Huang & Belongie 2017, equation 8, where both are taken.
     """
     own_mean, own_std = mean_std(content, axes, eps)
     style_mean, style_std = mean_std(style, axes, eps)
-    scaled = (content - own_mean) * (style_std / own_std if std else 1)
-    return scaled + (style_mean if mean else own_mean)
+    scale = style_std / own_std if std else torch.ones_like(own_std)
+    return scale, (style_mean if mean else own_mean) - scale * own_mean
 
 
 def mean_std(x: Tensor, axes: tuple[int, ...] = (2, 3), eps: float = 0.0) -> tuple[Tensor, Tensor]:
@@ -276,30 +279,35 @@ def mean_std(x: Tensor, axes: tuple[int, ...] = (2, 3), eps: float = 0.0) -> tup
 
 @dataclass(frozen=True, eq=False)
 class Swap:
-    """Two images, and each with statistics of the other.
+    """Two images with values in [0, 1], (2, 3, H, W), and each with statistics of the other.
 
-    `images` and `swapped` are (2, 3, H, W), the latter not yet cut to [0, 1].
+    `scale` and `shift`, (2, 3, 1, 1), make them what they become.
     """
 
     images: Tensor
-    swapped: Tensor
-    strength: float
-    what: str
-    axes: tuple[int, ...]
+    scale: Tensor
+    shift: Tensor
+
+    @property
+    def swapped(self) -> Tensor:
+        """(2, 3, H, W), not cut to [0, 1]."""
+        return self.scale * self.images + self.shift
 
 
 def swap_statistics(images: Tensor, strength: float, what: str, axes: tuple[int, ...]) -> Swap:
     """Let two images swap their statistics.
 
     Args:
-        images: (2, 3, H, W).
+        images: (2, 3, H, W), uint8; 255 is written as 1.
         strength: 0 leaves them as they are, 1 swaps fully; between, the two are mixed linearly, as in
             equation 14 of Huang & Belongie 2017.
         what: 'mean', 'std' or 'both'.
         axes: what shares a mean; (2, 3) or (1, 2, 3).
     """
-    other = adaptive_instance_norm(images, images.flip(0), mean=what != "std", std=what != "mean", axes=axes)
-    return Swap(images, torch.lerp(images, other, strength), strength, what, axes)
+    x = images.double() / 255
+    scale, shift = scale_and_shift(x, x.flip(0), mean=what != "std", std=what != "mean", axes=axes)
+    scale, shift = 1 + strength * (scale - 1), strength * shift
+    return Swap(x, *(each.expand(2, 3, 1, 1) for each in (scale, shift)))
 
 
 # The claims: what training with a norm makes a network ignore

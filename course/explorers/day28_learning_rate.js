@@ -69,7 +69,7 @@ function draw(stage, { rates, losses }) {
   left.drag((x) => {
     const gap = (number) => Math.abs(Math.log(x / rates[number]));
     stage.choose({ index: rates.reduce((best, _, number) => (gap(number) < gap(best) ? number : best), 0) });
-  });
+  }, "x");
 
   const right = stage.plot({
     x: { domain: [0, steps], label: "step" },

@@ -221,7 +221,8 @@ function compute({ contrast, brightness, num_images }, data) {
 
 function describe({ accuracy_stored, accuracy_new }, { num_images }) {
   const [stored, anew] = [accuracy_stored, accuracy_new].map((each) => each.toFixed(0));
-  return `${stored} % right with the stored statistics, ${anew} % with those of ${num_images} new images without labels`;
+  const images = `${num_images} new images without labels`;
+  return `${stored} % right with the stored statistics, ${anew} % with those of ${images}`;
 }
 
 const BLACKEST = 2; // pixels from −0.5, white, to this
@@ -240,7 +241,11 @@ function draw(stage, { digits, norm1 }) {
   camera.line({ color: "grey", width: 1.2, dash: "4,3", label: "that of training" }).set([0, 1], [0, 1]);
   const line = camera.line({ color: "blue", width: 2, dots: 5, label: "this one" });
   let brightness = 0;
-  camera.drag((x, y) => stage.choose(x < 0.5 ? { brightness: y } : { contrast: (y - brightness) / Math.max(x, 0.5) }));
+  let left = true; // the end that is dragged
+  camera.drag((x, y, pressed) => {
+    if (pressed) left = x < 0.5;
+    stage.choose(left ? { brightness: y } : { contrast: y - brightness });
+  }, "y");
 
   const columns = COLUMNS * (SIZE + 1) - 1;
   const rows = (SHOWN / COLUMNS) * DOWN;
@@ -301,14 +306,14 @@ function draw(stage, { digits, norm1 }) {
     line.set([0, 1], [brightness, settings.contrast + brightness]);
     rgba.fill(0);
     read.forEach((texts, n) => {
-      const [left, top] = [(n % COLUMNS) * (SIZE + 1), Math.floor(n / COLUMNS) * DOWN];
+      const [across, down] = [(n % COLUMNS) * (SIZE + 1), Math.floor(n / COLUMNS) * DOWN];
       for (let cell = 0; cell < CELLS; cell += 1) {
         const tone = (255 * (BLACKEST - state.images[n * CELLS + cell])) / (BLACKEST - WHITEST);
-        rgba.set([tone, tone, tone, 255], 4 * ((top + Math.floor(cell / SIZE)) * columns + left + (cell % SIZE)));
+        rgba.set([tone, tone, tone, 255], 4 * ((down + Math.floor(cell / SIZE)) * columns + across + (cell % SIZE)));
       }
       const mark = (answer) => `${answer} ${answer === digits[n] ? "✓" : "✗"}`;
-      texts.stored.set(left + SIZE / 4, top + SIZE + 2.4, mark(state.answers_stored[n]));
-      texts.anew.set(left + (3 * SIZE) / 4, top + SIZE + 2.4, mark(state.answers_new[n]));
+      texts.stored.set(across + SIZE / 4, down + SIZE + 2.4, mark(state.answers_stored[n]));
+      texts.anew.set(across + (3 * SIZE) / 4, down + SIZE + 2.4, mark(state.answers_new[n]));
     });
     image.set(columns, rows, rgba);
     stored(state.stored_mean, state.stored_std);

@@ -7,10 +7,7 @@ from typing import Any
 import torch
 
 from course.experiments import day29 as experiments
-from course.explorers import shared
-from course.explorers.explorer import Explorer, choice, index
-from course.explorers.shared import choice_slider, float_slider
-from course.figures import day29 as figures
+from course.explorers.explorer import Explorer, choice, index, slider
 
 SHAPE = (4, 6, 2, 3)  # no two products of its sizes that matter here are alike
 
@@ -63,26 +60,36 @@ def norm_block_explorer() -> Explorer:
     )
 
 
-def swap_explorer() -> shared.Explorer:
+def swap_explorer() -> Explorer:
     """Day 29: two photographs swap means and standard deviations, by colour or as a whole."""
     images = experiments.photographs()
 
-    def compute(strength: float, what: str, axes: tuple[int, ...]) -> experiments.Swap:
-        return experiments.swap_statistics(images, strength, what, axes)
+    def compute(strength: float, what: str, axes: tuple[int, ...]) -> dict[str, Any]:
+        swap = experiments.swap_statistics(images, strength, what, axes)
+        full = experiments.swap_statistics(images, 1, what, axes)
+        state = {"scale": swap.scale, "shift": swap.shift}
+        for name, x in {"": swap.images, "moved_": swap.swapped, "full_": full.swapped}.items():
+            state[f"{name}mean"], state[f"{name}std"] = experiments.mean_std(x)
+        levels = swap.scale * torch.arange(256, dtype=torch.float64).view(1, 1, 1, 256) / 255 + swap.shift
+        return state | {
+            "levels": (255 * levels).round().clamp(0, 255),
+            "cut": 100 * ((swap.swapped < 0) | (swap.swapped > 1)).double().mean((1, 2, 3)),
+        }
 
-    return shared.Explorer(
+    return Explorer(
+        "day29_swap",
         title="Two photographs swap their statistics",
         look_for=(
             "No pixel moves to another place; each colour is only scaled and shifted. Look at what still "
-            "tells you the time of day."
+            "tells you the time of day. A letter in the upper plot can be dragged along its way."
         ),
         controls={
-            "strength": float_slider("strength", 1, 0, 1, 0.05),
-            "what": choice_slider(
-                "swapped", "both", [("mean", "mean"), ("std", "std"), ("mean and std", "both")]
+            "strength": slider("strength", 1, 0, 1, 0.05),
+            "what": choice(
+                "swapped", "both", [("mean", "mean"), ("std", "std"), ("mean and std", "both")], "buttons"
             ),
-            "axes": choice_slider("mean over", (2, 3), [("H, W", (2, 3)), ("C, H, W", (1, 2, 3))]),
+            "axes": choice("mean over", (2, 3), [("H, W", (2, 3)), ("C, H, W", (1, 2, 3))], "buttons"),
         },
         compute=compute,
-        drawing=figures.SwapDrawing(*images.shape[-2:]),
+        data={"pixels": images},
     )
