@@ -67,7 +67,7 @@ def test_same_as_the_seam(graded: Path, course: Path) -> None:
 
 
 def test_same_without_a_sandbox(course: Path, graded: Path) -> None:
-    process = started(course, DAY, "--sandbox", "none")
+    process = started(course, DAY, "--sandbox", "none", "--workers", "1")
     said, complained = ended(process)
     assert complained.startswith(
         "Warning: without a sandbox, submissions can read and change whatever you can."

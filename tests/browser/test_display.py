@@ -781,6 +781,7 @@ def open_as_it_is(
     return Visit(page, address(lab, student, kind))
 
 
+@cache
 def links_in_the_release(lab: Lab) -> set[str]:
     """Where the instructor's own links lead."""
     links = BeautifulSoup(rendered(uncleaned(lab, []), "formgrader"), "html.parser").select(".cell a[href]")

@@ -6,6 +6,8 @@ import re
 from lab import AID, Notebook
 from playwright.sync_api import Locator, expect
 
+#: What shows the part that is read aloud.
+LISTEN = re.compile(r"^listen\(")
 LECTURE = "course/day26_batch_normalization_the_algorithm.ipynb"
 
 # Two voices that read a sentence in a tenth of a second, and a record of what they were given.
@@ -86,7 +88,7 @@ def test_a_browser_without_a_voice_says_so(page, open_notebook):
     lecture = open_notebook(LECTURE)
     shown = output(lecture, "listen")
     expect(shown.get_by_text("To have this read aloud")).to_be_visible()
-    lecture.run_live(AID)
+    lecture.run_live(LISTEN)
     shown = output(lecture, "listen")
     shown.get_by_role("button", name="Listen").click()
     expect(shown.get_by_role("status")).to_have_text(
@@ -97,7 +99,7 @@ def test_a_browser_without_a_voice_says_so(page, open_notebook):
 def test_two_voices_read_and_a_pause_loses_one_sentence_at_most(page, open_notebook):
     page.add_init_script(VOICES)
     lecture = open_notebook(LECTURE)
-    lecture.run_live(AID)
+    lecture.run_live(LISTEN)
     shown = output(lecture, "listen")
     button = {name: shown.get_by_role("button", name=name) for name in ("Listen", "Pause", "Stop", "Go on")}
     caption = shown.locator(".study-caption")
@@ -130,7 +132,7 @@ def test_two_voices_read_and_a_pause_loses_one_sentence_at_most(page, open_noteb
 def test_a_browser_without_speech_says_so(page, open_notebook):
     page.add_init_script("Object.defineProperty(window, 'speechSynthesis', { value: undefined });")
     lecture = open_notebook(LECTURE)
-    lecture.run_live(AID)
+    lecture.run_live(LISTEN)
     shown = output(lecture, "listen")
     shown.get_by_role("button", name="Listen").click()
     expect(shown.get_by_role("status")).to_contain_text("This browser has no speech")
