@@ -56,7 +56,7 @@ def test_reference_and_definition_agree(name: str) -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("name", EXERCISES)
 def test_definition_passes(name: str, seed: int) -> None:
-    verdict = graders.evaluate(name, catalogue.answer_of(name).definition, seed=seed)
+    verdict = judged(name, catalogue.answer_of(name).definition, seed=seed)
     assert verdict.passed, str(verdict)
     assert verdict.points == verdict.max_points == catalogue.find(name).points
 
@@ -119,7 +119,7 @@ AT_ONCE = [
 @pytest.mark.parametrize("name,pair", AT_ONCE)
 def test_two_mistakes_in_one_observation_are_both_named_and_no_third(name: str, pair: Mistake) -> None:
     keys = {one.message: one.key for one in catalogue.answer_of(name).mistakes}
-    verdict = graders.evaluate(name, pair.variants[0], seed=0)
+    verdict = judged(name, pair.variants[0], seed=0)
     named = {keys[message] for message in (verdict.message, *verdict.notes) if message in keys}
     assert named == {one.key for one in pair.of}, str(verdict)
 
@@ -290,7 +290,7 @@ def test_what_is_right_for_small_sizes_only_is_found_out(name: str) -> None:
         return moved(result) if max(sizes_of([*given, *named.values()])) > 12 else result
 
     for seed in SEEDS:
-        verdict = graders.evaluate(name, (*before, limited) if before else limited, seed=seed)
+        verdict = judged(name, (*before, limited) if before else limited, seed=seed)
         assert not verdict.passed, str(verdict)
 
 
