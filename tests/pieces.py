@@ -14,6 +14,7 @@ LONGEST = (
     "tests/test_closing.py",
     "tests/test_many.py",
     "course",
+    "tests/explorers",
     "tests/lectures",
     "tests/test_judging.py",
 )
