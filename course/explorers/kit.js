@@ -620,9 +620,7 @@ function mount(host, module, spec, data) {
   let waiting = 0;
   let quiet = 0;
 
-  // Else JupyterLab takes the arrow keys for itself.
-  const keys = { "data-lm-suppress-shortcuts": "true" };
-  const element = html("section", { className: "explorer", "aria-labelledby": identifier, ...keys });
+  const element = html("section", { className: "explorer", "aria-labelledby": identifier });
   const goalState = html("b");
   const goal = html("p", { className: "goal", hidden: !spec.goal }, "Goal (", goalState, `): ${spec.goal ?? ""}`);
   const takeaway = html("p", { className: "takeaway" });
@@ -647,6 +645,8 @@ function mount(host, module, spec, data) {
   const update = module.draw(stage, data);
   const explorer = { element, set, reset: putBack, flush, remove };
   reset.addEventListener("click", putBack);
+  // Else JupyterLab takes the arrow keys of whatever has the focus for itself.
+  for (const one of element.querySelectorAll("input, button, [tabindex]")) one.dataset.lmSuppressShortcuts = "true";
   refresh();
 
   function settings() {
