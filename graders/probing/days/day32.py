@@ -95,7 +95,7 @@ def sync_cases(draw: Draw) -> Iterator[Case]:
                 xs[-1][:, given["constant"]] = 0.75
         if "silent" in given:
             dys[given["silent"]] = torch.zeros_like(dys[given["silent"]])
-        var, mean = torch.var_mean(torch.cat(xs).double(), 0, correction=0)
+        var, mean = torch.var_mean(torch.cat(xs).cpu().double(), 0, correction=0)
         if given.get("columns"):
             xs, dys = ([one.t().contiguous().t() for one in several] for several in (xs, dys))
         shards = {
