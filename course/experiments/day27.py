@@ -55,6 +55,18 @@ def exponential_average(values: Tensor, start: float, momentum: float | None) ->
     return values.new_tensor(averages)
 
 
+def batch_weights(momentum: float | None, batches: int) -> Tensor:
+    """(batches,): how much each batch counts in the running mean after the last of them, the oldest first.
+
+    They are the factors that `exponential_average` has multiplied its values with; what is left to 1 is
+    the share of the start.
+    """
+    if momentum is None:
+        return torch.full((batches,), 1 / batches, dtype=torch.float64)
+    age = torch.arange(batches - 1, -1, -1, dtype=torch.float64)
+    return momentum * (1 - momentum) ** age
+
+
 def batches_to_follow(momentum: float | None, before: int, share: float = 0.95) -> int:
     """How many batches it takes until a change has arrived in the running mean with this share.
 
@@ -132,18 +144,27 @@ MOVED_BY = {
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """One entry of a state dict: its name, start and present value, and how it is counted.
+    """One entry of a state dict: its name, its values, and how it is counted.
 
-    kind: "parameter" or "buffer". trainable and non_trainable: elements as libraries count them;
-    the counter counts in neither.
+    kind: "parameter" or "buffer". path: (batches + 1, …), its values at the start and after each batch.
+    trainable and non_trainable: elements as libraries count them; the counter counts in neither.
     """
 
     name: str
     kind: str
-    start: Tensor
-    now: Tensor
+    path: Tensor
     trainable: int
     non_trainable: int
+
+    @property
+    def start(self) -> Tensor:
+        """Its value before the first batch."""
+        return self.path[0]
+
+    @property
+    def now(self) -> Tensor:
+        """Its value after the last batch."""
+        return self.path[-1]
 
     @property
     def moved(self) -> bool:
@@ -170,6 +191,13 @@ class LayerTable:
         return sum(row.trainable for row in self.rows), sum(row.non_trainable for row in self.rows)
 
 
+def layer_table_draws(batches: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """The weight (2, 2) with which a linear layer starts, and batches (batches, 16, 2), in float32."""
+    generator = torch.Generator().manual_seed(seed)
+    weight = torch.randn(2, 2, generator=generator, dtype=torch.float32)
+    return weight, 1 + torch.randn(batches, 16, 2, generator=generator, dtype=torch.float32)
+
+
 def layer_table(
     batches: int,
     *,
@@ -180,7 +208,7 @@ def layer_table(
     lr: float = 0.1,
     seed: int = 0,
 ) -> LayerTable:
-    """Show a model of two features some batches, and look at its state dict before and after.
+    """Show a model of two features some batches in float64, and look at its state dict before and after each.
 
     Args:
         batches: how many, of 16 samples each.
@@ -192,28 +220,30 @@ def layer_table(
         lr: of gradient descent.
         seed: draws the model and the batches.
     """
-    generator = torch.Generator().manual_seed(seed)
-    model = nn.Sequential(nn.Linear(2, 2, bias=False), nn.BatchNorm1d(2, momentum=momentum))
+    weight, inputs = layer_table_draws(batches, seed)
+    model = nn.Sequential(nn.Linear(2, 2, bias=False), nn.BatchNorm1d(2, momentum=momentum)).double()
     with torch.no_grad():
-        model[0].weight.copy_(torch.randn(2, 2, generator=generator))
+        model[0].weight.copy_(weight)
     model[1].train(training).requires_grad_(requires_grad)
     optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=lr)
-    start = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    inputs = 1 + torch.randn(batches, 16, 2, generator=generator)
-    for x in inputs:
+    paths = {name: [tensor.clone()] for name, tensor in model.state_dict().items()}
+    for x in inputs.double():
         with torch.set_grad_enabled(learning):
             loss = F.mse_loss(model(x), 2 * x.flip(1) + 1)
         if learning:
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
+        for name, tensor in model.state_dict().items():
+            paths[name].append(tensor.clone())
     parameters = dict(model.named_parameters())
     rows = []
-    for name, now in model.state_dict().items():
-        trainable = now.numel() if name in parameters and parameters[name].requires_grad else 0
-        counted = 0 if name.endswith("num_batches_tracked") else now.numel()
+    for name, path in paths.items():
+        size = path[0].numel()
+        trainable = size if name in parameters and parameters[name].requires_grad else 0
+        counted = 0 if name.endswith("num_batches_tracked") else size
         kind = "parameter" if name in parameters else "buffer"
-        rows.append(Row(name, kind, start[name], now.clone(), trainable, counted - trainable))
+        rows.append(Row(name, kind, torch.stack(path), trainable, counted - trainable))
     return LayerTable(tuple(rows), batches, training)
 
 
@@ -267,12 +297,12 @@ class Company:
     """One image, seen alone by eval() and in many batches by train().
 
     `alone` is (10,), the probabilities in eval mode; `in_company` (companies, 10), those in train
-    mode, each in another batch. `image` is (8, 8).
+    mode, each in another batch. `rows` (companies, batch_size) are the test images in these batches, this
+    one first. All in float64.
     """
 
-    image: Tensor
     label: int
-    batch_size: int
+    rows: Tensor
     alone: Tensor
     in_company: Tensor
 
@@ -287,6 +317,23 @@ class Company:
         return int(self.alone.argmax()) == self.label
 
 
+#: The largest batch of `same_image_in_company`.
+LARGEST_COMPANY = 128
+
+
+def company_draws(companies: int, seed: int) -> Tensor:
+    """(companies, 127) from 0 to 1, in float32: whom each of the batches draws from those who may come."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(companies, LARGEST_COMPANY - 1, generator=generator, dtype=torch.float32)
+
+
+def hidden_test_images(seed: int) -> Tensor:
+    """(500, 32), float32: the test images in front of the batch norm of the trained net."""
+    net, digits = trained_net(seed)
+    with torch.no_grad():
+        return net[0](digits.test_x)
+
+
 def same_image_in_company(
     index: int, batch_size: int, kind: str, *, companies: int = 40, seed: int = 0
 ) -> Company:
@@ -294,17 +341,20 @@ def same_image_in_company(
 
     Args:
         index: of the test image.
-        batch_size: how many images there are in a batch, this one included.
+        batch_size: how many images there are in a batch, this one included; a larger batch holds the
+            smaller one.
         kind: who the others are: "random" test images, those of its "own" digit, or those of one
-            "other" digit, the next one.
+            "other" digit, the next one. They are drawn with replacement.
         companies: how many batches.
         seed: of the net, the digits and the draws.
 
     Raises:
-        ValueError: another kind.
+        ValueError: another kind, or a batch of none or of more than `LARGEST_COMPANY`.
     """
+    if not 1 <= batch_size <= LARGEST_COMPANY:
+        raise ValueError(f"batch_size must be from 1 to {LARGEST_COMPANY}, not {batch_size}")
     net, digits = trained_net(seed)
-    x, label = digits.test_x[index], int(digits.test_y[index])
+    label = int(digits.test_y[index])
     others = torch.arange(len(digits.test_x)) != index
     if kind == "own":
         others &= digits.test_y == label
@@ -313,16 +363,16 @@ def same_image_in_company(
     elif kind != "random":
         raise ValueError(f"kind must be 'random', 'own' or 'other', not {kind!r}")
     pool = others.nonzero().flatten()
-    generator = torch.Generator().manual_seed(seed)
-    rows = torch.randint(len(pool), (companies, batch_size - 1), generator=generator)
-    batches = torch.cat([x.expand(companies, 1, 64), digits.test_x[pool[rows]]], dim=1)
-    with torch.no_grad():
-        in_company = logits_by(net, batches, "batch", "batch")[:, 0].softmax(dim=1)
-        alone = net(x[None])[0].softmax(dim=0)
-    return Company(x.view(8, 8), label, batch_size, alone, in_company)
+    drawn = company_draws(companies, seed)[:, : batch_size - 1].double()
+    own = torch.full((companies, 1), index)
+    rows = torch.cat([own, pool[(drawn * len(pool)).long()]], dim=1)
+    hidden = hidden_test_images(seed).double()
+    behind = copy.deepcopy(net).double()
+    in_company = _logits_of_hidden(behind, hidden[rows], "batch", "batch")[:, 0].softmax(dim=1)
+    alone = _logits_of_hidden(behind, hidden[index, None], "stored", "stored")[0].softmax(dim=0)
+    return Company(label, rows, alone, in_company)
 
 
-@torch.no_grad()
 def logits_by(net: nn.Sequential, batches: Tensor, mean_from: str, var_from: str) -> Tensor:
     """(B, N, 10): what the net says of B batches (B, N, 64), each normalized as a batch of its own.
 
@@ -332,9 +382,16 @@ def logits_by(net: nn.Sequential, batches: Tensor, mean_from: str, var_from: str
         mean_from, var_from: "batch" takes the statistic of the batch, as training mode does, "stored"
             the running one, as eval mode does.
     """
-    linear, norm, relu, last = net
-    hidden = linear(batches)
-    var, mean = torch.var_mean(hidden, dim=1, correction=0, keepdim=True)
+    with torch.no_grad():
+        hidden = net[0](batches)
+    return _logits_of_hidden(net, hidden, mean_from, var_from)
+
+
+@torch.no_grad()
+def _logits_of_hidden(net: nn.Sequential, hidden: Tensor, mean_from: str, var_from: str) -> Tensor:
+    """(…, N, 10) from what lies before the batch norm, (…, N, 32); see `logits_by`."""
+    _, norm, relu, last = net
+    var, mean = torch.var_mean(hidden, dim=-2, correction=0, keepdim=True)
     mean = mean if mean_from == "batch" else norm.running_mean
     var = var if var_from == "batch" else norm.running_var
     return last(relu(norm.weight * (hidden - mean) / torch.sqrt(var + norm.eps) + norm.bias))

@@ -18,7 +18,7 @@ EXPLORERS = {
     "running statistics": Moves(
         explorers.running_statistics_explorer,
         {
-            "momentum": (0.1, "None"),
+            "momentum": (0.1, 1.0, None),
             "batch_size": (2, 256),
             "mean_after": (-2, 6),
         },
@@ -26,7 +26,7 @@ EXPLORERS = {
     "layer table": Moves(
         explorers.layer_table_explorer,
         {
-            "batches": (0, 7),
+            "batches": (0, 20),
             "training": (False, True),
             "requires_grad": (False, True),
             "momentum": (0.0, 0.1),
@@ -37,7 +37,12 @@ EXPLORERS = {
     ),
     "company": Moves(
         explorers.company_explorer,
-        {"index": (0, 19), "batch_size": (2, 128), "kind": ("random", "own", "other")},
+        {
+            "index": (0, 19),
+            "batch_size": (2, 128),
+            "kind": ("random", "own", "other"),
+            "shown": (1, 40),
+        },
     ),
 }
 
@@ -100,10 +105,10 @@ def test_layer_table_against_a_loop_with_other_means():
     """Gradients by hand, statistics by formula: the same numbers after each batch."""
     for batches in (1, 3):
         table = experiments.layer_table(batches)
-        start = {row.name: row.start.double() for row in table.rows}
+        start = {row.name: row.start for row in table.rows}
         now = {row.name: row.now for row in table.rows}
         generator = torch.Generator().manual_seed(0)
-        torch.randn(2, 2, generator=generator)
+        torch.testing.assert_close(start["0.weight"].float(), torch.randn(2, 2, generator=generator))
         inputs = 1 + torch.randn(batches, 16, 2, generator=generator)
         weight, gamma, beta = (start[f"{name}"] for name in ("0.weight", "1.weight", "1.bias"))
         mean, var = start["1.running_mean"], start["1.running_var"]
@@ -122,8 +127,16 @@ def test_layer_table_against_a_loop_with_other_means():
             ("1.running_mean", mean),
             ("1.running_var", var),
         ):
-            torch.testing.assert_close(now[name].double(), expected, rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(now[name], expected)
         assert now["1.num_batches_tracked"] == batches
+
+
+def test_a_row_keeps_its_path():
+    """More batches go on from fewer, and all draws of many begin with those of few."""
+    few, many = (experiments.layer_table(batches) for batches in (2, 5))
+    for short, long in zip(few.rows, many.rows, strict=True):
+        assert len(short.path) == 3 and torch.equal(short.path, long.path[:3])
+        assert torch.equal(long.start, long.path[0]) and torch.equal(long.now, long.path[5])
 
 
 def test_company_is_what_the_modules_say():
@@ -136,15 +149,31 @@ def test_company_is_what_the_modules_say():
         if kind != "random":
             pool &= digits.test_y == (label if kind == "own" else (label + 1) % 10)
         pool = pool.nonzero().flatten()
-        rows = torch.randint(len(pool), (6, 3), generator=torch.Generator().manual_seed(0))
-        moved = copy.deepcopy(net).train()
-        for row, seen in zip(rows, state.in_company, strict=True):
-            batch = torch.cat([x[None], digits.test_x[pool[row]]])
-            torch.testing.assert_close(moved(batch)[0].softmax(0), seen, rtol=1e-3, atol=1e-5)
-        torch.testing.assert_close(net(x[None])[0].softmax(0), state.alone)
+        assert state.label == label and state.rows.shape == (6, 4)
+        assert set(state.rows[:, 1:].flatten().tolist()) <= set(pool.tolist())
+        moved = copy.deepcopy(net).double().train()
+        for row, seen in zip(state.rows, state.in_company, strict=True):
+            assert row[0] == 3
+            torch.testing.assert_close(
+                moved(digits.test_x[row].double())[0].softmax(0), seen, rtol=1e-4, atol=1e-6
+            )
+        torch.testing.assert_close(net(x[None])[0].softmax(0).double(), state.alone, rtol=1e-4, atol=1e-6)
+        larger = experiments.same_image_in_company(3, 128, kind, companies=6)
+        assert torch.equal(larger.rows[:, :4], state.rows)
     with pytest.raises(ValueError, match="kind"):
         experiments.same_image_in_company(0, 4, "all")
+    with pytest.raises(ValueError, match="batch_size"):
+        experiments.same_image_in_company(0, 129, "own")
     assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
+
+
+def test_every_image_of_the_pool_can_come():
+    """Each of the other 499 images is drawn, and about as often as any."""
+    drawn = experiments.same_image_in_company(0, 128, "random", companies=500).rows[:, 1:]
+    counts = drawn.flatten().bincount(minlength=500)
+    assert counts[0] == 0 and counts[1:].min() > 0
+    # 63,500 draws: 127 are expected of each, and a standard deviation of 11.
+    assert (counts[1:] - 127).abs().max() < 6 * 11.3
 
 
 @pytest.mark.parametrize("by_digit", (False, True))
@@ -223,30 +252,29 @@ def test_what_the_switches_stop():
     assert table(requires_grad=False).counts == (4, 8)
 
 
+def reached(explorer, **settings):
+    """Whether the goal is reached with these settings and the others as at the start."""
+    return explorer.compute(**explorer.start | settings)["reached"]
+
+
 def test_goals_can_be_reached():
     explorer = explorers.running_statistics_explorer()
-    assert not explorer.goal.reached(explorer.state)
-    explorer.controls["batch_size"].value = 16
-    assert not explorer.goal.reached(explorer.state)
-    explorer.controls["batch_size"].value = 32
-    assert explorer.goal.reached(explorer.state)
+    assert not reached(explorer)
+    assert not reached(explorer, batch_size=16)
+    assert reached(explorer, batch_size=32)
     # At the batch size of the start, no momentum does it.
-    for momentum in (0.01, 0.03, 0.1, 0.3, 1.0, "None"):
-        explorer.controls["batch_size"].value = 8
-        explorer.controls["momentum"].value = momentum
-        assert not explorer.goal.reached(explorer.state)
+    for momentum in explorer.controls["momentum"].values:
+        assert not reached(explorer, momentum=momentum)
 
     explorer = explorers.layer_table_explorer()
-    explorer.controls["requires_grad"].value = False
-    explorer.controls["momentum"].value = 0.0
-    assert not explorer.goal.reached(explorer.state)
-    explorer.controls["training"].value = False
-    assert explorer.goal.reached(explorer.state)
+    assert not reached(explorer, requires_grad=False, momentum=0.0)
+    assert not reached(explorer, requires_grad=False, momentum=0.0, training=False, batches=0)
+    assert reached(explorer, requires_grad=False, momentum=0.0, training=False)
 
     explorer = explorers.company_explorer()
-    assert not explorer.goal.reached(explorer.state)
-    explorer.controls["kind"].value = "own"
-    assert explorer.goal.reached(explorer.state)
+    assert not reached(explorer)
+    assert not reached(explorer, kind="own", batch_size=16)
+    assert reached(explorer, kind="own")
 
 
 def test_numbers_of_the_running_update():
@@ -265,6 +293,9 @@ def test_forms_of_the_running_update_agree():
         got = experiments.exponential_average(values, 3.0, momentum)[-1]
         weights = momentum * (1 - momentum) ** torch.arange(29, -1, -1, dtype=torch.float64)
         torch.testing.assert_close(got, (weights * values).sum() + (1 - momentum) ** 30 * 3)
+        torch.testing.assert_close(weights, experiments.batch_weights(momentum, 30))
+    plain = experiments.exponential_average(values, 3.0, None)[-1]
+    torch.testing.assert_close(plain, (experiments.batch_weights(None, 30) * values).sum())
 
 
 def test_counts_of_the_text():
