@@ -50,6 +50,11 @@ class MeanNoise:
         """Measured over σ/√N at `size`."""
         return self.spread / (self.sigma / math.sqrt(self.size))
 
+    def counts(self, reach: float, bins: int) -> Tensor:
+        """(bins,): how many means lie in each part of ± `reach` σ around the mean of all."""
+        scaled = (self.means - self.centre) / self.sigma
+        return torch.histogram(scaled, bins, range=(-reach, reach)).hist
+
 
 def batch_means(values: Tensor, size: int) -> Tensor:
     """Means of consecutive batches of `values` (M,), an incomplete last one dropped."""
@@ -129,6 +134,16 @@ class Decay:
     angle_end: float
 
 
+def rest(lr: float, weight_decay: float) -> tuple[float, float]:
+    """Where ‖w‖ and the angle of a step, in degrees, settle; infinite and 0 without decay.
+
+    See `scale_free_steps`.
+    """
+    rate = lr * weight_decay
+    norm = (lr / (2 * weight_decay)) ** 0.25 if rate else math.inf
+    return norm, math.degrees(math.sqrt(2 * rate))
+
+
 def scale_free_steps(
     lr: float,
     weight_decay: float,
@@ -158,14 +173,12 @@ def scale_free_steps(
         along, across = (1 - lr * weight_decay) * norms[-1], lr / norms[-1]
         angles.append(math.degrees(math.atan2(across, along)))
         norms.append(math.hypot(along, across))
-    rate = lr * weight_decay
     return Decay(
         lr,
         weight_decay,
         torch.tensor(norms, dtype=torch.float64),
         torch.tensor(angles, dtype=torch.float64),
-        (lr / (2 * weight_decay)) ** 0.25 if rate else math.inf,
-        math.degrees(math.sqrt(2 * rate)),
+        *rest(lr, weight_decay),
     )
 
 

@@ -56,6 +56,13 @@ def test_batch_means_drop_the_rest():
     assert experiments.batch_means(values, 5).tolist() == pytest.approx([4.2])
 
 
+def test_counts_are_those_of_a_histogram():
+    means = torch.tensor([-5.0, 0.9, 1.0, 1.1, 2.4], dtype=torch.float64)
+    state = experiments.MeanNoise(2, 2.0, 1.0, means, torch.empty(0), torch.empty(0))
+    # In units of σ around the mean of all they are -3, -0.05, 0, 0.05 and 0.7.
+    assert state.counts(1.0, 4).tolist() == [0, 1, 2, 1]
+
+
 def test_features_are_the_same_samples_in_two_orders():
     for kind in ("normal", "skewed", "pixel"):
         shuffled, ordered = (experiments.feature(kind, order) for order in ("shuffled", "sorted"))
@@ -313,20 +320,24 @@ def test_pictures(few):
 # What is moved
 
 
+def reached(explorer, **settings):
+    """Whether the goal is reached with these settings and the others as at the start."""
+    return explorer.compute(**explorer.start | settings)["reached"]
+
+
 def test_goal_of_the_noise_needs_sorted_samples():
     explorer = explorers.mean_noise_explorer()
-    assert "not yet" in explorer.goal_line.value
-    explorer.controls["order"].value = "shuffled"
-    for size in (2, 256):
-        explorer.controls["size"].value = size
-        assert "not yet" in explorer.goal_line.value
-    explorer.controls["order"].value = "sorted"
-    assert "reached" in explorer.goal_line.value
+    assert not reached(explorer)
+    for size in experiments.SIZES:
+        assert not reached(explorer, order="shuffled", size=size)
+    assert reached(explorer, size=256)
 
 
 def test_goal_of_the_decay_is_within_reach():
     explorer = explorers.decay_explorer()
-    assert "not yet" in explorer.goal_line.value
-    for name, power in (("lr", -1.25), ("weight_decay", -2.5), ("start", 0.25)):
-        explorer.controls[name].value = 10**power
-    assert "reached" in explorer.goal_line.value
+    assert not reached(explorer)
+    chosen = {"lr": 10**-1.25, "weight_decay": 10**-2.5, "start": 10**0.25}
+    for name, value in chosen.items():
+        assert value in explorer.controls[name].values
+    assert reached(explorer, **chosen)
+    assert not reached(explorer, **chosen | {"drop": 0.1})
