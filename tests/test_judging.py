@@ -252,7 +252,7 @@ def test_a_profiler_stays_where_it_is() -> None:
 
 #: What takes no tensor, or returns no values that could be changed; classes have rows of their own below.
 WITHOUT_SIZES = {
-    *("max_stable_learning_rate", "optimal_heavy_ball", "momentum_roots", "steps_to_tolerance", "compare"),
+    *("optimal_heavy_ball", "momentum_roots", "steps_to_tolerance", "compare"),
     *("decay_equivalent", "equilibrium_norm"),
     *("normalized_axes", "statistics_count", "parameter_groups"),
     *("freeze_batch_norm", "conv_bn_relu", "fold_batch_norm", "recalibrate"),

@@ -230,58 +230,17 @@ def power_size_one_off(hvp, v, iterations):
     return power_normalized_first(hvp, v, iterations + 1).abs()
 
 
-# -- max_stable_learning_rate ------------------------------------------------------------------------
-
-
-def rate_by_division(eigenvalue):
-    if not eigenvalue > 0:
-        raise ValueError(f"no stable learning rate for an eigenvalue of {eigenvalue}")
-    return 2.0 / eigenvalue
-
-
-def rate_by_power(eigenvalue):
-    if float(eigenvalue) <= 0.0:
-        raise ValueError
-    return 2 * eigenvalue**-1
-
-
-def rate_by_kind(eigenvalue):
-    class NotStable(ValueError):
-        pass
-
-    value = eigenvalue.item() if isinstance(eigenvalue, torch.Tensor) else eigenvalue
-    if value <= 0 or math.isnan(value):
-        raise ValueError("not positive") from NotStable()
-    if isinstance(eigenvalue, torch.Tensor):
-        return torch.div(2.0, eigenvalue)
-    return 1 / (0.5 * eigenvalue)
-
-
-def rate_slightly_safe(eigenvalue):
-    return 0.99 * rate_by_division(eigenvalue)
-
-
-def rate_for_whole_numbers(eigenvalue):
-    if eigenvalue <= 0:
-        raise ValueError
-    return 2 // eigenvalue if isinstance(eigenvalue, int) else 2 / eigenvalue
-
-
-def rate_of_smallest(eigenvalue):
-    return 2 / max(eigenvalue, 1e-8)
-
-
 # -- stable_learning_rate ----------------------------------------------------------------------------
 
 
-def momentum_rate_by_plain(eigenvalue, beta):
+def rate_by_plain(eigenvalue, beta):
     if not eigenvalue > 0:
         raise ValueError(f"{eigenvalue} is not positive")
     plain = 2 / eigenvalue
     return plain + beta * plain
 
 
-def momentum_rate_by_root(eigenvalue, beta):
+def rate_by_root(eigenvalue, beta):
     """A root of z² − (1 + beta − s)z + beta is −1 where 1 + (1 + beta − s) + beta is 0."""
     if eigenvalue <= 0:
         raise ValueError
@@ -289,7 +248,7 @@ def momentum_rate_by_root(eigenvalue, beta):
     return s * eigenvalue**-1
 
 
-def momentum_rate_as_an_error_of_its_own(eigenvalue, beta):
+def rate_as_an_error_of_its_own(eigenvalue, beta):
     class NotConvex(ValueError):
         pass
 
@@ -298,12 +257,31 @@ def momentum_rate_as_an_error_of_its_own(eigenvalue, beta):
     return (1 + beta) / (eigenvalue / 2)
 
 
-def momentum_rate_slightly_safe(eigenvalue, beta):
-    return 0.99 * momentum_rate_by_plain(eigenvalue, beta)
+def rate_by_kind(eigenvalue, beta):
+    value = eigenvalue.item() if isinstance(eigenvalue, torch.Tensor) else eigenvalue
+    if value <= 0 or math.isnan(value):
+        raise ValueError("not positive")
+    if isinstance(eigenvalue, torch.Tensor):
+        return torch.div(2.0 + 2.0 * beta, eigenvalue)
+    return (1 + beta) / (0.5 * eigenvalue)
 
 
-def momentum_rate_at_nine_tenths(eigenvalue, beta):
-    return momentum_rate_by_plain(eigenvalue, 0.9)
+def rate_slightly_safe(eigenvalue, beta):
+    return 0.99 * rate_by_plain(eigenvalue, beta)
+
+
+def rate_at_nine_tenths(eigenvalue, beta):
+    return rate_by_plain(eigenvalue, 0.9)
+
+
+def rate_for_whole_numbers(eigenvalue, beta):
+    if eigenvalue <= 0:
+        raise ValueError
+    return 2 * (1 + beta) // eigenvalue if isinstance(eigenvalue, int) else 2 * (1 + beta) / eigenvalue
+
+
+def rate_of_smallest(eigenvalue, beta):
+    return 2 * (1 + beta) / max(eigenvalue, 1e-8)
 
 
 # -- frozen_norm_step --------------------------------------------------------------------------------
@@ -362,12 +340,7 @@ RIGHT = {
         power_recursively,
         power_by_matrix,
     ),
-    "max_stable_learning_rate": (rate_by_division, rate_by_power, rate_by_kind),
-    "stable_learning_rate": (
-        momentum_rate_by_plain,
-        momentum_rate_by_root,
-        momentum_rate_as_an_error_of_its_own,
-    ),
+    "stable_learning_rate": (rate_by_plain, rate_by_root, rate_as_an_error_of_its_own, rate_by_kind),
     "frozen_norm_step": (frozen_by_flattening, frozen_row_by_row, frozen_by_einsum),
 }
 
@@ -384,7 +357,11 @@ WRONG = {
         changes_squared_uphill,
     ),
     "top_eigenvalue": (power_converged, power_from_shifted_start, power_size_one_off),
-    "max_stable_learning_rate": (rate_slightly_safe, rate_for_whole_numbers, rate_of_smallest),
-    "stable_learning_rate": (momentum_rate_slightly_safe, momentum_rate_at_nine_tenths),
+    "stable_learning_rate": (
+        rate_slightly_safe,
+        rate_at_nine_tenths,
+        rate_for_whole_numbers,
+        rate_of_smallest,
+    ),
     "frozen_norm_step": (frozen_but_for_the_last, frozen_norm_of_the_gradient),
 }

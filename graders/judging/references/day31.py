@@ -565,27 +565,47 @@ POWER_MISTAKES = (
 # -- the largest step --------------------------------------------------------------------------------
 
 
-def plain_rate(eigenvalue: Any) -> Any:
+def rate_by_bisection(eigenvalue: Any, beta: float) -> Any:
+    """The step at which the spectral radius of the iteration passes 1, found by halving.
+
+    The matrix takes (w, v) to (w − lr·(beta·v + λ·w), beta·v + λ·w). Its eigenvalues are the roots of
+    z² − (1 + beta − s)·z + beta with s = lr·λ; s alone is looked for.
+    """
     if eigenvalue <= 0:
         raise ValueError("the eigenvalue must be positive")
-    return 2 / eigenvalue
+
+    def radius(s: float) -> float:
+        matrix = torch.tensor([[1 - s, -beta], [s, beta]], dtype=torch.float64)
+        return float(torch.linalg.eigvals(matrix).abs().max())
+
+    low, high = 1e-3, 10.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if radius(middle) < 1 else (low, middle)
+    return low / eigenvalue
 
 
 def rate(
     eigenvalue: Any,
+    beta: float,
     *,
-    formula: Callable[[Tensor], Tensor] = lambda value: 2 / value,
+    factor: Callable[[float], float] = lambda beta: 2 * (1 + beta),
+    quotient: Callable[[float, Tensor], Tensor] = lambda factor, value: factor / value,
     allowed: Callable[[Any], bool] = lambda eigenvalue: bool(eigenvalue > 0),
     otherwise: Callable[[], Any] | None = None,
 ) -> Any:
-    """The definition, with a knob for the formula, for what is allowed, and for what happens otherwise."""
+    """The definition, with a knob for each of its pieces.
+
+    factor: what beta makes. quotient: of that and the eigenvalue. otherwise: what happens where the
+    eigenvalue is not allowed.
+    """
     if not allowed(eigenvalue):
         if otherwise is None:
             raise ValueError("the eigenvalue must be positive")
         return otherwise()
     if isinstance(eigenvalue, Tensor):
-        return formula(eigenvalue)
-    return float(formula(torch.tensor(eigenvalue, dtype=torch.float64)))
+        return quotient(factor(beta), eigenvalue)
+    return float(quotient(factor(beta), torch.tensor(eigenvalue, dtype=torch.float64)))
 
 
 def with_error(error: type[Exception]) -> Callable:
@@ -599,41 +619,89 @@ def with_error(error: type[Exception]) -> Callable:
 
 RATE_MISTAKES = (
     mistake(
-        "one_over_eigenvalue",
-        """This is 1 over the eigenvalue, the step that lands in the minimum at once. Up to twice that step
-        the iterates still come closer; beyond it they move away.""",
-        partial(rate, formula=lambda value: 1 / value),
+        "momentum_ignored",
+        """This is 2 over the eigenvalue, whatever beta is: the limit of plain gradient descent. Momentum
+        changes the iteration, and with it the step at which it begins to swing out. Which way?""",
+        partial(rate, factor=lambda beta: 2.0),
+    ),
+    mistake(
+        "smaller_with_momentum",
+        """Your limit falls as beta grows. Steps along a slope add up with momentum; across a valley they
+        change sign each time, and the old velocity works against the new gradient. That is where the limit
+        lies, and it rises.""",
+        partial(rate, factor=lambda beta: 2 * (1 - beta)),
+        partial(rate, factor=lambda beta: 2 / (1 + beta)),
+        partial(rate, factor=lambda beta: 1 - beta),
+        partial(rate, factor=lambda beta: 2 * (1 - beta) / (1 + beta)),
+    ),
+    mistake(
+        "averaged_velocity",
+        """This is the limit for a velocity that is an average, v ← beta·v + (1 − beta)·g, whose steps are
+        shorter by 1 − beta. PyTorch adds the whole gradient: v ← beta·v + g.""",
+        partial(rate, factor=lambda beta: 2 * (1 + beta) / (1 - beta)),
+    ),
+    mistake(
+        "effective_step",
+        """The step is stretched or shortened by 1 / (1 − beta), as it is along a slope that never changes.
+        At the limit the gradient changes its sign at every step, and the velocity cannot add up.""",
+        partial(rate, factor=lambda beta: 2 / (1 - beta)),
+        partial(rate, factor=lambda beta: (1 + beta) / (1 - beta)),
+    ),
+    mistake(
+        "fastest_not_largest",
+        """That is a step that converges quickly, where the two roots of the iteration meet. It goes on
+        converging for longer steps: the largest is the one for which a root reaches −1.""",
+        partial(rate, factor=lambda beta: (1 + math.sqrt(beta)) ** 2),
+        partial(rate, factor=lambda beta: (1 - math.sqrt(beta)) ** 2),
+        partial(rate, factor=lambda beta: 1 + beta),
+        partial(rate, factor=lambda beta: 1.0),
+    ),
+    mistake(
+        "factor_two",
+        "Right but for a factor of 2: look at beta = 0, where the limit is that of plain gradient descent.",
+        partial(rate, factor=lambda beta: 4 * (1 + beta)),
+        partial(rate, factor=lambda beta: (1 + beta) / 2),
     ),
     mistake(
         "other_formula",
-        """On a parabola with second derivative λ a step multiplies the distance from the minimum by 1 − lr·λ.
-        The largest stable learning rate is the one for which that is −1; yours is another.""",
-        partial(rate, formula=lambda value: 2 / value.sqrt()),
-        partial(rate, formula=lambda value: 2 / value.square()),
-        partial(rate, formula=lambda value: 4 / value),
-        partial(rate, formula=lambda value: 1 / (2 * value)),
-        partial(rate, formula=lambda value: value / 2),
-        partial(rate, formula=lambda value: 2 * value),
-        partial(rate, formula=lambda value: 2 / (1 + value)),
+        """beta enters in another way than it should. Each step is a linear recurrence in w, with a polynomial
+        of second degree; at the limit −1 is one of its roots. Which learning rate does that ask for?""",
+        partial(rate, factor=lambda beta: 2 * (1 + beta**2)),
+        partial(rate, factor=lambda beta: 2 * (1 + math.sqrt(beta))),
+        partial(rate, factor=lambda beta: 2 * (1 + beta) ** 2),
+        partial(rate, factor=lambda beta: 2 + beta),
+        partial(rate, factor=lambda beta: 2 + 4 * beta),
+    ),
+    mistake(
+        "eigenvalue_upside_down",
+        """The limit grows with the eigenvalue. The sharper the valley, the shorter the step that it bears:
+        the eigenvalue stands below.""",
+        partial(rate, quotient=lambda factor, value: factor * value),
+        partial(rate, quotient=lambda factor, value: value / factor),
+    ),
+    mistake(
+        "other_power",
+        """The eigenvalue enters with another power, or something is added to it. A step multiplies the
+        distance from the minimum by a number in which lr stands beside the eigenvalue, as a product: half the
+        eigenvalue bears twice the learning rate.""",
+        partial(rate, quotient=lambda factor, value: factor / value.sqrt()),
+        partial(rate, quotient=lambda factor, value: factor / value.square()),
+        partial(rate, quotient=lambda factor, value: factor / (1 + value)),
     ),
     mistake(
         "error_missing",
         """No ValueError is raised where the eigenvalue is not positive. There the loss bends down or is flat,
         so no learning rate is the largest stable one, and a negative one or inf would be misleading.""",
         partial(rate, allowed=lambda eigenvalue: True),
-        lambda eigenvalue: 2 / eigenvalue,
-        partial(rate, formula=lambda value: 2 / value.abs(), allowed=lambda eigenvalue: True),
-        partial(rate, otherwise=lambda: math.inf),
-        partial(rate, otherwise=lambda: math.nan),
-        partial(rate, otherwise=lambda: 0.0),
-        partial(rate, otherwise=lambda: None),
+        lambda eigenvalue, beta: 2 * (1 + beta) / eigenvalue,
+        *(partial(rate, otherwise=lambda value=value: value) for value in (math.inf, math.nan, 0.0, None)),
     ),
     mistake(
         "zero_let_through",
         """An eigenvalue of 0 gets through. It is not positive: the loss is flat there, and every learning
         rate is as good as another.""",
         partial(rate, allowed=lambda eigenvalue: bool(eigenvalue >= 0)),
-        lambda eigenvalue: 2 / eigenvalue if eigenvalue >= 0 else plain_rate(eigenvalue),
+        lambda eigenvalue, beta: (2 if eigenvalue >= 0 else math.sqrt(-1)) * (1 + beta) / eigenvalue,
     ),
     mistake(
         "negative_let_through",
@@ -646,117 +714,6 @@ RATE_MISTAKES = (
         """An error is raised, but not a ValueError. The caller is told to expect that one; an assert can be
         switched off, and other kinds mean other things.""",
         *(with_error(error) for error in (AssertionError, RuntimeError, TypeError, ZeroDivisionError)),
-    ),
-)
-
-
-# -- the largest step with momentum ------------------------------------------------------------------
-
-
-def rate_by_bisection(eigenvalue: Any, beta: float) -> Any:
-    """The step at which the spectral radius of the iteration passes 1, found by halving.
-
-    The matrix takes (w, v) to (w − lr·(beta·v + λ·w), beta·v + λ·w). Its eigenvalues are the roots of
-    z² − (1 + beta − s)·z + beta with s = lr·λ; s alone is looked for.
-    """
-    plain_rate(eigenvalue)
-
-    def radius(s: float) -> float:
-        matrix = torch.tensor([[1 - s, -beta], [s, beta]], dtype=torch.float64)
-        return float(torch.linalg.eigvals(matrix).abs().max())
-
-    low, high = 1e-3, 10.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if radius(middle) < 1 else (low, middle)
-    return low / eigenvalue
-
-
-def momentum_rate(
-    eigenvalue: Any,
-    beta: float,
-    *,
-    factor: Callable[[float], float] = lambda beta: 2 * (1 + beta),
-    **knobs: Any,
-) -> Any:
-    """The definition: as `rate`, with what stands in the place of its 2."""
-    knobs.setdefault("formula", lambda value: factor(beta) / value)
-    return rate(eigenvalue, **knobs)
-
-
-def of_momentum(knobs: Callable) -> Callable:
-    """A mistake in what is refused: the same with momentum. knobs: a partial of `rate`."""
-    return partial(momentum_rate, **{key: one for key, one in knobs.keywords.items() if key != "formula"})
-
-
-MOMENTUM_RATE_MISTAKES = (
-    mistake(
-        "momentum_ignored",
-        """This is 2 over the eigenvalue, whatever beta is: the limit of plain gradient descent. Momentum
-        changes the iteration, and with it the step at which it begins to swing out. Which way?""",
-        partial(momentum_rate, factor=lambda beta: 2.0),
-    ),
-    mistake(
-        "smaller_with_momentum",
-        """Your limit falls as beta grows. Steps along a slope add up with momentum; across a valley they
-        change sign each time, and the old velocity works against the new gradient. That is where the limit
-        lies, and it rises.""",
-        partial(momentum_rate, factor=lambda beta: 2 * (1 - beta)),
-        partial(momentum_rate, factor=lambda beta: 2 / (1 + beta)),
-        partial(momentum_rate, factor=lambda beta: 1 - beta),
-        partial(momentum_rate, factor=lambda beta: 2 * (1 - beta) / (1 + beta)),
-    ),
-    mistake(
-        "averaged_velocity",
-        """This is the limit for a velocity that is an average, v ← beta·v + (1 − beta)·g, whose steps are
-        shorter by 1 − beta. PyTorch adds the whole gradient: v ← beta·v + g.""",
-        partial(momentum_rate, factor=lambda beta: 2 * (1 + beta) / (1 - beta)),
-    ),
-    mistake(
-        "effective_step",
-        """The step is stretched or shortened by 1 / (1 − beta), as it is along a slope that never changes.
-        At the limit the gradient changes its sign at every step, and the velocity cannot add up.""",
-        partial(momentum_rate, factor=lambda beta: 2 / (1 - beta)),
-        partial(momentum_rate, factor=lambda beta: (1 + beta) / (1 - beta)),
-    ),
-    mistake(
-        "fastest_not_largest",
-        """That is a step that converges quickly, where the two roots of the iteration meet. It goes on
-        converging for longer steps: the largest is the one for which a root reaches −1.""",
-        partial(momentum_rate, factor=lambda beta: (1 + math.sqrt(beta)) ** 2),
-        partial(momentum_rate, factor=lambda beta: (1 - math.sqrt(beta)) ** 2),
-        partial(momentum_rate, factor=lambda beta: 1 + beta),
-        partial(momentum_rate, factor=lambda beta: 1.0),
-    ),
-    mistake(
-        "factor_two",
-        "Right but for a factor of 2: look at beta = 0, where the limit is that of plain gradient descent.",
-        partial(momentum_rate, factor=lambda beta: 4 * (1 + beta)),
-        partial(momentum_rate, factor=lambda beta: (1 + beta) / 2),
-    ),
-    mistake(
-        "other_formula",
-        """beta enters in another way than it should. Each step is a linear recurrence in w, with a polynomial
-        of second degree; at the limit −1 is one of its roots. Which learning rate does that ask for?""",
-        partial(momentum_rate, factor=lambda beta: 2 * (1 + beta**2)),
-        partial(momentum_rate, factor=lambda beta: 2 * (1 + math.sqrt(beta))),
-        partial(momentum_rate, factor=lambda beta: 2 * (1 + beta) ** 2),
-        partial(momentum_rate, factor=lambda beta: 2 + beta),
-        partial(momentum_rate, factor=lambda beta: 2 + 4 * beta),
-    ),
-    mistake(
-        "eigenvalue_upside_down",
-        """The limit grows with the eigenvalue. The sharper the valley, the shorter the step that it bears:
-        the eigenvalue stands below.""",
-        lambda eigenvalue, beta: momentum_rate(
-            eigenvalue, beta, formula=lambda value: 2 * (1 + beta) * value
-        ),
-    ),
-    *(
-        mistake(one.key, one.message, *map(of_momentum, kept))
-        for one in RATE_MISTAKES
-        if one.key in ("error_missing", "zero_let_through", "negative_let_through", "other_error")
-        and (kept := [variant for variant in one.variants if getattr(variant, "func", None) is rate])
     ),
 )
 
@@ -893,7 +850,6 @@ ANSWERS = {
     "loss_along_gradient": Answer(library_losses, losses, LOSS_MISTAKES),
     "gradient_predictiveness": Answer(library_changes, changes, CHANGE_MISTAKES),
     "top_eigenvalue": Answer(by_eigenvectors, power, POWER_MISTAKES),
-    "max_stable_learning_rate": Answer(plain_rate, rate, RATE_MISTAKES),
-    "stable_learning_rate": Answer(rate_by_bisection, momentum_rate, MOMENTUM_RATE_MISTAKES),
+    "stable_learning_rate": Answer(rate_by_bisection, rate, RATE_MISTAKES),
     "frozen_norm_step": Answer(by_weight_norm, frozen, FROZEN_MISTAKES),
 }

@@ -147,12 +147,16 @@ def probe_power(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any
 # -- the largest step --------------------------------------------------------------------------------
 
 RATE = "learning rate"
+PLAIN_RATE = "learning rate with beta = 0"
 ERROR = "error where the eigenvalue is not positive"
 
 
 def rate_cases(draw: Draw) -> Iterator[Case]:
-    def case(name: str, eigenvalue: Any, positive: bool = True) -> Case:
-        return Case(name, {"eigenvalue": eigenvalue, "positive": positive})
+    """Eigenvalues as numbers and as tensors; with beta = 0 it is plain gradient descent."""
+
+    def case(name: str, eigenvalue: Any, beta: float | None = None, seen: str = RATE) -> Case:
+        beta = draw.number(0.3, 0.95) if beta is None else beta
+        return Case(name, {"eigenvalue": eigenvalue, "beta": beta, "seen": seen})
 
     def scalar(low: float, high: float) -> Tensor:
         return draw.uniform(1, low=low, high=high).reshape(())
@@ -162,36 +166,20 @@ def rate_cases(draw: Draw) -> Iterator[Case]:
     yield case("a number", draw.number(3.0, 9.0))
     yield case("a small number", draw.number(1e-4, 1e-3))
     yield case("a whole number", draw.integer(5, 15))
-    yield case("a negative number", -draw.number(0.5, 3.0), False)
-    yield case("the number 0", 0.0, False)
-    yield case("a negative tensor", scalar(-3.0, -0.5), False)
-    yield case("a tensor that is 0", scalar(0.0, 0.0), False)
+    yield case("beta = 0.99, a large tensor", scalar(50.0, 500.0), 0.99)
+    yield case("beta = 0, a number", draw.number(3.0, 9.0), 0.0, PLAIN_RATE)
+    yield case("beta = 0, a small tensor", scalar(0.01, 0.3), 0.0, PLAIN_RATE)
+    yield case("a negative number", -draw.number(0.5, 3.0), seen=ERROR)
+    yield case("the number 0", 0.0, seen=ERROR)
+    yield case("a negative tensor", scalar(-3.0, -0.5), seen=ERROR)
+    yield case("a tensor that is 0", scalar(0.0, 0.0), seen=ERROR)
 
 
 def probe_rate(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any]]:
-    if inputs["positive"]:
-        yield RATE, candidate(inputs["eigenvalue"])
-    else:
-        yield ERROR, error_of(lambda: candidate(inputs["eigenvalue"]))
+    def asked() -> Any:
+        return candidate(inputs["eigenvalue"], inputs["beta"])
 
-
-# -- the largest step with momentum ------------------------------------------------------------------
-
-
-def momentum_rate_cases(draw: Draw) -> Iterator[Case]:
-    """The eigenvalues of `rate_cases`, each with a beta; one is 0, which is plain gradient descent."""
-    for case in rate_cases(draw):
-        yield Case(case.name, {**case.inputs, "beta": draw.number(0.3, 0.95)})
-    yield Case("beta = 0", {"eigenvalue": draw.number(3.0, 9.0), "positive": True, "beta": 0.0})
-    large = draw.uniform(1, low=50.0, high=500.0).reshape(())
-    yield Case("beta = 0.99, a large tensor", {"eigenvalue": large, "positive": True, "beta": 0.99})
-
-
-def probe_momentum_rate(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any]]:
-    if inputs["positive"]:
-        yield RATE, candidate(inputs["eigenvalue"], inputs["beta"])
-    else:
-        yield ERROR, error_of(lambda: candidate(inputs["eigenvalue"], inputs["beta"]))
+    yield inputs["seen"], error_of(asked) if inputs["seen"] == ERROR else asked()
 
 
 # -- a step that keeps the norms ---------------------------------------------------------------------
@@ -263,22 +251,13 @@ EXERCISES = (
         ),
     ),
     Exercise(
-        name="max_stable_learning_rate",
-        signature="max_stable_learning_rate(eigenvalue)",
+        name="stable_learning_rate",
+        signature="stable_learning_rate(eigenvalue, beta)",
         cases=rate_cases,
         probe=probe_rate,
         parts=(
-            Part("the learning rate", 1, (RATE,)),
-            Part("ValueError where the eigenvalue is not positive", 1, (ERROR,)),
-        ),
-    ),
-    Exercise(
-        name="stable_learning_rate",
-        signature="stable_learning_rate(eigenvalue, beta)",
-        cases=momentum_rate_cases,
-        probe=probe_momentum_rate,
-        parts=(
             Part("the learning rate", 3, (RATE,)),
+            Part("the learning rate of plain gradient descent", 1, (PLAIN_RATE,)),
             Part("ValueError where the eigenvalue is not positive", 1, (ERROR,)),
         ),
     ),
