@@ -5,6 +5,7 @@ from __future__ import annotations
 import cmath
 import itertools
 import math
+import statistics
 from collections import OrderedDict
 from functools import partial
 
@@ -318,37 +319,86 @@ def train_clearing_twice(model, optimizer, batches, loss_fn):
 # -- compare -----------------------------------------------------------------------------------------
 
 
-def compare_by_loop(run):
+def compare_by_statistics(run, rates, seeds):
+    results = {}
+    for key in ("both", "normalization", "momentum", "plain"):
+        best = None
+        for rate in sorted(rates):
+            losses = [
+                run(
+                    momentum=key in ("momentum", "both"),
+                    normalization=key in ("normalization", "both"),
+                    rate=rate,
+                    seed=seed,
+                )
+                for seed in seeds
+            ]
+            median = statistics.median(math.inf if math.isnan(loss) else loss for loss in losses)
+            if best is None or median < best[0]:
+                best = median, rate, losses
+        results[key] = (best[1], best[2], best[1] == min(rates) or best[1] == max(rates))
+    return results
+
+
+def compare_by_product(run, rates, seeds):
+    every = {}
+    for momentum, normalization, rate, seed in itertools.product((True, False), (True, False), rates, seeds):
+        every[momentum, normalization, rate, seed] = run(momentum, normalization, rate, seed)
     names = {
         (False, False): "plain",
         (True, False): "momentum",
         (False, True): "normalization",
         (True, True): "both",
     }
-    return {names[switches]: run(*switches) for switches in itertools.product((True, False), repeat=2)}
+    found = OrderedDict()
+    for switches, name in names.items():
+
+        def key(rate, switches=switches):
+            losses = [every[(*switches, rate, seed)] for seed in seeds]
+            ranked = sorted(loss for loss in losses if not math.isnan(loss))
+            ranked += [math.inf] * (len(losses) - len(ranked))
+            return ranked[len(losses) // 2], rate
+
+        best = min(rates, key=key)
+        smaller = any(rate < best for rate in rates)
+        larger = any(rate > best for rate in rates)
+        found[name] = [best, [every[(*switches, best, seed)] for seed in seeds], not (smaller and larger)]
+    return found
 
 
-def compare_by_keyword(run):
-    results = OrderedDict()
-    results["both"] = run(normalization=True, momentum=True)
-    results["normalization"] = run(normalization=True, momentum=False)
-    results["momentum"] = run(momentum=True, normalization=False)
-    results["plain"] = run(False, normalization=False)
-    return results
-
-
-def compare_by_membership(run):
+def compare_by_numpy(run, rates, seeds):
     keys = ("plain", "momentum", "normalization", "both")
-    return dict(
-        zip(keys, [run(k in ("momentum", "both"), k in ("normalization", "both")) for k in keys], strict=True)
-    )
+    order = np.argsort(rates, kind="stable")
+    found = {}
+    for i, key in enumerate(keys):
+        table = [[run(bool(i & 1), bool(i & 2), rate, seed) for seed in seeds] for rate in rates]
+        medians = np.median(np.nan_to_num(np.array(table), nan=np.inf, posinf=np.inf), axis=1)
+        at = int(order[np.argmin(medians[order])])
+        found[key] = rates[at], table[at], at in (int(order[0]), int(order[-1]))
+    return found
 
 
-def compare_by_bits(run):
-    return {
-        key: run(bool(i & 1), bool(i & 2))
-        for i, key in enumerate(["plain", "momentum", "normalization", "both"])
-    }
+def compare_by_seeds_first(run, rates, seeds):
+    """Goes through the seeds first, and ranks a run by a pair: whether it diverged, and its loss."""
+    found = {}
+    for name, momentum, normalization in (
+        ("normalization", False, True),
+        ("plain", False, False),
+        ("both", True, True),
+        ("momentum", True, False),
+    ):
+        columns = {rate: [] for rate in rates}
+        for seed in seeds:
+            for rate in rates:
+                columns[rate].append(run(momentum, normalization, rate, seed))
+        rank = {
+            rate: sorted(math.inf if loss != loss else loss for loss in losses)[(len(seeds) - 1) // 2]
+            for rate, losses in columns.items()
+        }
+        lowest = min(rank.values())
+        best = min(rate for rate in rates if rank[rate] == lowest)
+        found[name] = (best, columns[best], best in {min(rates), max(rates)})
+    return found
 
 
 # -- steps that normalize ----------------------------------------------------------------------------
@@ -518,7 +568,12 @@ RIGHT = {
         train_by_numbers,
         train_clearing_twice,
     ),
-    "compare": (compare_by_loop, compare_by_keyword, compare_by_membership, compare_by_bits),
+    "compare": (
+        compare_by_statistics,
+        compare_by_product,
+        compare_by_numpy,
+        compare_by_seeds_first,
+    ),
     "normalized_step": (
         normalized_by_division,
         normalized_flattened,
@@ -676,32 +731,63 @@ def train_two_rounds(model, optimizer, batches, loss_fn):
     return train_plainly(model, optimizer, pairs, loss_fn)
 
 
-def compare_as_list(run):
-    return list(compare_by_loop(run).values())
+def compare_as_list(run, rates, seeds):
+    return list(compare_by_statistics(run, rates, seeds).values())
 
 
-def compare_with_other_keys(run):
-    found = compare_by_loop(run)
-    return {key.upper(): value for key, value in found.items()}
+def compare_with_other_keys(run, rates, seeds):
+    return {key.upper(): value for key, value in compare_by_statistics(run, rates, seeds).items()}
 
 
-def compare_with_one_more_key(run):
-    found = compare_by_loop(run)
-    return {**found, "best": "both"}
+def compare_with_one_more_key(run, rates, seeds):
+    return {**compare_by_statistics(run, rates, seeds), "best": "both"}
 
 
-def compare_as_numbers(run):
-    return {key: str(value) for key, value in compare_by_loop(run).items()}
+def compare_in_tensors(run, rates, seeds):
+    found = compare_by_statistics(run, rates, seeds)
+    return {key: (rate, torch.tensor(losses), edge) for key, (rate, losses, edge) in found.items()}
 
 
-def compare_swapped_and_twice(run):
-    found = {
-        "plain": run(False, False),
-        "momentum": run(False, True),
-        "normalization": run(True, False),
-        "both": run(True, True),
+def compare_rates_only(run, rates, seeds):
+    return {key: rate for key, (rate, _, _) in compare_by_statistics(run, rates, seeds).items()}
+
+
+def compare_by_lower_quartile(run, rates, seeds):
+    """Between the minimum and the median."""
+    return {
+        key: (rate, [run(*switches, rate, seed) for seed in seeds], rate in (min(rates), max(rates)))
+        for key, switches in {
+            "plain": (False, False),
+            "momentum": (True, False),
+            "normalization": (False, True),
+            "both": (True, True),
+        }.items()
+        for rate in [
+            min(
+                sorted(rates),
+                key=lambda rate: sorted(run(*switches, rate, seed) for seed in seeds)[len(seeds) // 4],
+            )
+        ]
     }
-    run(True, True)
+
+
+def compare_with_rate_and_seed_swapped(run, rates, seeds):
+    return compare_by_statistics(
+        lambda rate, seed, **switches: run(**switches, rate=seed, seed=rate), rates, seeds
+    )
+
+
+def compare_swapped_and_judged_by_means(run, rates, seeds):
+    found = {}
+    for key, switches in (
+        ("plain", (False, False)),
+        ("momentum", (False, True)),
+        ("normalization", (True, False)),
+        ("both", (True, True)),
+    ):
+        table = {rate: [run(*switches, rate, seed) for seed in seeds] for rate in rates}
+        best = min(rates, key=lambda rate: sum(table[rate]))
+        found[key] = best, table[best], best in (min(rates), max(rates))
     return found
 
 
@@ -808,8 +894,11 @@ WRONG = {
         compare_as_list,
         compare_with_other_keys,
         compare_with_one_more_key,
-        compare_as_numbers,
-        compare_swapped_and_twice,
+        compare_in_tensors,
+        compare_rates_only,
+        compare_by_lower_quartile,
+        compare_with_rate_and_seed_swapped,
+        compare_swapped_and_judged_by_means,
     ),
     "normalized_step": (normalized_slightly_off, normalized_in_float32, normalized_over_w),
     "sign_momentum_step": (sign_softened, sign_as_lion, sign_of_velocity_and_gradient),

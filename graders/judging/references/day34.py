@@ -964,15 +964,10 @@ TRAIN_MISTAKES = (
 
 # -- compare -----------------------------------------------------------------------------------------
 
-
-def compare_written_out(run: Callable[[bool, bool], Any]) -> dict[str, Any]:
-    return {
-        "plain": run(False, False),
-        "momentum": run(True, False),
-        "normalization": run(False, True),
-        "both": run(True, True),
-    }
-
+Run = Callable[[bool, bool, float, int], float]
+#: Losses of one arm: at each rate, one for each seed.
+Table = dict[float, list[float]]
+Arms = dict[str, tuple[float, list[float], bool]]
 
 SWITCHES = {
     "plain": (False, False),
@@ -982,22 +977,87 @@ SWITCHES = {
 }
 
 
+def compare_by_quantile(run: Run, rates: list[float], seeds: list[int]) -> Arms:
+    """All medians of an arm at once, by the library, from losses in which inf stands for nan."""
+    grid = sorted(rates)
+    found = {}
+    for key, switches in SWITCHES.items():
+        losses = [[run(*switches, rate, seed) for seed in seeds] for rate in grid]
+        table = torch.tensor(losses, dtype=torch.float64).nan_to_num(nan=math.inf, posinf=math.inf)
+        best = int(torch.median(table, 1).values.argmin())
+        found[key] = grid[best], losses[best], best in (0, len(grid) - 1)
+    return found
+
+
+def nan_is_worst(loss: float) -> float:
+    return math.inf if math.isnan(loss) else loss
+
+
+def middle(losses: list[float]) -> float:
+    """The median over seeds, of an odd number; a run that ends with nan is as bad as one with inf."""
+    return sorted(map(nan_is_worst, losses))[len(losses) // 2]
+
+
+def lowest(table: Table, score: Callable[[list[float]], float]) -> float:
+    """The rate with the lowest score, of several the smallest."""
+    return min(sorted(table), key=lambda rate: score(table[rate]))
+
+
+def at_an_end(rate: float, rates: list[float]) -> bool:
+    return rate in (min(rates), max(rates))
+
+
 def compare(
-    run: Callable[..., Any],
+    run: Run,
+    rates: list[float],
+    seeds: list[int],
     *,
-    made: Callable[[Callable, bool, bool], Any] = lambda run, momentum, normalization: run(
-        momentum, normalization
+    made: Callable[..., float] = lambda run, *given: run(*given),
+    score: Callable[[list[float]], float] = middle,
+    chosen: Callable[[Table, Callable], float] = lowest,
+    best: Callable[[dict[str, Table], str, Callable[[Table], float]], float] = (
+        lambda arms, key, chosen: chosen(arms[key])
     ),
+    handed: Callable[[Table, float], Any] = lambda table, rate: table[rate],
+    edge: Callable[[float, list[float]], Any] = at_an_end,
     **others: tuple[bool, bool],
-) -> dict[str, Any]:
-    """The definition by a table of the two switches. others: other switches for a key."""
-    return {key: made(run, *switches) for key, switches in (SWITCHES | others).items()}
+) -> Arms:
+    """The definition: a table of losses for every arm, and the best row of each.
+
+    made: how a run is made. score: what a rate is judged by. chosen: the rate, from a table and the score.
+    best: the rate of an arm, from all tables. handed: what is returned of the table. others: other switches
+    for a key.
+    """
+    arms = {
+        key: {rate: [made(run, *switches, rate, seed) for seed in seeds] for rate in rates}
+        for key, switches in (SWITCHES | others).items()
+    }
+    found = {key: best(arms, key, lambda table: chosen(table, score)) for key in arms}
+    return {key: (rate, handed(arms[key], rate), edge(rate, rates)) for key, rate in found.items()}
 
 
-def combined(run: Callable[..., Any], join: Callable[[Any, Any], Any]) -> dict[str, Any]:
-    """ "both" put together from the two single runs."""
-    found = {key: run(*SWITCHES[key]) for key in ("plain", "momentum", "normalization")}
-    return {**found, "both": join(found["momentum"], found["normalization"])}
+def pooled(arms: dict[str, Table], key: str, chosen: Callable[[Table], float]) -> float:
+    """One rate for all arms, by all of their losses."""
+    return chosen({rate: [loss for table in arms.values() for loss in table[rate]] for rate in arms[key]})
+
+
+def run_again(run: Run, rates: list[float], seeds: list[int]) -> Arms:
+    return {
+        key: (rate, [run(*SWITCHES[key], rate, seed) for seed in seeds], edge)
+        for key, (rate, _, edge) in compare(run, rates, seeds).items()
+    }
+
+
+def without_nan(losses: list[float]) -> list[float]:
+    return [loss for loss in losses if not math.isnan(loss)]
+
+
+def finite(losses: list[float]) -> list[float]:
+    return [loss for loss in losses if math.isfinite(loss)]
+
+
+def mean(losses: list[float]) -> float:
+    return sum(losses) / len(losses)
 
 
 COMPARE_MISTAKES = (
@@ -1005,63 +1065,168 @@ COMPARE_MISTAKES = (
         "momentum_and_normalization_swapped",
         """The results of 'momentum' and 'normalization' have changed places. run takes momentum first and
         normalization second.""",
-        partial(compare, made=lambda run, momentum, normalization: run(normalization, momentum)),
+        partial(compare, momentum=(False, True), normalization=(True, False)),
     ),
     mistake(
         "switches_reversed",
-        """True and False have changed places: 'plain' holds the run with everything switched on. True
+        """True and False have changed places: 'plain' holds the runs with everything switched on. True
         switches something on.""",
-        partial(compare, made=lambda run, momentum, normalization: run(not momentum, not normalization)),
+        partial(compare, **{key: (not one, not other) for key, (one, other) in SWITCHES.items()}),
         partial(compare, plain=(True, True), both=(False, False)),
+    ),
+    mistake(
+        "combination_repeated",
+        """Two keys hold the same runs, and one of the four combinations of the two switches is missing. There
+        are four: neither, the one, the other, and both.""",
+        partial(compare, both=(True, False)),
+        partial(compare, both=(False, True)),
+        partial(compare, normalization=(True, True)),
+        partial(compare, momentum=(True, True)),
+    ),
+    mistake(
+        "one_rate_for_all",
+        """All arms are run at one rate. Where that is the best of one of them, the others are compared at a
+        handicap, and the verdict is about the rate, not about the method. Each arm has a best rate of its
+        own.""",
+        *(
+            partial(compare, best=lambda arms, key, chosen, first=first: chosen(arms[first]))
+            for first in SWITCHES
+        ),
+        partial(compare, best=pooled),
+    ),
+    mistake(
+        "minimum_over_seeds",
+        """A rate is judged by its best seed. The more seeds one tries the lower the minimum gets, whatever
+        the rate is worth: that is luck. The median says what half of the runs reach.""",
+        partial(compare, score=lambda losses: min(map(nan_is_worst, losses))),
+    ),
+    mistake(
+        "maximum_over_seeds",
+        """A rate is judged by its worst seed, so one run that went astray decides. The median says what half
+        of the runs reach.""",
+        partial(compare, score=lambda losses: max(map(nan_is_worst, losses))),
+    ),
+    mistake(
+        "mean_over_seeds",
+        """A rate is judged by its mean over the seeds. A single run that ends far above the others decides
+        then, and one that ends with inf or nan makes the mean worthless. The median bears that.""",
+        partial(compare, score=lambda losses: mean([*map(nan_is_worst, losses)])),
+        partial(compare, score=lambda losses: nan_is_worst(mean(losses))),
+    ),
+    mistake(
+        "one_seed_only",
+        """The rate is chosen by the first seed alone. Another seed would have chosen another rate; that is
+        what the others are there for.""",
+        partial(compare, score=lambda losses: nan_is_worst(losses[0])),
+    ),
+    mistake(
+        "diverged_runs_left_out",
+        """Runs that end with nan or inf are left out before a rate is judged. The few that survive can look
+        splendid. A run that diverges is the worst result that a rate can have, and it counts.""",
+        partial(compare, score=lambda losses: middle(without_nan(losses) or [math.inf])),
+        partial(compare, score=lambda losses: middle(finite(losses) or [math.inf])),
+        partial(compare, score=lambda losses: mean(finite(losses) or [math.inf])),
+    ),
+    mistake(
+        "nan_is_best",
+        """A run that ends with nan passes for a good one. Every comparison with nan is False, so sorting or a
+        minimum puts it anywhere, also in front. Decide first that it is the worst.""",
+        partial(
+            compare,
+            score=lambda losses: sorted(-math.inf if loss != loss else loss for loss in losses)[
+                len(losses) // 2
+            ],
+        ),
+        partial(
+            compare,
+            score=lambda losses: sorted(0.0 if loss != loss else loss for loss in losses)[len(losses) // 2],
+        ),
+        partial(compare, score=lambda losses: sorted(losses)[len(losses) // 2]),
+        partial(
+            compare,
+            score=lambda losses: sorted(losses)[len(losses) // 2],
+            chosen=lambda table, score: min(table, key=lambda rate: score(table[rate])),
+        ),
+    ),
+    mistake(
+        "highest_loss",
+        "The rate with the highest median is chosen. It is a loss: the lowest is the best.",
+        partial(compare, score=lambda losses: -middle(losses)),
+    ),
+    mistake(
+        "larger_rate_of_two",
+        """Where two rates have the same median, the smaller one is asked for, wherever the two stand in the
+        list.""",
+        partial(
+            compare,
+            chosen=lambda table, score: min(sorted(table, reverse=True), key=lambda rate: score(table[rate])),
+        ),
+        partial(compare, chosen=lambda table, score: min(table, key=lambda rate: score(table[rate]))),
+        partial(
+            compare, chosen=lambda table, score: min(reversed(table), key=lambda rate: score(table[rate]))
+        ),
+    ),
+    mistake(
+        "losses_not_by_seed",
+        """The rates are right, and the losses beside them are not those of the seeds, one by one and in their
+        order. Whoever reads them wants to see how many seeds agree, and needs them as they came: not sorted,
+        not summed up, nan as nan.""",
+        partial(compare, handed=lambda table, rate: sorted(table[rate])),
+        partial(compare, handed=lambda table, rate: [*map(nan_is_worst, table[rate])]),
+        partial(compare, handed=lambda table, rate: [middle(table[rate])]),
+        partial(compare, handed=lambda table, rate: [mean(table[rate])]),
+        partial(compare, handed=lambda table, rate: finite(table[rate])),
+    ),
+    mistake(
+        "losses_of_rates",
+        """The losses beside the rate run over the rates. Asked for is what the best rate gives, one loss for
+        each seed.""",
+        partial(compare, handed=lambda table, rate: [middle(losses) for losses in table.values()]),
+        partial(compare, handed=lambda table, rate: [losses[0] for losses in table.values()]),
+        partial(compare, handed=lambda table, rate: [min(losses) for losses in table.values()]),
+        partial(compare, handed=lambda table, rate: [*table.values()]),
+    ),
+    mistake(
+        "edge_by_place",
+        """Whether the rate lies at the edge is told by its place in the list. The list comes in any order:
+        the edges are the smallest and the largest rate.""",
+        partial(compare, edge=lambda rate, rates: rate in (rates[0], rates[-1])),
+    ),
+    mistake(
+        "one_edge_only",
+        """Only one end of the grid counts as its edge. Best at the smallest rate or best at the largest:
+        either way the true best may lie outside.""",
+        partial(compare, edge=lambda rate, rates: rate == max(rates)),
+        partial(compare, edge=lambda rate, rates: rate == min(rates)),
+    ),
+    mistake(
+        "edge_reversed",
+        """True and False have changed places in the third entry: True says that the best rate lies at the
+        edge, which is a warning.""",
+        partial(compare, edge=lambda rate, rates: not at_an_end(rate, rates)),
+    ),
+    mistake(
+        "edge_missing",
+        """The third entry never changes. Where the best rate is the smallest or the largest of the grid it
+        says True, and else False.""",
+        partial(compare, edge=lambda rate, rates: False),
+        partial(compare, edge=lambda rate, rates: True),
     ),
     mistake(
         "called_more_than_once",
         """The results are right, but some runs are made more than once. A run is a whole training, and a
         random one would give another result each time: call once and keep what comes back.""",
-        partial(compare, made=lambda run, *switches: (run(*switches), run(*switches))[0]),
-        lambda run: (run(False, False), compare(run))[1],
-        lambda run: (run(True, True), compare(run))[1],
-    ),
-    mistake(
-        "combination_repeated",
-        """Two keys hold the same run, and one of the four combinations of the two switches is missing. There
-        are four: neither, the one, the other, and both.""",
-        partial(compare, both=(True, False)),
-        partial(compare, both=(False, True)),
-        partial(compare, both=(False, False)),
-        partial(compare, normalization=(True, True)),
-        partial(compare, momentum=(True, True)),
-        partial(compare, normalization=(True, False)),
-        partial(compare, momentum=(False, True)),
-        partial(compare, normalization=(False, False)),
-        partial(compare, momentum=(False, False)),
-        partial(compare, plain=(True, False)),
-        partial(compare, plain=(False, True)),
-        partial(compare, plain=(True, True)),
-    ),
-    mistake(
-        "both_not_run",
-        """'both' is put together from the two single runs. Whether the two effects add up is the very
-        question here: the fourth run has to be made.""",
-        partial(combined, join=lambda momentum, normalization: momentum),
-        partial(combined, join=lambda momentum, normalization: normalization),
-        partial(combined, join=lambda momentum, normalization: (momentum, normalization)),
-        partial(combined, join=lambda momentum, normalization: [momentum, normalization]),
-        partial(combined, join=lambda momentum, normalization: None),
-    ),
-    mistake(
-        "not_called",
-        """The values are functions that would make the runs. The dict holds their results, so run is to be
-        called here.""",
-        partial(compare, made=lambda run, *switches: lambda: run(*switches)),
-        partial(compare, made=lambda run, *switches: partial(run, *switches)),
-        partial(compare, made=lambda run, *switches: run),
+        run_again,
+        partial(compare, made=lambda run, *given: (run(*given), run(*given))[0]),
     ),
     mistake(
         "numbers_for_bools",
         """run is called with 0 and 1. They act as switches often enough, but two bools is what it is
         promised: False and True.""",
-        partial(compare, made=lambda run, momentum, normalization: run(int(momentum), int(normalization))),
+        partial(
+            compare,
+            made=lambda run, momentum, normalization, *given: run(int(momentum), int(normalization), *given),
+        ),
     ),
 )
 
@@ -1938,7 +2103,7 @@ ANSWERS = {
     "steps_to_tolerance": Answer(steps_by_powers, steps, STEPS_MISTAKES),
     "whiten": Answer(whiten_by_svd, whiten, WHITEN_MISTAKES),
     "train": Answer(train_by_grad, train, TRAIN_MISTAKES),
-    "compare": Answer(compare_written_out, compare, COMPARE_MISTAKES),
+    "compare": Answer(compare_by_quantile, compare, COMPARE_MISTAKES),
     "normalized_step": Answer(norm_with_library, normalized, NORMALIZED_MISTAKES),
     "sign_momentum_step": Answer(
         sign_by_counting,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from numbers import Integral
 from typing import Any
@@ -352,32 +354,97 @@ KEYS = ("plain", "momentum", "normalization", "both")
 
 
 def compare_cases(draw: Draw) -> Iterator[Case]:
-    yield Case("runs that return a number", {"results": [draw.number(0.1, 9.0) for _ in range(4)]})
-    lengths = draw.sizes(*[(2, 9)] * 4)
-    yield Case(
-        "runs that return loss curves, not all as long", {"results": [draw.normal(n) for n in lengths]}
-    )
-    words = [f"{word} {draw.integer(10, 99)}" for word in ("red", "green", "blue", "white")]
-    yield Case("runs that return an object", {"results": words})
-    yield Case("a run that returns None, one that returns 0", {"results": [None, 0.0, draw.number(1, 2), 7]})
+    """Last losses of four arms at every rate and seed, an odd number of seeds.
 
+    In every arm another rate is best. Beside it lie rates that only a part of the seeds speaks for: each case
+    says how far they go. Rates come in any order.
+    """
 
-class Outcome:
-    """What a run may return: nothing that can be added, stacked or made a number."""
+    def case(name: str, rates: int, seeds: int, change: Callable[..., None] | None = None) -> Case:
+        values = [10.0 ** (draw.number(-0.1, 0.1) - place) for place in range(rates)]
+        order = torch.randperm(rates, generator=draw.generator).tolist()
+        best = torch.randperm(max(rates, len(KEYS)), generator=draw.generator).tolist()
+        losses = []
+        for place in range(len(KEYS)):
+            arm = [[draw.number(1.0, 2.0) for _ in range(seeds)] for _ in range(rates)]
+            arm[best[place] % rates] = [draw.number(0.3, 0.4) for _ in range(seeds)]
+            if change:
+                others = [rate for rate in range(rates) if rate != best[place] % rates]
+                mixed = torch.randperm(len(others), generator=draw.generator).tolist()
+                change(arm, best[place] % rates, *(others[one] for one in mixed))
+            losses.append([arm[rate] for rate in order])
+        names = [10 * count + draw.integer(1, 9) for count in range(1, seeds + 1)]
+        return Case(name, {"rates": [values[rate] for rate in order], "seeds": names, "losses": losses})
 
-    def __init__(self, label: str) -> None:
-        self.label = label
+    def lucky(arm: list[list[float]], best: int, first: int, second: int, *others: int) -> None:
+        arm[first][0] = draw.number(0.1, 0.2)
+        arm[second][draw.integer(1, len(arm[0]) - 1)] = draw.number(0.01, 0.05)
+
+    def astray(arm: list[list[float]], best: int, steady: int, *others: int) -> None:
+        """At the best rate one seed ends far above; at another all seeds are alike, and none is as low."""
+        arm[steady] = [draw.number(0.5, 0.6) for _ in arm[steady]]
+        arm[best][draw.integer(0, len(arm[0]) - 1)] = draw.number(20.0, 40.0)
+
+    def worst_seed(arm: list[list[float]], best: int, steady: int, *others: int) -> None:
+        """As `astray`, but so little that the mean does not tell the two rates apart."""
+        arm[steady] = [draw.number(0.5, 0.6) for _ in arm[steady]]
+        arm[best][draw.integer(0, len(arm[0]) - 1)] = draw.number(0.7, 0.75)
+
+    def diverging(kind: float, left: tuple[float, float]) -> Callable[..., None]:
+        """One run at the best rate and most at another, where those that are left end between these two."""
+
+        def change(arm: list[list[float]], best: int, other: int, *others: int) -> None:
+            arm[best][draw.integer(0, len(arm[0]) - 1)] = kind
+            kept = draw.integer(0, len(arm[0]) - 1)
+            arm[other] = [draw.number(*left) if one == kept else kind for one in range(len(arm[other]))]
+
+        return change
+
+    def tied(arm: list[list[float]], best: int, other: int, *others: int) -> None:
+        middle = sorted(arm[best])[len(arm[best]) // 2]
+        wider = {-1: 0.9, 0: 1.0, 1: 1.1}
+        arm[other] = [loss * wider[(loss > middle) - (loss < middle)] for loss in arm[best]]
+
+    def all_diverge(arm: list[list[float]], *rates: int) -> None:
+        for rate in rates:
+            arm[rate] = [math.nan] * len(arm[rate])
+
+    yield case("every run converges", 4, 3)
+    yield case("lucky seeds at other rates", 5, 5, lucky)
+    yield case("one run goes astray at the best rate", 5, 5, astray)
+    yield case("one run ends higher at the best rate", 4, 7, worst_seed)
+    yield case("most runs end with nan at a rate", 5, 5, diverging(math.nan, (3.0, 4.0)))
+    yield case("most runs end with nan at a rate, one very low", 5, 5, diverging(math.nan, (0.01, 0.05)))
+    yield case("most runs end with inf at a rate, one very low", 5, 3, diverging(math.inf, (0.01, 0.05)))
+    yield case("two rates with one median", 5, 5, tied)
+    yield case("a single seed", 6, 1)
+    yield case("a single rate", 1, 3)
+    yield case("every run ends with nan", 3, 3, all_diverge)
 
 
 def probe_compare(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any]]:
-    calls: list[tuple[Any, Any]] = []
+    rates, seeds = list(inputs["rates"]), list(inputs["seeds"])
+    last = {
+        (arm in (1, 3), arm in (2, 3), rate, seed): loss
+        for arm, table in enumerate(inputs["losses"])
+        for rate, losses in zip(rates, table, strict=True)
+        for seed, loss in zip(seeds, losses, strict=True)
+    }
+    calls: list[tuple[Any, Any, Any, Any]] = []
 
-    def run(momentum: bool, normalization: bool) -> Any:
-        calls.append((momentum, normalization))
-        result = inputs["results"][2 * bool(momentum) + bool(normalization)]
-        return Outcome(result) if isinstance(result, str) else result
+    def run(momentum: bool, normalization: bool, rate: float, seed: int) -> float:
+        given = momentum, normalization, rate, seed
+        calls.append(given)
+        if given in last:
+            return last[given]
+        if rate in rates and seed in seeds:
+            return last[bool(momentum), bool(normalization), rate, seed]
+        raise BrokenContract(
+            "run is called with a rate and a seed, in this order, out of the two lists that came with "
+            f"the call. Here it got the rate {rate!r} and the seed {seed!r}."
+        )
 
-    returned = candidate(run)
+    returned = candidate(run, list(rates), list(seeds))
     if not isinstance(returned, Mapping):
         raise BrokenContract(
             f"It should return a dict with the keys {', '.join(map(repr, KEYS))}, and it returns "
@@ -390,13 +457,36 @@ def probe_compare(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, A
             f"{', '.join(map(repr, returned)) or 'none at all'}."
         )
     yield "keys", ", ".join(sorted(map(str, returned)))
+    forms = []
     for key in KEYS:
         value = returned[key]
-        yield key, value.label if isinstance(value, Outcome) else value
-    made = sorted((bool(momentum), bool(normalization)) for momentum, normalization in calls)
-    yield "calls of run", ", ".join(f"run{one}" for one in made)
-    bools = all(isinstance(value, bool) for one in calls for value in one)
-    yield FORM, None if bools else "results of a run that was called with something else than two bools"
+        if not isinstance(value, tuple | list) or len(value) != 3:
+            raise BrokenContract(
+                f"Each value of the dict should be (rate, losses, edge), and that of {key!r} is "
+                f"{describe(value)}."
+            )
+        rate, losses, edge = value
+        yield f"rate of {key}", rate
+        if not isinstance(losses, list):
+            forms.append(f"{describe(losses)} instead of a list of losses")
+        yield f"losses of {key}", _in_words(losses)
+        yield f"edge of {key}", edge
+    made = Counter(
+        (bool(momentum), bool(normalization), *others) for momentum, normalization, *others in calls
+    )
+    most = max(made.values(), default=0)
+    yield "calls of run", f"{len(made)} of {len(last)} runs, the most often made {most} times"
+    if not all(isinstance(switch, bool) for call in calls for switch in call[:2]):
+        forms.append("results of a run that was called with something else than two bools")
+    yield FORM, forms[0] if forms else None
+
+
+def _in_words(losses: Any) -> Any:
+    """The losses as they are read: numbers of any kind, also in a tensor; other things as they are."""
+    try:
+        return ", ".join(f"{float(loss):.6g}" for loss in losses)
+    except (TypeError, ValueError, RuntimeError):
+        return losses
 
 
 # -- normalized_step ---------------------------------------------------------------------------------
@@ -596,11 +686,13 @@ EXERCISES = (
     ),
     Exercise(
         name="compare",
-        signature="compare(run)",
+        signature="compare(run, rates, seeds)",
         cases=compare_cases,
         probe=probe_compare,
         parts=(
-            Part("the four results", 1, ("keys", *KEYS)),
+            Part("the best rate of each arm", 2, ("rate of*",)),
+            Part("its losses, seed by seed", 1, ("keys", "losses of*")),
+            Part("whether it lies at the edge of the grid", 1, ("edge of*",)),
             Part("each run made once", 1, ("calls of run",)),
         ),
     ),
