@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from graders.judging.rubric import AND
-from graders.probing.exercise import Candidate
+from graders.probing.exercise import Candidate, Case, Inputs
 from graders.probing.observe import Sight
 
 
@@ -63,8 +63,8 @@ class Answer:
     reference: PyTorch's own operator where there is one; judged in float64.
     definition: the same written out in elementary operations: the mistakes are derived from it and
     rounding is measured on it. A test holds that the two agree.
-    derived: what the judge makes of a sight's values before it compares them, where a question is answered
-    by several of them together, and nobody's word is taken for it.
+    derived: what the judge makes of a sight's values and the case's inputs before it compares them, where a
+    question is answered by several of them together, and nobody's word is taken for it.
     pairs: two mistakes at once in one observation, which neither of them explains; made when they are needed.
     consequences: observations that are wrong whenever others are, in one way, and so name no mistake where
     others do.
@@ -74,14 +74,16 @@ class Answer:
     reference: Candidate
     definition: Candidate
     mistakes: tuple[Mistake, ...]
-    derived: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+    derived: Callable[[dict[str, Any], Inputs], dict[str, Any]] | None = None
     bases: tuple[Basis, ...] = ()
     pairs: Callable[[], tuple[Mistake, ...]] = tuple
     consequences: frozenset[str] = frozenset()
 
-    def read(self, sight: Sight) -> Sight:
-        """A sight as it is compared."""
-        return replace(sight, values=self.derived(dict(sight.values))) if self.derived else sight
+    def read(self, sight: Sight, case: Case) -> Sight:
+        """What was seen of a case, as it is compared."""
+        if self.derived is None:
+            return sight
+        return replace(sight, values=self.derived(dict(sight.values), case.inputs))
 
 
 def both(first: Mistake, second: Mistake, *variants: Candidate) -> Mistake:

@@ -34,8 +34,10 @@ def judge(paper: Paper, sights: Sequence[Sight], surveyed: Survey, rubric: Rubri
     exercise, answer, seed = paper.exercise, paper.answer, paper.seed
     if all(sight.raised and sight.raised.unattempted for sight in sights):
         return _verdict(exercise, seed, "unattempted", wording.unattempted(exercise))
-    read = map(answer.read, sights)
-    tried = [Trial(question, sight) for question, sight in zip(paper.questions, read, strict=True)]
+    tried = [
+        Trial(question, answer.read(sight, question.case))
+        for question, sight in zip(paper.questions, sights, strict=True)
+    ]
     printed = next((sight.printed for sight in sights if sight.printed), "")
     barred = _barred(exercise, surveyed)
     if barred or any(sight.raised and CLOSED in sight.raised.text for sight in sights):

@@ -100,7 +100,8 @@ class Question:
     @cached_property
     def exact(self) -> dict[str, Any]:
         """The observations of the reference in float64."""
-        return dict(self.answer.read(observe(self.exercise, self.answer.reference, self.wide)).values)
+        sight = observe(self.exercise, self.answer.reference, self.wide)
+        return dict(self.answer.read(sight, self.wide).values)
 
     @cached_property
     def _has_tensors(self) -> bool:
@@ -140,7 +141,8 @@ class Question:
                 case = self.case if rounding else self.wide
                 self._kept["probing", id(variant)] = Probing(self.exercise, variant, case)
             probing = self._kept["probing", id(variant)]
-            sight = self._kept[key] = self.answer.read(probing.until(None if self.keep else until))
+            seen = probing.until(None if self.keep else until)
+            sight = self._kept[key] = self.answer.read(seen, probing.case)
         return sight
 
     def worked_out_by(self, variant: Any, samples: int, until: str) -> dict[str, Expected]:

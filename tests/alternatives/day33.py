@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy
 import torch
+from torch.nn import functional as F
 
 # -- gradient_descent --------------------------------------------------------------------------------
 
@@ -414,6 +415,126 @@ def betas_by_numbers(lrs, beta):
     )
 
 
+# -- steps_on_digits ---------------------------------------------------------------------------------
+
+
+def digits_by_adam(model, x, y, target, budget):
+    """Adam, written out."""
+    state = {p: (torch.zeros_like(p), torch.zeros_like(p)) for p in model.parameters()}
+    for taken in range(budget):
+        loss = F.cross_entropy(model(x), y)
+        if loss.item() <= target:
+            return taken
+        model.zero_grad()
+        loss.backward()
+        with torch.no_grad():
+            for p, (m, v) in state.items():
+                m.mul_(0.9).add_(p.grad, alpha=0.1)
+                v.mul_(0.999).addcmul_(p.grad, p.grad, value=0.001)
+                root = (v / (1 - 0.999 ** (taken + 1))).sqrt() + 1e-8
+                p -= 0.03 * m / (1 - 0.9 ** (taken + 1)) / root
+    return budget
+
+
+def digits_by_signs_of_a_functional_model(model, x, y, target, budget):
+    """Signs of a velocity; the gradients by `torch.func`, of tensors that are no parameters."""
+
+    def loss_of(parameters):
+        return F.cross_entropy(torch.func.functional_call(model, parameters, x), y)
+
+    weights = {name: p.detach().clone() for name, p in model.named_parameters()}
+    velocity = {name: torch.zeros_like(w) for name, w in weights.items()}
+    taken = 0
+    while taken < budget and loss_of(weights) > target:
+        gradients = torch.func.grad(loss_of)(weights)
+        taken += 1
+        for name, g in gradients.items():
+            velocity[name] = 0.9 * velocity[name] + g
+            weights[name] = weights[name] - 0.02 * velocity[name].sign()
+    for name, p in model.named_parameters():
+        p.data = weights[name]
+    return taken
+
+
+def digits_layer_by_layer(model, x, y, target, budget):
+    """Each tensor has a step of one length for its size, and a velocity."""
+    was, velocities = model.training, [0.0 for _ in model.parameters()]
+    model.train()
+    taken = 0
+    while True:
+        with torch.no_grad():
+            loss = F.cross_entropy(model(x), y)
+        if not loss > target or taken == budget:
+            model.train(was)
+            return taken
+        for p in model.parameters():
+            p.grad = None
+        torch.autograd.backward(F.cross_entropy(model(x), y))
+        taken += 1
+        for place, p in enumerate(model.parameters()):
+            unit = p.grad / (p.grad.norm() + 1e-20)
+            velocities[place] = 0.9 * velocities[place] + unit
+            p.data.add_(velocities[place], alpha=-0.006 * p.numel() ** 0.5)
+
+
+def digits_by_root_mean_squares(model, x, y, target, budget):
+    parameters = list(model.parameters())
+    squares = [torch.zeros_like(p) for p in parameters]
+    taken = 0
+    loss = F.cross_entropy(model(x), y)
+    while loss > target and taken != budget:
+        gradients = torch.autograd.grad(loss, parameters)
+        taken += 1
+        with torch.no_grad():
+            for p, g, v in zip(parameters, gradients, squares, strict=True):
+                v.mul_(0.9).addcmul_(g, g, value=0.1)
+                p.subtract_(0.02 * g / ((v / (1 - 0.9**taken)).sqrt() + 1e-10))
+        loss = F.cross_entropy(model(x), y)
+    return taken
+
+
+def digits_by_orthogonal_steps(model, x, y, target, budget):
+    """Matrices as Muon moves them, biases by a normalized step, both with momentum."""
+    parameters, velocities = list(model.parameters()), {}
+    for taken in range(budget + 1):
+        loss = F.cross_entropy(model(x), y)
+        if loss <= target or taken == budget:
+            break
+        for p, g in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
+            velocities[p] = 0.8 * velocities.get(p, 0.0) + g
+            if p.dim() > 1:
+                u, _, vh = torch.linalg.svd(velocities[p], full_matrices=False)
+                p.data = p.data - 0.15 * u @ vh
+            else:
+                p.data = p.data - 0.05 * velocities[p] / (velocities[p].norm() + 1e-12)
+    return taken
+
+
+def digits_by_line_search(model, x, y, target, budget):
+    """Gradient descent that looks for a rate of its own at every step: forward passes cost nothing."""
+    parameters = list(model.parameters())
+
+    def loss_now():
+        return F.cross_entropy(model(x), y)
+
+    for taken in range(budget):
+        loss = loss_now()
+        if loss <= target:
+            return taken
+        gradients = torch.autograd.grad(loss, parameters)
+        start = [p.detach().clone() for p in parameters]
+        found = []
+        with torch.no_grad():
+            for rate in [2.0**k for k in range(-9, 5)]:
+                for p, w, g in zip(parameters, start, gradients, strict=True):
+                    p.copy_(w - rate * g)
+                found.append((loss_now().item(), rate))
+            _, rate = min(found)
+            for p, w, g in zip(parameters, start, gradients, strict=True):
+                p.copy_(w - rate * g)
+    return budget
+
+
 RIGHT = {
     "gradient_descent": (
         descent_filling_rows,
@@ -460,6 +581,14 @@ RIGHT = {
     ),
     "momentum_roots": (roots_with_cmath, roots_with_numpy, roots_with_branches, roots_with_tensors),
     "convert_momentum": (betas_by_loop, betas_by_slices, betas_by_logarithms, betas_by_numbers),
+    "steps_on_digits": (
+        digits_by_adam,
+        digits_by_signs_of_a_functional_model,
+        digits_layer_by_layer,
+        digits_by_root_mean_squares,
+        digits_by_orthogonal_steps,
+        digits_by_line_search,
+    ),
 }
 
 
@@ -615,6 +744,72 @@ def betas_as_list(lrs, beta):
     return betas_by_loop(lrs, beta).tolist()
 
 
+def digits_by_momentum_at_one_rate(model, x, y, target, budget):
+    parameters = list(model.parameters())
+    velocities = [torch.zeros_like(p) for p in parameters]
+    for taken in range(budget):
+        loss = F.cross_entropy(model(x), y)
+        if loss <= target:
+            return taken
+        for p, g, v in zip(parameters, torch.autograd.grad(loss, parameters), velocities, strict=True):
+            v.mul_(0.9).add_(g)
+            p.data.sub_(v, alpha=0.03)
+    return budget
+
+
+def digits_by_the_library(model, x, y, target, budget):
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.03)
+    for taken in range(budget):
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(x), y)
+        if loss <= target:
+            return taken
+        loss.backward()
+        optimizer.step()
+    return budget
+
+
+def digits_on_half_of_the_images(model, x, y, target, budget):
+    return digits_by_adam(model, x[::2], y[::2], target, budget)
+
+
+def digits_to_the_squared_error(model, x, y, target, budget):
+    """Another loss, with the same target."""
+    parameters, wanted = list(model.parameters()), F.one_hot(y, 10).to(x)
+    taken = 0
+    loss = (model(x) - wanted).square().mean()
+    while loss > target / 20 and taken < budget:
+        taken += 1
+        for p, g in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
+            p.data = p.data - 0.1 * g / (g.norm() + 1e-12)
+        loss = (model(x) - wanted).square().mean()
+    return taken
+
+
+def digits_two_passes_a_step(model, x, y, target, budget):
+    """Counts steps, and each of them takes two backward passes."""
+    parameters, taken = list(model.parameters()), 0
+    velocity = [0.0 for _ in parameters]
+    while taken < budget // 2 and F.cross_entropy(model(x), y) > target:
+        halves = [torch.autograd.grad(F.cross_entropy(model(x[k::2]), y[k::2]), parameters) for k in range(2)]
+        length = sum((a + b).square().sum() for a, b in zip(*halves, strict=True)).sqrt()
+        for place, (p, a, b) in enumerate(zip(parameters, *halves, strict=True)):
+            velocity[place] = 0.9 * velocity[place] + (a + b) / length
+            p.data -= 0.2 * velocity[place]
+        taken += 1
+    return taken
+
+
+def digits_counting_themselves_out(model, x, y, target, budget):
+    digits_by_adam(model, x, y, target, budget)
+    return "done"
+
+
+def digits_with_images_scaled_in_place(model, x, y, target, budget):
+    x /= x.std()
+    return digits_by_adam(model, x, y, target, budget)
+
+
 WRONG = {
     "gradient_descent": (
         descent_with_fading_lr,
@@ -643,4 +838,13 @@ WRONG = {
     ),
     "momentum_roots": (roots_slightly_off, roots_as_one_number, roots_of_the_larger_only),
     "convert_momentum": (betas_below_one, betas_of_mean, betas_as_list),
+    "steps_on_digits": (
+        digits_by_momentum_at_one_rate,
+        digits_by_the_library,
+        digits_on_half_of_the_images,
+        digits_to_the_squared_error,
+        digits_two_passes_a_step,
+        digits_counting_themselves_out,
+        digits_with_images_scaled_in_place,
+    ),
 }

@@ -25,6 +25,7 @@ from graders.judging.references.normalizing import (
     statistics_mistakes,
 )
 from graders.probing.days.day26 import AROUND, BACKWARD, STEP
+from graders.probing.exercise import Inputs
 
 EPS = 1e-5
 
@@ -877,7 +878,7 @@ def function_pairs() -> tuple[Mistake, ...]:
     return gradient_pairs(function_class, FUNCTION_MISTAKES)
 
 
-def gradcheck(values: dict[str, Any]) -> dict[str, Any]:
+def gradcheck(values: dict[str, Any], inputs: Inputs) -> dict[str, Any]:
     """Whether gradients agree with differences of y, within the tolerances of `torch.autograd.gradcheck`.
 
     A y that does not depend on its inputs agrees with gradients of 0, and is no batch normalization.

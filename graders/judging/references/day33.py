@@ -5,6 +5,7 @@ Sources of the mistakes: reports and fixes in public repositories and forums, an
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -12,11 +13,14 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.optim.sgd import sgd as library_sgd
 
+from graders.judging import tolerance
 from graders.judging.answer import Answer, Basis, Mistake, mistake
-from graders.probing.exercise import Candidate
+from graders.probing.days.day33 import ACTIVATIONS, ENOUGH, MODE, NOTHING, starting_weights
+from graders.probing.exercise import Candidate, Inputs
 
 #: Numbers that people write into the code where an argument should be used.
 USUAL_LRS = (0.01, 0.1, 0.001, 1.0)
@@ -1432,6 +1436,340 @@ LATER_PARTS = (
     ),
 )
 
+# -- steps_on_digits ---------------------------------------------------------------------------------
+
+#: What moves parameters by their gradients, step after step.
+Stepping = Callable[[list[Tensor]], None]
+Rule = Callable[[list[nn.Parameter]], Stepping]
+
+#: What is said of a candidate that has not moved a weight: counting nothing and leaving alone is no merit.
+IDLE = "not asked, no weight has moved"
+
+
+def judged_steps(values: dict[str, Any], inputs: Inputs) -> dict[str, Any]:
+    """What a training came to, in words: the loss is worked out here, from the weights alone."""
+    weights, passes, late = (values.pop(name, None) for name in ("weights", "passes", "late passes"))
+    returned, old_gradients = values.pop("returned", None), values.pop("old gradients", None)
+    if not is_vector(weights) or not isinstance(passes, int) or not isinstance(late, int):
+        return values
+    start = torch.cat([one.flatten() for one in starting_weights(inputs)]).to(weights.dtype)
+    idle = torch.equal(weights.cpu(), start)
+    values["loss"] = loss_in_words(inputs, start, weights, passes, old_gradients is True)
+    values["budget"] = "kept" if passes <= inputs["budget"] else "exceeded"
+    values["end"] = end_in_words(passes if inputs["asks"] == NOTHING else late)
+    values["count"] = count_in_words(returned, passes, inputs["budget"])
+    if idle and inputs["asks"] != NOTHING:
+        values |= dict.fromkeys(("end", "count", MODE), IDLE)
+    return values
+
+
+def is_vector(weights: Any) -> bool:
+    """Whether it is a vector of numbers, which a student's process may have replaced by anything."""
+    if not isinstance(weights, Tensor) or weights.layout != torch.strided or weights.is_meta:
+        return False
+    return weights.is_floating_point() and weights.dim() == 1
+
+
+def loss_in_words(inputs: Inputs, start: Tensor, weights: Tensor, passes: int, old_gradients: bool) -> str:
+    if inputs["asks"] == ENOUGH:
+        return "not asked"
+    loss = loss_at(inputs, weights)
+    digits = tolerance.allowed(weights.dtype, inputs["x"].numel(), inputs["target"], None, None)
+    if loss <= inputs["target"] + digits:
+        return "at most the target"
+    spent = passes >= inputs["budget"]
+    if torch.equal(weights.cpu(), start):
+        return "as at the start, the budget spent" if spent else "as at the start"
+    if old_gradients:
+        return "above the target, old gradients in the steps"
+    if not loss <= loss_at(inputs, start):
+        return "above that of the start"
+    if spent:
+        return "above the target, the budget spent"
+    return f"above the target after {'one pass' if passes == 1 else 'a part of the budget'}"
+
+
+def loss_at(inputs: Inputs, weights: Tensor) -> float:
+    """Cross-entropy of the case's net on all of its images; weights: all of them in one vector, or nan."""
+    shapes = [one.shape for one in starting_weights(inputs)]
+    sizes = [math.prod(shape) for shape in shapes]
+    if weights.numel() != sum(sizes):
+        return math.nan
+    pieces = weights.detach().cpu().double().split(sizes)
+    layers = [piece.view(shape) for piece, shape in zip(pieces, shapes, strict=True)]
+    h = inputs["x"].detach().cpu().double()
+    for place, (weight, bias) in enumerate(zip(layers[::2], layers[1::2], strict=True)):
+        h = F.linear(ACTIVATIONS[inputs["activation"]](h) if place else h, weight, bias)
+    return F.cross_entropy(h, inputs["y"].cpu()).item()
+
+
+def end_in_words(late: int) -> str:
+    return {0: "as soon as the target is met", 1: "one pass later"}.get(late, "passes later")
+
+
+def count_in_words(returned: Any, passes: int, budget: int) -> str:
+    if passes > budget:
+        return "none, it was ended beyond the budget"
+    if isinstance(returned, bool) or not isinstance(returned, int | float):
+        return "no number"
+    known = {budget: "the budget", passes + 1: "one too many", passes - 1: "one too few", passes: "right"}
+    return known.get(returned, "another number")
+
+
+def by_adam(model: nn.Module, x: Tensor, y: Tensor, target: float, budget: int) -> int:
+    """The library's Adam, at one learning rate for all nets."""
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.03)
+    for taken in range(budget):
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(x), y)
+        if loss <= target:
+            return taken
+        loss.backward()
+        optimizer.step()
+    return budget
+
+
+def normalized_momentum(parameters: list[nn.Parameter], lr: float = 0.2, beta: float = 0.9) -> Stepping:
+    """v ← beta·v + g/‖g‖ over all entries of all parameters, w ← w − lr·v."""
+    velocity: Any = 0.0
+
+    def step(gradients: list[Tensor]) -> None:
+        nonlocal velocity
+        g = torch.cat([one.flatten() for one in gradients])
+        velocity = beta * velocity + g / (g.square().sum().sqrt() + 1e-12)
+        pieces = velocity.split([one.numel() for one in parameters])
+        for parameter, piece in zip(parameters, pieces, strict=True):
+            parameter.sub_(lr * piece.view_as(parameter))
+
+    return step
+
+
+def plain_descent(lr: float) -> Rule:
+    """Plain gradient descent at one rate."""
+
+    def rule(parameters: list[nn.Parameter]) -> Stepping:
+        def step(gradients: list[Tensor]) -> None:
+            for parameter, gradient in zip(parameters, gradients, strict=True):
+                parameter.sub_(lr * gradient)
+
+        return step
+
+    return rule
+
+
+def no_step(parameters: list[nn.Parameter]) -> Stepping:
+    return lambda gradients: None
+
+
+def asked_for(loss: Tensor, parameters: list[nn.Parameter]) -> list[Tensor]:
+    return list(torch.autograd.grad(loss, parameters))
+
+
+def added_up(loss: Tensor, parameters: list[nn.Parameter]) -> list[Tensor]:
+    """backward adds to what is in .grad."""
+    loss.backward()
+    return [parameter.grad for parameter in parameters]
+
+
+def steps_on_digits(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    target: float,
+    budget: int,
+    *,
+    rule: Rule = normalized_momentum,
+    trained: Callable[[nn.Module], nn.Module] = lambda model: model,
+    images: Callable[[Tensor], Tensor] = lambda x: x,
+    met: Callable[[Tensor, float, int], bool] = lambda loss, target, taken: bool(loss <= target),
+    most: Callable[[int], float] = lambda budget: budget,
+    gradients: Callable[[Tensor, list[nn.Parameter]], list[Tensor]] = asked_for,
+    result: Callable[[int, int, Tensor], Any] = lambda taken, budget, loss: taken,
+    after: Callable[[nn.Module], Any] = lambda model: None,
+) -> Any:
+    """The definition: while the loss is above the target and passes are left, step.
+
+    trained: the model that is trained. images: what it is shown. met: what ends it, from loss, target and
+    steps taken. most: the steps that it may take. result: from the steps taken, the budget and the last loss.
+    """
+    own, shown = trained(model), images(x)
+    parameters = list(own.parameters())
+    step = rule(parameters)
+    for taken in itertools.count():
+        loss = F.cross_entropy(own(shown), y)
+        if taken >= most(budget) or met(loss, target, taken):
+            break
+        found = gradients(loss, parameters)
+        with torch.no_grad():
+            step(found)
+    after(model)
+    return result(taken, budget, loss)
+
+
+def backward_first(
+    model: nn.Module, x: Tensor, y: Tensor, target: float, budget: int, counts: bool = True
+) -> int:
+    """Looks at the loss when its gradient is there. counts: the pass for nothing is counted."""
+    parameters = list(model.parameters())
+    step = normalized_momentum(parameters)
+    for taken in range(budget):
+        loss = F.cross_entropy(model(x), y)
+        found = asked_for(loss, parameters)
+        if loss <= target:
+            return taken + counts
+        with torch.no_grad():
+            step(found)
+    return budget
+
+
+def with_parameters_replaced(model: nn.Module) -> nn.Module:
+    """Each parameter of the model gives way to another tensor of the same values."""
+    for module in model.modules():
+        for name, parameter in list(module.named_parameters(recurse=False)):
+            setattr(module, name, nn.Parameter(parameter.detach().clone()))
+    return model
+
+
+def standardized(x: Tensor) -> Tensor:
+    return (x - x.mean(0)) / (x.std(0) + 0.1)
+
+
+#: Those that take few passes come first: a check goes through them until one is like the candidate.
+DIGITS_MISTAKES = (
+    mistake(
+        "steps_before_looking",
+        """A target that is met at the start takes no step, and here it takes one. Look at the loss before the
+        first step as before any other.""",
+        partial(steps_on_digits, met=lambda loss, target, taken: bool(taken and loss <= target)),
+    ),
+    mistake(
+        "backward_before_looking",
+        """The last backward pass is for nothing: its gradient is there before anyone has asked whether the
+        target is met. A forward pass is enough to know the loss; backward is what the budget counts.""",
+        backward_first,
+        partial(backward_first, counts=False),
+    ),
+    mistake(
+        "returns_in_the_loop",
+        """It returns after a single backward pass. Does return stand inside of the loop, where the first
+        round ends it?""",
+        partial(steps_on_digits, most=lambda budget: 1),
+    ),
+    mistake(
+        "count_off_by_one",
+        """The number that comes back is off by one. What counts are backward passes: none where the target is
+        met at the start, and as many as the budget has where it ends there.""",
+        partial(steps_on_digits, result=lambda taken, budget, loss: taken + 1),
+        partial(steps_on_digits, result=lambda taken, budget, loss: taken - 1),
+        partial(steps_on_digits, result=lambda taken, budget, loss: max(taken - 1, 0)),
+    ),
+    mistake(
+        "budget_returned",
+        """What comes back is the budget. How many backward passes it took is asked for, and those are fewer
+        where the target was met before.""",
+        partial(steps_on_digits, result=lambda taken, budget, loss: budget),
+    ),
+    mistake(
+        "other_number_returned",
+        """The number that comes back is not that of the backward passes it took: the loss, what is left of
+        the budget, or a count that begins anew.""",
+        partial(steps_on_digits, result=lambda taken, budget, loss: loss.item()),
+        partial(steps_on_digits, result=lambda taken, budget, loss: budget - taken - 2),
+    ),
+    mistake(
+        "no_number_returned",
+        "No number comes back. How many backward passes it took is asked for, as an int.",
+        partial(steps_on_digits, result=lambda taken, budget, loss: None),
+        partial(steps_on_digits, result=lambda taken, budget, loss: [taken]),
+    ),
+    mistake(
+        "left_in_training_mode",
+        """A model that comes in evaluation mode goes out in training mode. Leave the mode alone, or put back
+        what `model.training` was.""",
+        partial(steps_on_digits, after=lambda model: model.train()),
+    ),
+    mistake(
+        "left_in_evaluation_mode",
+        """A model that comes in training mode goes out in evaluation mode. Leave the mode alone, or put back
+        what `model.training` was.""",
+        partial(steps_on_digits, after=lambda model: model.eval()),
+    ),
+    mistake(
+        "budget_exceeded",
+        """It takes more backward passes than the budget allows where the target is out of reach. Two things
+        end it: the loss, or the budget. How many passes may have been made before one more is made?""",
+        partial(steps_on_digits, most=lambda budget: math.inf),
+        partial(steps_on_digits, most=lambda budget: budget + 1),
+        partial(steps_on_digits, most=lambda budget: 30),
+    ),
+    mistake(
+        "stops_too_early",
+        """It ends with passes to spare, while the cross-entropy of model on x and y is above the target. So
+        what it looks at is another loss: of changed images or a part of them, of another kind, or with
+        another target.""",
+        partial(steps_on_digits, met=lambda loss, target, taken: bool(loss <= 1.5 * target)),
+        partial(steps_on_digits, met=lambda loss, target, taken: taken >= 2),
+        partial(steps_on_digits, images=standardized),
+    ),
+    mistake(
+        "other_weights_trained",
+        """The weights of the model that came in are what they were. A copy was trained, or tensors that have
+        taken the place of its parameters. The caller holds the old ones: move those in place.""",
+        partial(steps_on_digits, trained=copy.deepcopy),
+        partial(steps_on_digits, trained=with_parameters_replaced),
+    ),
+    mistake(
+        "images_changed",
+        """x is no longer what it was. The loss is that of the images as they came, and the caller still needs
+        them: nothing may be written into x.""",
+        partial(steps_on_digits, images=lambda x: x.copy_(standardized(x))),
+    ),
+    mistake(
+        "one_rate_for_all",
+        """The budget is spent, and on some net or on all of them the loss is above the target still. Where
+        the pixels are bright the gradient is long, and a step along it jumps across; where weights and images
+        are small it is short, and so is the step. A rate that suits the one is a tenth of what the other
+        needs.
+        Which rules take steps whose length is not that of the gradient?""",
+        *(partial(steps_on_digits, rule=plain_descent(lr)) for lr in (1e-3, 0.03, 0.2, 1.0, 4.0)),
+    ),
+    mistake(
+        "stops_by_count",
+        """It goes on until the budget is spent, also where the target has long been met. The budget is what
+        it may take at most; what ends it is the loss.""",
+        partial(steps_on_digits, met=lambda loss, target, taken: False),
+    ),
+    mistake(
+        "fixed_number_of_steps",
+        """It takes a number of steps of its own, whatever loss and budget say. One net is there after five
+        steps and another after fifteen: look at the loss before each, and count up to budget.""",
+        partial(steps_on_digits, met=lambda loss, target, taken: False, most=lambda budget: 25),
+        partial(steps_on_digits, met=lambda loss, target, taken: False, most=lambda budget: 100),
+    ),
+    mistake(
+        "gradients_accumulated",
+        """backward adds to what lies in .grad, and nothing clears it: the steps follow the sum of all
+        gradients so far, and of what lay there before the call. Clear before each backward.""",
+        partial(steps_on_digits, gradients=added_up),
+        partial(steps_on_digits, gradients=added_up, rule=plain_descent(0.1)),
+    ),
+    mistake(
+        "weights_never_move",
+        """The budget is spent and no weight has moved. What a rule returns has to get back into the
+        parameters: p = p - step makes a new tensor and gives it the name p, of which the model knows
+        nothing.""",
+        partial(steps_on_digits, rule=no_step),
+    ),
+    mistake(
+        "diverged",
+        """The loss ends above where it began, on every net. The steps are too long by far, or they go uphill:
+        w moves against the gradient.""",
+        partial(steps_on_digits, rule=plain_descent(-0.1)),
+        partial(steps_on_digits, rule=partial(normalized_momentum, lr=50.0)),
+    ),
+)
+
+
 ANSWERS = {
     "gradient_descent": Answer(recursive_descent, descent, DESCENT_MISTAKES),
     "momentum_step": Answer(
@@ -1445,4 +1783,5 @@ ANSWERS = {
     "SGD": Answer(library_optimizer, optimizer_class(), OPTIMIZER_MISTAKES, bases=LATER_PARTS),
     "momentum_roots": Answer(roots_by_matrix, roots, ROOTS_MISTAKES),
     "convert_momentum": Answer(betas_from_paths, converted, CONVERT_MISTAKES),
+    "steps_on_digits": Answer(by_adam, steps_on_digits, DIGITS_MISTAKES, judged_steps),
 }

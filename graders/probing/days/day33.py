@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import nn
+from torch.nn import functional as F
 
 from graders.probing.exercise import (
     LIBRARY_ANSWERS,
@@ -18,7 +24,7 @@ from graders.probing.exercise import (
     Inputs,
     Part,
 )
-from graders.probing.observe import describe
+from graders.probing.observe import FORM, describe
 from graders.probing.probes import arguments, call, error_of, filled, kept, steps_with_velocity
 from graders.probing.recorder import paused
 
@@ -377,6 +383,175 @@ def steps_exercise(name: str) -> Exercise:
     )
 
 
+# -- steps_on_digits ---------------------------------------------------------------------------------
+
+#: 200 images of handwritten digits, (200, 64) with pixels from 0 to 16, and what they show. The first of
+#: scikit-learn's `load_digits`: E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI
+#: Machine Learning Repository, 1998, CC BY 4.0.
+DIGITS = Path(__file__).with_name("digits.safetensors")
+ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {"tanh": torch.tanh, "relu": torch.relu}
+#: What a case asks for: training to the target; nothing, since it is met; an end where the budget ends.
+TRAINING, NOTHING, ENOUGH = "training", "nothing", "the end of the budget"
+MODE = "mode afterwards"
+
+
+@lru_cache(maxsize=1)
+def digits() -> dict[str, torch.Tensor]:
+    return load_file(DIGITS)
+
+
+def digits_cases(draw: Draw) -> Iterator[Case]:
+    """Nets that want rates of their own: what gradient descent needs for one is far too much for another.
+
+    The budget is twice what Adam takes at 0.02, and three times what it takes at 0.03.
+    """
+
+    def images(count: int) -> tuple[torch.Tensor, torch.Tensor]:
+        chosen = torch.randperm(len(digits()["labels"]), generator=draw.generator)[:count]
+        return digits()["images"][chosen].double(), digits()["labels"][chosen].long().to(draw.device)
+
+    def case(
+        name: str,
+        x: torch.Tensor,
+        y: torch.Tensor,
+        widths: tuple[int, ...],
+        gains: tuple[float, ...],
+        activation: str = "tanh",
+        target: float | None = None,
+        budget: int = 32,
+        asks: str = TRAINING,
+        stale: bool = False,
+        training: bool = True,
+    ) -> Case:
+        inputs: dict[str, Any] = {"x": draw.tensor(x), "y": y, "widths": list(widths), "gains": list(gains)}
+        inputs |= {"activation": activation, "target": target or draw.number(1.0, 1.1), "budget": budget}
+        inputs |= {"asks": asks, "stale": stale, "training": training, "seed": draw.integer(0, 2**31)}
+        return Case(name, inputs)
+
+    x, y = images(30)
+    scales = 10 ** (2 * torch.rand(64, generator=draw.generator, dtype=torch.float64) - 1)
+    yield case("pixels on scales of their own", (x - x.mean(0)) / 8 * scales, y, (64, 12, 10), (0.3, 1.0))
+    x, y = images(draw.integer(28, 34))
+    net = {"widths": (64, 20, 10), "gains": (0.2, 1.0), "activation": "relu"}
+    yield case("bright images, evaluation mode", x / 3, y, **net, stale=True, training=False)
+    x, y = images(draw.integer(28, 34))
+    deep = {"widths": (64, 10, 10, 10), "gains": (0.4, 0.5, 0.5)}
+    yield case("a deeper net with small weights, dim images", x / 16, y, **deep, stale=True)
+    x, y = images(20)
+    shallow = {"widths": (64, 10), "gains": (0.3,)}
+    met = {"target": draw.number(3.0, 4.0), "budget": 10, "asks": NOTHING}
+    yield case("a target that is met already", (x - 8) / 8, y, **shallow, **met, training=False)
+    x, y = images(20)
+    short = {"target": 1e-3, "budget": draw.integer(4, 6), "asks": ENOUGH}
+    yield case("a budget that is too small", x / 16, y, (64, 12, 10), (1.0, 1.0), **short, stale=True)
+
+
+def starting_weights(inputs: Inputs) -> list[torch.Tensor]:
+    """Weights and biases of the layers in turn, in float64 on the CPU."""
+    generator = torch.Generator().manual_seed(inputs["seed"])
+    found = []
+    for (before, after), gain in zip(pairwise(inputs["widths"]), inputs["gains"], strict=True):
+        found.append(
+            gain / before**0.5 * torch.randn(after, before, generator=generator, dtype=torch.float64)
+        )
+        found.append(torch.zeros(after, dtype=torch.float64))
+    return found
+
+
+class Activation(nn.Module):
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return ACTIVATIONS[self.kind](x)
+
+
+def net_of(inputs: Inputs) -> nn.Sequential:
+    widths, layers = inputs["widths"], []
+    for before, after in pairwise(widths):
+        layers += [nn.Linear(before, after), Activation(inputs["activation"])]
+    model = nn.Sequential(*layers[:-1]).to(inputs["x"])
+    with torch.no_grad():
+        for parameter, value in zip(model.parameters(), starting_weights(inputs), strict=True):
+            parameter.copy_(value)
+            if inputs["stale"]:
+                parameter.grad = 100 * torch.cos(1 + torch.arange(value.numel()).view_as(value)).to(parameter)
+    return model.train(inputs["training"])
+
+
+class OverBudget(Exception):
+    """Raised inside a candidate that begins a backward pass beyond its budget, which ends it there."""
+
+
+class Passes:
+    """Counts the backward passes through a model, whoever starts them and however.
+
+    count: how many there were. late: how many of those began at a loss of the whole batch that was at the
+    target already. old_gradients: whether backward has added to a gradient that lay there.
+    """
+
+    def __init__(self, model: nn.Module, y: torch.Tensor, target: float, budget: int) -> None:
+        self.y, self.target, self.budget = y, target, budget
+        self.count, self.late, self.old_gradients = 0, 0, False
+        self._pass = -1
+        self._looked_at = list(model.parameters())[-1]
+        self._lay_there: torch.Tensor | None = None
+        for parameter in model.parameters():
+            parameter.register_hook(lambda gradient: self._note())
+        # A function of its own: a copy of the model shares it, and with it this counter.
+        model.register_forward_hook(lambda module, given, output: self._watch(output))
+
+    def _watch(self, output: Any) -> None:
+        if isinstance(output, torch.Tensor) and output.requires_grad:
+            seen = output.detach() if len(output) == len(self.y) else None
+            output.register_hook(lambda gradient: self._note(seen))
+
+    def _note(self, output: torch.Tensor | None = None) -> None:
+        """Called several times in a pass, once of them with the output of the model."""
+        if torch._C._current_graph_task_id() != self._pass:
+            self._pass = torch._C._current_graph_task_id()
+            self.look_at_gradients()
+            self.count += 1
+            if self.count > self.budget:
+                raise OverBudget(f"this is backward pass {self.count}, and the budget is {self.budget}.")
+        if output is not None and not output.is_meta:
+            with paused():
+                self.late += bool(F.cross_entropy(output, self.y) <= self.target)
+
+    def look_at_gradients(self) -> None:
+        """Before a pass, and at the end: a gradient that lay there before has to be what it was."""
+        with paused(), torch.no_grad():
+            now = self._looked_at.grad
+            if self._lay_there is not None and (now is None or not torch.equal(now, self._lay_there)):
+                self.old_gradients = True
+            self._lay_there = None if now is None or now.is_meta or not now.any() else now.clone()
+
+
+def probe_digits(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any]]:
+    # On `meta`, where nothing trains, one pass shows on which device tensors are made.
+    budget = 1 if inputs["x"].is_meta else inputs["budget"]
+    with paused():
+        model = net_of(inputs)
+    parameters, passes = list(model.parameters()), Passes(model, inputs["y"], inputs["target"], budget)
+    returned: Any = None
+    with contextlib.suppress(OverBudget):
+        returned = candidate(model, inputs["x"], inputs["y"], inputs["target"], budget)
+    passes.look_at_gradients()
+    yield "passes", passes.count
+    yield "late passes", passes.late
+    yield "old gradients", passes.old_gradients
+    whole = isinstance(returned, int) and not isinstance(returned, bool)
+    like_whole = isinstance(returned, float | torch.Tensor) and torch.as_tensor(returned).numel() == 1
+    yield "returned", float(returned) if like_whole else returned
+    with paused():
+        weights = torch.cat([parameter.detach().flatten() for parameter in parameters])
+    yield "weights", weights
+    modes = {"training" if module.training else "evaluation" for module in model.modules()}
+    yield MODE, " and ".join(sorted(modes))
+    yield FORM, f"{describe(returned)} instead of an int" if like_whole and not whole else None
+
+
 EXERCISES = (
     Exercise(
         name="gradient_descent",
@@ -433,5 +608,17 @@ EXERCISES = (
         cases=schedule_cases,
         probe=call("betas"),
         parts=(Part("the beta of every step", 3, ("betas",)),),
+    ),
+    Exercise(
+        name="steps_on_digits",
+        signature="steps_on_digits(model, x, y, target, budget)",
+        cases=digits_cases,
+        probe=probe_digits,
+        parts=(
+            Part("the target within the budget, on every net", 3, ("loss", "budget")),
+            Part("an end as soon as it is met, and how many passes it took", 1, ("end", "count")),
+            Part("the mode of the model afterwards", 1, (MODE,)),
+        ),
+        barred=LIBRARY_STEPS,
     ),
 )
