@@ -159,35 +159,6 @@ def lessard_path(start: float, steps: int) -> Tensor:
     return torch.tensor(path, dtype=torch.float64)
 
 
-@dataclass(frozen=True, eq=False)
-class RateCursor:
-    """The plane of rates (B, L) over `betas` (B,) and `lrs` (L,), and one point in it."""
-
-    lrs: Tensor
-    betas: Tensor
-    plane: Tensor
-    smallest: float
-    lr: float
-    beta: float
-    nesterov: bool
-
-    @property
-    def condition_number(self) -> float:
-        """Of eigenvalues between `smallest` and 1."""
-        return 1 / self.smallest
-
-    @property
-    def roots(self) -> Tensor:
-        """(2, 2) complex: of the smallest eigenvalue, then of the largest."""
-        ends = torch.tensor([self.smallest, 1.0], dtype=torch.float64)
-        return roots(ends, self.lr, self.beta, self.nesterov)
-
-    @property
-    def rate(self) -> float:
-        """At the cursor."""
-        return self.roots.abs().max().item()
-
-
 # The forms of momentum, each as a function from one state to the next
 
 

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any
 
 import torch
 
 from course.experiments import day33 as experiments
-from course.explorers import explorer as new
-from course.explorers.shared import Explorer, Goal, choice_slider, float_slider
-from course.figures import day33 as figures
+from course.explorers.explorer import Explorer, choice, slider
 
 METHODS = [("heavy ball", False), ("Nesterov", True)]
 CONDITION_NUMBERS = [1, 5, 25, 100, 400]
+STARRED = 25  # the best pair is shown up to this condition number
 
 
-def valley_explorer() -> new.Explorer:
+def valley_explorer() -> Explorer:
     """Day 33: a path of a hundred steps over a bowl whose steep direction has eigenvalue 1."""
     start = torch.tensor([-9.0, 2.0], dtype=torch.float64)
 
@@ -34,7 +32,7 @@ def valley_explorer() -> new.Explorer:
             "reached": condition > 99 and path.steps_needed is not None,
         }
 
-    return new.Explorer(
+    return Explorer(
         "day33_valley",
         title="A ball in a valley",
         look_for=(
@@ -43,52 +41,56 @@ def valley_explorer() -> new.Explorer:
         ),
         goal="with a condition number of 100 or more, bring the loss under 1e-6 within 100 steps.",
         controls={
-            "lr": new.slider("lr", 1.0, 0.05, 4, 0.05),
-            "beta": new.slider("beta", 0.3, 0, 0.99, 0.01),
-            "condition": new.choice("condition", 25, CONDITION_NUMBERS),
-            "nesterov": new.choice("method", False, METHODS, "buttons"),
+            "lr": slider("lr", 1.0, 0.05, 4, 0.05),
+            "beta": slider("beta", 0.3, 0, 0.99, 0.01),
+            "condition": choice("condition", 25, CONDITION_NUMBERS),
+            "nesterov": choice("method", False, METHODS, "buttons"),
         },
         compute=compute,
         data={"start": start, "steps": experiments.STEPS, "tolerance": experiments.TOLERANCE},
     )
 
 
-@lru_cache(maxsize=2 * len(CONDITION_NUMBERS))
-def _plane(condition: int, nesterov: bool) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """lrs, betas and rates of a plane; the cursor moves far more often than the plane changes."""
-    lrs = (torch.arange(160, dtype=torch.float32) + 0.5) / 40
-    betas = (torch.arange(100, dtype=torch.float32) + 0.5) / 100
-    return lrs, betas, experiments.rate_plane(1 / condition, lrs, betas, nesterov)
-
-
 def rate_plane_explorer() -> Explorer:
     """Day 33: the rate for every (lr, beta), and the roots behind it at one of them."""
+    lrs = 4 * (torch.arange(240, dtype=torch.float64) + 0.5) / 240
+    betas = (torch.arange(150, dtype=torch.float64) + 0.5) / 150
 
-    def compute(lr: float, beta: float, condition: int, nesterov: bool) -> experiments.RateCursor:
-        return experiments.RateCursor(*_plane(condition, nesterov), 1 / condition, lr, beta, nesterov)
-
-    def fast(state: experiments.RateCursor) -> bool:
-        return state.condition_number > 99 and state.rate < 0.83
+    def compute(lr: float, beta: float, condition: int, nesterov: bool) -> dict[str, Any]:
+        ends = torch.tensor([1 / condition, 1.0], dtype=torch.float64)
+        flat, steep = torch.view_as_real(experiments.roots(ends, lr, beta, nesterov))
+        rate = experiments.rate(ends, lr, beta, nesterov)
+        best = list(experiments.best_heavy_ball(1 / condition, 1)[:2])
+        return {
+            "plane": experiments.rate_plane(1 / condition, lrs, betas, nesterov),
+            "flat": flat,
+            "steep": steep,
+            "rate": rate,
+            "steps": None if rate >= 1 else experiments.steps_per_digit(rate),
+            "best": None if nesterov or condition > STARRED else best,
+            "reached": condition > 99 and rate < 0.83,
+        }
 
     return Explorer(
+        "day33_rate_plane",
         title="The rate for every lr and beta",
         look_for=(
             "Bright is fast. Steer the red cursor and watch the roots on the right: the one farthest from 0 "
             "sets the rate (dashed circle). Up to condition number 25 a star marks the best heavy ball."
         ),
-        goal=Goal("with a condition number of 100 or more, find a rate below 0.83.", fast),
+        goal="with a condition number of 100 or more, find a rate below 0.83.",
         controls={
-            "lr": float_slider("lr", 1.9, 0, 4, 0.02),
-            "beta": float_slider("beta", 0.3, 0, 0.99, 0.01),
-            "condition": choice_slider("condition", 25, CONDITION_NUMBERS),
-            "nesterov": choice_slider("method", False, METHODS),
+            "lr": slider("lr", 1.9, 0.02, 4, 0.02),
+            "beta": slider("beta", 0.3, 0, 0.99, 0.01),
+            "condition": choice("condition", 25, CONDITION_NUMBERS),
+            "nesterov": choice("method", False, METHODS, "buttons"),
         },
         compute=compute,
-        drawing=figures.RatePlaneDrawing(),
+        data={"lrs": lrs, "betas": betas},
     )
 
 
-def averages_explorer() -> new.Explorer:
+def averages_explorer() -> Explorer:
     """Day 33: the exponential moving average of noisy values, with and without bias correction."""
     level = experiments.noisy_level(beta=0, noise=1, jump=0)
 
@@ -106,7 +108,7 @@ def averages_explorer() -> new.Explorer:
             "reached": noise > 0.99 and away < 0.2,
         }
 
-    return new.Explorer(
+    return Explorer(
         "day33_averages",
         title="A running average, its start and its memory",
         look_for=(
@@ -114,16 +116,16 @@ def averages_explorer() -> new.Explorer:
         ),
         goal="with noise 1, bring the corrected average within 0.2 of the truth at all of the last 20 steps.",
         controls={
-            "beta": new.slider("beta", 0.9, 0, 0.99, 0.01),
-            "noise": new.slider("noise", 0.5, 0, 1, 0.05),
-            "jump": new.slider("jump", 1, -1, 2, 0.1),
+            "beta": slider("beta", 0.9, 0, 0.99, 0.01),
+            "noise": slider("noise", 0.5, 0, 1, 0.05),
+            "jump": slider("jump", 1, -1, 2, 0.1),
         },
         compute=compute,
         data={"draws": level.values - level.truth},
     )
 
 
-def noise_explorer() -> new.Explorer:
+def noise_explorer() -> Explorer:
     """Day 33: one weight on a bowl whose gradients are noisy."""
 
     def compute(length: float, beta: float, batch_size: int) -> dict[str, Any]:
@@ -137,7 +139,7 @@ def noise_explorer() -> new.Explorer:
             "reached": length > 1.49 and batch_size <= 4 and state.spread < 0.45,
         }
 
-    return new.Explorer(
+    return Explorer(
         "day33_noise",
         title="A ball under noise",
         look_for=(
@@ -146,9 +148,9 @@ def noise_explorer() -> new.Explorer:
         ),
         goal="with lr / (1 − beta) = 1.5 and batches of 4, bring the spread of w below 0.45.",
         controls={
-            "length": new.choice("lr / (1 − beta)", 0.5, [0.05, 0.2, 0.5, 1.0, 1.5, 1.9]),
-            "beta": new.slider("beta", 0.5, 0, 0.99, 0.01),
-            "batch_size": new.choice("batch size", 16, [1, 4, 16, 64, 256]),
+            "length": choice("lr / (1 − beta)", 0.5, [0.05, 0.2, 0.5, 1.0, 1.5, 1.9]),
+            "beta": slider("beta", 0.5, 0, 0.99, 0.01),
+            "batch_size": choice("batch size", 16, [1, 4, 16, 64, 256]),
         },
         compute=compute,
         data={
