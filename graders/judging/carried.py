@@ -132,7 +132,7 @@ def _unlike(trial: Trial, variant: Any, names: Sequence[str]) -> tuple[dict[str,
         found = {
             name: _compared(trial.seen(name), worked_out[name]) for name in unsettled if name in worked_out
         }
-        unlike |= {name for name, one in found.items() if samples and is_gross(one) and not one.equal}
+        unlike |= {name for name, one in found.items() if is_gross(one, samples) and not one.equal}
         unsettled = [name for name, one in found.items() if not one.equal and name not in unlike]
         if not unsettled:
             break

@@ -21,7 +21,7 @@ class Finding:
     """What a comparison found.
 
     kind: one of KINDS. right: the values are the expected ones, whatever the form.
-    excess: how far each value is out in units of what is allowed, for tensors of the right shape.
+    excess: how far each value is out in units of what is allowed, for numbers and tensors of the right shape.
     """
 
     kind: str
@@ -73,13 +73,15 @@ def _compare_number(got: Any, expected: Expected) -> Finding:
     want = expected.value
     if isinstance(got, bool) or not isinstance(got, int | float | torch.Tensor) or _numel(got) != 1:
         return Finding("type", False, got, want)
-    value = as_tensor(got).reshape(())
-    if value.isfinite() != as_tensor(want).isfinite():
+    value, exact = as_tensor(got).reshape(()), as_tensor(want)
+    if value.isfinite() != exact.isfinite():
         return Finding("nan", False, got, want)
-    right = _within(value, as_tensor(want), expected.tolerance)
+    right = _within(value, exact, expected.tolerance)
     if isinstance(got, torch.Tensor):
         return Finding("type", right, got, want)
-    return Finding("equal" if right else "values", right, got, want)
+    if right:
+        return Finding("equal", True, got, want)
+    return Finding("values", False, got, want, _excess(value, exact, expected.tolerance))
 
 
 def _compare_tensor(got: Any, expected: Expected) -> Finding:

@@ -42,26 +42,34 @@ class _Perturbed(DispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        returns = func._schema.returns
-        if len(returns) == 1:
-            return self._perturb(result, returns[0].alias_info)
+        made = _made_by(func)
+        if len(made) == 1:
+            return self._perturb(result, made[0])
         if isinstance(result, tuple):
-            return tuple(
-                self._perturb(item, form.alias_info) for item, form in zip(result, returns, strict=True)
-            )
+            return tuple(map(self._perturb, result, made))
         return result
 
-    def _perturb(self, value: Any, alias: Any) -> Any:
-        if not isinstance(value, torch.Tensor) or not value.is_floating_point() or value.is_meta:
+    def _perturb(self, value: Any, made: str) -> Any:
+        if made == "view" or not isinstance(value, torch.Tensor):  # a view: it was perturbed when made
             return value
-        if alias is not None and not alias.is_write:  # a view: the values were perturbed when made
+        if not value.is_floating_point() or value.is_meta:
             return value
         count = value.numel()
         if self.used + count > self.factors.numel():
             self.factors, self.used = _factors(self.used + count, max(count, 1 << 16)), 0
-        factor = self.factors[self.used : self.used + count].view(value.shape)
+        if value.is_contiguous():  # in one operation instead of two
+            factor = self.factors.as_strided(value.shape, value.stride(), self.used)
+        else:
+            factor = self.factors[self.used : self.used + count].view(value.shape)
         self.used += count
-        return value * factor if alias is None else value.mul_(factor)
+        return value * factor if made == "new" else value.mul_(factor)
+
+
+@functools.cache
+def _made_by(func: Any) -> tuple[str, ...]:
+    """What each result of an operator is: "new", a "view" of what there was, or that "changed"."""
+    aliases = [returned.alias_info for returned in func._schema.returns]
+    return tuple("new" if alias is None else "changed" if alias.is_write else "view" for alias in aliases)
 
 
 @functools.lru_cache(maxsize=8)
