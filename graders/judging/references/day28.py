@@ -1394,19 +1394,20 @@ def beyond_tolerance(stored: Statistics, seen: Statistics, tolerance: float) -> 
 
 
 def by_recalibrating(model: nn.Module, batches: Sequence[Tensor], tolerance: float = 0.25) -> list[str]:
-    """A copy is given fresh statistics by the layers' own bookkeeping, and the two are compared."""
-    fresh = copy.deepcopy(model)
-    by_library(fresh, batches)
-    anew = tracked_by_name(fresh)
-    return [
+    """The layers are given fresh statistics by their own bookkeeping; then they get theirs back."""
+    layers = tracked_by_name(model)
+    held = [tensor for layer in layers.values() for tensor in layer.buffers()]
+    before = [tensor.clone() for tensor in held]
+    stored = {name: (layer.running_mean.clone(), layer.running_var.clone()) for name, layer in layers.items()}
+    by_library(model, batches)
+    found = [
         name
-        for name, layer in tracked_by_name(model).items()
-        if beyond_tolerance(
-            (layer.running_mean, layer.running_var),
-            (anew[name].running_mean, anew[name].running_var),
-            tolerance,
-        ).any()
+        for name, layer in layers.items()
+        if beyond_tolerance(stored[name], (layer.running_mean, layer.running_var), tolerance).any()
     ]
+    for tensor, value in zip(held, before, strict=True):
+        tensor.copy_(value)
+    return found
 
 
 def stale(
