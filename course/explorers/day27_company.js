@@ -26,13 +26,16 @@ function probabilities(image, { mean, var: variance }, { gamma, beta, eps }, { w
   const active = Array.from(image, (value, k) =>
     Math.max(0, (gamma[k] * (value - mean[k])) / Math.sqrt(variance[k] + eps) + beta[k]),
   );
-  return softmax(Array.from(bias, (start, digit) => active.reduce((sum, value, k) => sum + value * weight[digit * active.length + k], start)));
+  const row = (digit) => weight.subarray(digit * active.length, (digit + 1) * active.length);
+  const logit = (start, digit) => row(digit).reduce((sum, factor, k) => sum + factor * active[k], start);
+  return softmax(Array.from(bias, logit));
 }
 
 function compute({ index, batch_size, kind, shown }, { labels, hidden, draws, norm, last }) {
   const label = labels[index];
   const wanted = { own: label, other: (label + 1) % 10 }[kind];
-  const pool = Array.from(labels.keys()).filter((row) => row !== index && (kind === "random" || labels[row] === wanted));
+  const may = (row) => row !== index && (kind === "random" || labels[row] === wanted);
+  const pool = Array.from(labels.keys()).filter(may);
   const [companies, most] = draws.shape;
   const batches = Array.from({ length: companies }, (_, company) => {
     const drawn = draws.subarray(company * most, company * most + batch_size - 1);

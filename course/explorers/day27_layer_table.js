@@ -3,7 +3,10 @@ import { assign, decimals, html, svg } from "./kit.js";
 
 const sum = (numbers) => numbers.reduce((a, b) => a + b, 0);
 
-/** One output of the layers and its gradients: x is a batch of pairs, the loss the mean of (y − 2 x of the other + 1)². */
+/**
+ * What a batch x of pairs does to output j: its mean and unbiased variance, and the gradients of (gamma, beta) and of
+ * the weights. The loss is the mean of (y − t)² over both outputs, where t is 2 x + 1 of the other input.
+ */
 function feature(x, j, layer, training, eps) {
   const [weight, [gamma, beta], size] = [layer.weight[j], layer.norm[j], x.length];
   const h = x.map((pair) => pair[0] * weight[0] + pair[1] * weight[1]);
@@ -40,7 +43,8 @@ function compute({ batches, training, requires_grad, momentum, learning }, { wei
   ];
   const paths = [snapshot()];
   for (let batch = 0; batch < batches; batch += 1) {
-    const x = Array.from({ length: size }, (_, n) => inputs.subarray(2 * (batch * size + n), 2 * (batch * size + n + 1)));
+    const pair = (_, n) => inputs.subarray(2 * (batch * size + n), 2 * (batch * size + n + 1));
+    const x = Array.from({ length: size }, pair);
     both.forEach((j) => {
       const slopes = feature(x, j, layer, training, eps);
       if (training) {
@@ -75,9 +79,12 @@ function compute({ batches, training, requires_grad, momentum, learning }, { wei
 function describe({ rows }, { batches }) {
   const moved = Object.fromEntries(rows.map((row) => [row.name, row.moved]));
   const [learns, follows] = [moved["1.weight"] || moved["1.bias"], moved["1.running_mean"]];
-  let what = moved["1.num_batches_tracked"] ? "in the batch norm, only the counter has moved" : "nothing in the batch norm has moved";
+  let what = "nothing in the batch norm has moved";
   if (learns || follows) {
-    what = `gamma and beta ${learns ? "follow the gradient" : "stay"}, the statistics ${follows ? "follow the data" : "stay"}`;
+    what = `gamma and beta ${learns ? "follow the gradient" : "stay"}, the statistics `;
+    what += follows ? "follow the data" : "stay";
+  } else if (moved["1.num_batches_tracked"]) {
+    what = "in the batch norm, only the counter has moved";
   }
   return `After ${batches} ${batches === 1 ? "batch" : "batches"}: ${what}`;
 }
@@ -110,7 +117,8 @@ function draw(stage, data) {
   const scales = extents(most, data);
   const body = html("tbody");
   const rows = Object.keys(data.moved_by).map((name, row) => {
-    const code = html("code", {}, ...name.split(/(?<=_)(?=tracked)/).flatMap((part, place) => (place ? [html("wbr"), part] : [part])));
+    const code = html("code", {}, name.replace("tracked", ""));
+    if (name.endsWith("tracked")) code.append(html("wbr"), "tracked"); // a long name may go on in the next line
     const also = html("small");
     also.style.cssText = "display: block; opacity: 0.75";
     const head = html("th", { scope: "row" }, code, also);

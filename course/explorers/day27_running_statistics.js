@@ -25,7 +25,8 @@ function compute({ momentum, batch_size, mean_after }, { sizes, noise_mean, nois
   const of = (numbers, value) => Array.from(numbers.subarray(first, first + batches), value);
   const batch_mean = of(noise_mean, (noise, batch) => (batch < shift_at ? mean_before : mean_after) + std * noise);
   const batch_var = of(noise_var, (noise) => std ** 2 * noise);
-  const scatter = (std / Math.sqrt(batch_size)) * Math.sqrt(momentum === null ? 1 / batches : momentum / (2 - momentum));
+  const share = momentum === null ? 1 / batches : momentum / (2 - momentum);
+  const scatter = (std / Math.sqrt(batch_size)) * Math.sqrt(share);
   const memory = batchesToFollow(momentum, shift_at);
   return {
     batch_mean,
@@ -48,7 +49,8 @@ function describe({ memory, scatter }, { momentum }) {
     return `Plain average: every batch counts the same; a change needs ${memory} batches to arrive by 95 %`;
   }
   const batches = memory === 1 ? "1 batch" : `${memory} batches`;
-  return `momentum ${momentum}: after a change, ${batches} until 95 % of it is in; then ± ${scatter.toFixed(2)} of noise`;
+  const noise = `± ${scatter.toFixed(2)} of noise`;
+  return `momentum ${momentum}: after a change, ${batches} until 95 % of it is in; then ${noise}`;
 }
 
 const HIGHEST = 12.5; // variance that still lies in the panel
@@ -60,17 +62,18 @@ function draw(stage, { noise_mean, shift_at }) {
   const x = { domain: [-2, batches + 3], ticks: [0, 50, 100, 150, 200] };
   const change = [0, shift_at + 0.5, batches];
 
-  function track(name, color, y, height) {
+  function track(name, color, y, height, label) {
     stage.row();
     const plot = stage.plot({ x, y: { ...y, label: name }, height });
-    const band = plot.band({ color: "sky", opacity: 0.5, label: name === "mean" ? "95 % is in: ± 2 × the noise" : "" });
+    const band = label && plot.band({ color: "sky", opacity: 0.5, label });
     const dots = plot.dots({ color: "grey", size: 1.8, label: "of each batch" });
     const truth = plot.line({ color: "ink", width: 1.2, dash: "5,4", step: true, label: "of the data" });
     const running = plot.line({ color, width: 2.4, label: `running ${name}` });
     return { plot, band, dots, truth, running };
   }
 
-  const mean = track("mean", "vermillion", { domain: [-4.5, 8.5], ticks: [-4, 0, 4, 8] }, 190);
+  const scale = { domain: [-6.5, 10.5], ticks: [-4, 0, 4, 8] };
+  const mean = track("mean", "vermillion", scale, 190, "95 % is in: ± 2 × the noise");
   const arrival = mean.plot.rule({ color: "blue", width: 1, dash: "2,3" });
   const handle = mean.plot.dots({ color: "ink", size: 5, shape: "diamond", edge: "paper", label: "drag it" });
   mean.plot.drag((_, y) => stage.choose({ mean_after: y }), "y");

@@ -30,7 +30,8 @@ function compute({ lr, weight_decay, start, drop }, { steps, drop_at }) {
 
 function describe({ norm, angle, share }) {
   const end = Math.abs(share - 1) < 0.05 ? "at rest" : `${significant(share)} times its resting length`;
-  return `After ${angle.length} steps ‖w‖ is ${decimals(norm.at(-1))}, ${end}; a step turns it by ${significant(angle.at(-1))}°`;
+  const turn = `a step turns it by ${significant(angle.at(-1))}°`;
+  return `After ${angle.length} steps ‖w‖ is ${decimals(norm.at(-1))}, ${end}; ${turn}`;
 }
 
 /** Whole decades that hold all these positive numbers, and at least those from 10^low to 10^high. */

@@ -46,9 +46,10 @@ function draw(stage, { sizes, reach }) {
   const xs = linspace(-reach, reach, 261);
   let top = TOP;
 
+  const heights = [0.05, 0.1, 0.2, 0.5, 1];
   const against = stage.plot({
     x: { domain: [1.7, 300], log: true, label: "batch size N: drag it", ticks: sizes, format: sizes.map(String) },
-    y: { domain: [0.03, 1.6], log: true, label: "spread of the mean / σ", ticks: [0.05, 0.1, 0.2, 0.5, 1], format: String },
+    y: { domain: [0.03, 1.6], log: true, label: "spread of the mean / σ", ticks: heights, format: String },
     height: 320,
   });
   const root = against.line({ color: "vermillion", width: 2, label: "1/√N" });
@@ -70,7 +71,7 @@ function draw(stage, { sizes, reach }) {
     promise.set(state.promised, PROMISED * top, `± ${decimals(state.promised)}`);
     measure.set(state.spread, MEASURED * top, `± ${decimals(state.spread)}`);
     outside.show(state.outside > 0);
-    outside.set(reach, 0.6 * top, `${state.outside} of ${state.batches} lie farther out`);
+    outside.set(reach, 0.6 * top, `${state.outside} of ${state.batches.toLocaleString("en")} lie farther out`);
     spreads.set(sizes, state.measured);
     gap.set([size, size], [state.promised, state.spread]);
     cursor.set([size], [state.spread]);

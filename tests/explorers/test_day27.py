@@ -11,8 +11,8 @@ def test_the_new_mean_is_dragged_up_and_down(show):
     start = shown.explorer.start
     assert drag(shown.page, 0, (0.8, 0.4), (0.6, 0.02)) == start | {"mean_after": 6}
     assert drag(shown.page, 0, (0.8, 0.4), (0.9, 0.98)) == start | {"mean_after": -2}
-    # The axis goes from 8.5 down to -4.5 over 162 of the 190 pixels.
-    settings = drag(shown.page, 0, (0.8, 0.1), (0.7, (6 + 162 * 5.5 / 13) / 190))
+    # The axis goes from 10.5 down to -6.5 over 162 of the 190 pixels.
+    settings = drag(shown.page, 0, (0.8, 0.1), (0.7, (6 + 162 * 7.5 / 17) / 190))
     assert settings["mean_after"] == pytest.approx(3, abs=0.13)
     assert shown.errors == []
 
