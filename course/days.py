@@ -88,7 +88,7 @@ def exercise_minutes(path: Path | None) -> int:
 
 def lecture_minutes(path: Path | None) -> int:
     """How long a lecture takes by its words and cells, to the next five minutes; 0 where there is none."""
-    held = [cell for cell in cells(path) if cell.get("id") != "references"]
+    held = [cell for cell in cells(path) if cell.get("id") not in ("open-anywhere", "references")]
     words = sum(len(source(cell).split()) for cell in held if cell.get("cell_type") == "markdown")
     runs = sum(cell.get("cell_type") == "code" for cell in held)
     return 5 * math.ceil((words / READING + runs) / 5)

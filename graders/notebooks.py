@@ -16,6 +16,7 @@ import re
 import shutil
 import sys
 import tempfile
+import tomllib
 from pathlib import Path
 
 import nbformat
@@ -31,6 +32,17 @@ METADATA = {
 CELL_METADATA = {"tags", "nbgrader", "deletable", "editable"}
 IMAGE_METADATA = {"width", "height"}
 WIDGET = "application/vnd.jupyter.widget-view+json"
+
+ROOT = Path(__file__).resolve().parent.parent
+#: What the notebooks of each folder import.
+NEEDS = {"course": "course", "solutions": "graders", "exercises": "graders"}
+OPENING_ID = "open-anywhere"
+OPENING = """\
+# Where the course is not installed, as in Colab and on Kaggle, this brings it along.
+from importlib.util import find_spec
+
+if find_spec("{needs}") is None:
+    %pip install --quiet "{name}[lectures] @ git+{address}@v{version}\""""
 
 READABLE_ID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 # What nbformat (8 hexadecimal digits) and JupyterLab (a UUID) make up.
@@ -72,7 +84,38 @@ def read(path: str | Path) -> NotebookNode:
 
 def normal_text(path: str | Path) -> str:
     """Return what the file at `path` should hold."""
-    return dumps(normalize(read(path), outputs=keeps_outputs(path)))
+    return dumps(normalize(open_anywhere(read(path), path), outputs=keeps_outputs(path)))
+
+
+def open_anywhere(notebook: NotebookNode, path: str | Path) -> NotebookNode:
+    """Give a notebook of this project the first code cell with which it runs where nothing is installed.
+
+    What it installs, at which version and from where stands in pyproject.toml. Other notebooks, and those
+    without code, stay as they are.
+    """
+    place = Path(path).resolve()
+    if ROOT not in place.parents or place.relative_to(ROOT).parts[0] not in NEEDS:
+        return notebook
+    kind = place.relative_to(ROOT).parts[0]
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    if not code:
+        return notebook
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    source = OPENING.format(
+        needs=NEEDS[kind],
+        name=project["name"],
+        address=project["urls"]["Repository"],
+        version=project["version"],
+    )
+    if code[0].get("id") != OPENING_ID:
+        opening = nbformat.v4.new_code_cell(id=OPENING_ID)
+        if kind != "course":
+            locked = {"grade": False, "locked": True, "schema_version": 3, "solution": False, "task": False}
+            opening.metadata["nbgrader"] = {"grade_id": OPENING_ID} | locked
+        notebook.cells.insert(notebook.cells.index(code[0]), opening)
+        code.insert(0, opening)
+    code[0].source = source
+    return notebook
 
 
 def keeps_outputs(path: str | Path) -> bool:
@@ -226,7 +269,7 @@ def execute(path: str | Path, timeout: int = 600) -> None:
     """
     from nbclient import NotebookClient
 
-    notebook = read(path)
+    notebook = open_anywhere(read(path), path)
     NotebookClient(
         notebook,
         timeout=timeout,

@@ -4,12 +4,17 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
+from IPython.core.inputtransformer2 import TransformerManager
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from packaging.requirements import Requirement
 
 from course.explorers import modules
+from graders.notebooks import open_anywhere
 
 ROOT = Path(__file__).resolve().parent.parent
 # What a place that has Jupyter of its own may lack.
@@ -92,6 +97,63 @@ def test_the_wheel_works_without_jupyterlab_and_nbgrader(wheel, tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert re.fullmatch(r"\d\n", done.stdout)
+
+
+# ---------------------------------------------------------------------------- the first cell of a notebook
+
+
+def first_cells() -> list:
+    """(path, the first code cell's source) of every notebook with code."""
+    found = []
+    for pattern in ("course/*.ipynb", "solutions/*/*.ipynb", "exercises/*/*.ipynb"):
+        for path in sorted(ROOT.glob(pattern)):
+            cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+            code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+            if code:
+                found.append(pytest.param(path, code[0], id=path.relative_to(ROOT).as_posix()))
+    return found
+
+
+class Shell:
+    """An IPython that writes down which magics are asked for."""
+
+    def __init__(self):
+        self.asked = []
+
+    def run_line_magic(self, name, line, **_):
+        self.asked.append(f"{name} {line}")
+
+
+def run(source: str, monkeypatch, present: bool) -> list[str]:
+    """What a cell asks of IPython, with the course installed or not."""
+    transformed = TransformerManager().transform_cell(source)
+    shell = Shell()
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object() if present else None)
+    exec(transformed, {"get_ipython": lambda: shell})
+    return shell.asked
+
+
+@pytest.mark.parametrize(("path", "source"), first_cells())
+def test_the_first_cell_brings_the_course_along_and_is_silent_elsewhere(path, source, monkeypatch):
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert run(source, monkeypatch, present=True) == []
+    (asked,) = run(source, monkeypatch, present=False)
+    command, _, what = asked.partition(' "')
+    assert command == "pip install --quiet"
+    requirement = Requirement(what.rstrip('"'))
+    assert requirement.name == project["name"]
+    assert requirement.extras == {"lectures"} <= project["optional-dependencies"].keys()
+    assert requirement.url == f"git+{project['urls']['Repository']}@v{project['version']}"
+
+
+def test_a_notebook_without_code_or_of_somebody_else_stays_as_it_is(tmp_path):
+    notebook = new_notebook(cells=[new_code_cell("x = 1")])
+    assert open_anywhere(notebook, tmp_path / "course" / "mine.ipynb").cells[0].source == "x = 1"
+    words = new_notebook(cells=[new_markdown_cell("only words")])
+    assert len(open_anywhere(words, ROOT / "course" / "glossary.ipynb").cells) == 1
+
+
+# ---------------------------------------------------------------------------- containers
 
 
 def test_container_files_name_what_is_there():
