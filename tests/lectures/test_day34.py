@@ -353,23 +353,21 @@ def test_momentum_lengthens_a_weight_without_a_scale():
 
 def test_goal_of_the_two_by_two_needs_a_correlation():
     explorer = explorers.two_by_two_explorer()
-    assert "not yet" in explorer.goal_line.value
-    explorer.controls["scale"].value, explorer.controls["correlation"].value = 1, 0.95
-    assert "reached" in explorer.goal_line.value
-    explorer.controls["whiten"].value = True
-    assert "not yet" in explorer.goal_line.value
+    assert not explorer.compute(**explorer.start)["reached"]
+    settings = explorer.start | {"scale": 1, "correlation": 0.95}
+    assert explorer.compute(**settings)["reached"]
+    assert not explorer.compute(**settings | {"whiten": True})["reached"]
 
 
 def test_goal_of_the_rules_needs_a_rate_that_falls():
     explorer = explorers.step_rules_explorer()
-    explorer.controls["rule"].value = "sign"
-    for lr in (0.04, 0.1, 0.3):
-        explorer.controls["lr"].value = lr
-        assert "not yet" in explorer.goal_line.value
-    explorer.controls["lr"].value, explorer.controls["decay"].value = 0.1, True
-    assert "reached" in explorer.goal_line.value
-    explorer.controls["surface"].value = "standardized"
-    assert "not yet" in explorer.goal_line.value
+
+    def reached(**settings) -> bool:
+        return explorer.compute(**explorer.start | {"rule": "sign"} | settings)["reached"]
+
+    assert not any(reached(lr=lr) for lr in (0.04, 0.1, 0.3))
+    assert reached(lr=0.1, decay=True)
+    assert not reached(lr=0.1, decay=True, surface="standardized")
 
 
 def test_adam_divides_what_the_lecture_says_it_divides():
