@@ -187,6 +187,12 @@ class Notebook:
         self.menu("File", "docmanager:save")
         expect(self.tab).not_to_have_class(re.compile("jp-mod-dirty"), timeout=15_000)
 
+    def close(self) -> None:
+        """File > Close and Shut Down Notebook: what was not saved is dropped, and the kernel ends."""
+        self.menu("File", "filemenu:close-and-cleanup")
+        self.page.locator(".jp-Dialog .jp-mod-accept").click()
+        expect(self.tab).to_have_count(0, timeout=CELL)
+
     # -- what a student touches
 
     def menu(self, name: str, command: str) -> None:

@@ -4,22 +4,51 @@ The set-up and the explorers are run; all else is seen as it is stored. nbval ru
 tests/browser/test_lab.py all cells of one in a browser, and tests/browser/test_study.py its study aids.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from lab import EXPLORER
-from playwright.sync_api import expect
+from lab import EXPLORER, Notebook, screenshot
+from playwright.sync_api import Page, expect
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LECTURES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("course/day*.ipynb"))
+ARTEFACTS = Path(__file__).parent / "artefacts"
 
 
-@pytest.mark.parametrize("path", LECTURES, ids=lambda path: Path(path).stem.split("_")[0])
-def test_lecture_shows_and_its_explorers_move(lab, page, open_notebook, path):
+@pytest.fixture(scope="module")
+def desk(lab, browser) -> Iterator[Page]:
+    """A page of JupyterLab, in which one lecture is opened after the other."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.set_default_timeout(30_000)
+    page.goto(lab.first_page)
+    yield page
+    context.close()
+
+
+@pytest.fixture(params=LECTURES, ids=lambda path: Path(path).stem.split("_")[0])
+def opened(request, lab, desk) -> Iterator[tuple[Notebook, list[str], list]]:
+    """A lecture, opened from the start page, and what is asked meanwhile of the network and of the kernel."""
     asked, sent = [], []
-    page.on("request", lambda request: asked.append(request.url))
-    page.on("websocket", lambda socket: socket.on("framesent", lambda frame: sent.append(frame)))
-    lecture = open_notebook(path)
+    listeners = {
+        "request": lambda request: asked.append(request.url),
+        "websocket": lambda socket: socket.on("framesent", lambda frame: sent.append(frame)),
+    }
+    for event, listener in listeners.items():
+        desk.on(event, listener)
+    index = Notebook(desk, lab.folder / "course/index.ipynb", ARTEFACTS)
+    index.panel.locator(f'a[href*="{Path(request.param).name}"]').first.click()
+    lecture = Notebook(desk, lab.folder / request.param, ARTEFACTS)
+    yield lecture, asked, sent
+    screenshot(desk, ARTEFACTS, request.node.name)
+    lecture.close()
+    for event, listener in listeners.items():
+        desk.remove_listener(event, listener)
+
+
+def test_lecture_shows_and_its_explorers_move(lab, opened):
+    lecture, asked, sent = opened
     lecture.run_live(EXPLORER)
     assert lecture.errors() == []
 
