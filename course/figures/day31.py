@@ -1,15 +1,12 @@
-"""Day 31: the shift in training, the loss along its gradient, and descents at every learning rate."""
+"""Day 31: the shift in training, and descents at every learning rate."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import matplotlib
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from course.experiments.day31 import HE, Along, Descents, LongSteps, ShiftVerdict
+from course.experiments.day31 import HE, Descents, LongSteps, ShiftVerdict
 from course.figures.shared import (
     BLACK,
     BLUE,
@@ -29,139 +26,6 @@ LOOKS = {
     "plain": (VERMILLION, "o", "plain"),
     "batch norm": (BLUE, "s", "batch norm"),
 }
-
-
-def short(number: float) -> str:
-    """Two digits, no more."""
-    return f"{number:.2g}" if number < 100 else f"{number:.0f}"
-
-
-@dataclass(frozen=True, eq=False)
-class TwoAlongs:
-    """What `AlongDrawing` shows."""
-
-    plain: Along
-    normalized: Along
-
-
-class AlongDrawing:
-    """The loss on the left, the change of the gradient on the right, against the size of the step."""
-
-    LOSSES, CHANGES = (0.05, 20.0), (0.01, 100.0)
-
-    def __init__(self) -> None:
-        with matplotlib.rc_context(STYLE):
-            self.figure = new_figure(330)
-            left, right = self.figure.subplots(1, 2)
-            self.figure.subplots_adjust(left=0.075, right=0.985, top=0.79, bottom=0.15, wspace=0.2)
-            self.title = self.figure.text(0.012, 0.925, "", fontsize=11, fontweight="bold")
-            self.lines, self.starts = [], []
-            for ax, title, limits in (
-                (left, "loss after one step along the gradient", self.LOSSES),
-                (right, "change of the gradient, as a part of it", self.CHANGES),
-            ):
-                ax.set(xscale="log", yscale="log", xlim=(8e-4, 40), ylim=limits)
-                ax.minorticks_off()
-                ax.set_title(title)
-                ax.set_xlabel("size s of the step (learning rate)")
-                self.lines.append([_line(ax, kind) for kind in ("plain", "batch norm")])
-            self.starts = [
-                left.axhline(1, color=LOOKS[kind][0], linewidth=0.9, linestyle=":")
-                for kind in ("plain", "batch norm")
-            ]
-            right.axhline(0.5, color=GREY, linewidth=0.9, linestyle=":")
-            right.text(35, 0.42, "half of it", color=GREY, fontsize=9, ha="right", va="top")
-            left.legend(loc="lower left")
-
-    def update(self, state: TwoAlongs) -> None:
-        both = (state.plain, state.normalized)
-        for along, start, loss, change in zip(both, self.starts, *self.lines, strict=True):
-            start.set_ydata([along.loss, along.loss])
-            losses = along.losses.nan_to_num(torch.inf)
-            loss.set_data(along.sizes, losses.clamp(*self.LOSSES))
-            change.set_data(along.sizes, along.changes.nan_to_num(torch.inf).clamp(*self.CHANGES))
-        plain, normalized = (short(along.trusted) for along in both)
-        self.title.set_text(
-            f"The gradient holds, within half of itself, up to a step of {plain} plain, "
-            f"{normalized} with batch norm"
-        )
-
-
-def _line(ax: Axes, kind: str):
-    colour, marker, label = LOOKS[kind]
-    (line,) = ax.plot([], [], color=colour, marker=marker, markersize=4, linewidth=1.3, label=label)
-    return line
-
-
-@dataclass(frozen=True, eq=False)
-class OneRate:
-    """What `RatesDrawing` shows: both descents, and which of the rates is chosen."""
-
-    chosen: int
-    plain: Descents
-    normalized: Descents
-
-    @property
-    def finals(self) -> tuple[float, float]:
-        """The last losses at the chosen rate."""
-        return tuple(d.final[self.chosen, 0].item() for d in (self.plain, self.normalized))
-
-
-class RatesDrawing:
-    """The descents at one learning rate on the left, where they end for all rates on the right."""
-
-    LIMITS = (2e-4, 20.0)
-
-    def __init__(self) -> None:
-        with matplotlib.rc_context(STYLE):
-            self.figure = new_figure(340)
-            left, right = self.figure.subplots(1, 2, sharey=True)
-            self.figure.subplots_adjust(left=0.075, right=0.985, top=0.8, bottom=0.145, wspace=0.06)
-            self.title = self.figure.text(0.012, 0.925, "", fontsize=11, fontweight="bold")
-            left.set(yscale="log", ylim=self.LIMITS, xlim=(-1, 41), xlabel="step", ylabel="training loss")
-            left.set_title("the descent at this learning rate")
-            right.set(xscale="log", xlim=(8e-3, 125), xlabel="learning rate")
-            right.set_title("where it ends, at every learning rate")
-            left.minorticks_off()
-            right.minorticks_off()
-            self.curves, self.ends, self.limits, self.marks = (
-                [_line(left, kind) for kind in ("plain", "batch norm")],
-                [_line(right, kind) for kind in ("plain", "batch norm")],
-                [],
-                [],
-            )
-            for kind, text in (("plain", "plain: 2 / λ"), ("batch norm", "batch norm: 2 / λ")):
-                colour = LOOKS[kind][0]
-                self.limits.append(
-                    right.axvline(1, color=colour, linestyle="--", linewidth=1.2, label=text, zorder=1)
-                )
-                self.marks.append(
-                    right.plot(
-                        [], [], color=colour, marker="o", markersize=11, fillstyle="none", linestyle=""
-                    )[0]
-                )
-            left.legend(loc="lower left")
-            right.legend(handles=self.limits, loc="lower right")
-
-    def update(self, state: OneRate) -> None:
-        both = (state.plain, state.normalized)
-        for descent, curve, ends, limit, mark in zip(
-            both, self.curves, self.ends, self.limits, self.marks, strict=True
-        ):
-            losses = descent.losses[:, state.chosen, 0].nan_to_num(torch.inf).clamp(*self.LIMITS)
-            curve.set_data(range(len(losses)), losses)
-            final = descent.final[:, 0].clamp(*self.LIMITS)
-            ends.set_data(descent.rates, final)
-            mark.set_data(descent.rates[[state.chosen]], final[[state.chosen]])
-            place = 2 / descent.sharpness[0, 0, 0].item()
-            limit.set_xdata([place, place])
-        rate = short(state.plain.rates[state.chosen].item())
-        plain, normalized = (
-            f"at {short(loss)}" if loss < self.LIMITS[1] else "out of bounds" for loss in state.finals
-        )
-        self.title.set_text(
-            f"Learning rate {rate}: the loss ends {plain} plain, {normalized} with batch norm"
-        )
 
 
 def _titled(height: int, title: str, panels: int, **places: float) -> tuple[Figure, list[Axes]]:

@@ -169,14 +169,23 @@ def test_weights_grow_because_the_gradient_stands_at_a_right_angle():
 
 
 def test_goals_are_within_reach():
-    along = explorers.along_explorer()
-    assert "not yet" in along.goal_line.value
-    along.controls["gain"].value = experiments.HE
-    assert "reached" in along.goal_line.value
-    rates = explorers.rates_explorer()
-    assert "not yet" in rates.goal_line.value
-    rates.controls["rate"].value = 10**0.5
-    assert "reached" in rates.goal_line.value
+    along, rates = explorers.along_explorer(), explorers.rates_explorer()
+    for explorer, there in ((along, {"gain": experiments.HE}), (rates, {"rate": 10**0.5})):
+        assert not explorer.compute(**explorer.start)["reached"]
+        assert explorer.compute(**explorer.start | there)["reached"]
+
+
+def test_explorers_show_what_is_measured_in_single_precision():
+    state = explorers.along_explorer().compute(at=0, depth=2, gain=experiments.HE)
+    weights, problem = experiments.deep_weights(2, [experiments.HE], [0]), experiments.problem_for([0])
+    for name, kind in zip(("plain", "normalized"), TWO, strict=True):
+        sizes = torch.logspace(-3, 1.5, 16, dtype=torch.float64)
+        measured = experiments.along_gradient(weights, problem, kind, sizes)
+        torch.testing.assert_close(state[name]["losses"], measured.losses, rtol=1e-6, atol=0)
+        torch.testing.assert_close(state[name]["changes"], measured.changes, rtol=1e-6, atol=0)
+        assert state[name]["trusted"] == measured.trusted
+    state = explorers.rates_explorer().compute(rate=100, gain=experiments.HE)
+    assert state["ends"][0] == torch.inf and state["out"] == [True, False]
 
 
 # What is drawn
