@@ -42,7 +42,8 @@ OPENING = """\
 from importlib.util import find_spec
 
 if find_spec("{needs}") is None:
-    %pip install --quiet "{name}[lectures] @ git+{address}@v{version}\""""
+    where = "git+{address}@v{version}"
+    %pip install --quiet "{name}[lectures] @ {{where}}\""""
 
 READABLE_ID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 # What nbformat (8 hexadecimal digits) and JupyterLab (a UUID) make up.

@@ -14,10 +14,11 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @cache
 def namespace(path: Path) -> dict[str, Any]:
-    """What the notebook's code cells define, its graded check cells left out."""
+    """What the notebook's code cells define; checks, and the cell that installs the course, left out."""
     found: dict[str, Any] = {"__name__": path.stem}
     for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
-        if cell["cell_type"] == "code" and not cell["metadata"].get("nbgrader", {}).get("grade"):
+        graded = cell["metadata"].get("nbgrader", {}).get("grade")
+        if cell["cell_type"] == "code" and not graded and cell["id"] != "open-anywhere":
             exec(compile("".join(cell["source"]), f"<{cell['id']}>", "exec"), found)
     return found
 

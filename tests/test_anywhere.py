@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from IPython.core.inputtransformer2 import TransformerManager
+from IPython.core.interactiveshell import InteractiveShell
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from packaging.requirements import Requirement
 
@@ -114,32 +114,31 @@ def first_cells() -> list:
     return found
 
 
-class Shell:
-    """An IPython that writes down which magics are asked for."""
+@pytest.fixture(scope="module")
+def shell():
+    """An IPython whose %pip writes down what it is asked for, with its variables filled in."""
+    shell = InteractiveShell()
+    shell.asked = []
+    shell.register_magic_function(shell.asked.append, magic_name="pip")
+    yield shell
+    InteractiveShell.clear_instance()
 
-    def __init__(self):
-        self.asked = []
 
-    def run_line_magic(self, name, line, **_):
-        self.asked.append(f"{name} {line}")
-
-
-def run(source: str, monkeypatch, present: bool) -> list[str]:
-    """What a cell asks of IPython, with the course installed or not."""
-    transformed = TransformerManager().transform_cell(source)
-    shell = Shell()
+def run(source: str, shell, monkeypatch, present: bool) -> list[str]:
+    """What a cell asks of %pip, with the course installed or not."""
+    shell.asked.clear()
     monkeypatch.setattr("importlib.util.find_spec", lambda name: object() if present else None)
-    exec(transformed, {"get_ipython": lambda: shell})
-    return shell.asked
+    shell.run_cell(source).raise_error()
+    return list(shell.asked)
 
 
 @pytest.mark.parametrize(("path", "source"), first_cells())
-def test_the_first_cell_brings_the_course_along_and_is_silent_elsewhere(path, source, monkeypatch):
+def test_the_first_cell_brings_the_course_along_and_is_silent_elsewhere(path, source, shell, monkeypatch):
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    assert run(source, monkeypatch, present=True) == []
-    (asked,) = run(source, monkeypatch, present=False)
+    assert run(source, shell, monkeypatch, present=True) == []
+    (asked,) = run(source, shell, monkeypatch, present=False)
     command, _, what = asked.partition(' "')
-    assert command == "pip install --quiet"
+    assert command == "install --quiet"
     requirement = Requirement(what.rstrip('"'))
     assert requirement.name == project["name"]
     assert requirement.extras == {"lectures"} <= project["optional-dependencies"].keys()
