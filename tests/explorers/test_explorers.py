@@ -4,6 +4,7 @@ import base64
 import importlib
 import itertools
 import json
+import random
 from pathlib import Path
 from typing import get_type_hints
 
@@ -17,6 +18,7 @@ from course.explorers.day33 import valley_explorer
 from course.explorers.explorer import MIME, Explorer, encode
 from tests.lectures import common
 
+DRAWN = 60  # settings of each explorer beyond its grid
 LARGEST = 300_000  # bytes of an explorer in a notebook
 
 
@@ -43,6 +45,15 @@ def settings_of(explorer: Explorer, grid) -> list[dict]:
         offered = explorer.controls[name].values
         assert all(any(value == other for other in offered) for value in values), name
     return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
+
+
+def anywhere(explorer: Explorer, count: int) -> list[dict]:
+    """Settings drawn from all that the controls offer, the same at every run."""
+    draw = random.Random(explorer.module)
+    return [
+        {name: draw.choice(control.values) for name, control in explorer.controls.items()}
+        for _ in range(count)
+    ]
 
 
 def assert_alike(page, python, where: str) -> None:
@@ -74,7 +85,7 @@ def test_every_explorer_has_a_grid():
 
 def test_the_page_computes_what_python_computes(moved, show):
     explorer = moved.make()
-    every = settings_of(explorer, moved.grid)
+    every = settings_of(explorer, moved.grid) + anywhere(explorer, DRAWN)
     page = show(explorer)
     for settings, state in zip(every, page.states(every), strict=True):
         assert_alike(state, explorer.compute(**settings), f"{explorer.module} at {settings}")
