@@ -41,7 +41,8 @@ const LOOKS = {
 };
 
 function draw(stage, { sizes }) {
-  const x = { domain: [8e-4, 40], log: true, label: "size s of the step (learning rate)", ticks: [0.001, 0.01, 0.1, 1, 10] };
+  const label = "size s of the step (learning rate)";
+  const x = { domain: [8e-4, 40], log: true, label, ticks: [0.001, 0.01, 0.1, 1, 10] };
   const panel = { height: 300, least: 310 };
   const left = stage.plot({
     x,

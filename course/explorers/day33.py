@@ -12,6 +12,7 @@ from course.explorers.explorer import Explorer, choice, slider
 METHODS = [("heavy ball", False), ("Nesterov", True)]
 CONDITION_NUMBERS = [1, 5, 25, 100, 400]
 STARRED = 25  # the best pair is shown up to this condition number
+ROUNDING = 1e-12  # a rate so close to 1 is 1
 
 
 def valley_explorer() -> Explorer:
@@ -66,7 +67,7 @@ def rate_plane_explorer() -> Explorer:
             "flat": flat,
             "steep": steep,
             "rate": rate,
-            "steps": None if rate >= 1 else experiments.steps_per_digit(rate),
+            "steps": None if rate > 1 - ROUNDING else experiments.steps_per_digit(rate),
             "best": None if nesterov or condition > STARRED else best,
             "reached": condition > 99 and rate < 0.83,
         }

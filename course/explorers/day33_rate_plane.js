@@ -39,6 +39,7 @@ function ratePlane(condition, nesterov, { lrs, betas }) {
 }
 
 const STARRED = 25; // the best pair is shown up to this condition number
+const ROUNDING = 1e-12; // a rate so close to 1 is 1
 
 /** [lr, beta] of the fastest heavy ball for curvatures from 1 / condition to 1. */
 function best(condition) {
@@ -54,7 +55,7 @@ function compute({ lr, beta, condition, nesterov }, data) {
     flat,
     steep,
     rate,
-    steps: rate >= 1 ? null : rate > 0 ? -1 / Math.log10(rate) : 0,
+    steps: rate > 1 - ROUNDING ? null : rate > 0 ? -1 / Math.log10(rate) : 0,
     best: nesterov || condition > STARRED ? null : best(condition),
     reached: condition > 99 && rate < 0.83,
   };

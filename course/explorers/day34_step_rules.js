@@ -61,7 +61,13 @@ function compute(settings, { scale, betas, steps, goal }) {
   return { hessian, condition: values[1] / values[0], runs, reached: settings.rule === "sign" && raw && arrived };
 }
 
-const NAMES = { gradient: "Gradient", normalized: "Normalized", sign: "Sign", adam: "Adam", orthogonalized: "Orthogonalized" };
+const NAMES = {
+  gradient: "Gradient",
+  normalized: "Normalized",
+  sign: "Sign",
+  adam: "Adam",
+  orthogonalized: "Orthogonalized",
+};
 
 function describe({ condition, runs }, { rule }) {
   const [plain, ball] = runs.map(({ loss }) => (loss.at(-1) > 1e6 ? "over 10⁶" : significant(loss.at(-1))));

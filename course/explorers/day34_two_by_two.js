@@ -86,6 +86,7 @@ function count(steps, loss) {
 
 const WIDE = 2.3; // half the width of a panel, in halves of its height
 const LOWEST = 1e-8; // loss that is shown, over the first
+const TICKS = [1, 2, 5, 10, 20, 50, 100, 200, 400]; // steps
 const EDGE = [[-WIDE, WIDE, WIDE, -WIDE, -WIDE], [-1, -1, 1, 1, -1]];
 
 function draw(stage, { runs, longest, tolerance }) {
@@ -112,7 +113,7 @@ function draw(stage, { runs, longest, tolerance }) {
 
   stage.row();
   const below = stage.plot({
-    x: { domain: [0.85, longest], log: true, label: "step", ticks: [1, 2, 5, 10, 20, 50, 100, 200, 400], format: String },
+    x: { domain: [0.85, longest], log: true, label: "step", ticks: TICKS, format: String },
     y: { domain: [LOWEST, 1e3], log: true, label: "loss / first loss" },
     height: 190,
   });
@@ -134,8 +135,9 @@ function draw(stage, { runs, longest, tolerance }) {
       const path = panel.path.map((column) => column.slice(0, shown).map((each) => zoom * each));
       line.set(...path);
       dots.set(...path);
-      const numbers = `condition ${significant(panel.condition, 3)}, lr ${significant(panel.lr)}, beta ${decimals(panel.beta)}`;
-      plot.heading(`${words}: ${count(panel.steps, panel.loss)} step${panel.steps === 1 ? "" : "s"}\n${numbers}`);
+      const { condition, lr, beta, steps, loss } = panel;
+      const numbers = `condition ${significant(condition, 3)}, lr ${significant(lr)}, beta ${decimals(beta)}`;
+      plot.heading(`${words}: ${count(steps, loss)} step${steps === 1 ? "" : "s"}\n${numbers}`);
     }
     for (const { name, line, arrival } of curves) {
       const { loss, steps } = state.panels[name];
