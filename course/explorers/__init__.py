@@ -1,5 +1,6 @@
-"""What the lectures let a student move: ipywidgets around experiments and figures.
+"""What the lectures let a student move: ES modules that compute and draw in the page.
 
-A module a day, and `shared` for the wiring, which is the same for every day: an explorer is put
-together from a pure function (settings -> state), a drawing (state -> artists) and sliders.
+A module an explorer (`dayNN_name.js`), and for each day the Python (`dayNN.py`) that hands over words,
+controls and data, and holds the twin of what the page computes. `kit.js` is what all share, `explorer.py` its
+Python side, `modules.py` puts the files of one explorer into one text, `pictures.py` takes the stored pictures.
 """

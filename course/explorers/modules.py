@@ -1,4 +1,4 @@
-"""The explorers' JavaScript: modules on their own, and as one text that needs no other file.
+"""The course's JavaScript: modules on their own, and as one text that needs no other file.
 
 A module imports at its top, a line each, `import * as d3 from "./vendor/d3.js";` or
 `import { html, svg } from "./kit.js";`, and ends with one `export { … };`. With that much agreed upon,
@@ -7,6 +7,7 @@ nobody who uses the course needs a bundler: anywidget and a page opened from a d
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from functools import cache
@@ -37,7 +38,7 @@ def bundle(module: str) -> str:
         OSError: there is no such module.
     """
     return (
-        f"{_definitions([module])}\nconst module = modules['{module}'], kit = modules['{KIT}'];\n"
+        f"{_definitions([module, KIT])}\nconst module = modules['{module}'], kit = modules['{KIT}'];\n"
         "export default kit.widget(module);\nexport { kit, module };\n"
     )
 
@@ -47,8 +48,22 @@ def classic(chosen: Iterable[str]) -> str:
 
     It leaves `explorers` behind: {modules: {name: module}, kit}.
     """
-    inside = f"{_definitions(chosen)}\nreturn {{ modules, kit: modules['{KIT}'] }};"
+    inside = f"{_definitions([*chosen, KIT])}\nreturn {{ modules, kit: modules['{KIT}'] }};"
     return f"const explorers = (() => {{\n{inside}\n}})();\n"
+
+
+@cache
+def alone(module: str) -> str:
+    """A module that is no explorer, such as "../study/review", as a text that needs no other file.
+
+    What it exports, `render` for anywidget among it, is the default export.
+    """
+    return f"{_definitions([module])}\nexport default modules['{module}'];\n"
+
+
+def alone_classic(module: str, name: str) -> str:
+    """The same for a page's plain <script>; it leaves a constant of this name behind."""
+    return f"const {name} = (() => {{\n{_definitions([module])}\nreturn modules['{module}'];\n}})();\n"
 
 
 def _definitions(chosen: Iterable[str]) -> str:
@@ -62,7 +77,7 @@ def _definitions(chosen: Iterable[str]) -> str:
                 add(other)
             written[name] = f"modules['{name}'] = {text};"
 
-    for name in (*chosen, KIT):
+    for name in chosen:
         add(name)
     return "\n".join(["const modules = {};", *written.values()])
 
@@ -70,9 +85,13 @@ def _definitions(chosen: Iterable[str]) -> str:
 def _wrapped(name: str) -> tuple[list[str], str]:
     """What a file imports, and the file as an expression whose value is what it exports."""
     text = (FOLDER / f"{name}.js").read_text(encoding="utf-8")
-    imported = [found["name"] for found in IMPORT.finditer(text)]
+
+    def place(found: re.Match[str]) -> str:
+        return os.path.normpath(Path(name).parent / found["name"]).replace(os.sep, "/")
+
+    imported = [place(found) for found in IMPORT.finditer(text)]
     text = IMPORT.sub(
-        lambda found: f"const {found['all'] or '{' + found['some'] + '}'} = modules['{found['name']}'];", text
+        lambda found: f"const {found['all'] or '{' + found['some'] + '}'} = modules['{place(found)}'];", text
     )
     end = EXPORT.search(text)
     if end is None:

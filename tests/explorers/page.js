@@ -19,11 +19,16 @@ const page = {
     page.explorer = page.kit.mount(document.body, { ...page.module, compute }, page.spec, page.data);
   },
 
-  /** Typed arrays as lists, wherever they are. */
+  /** A state as Python reads it: arrays of numbers as the bytes of float64, for there may be many. */
   plain(value) {
-    if (ArrayBuffer.isView(value) || Array.isArray(value)) return Array.from(value, page.plain);
     if (value === null || typeof value !== "object") return value;
-    return Object.fromEntries(Object.entries(value).map(([name, inside]) => [name, page.plain(inside)]));
+    const list = ArrayBuffer.isView(value) || Array.isArray(value);
+    if (!list) return Object.fromEntries(Object.entries(value).map(([name, inside]) => [name, page.plain(inside)]));
+    if (!value.length || !value.every((each) => typeof each === "number")) return Array.from(value, page.plain);
+    const bytes = new Uint8Array(Float64Array.from(value).buffer);
+    let text = "";
+    for (let i = 0; i < bytes.length; i += 8192) text += String.fromCharCode(...bytes.subarray(i, i + 8192));
+    return { float64: btoa(text) };
   },
 
   /** What the module computes for each of the settings. */

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from course.explorers.shared import Explorer
+from course.explorers.explorer import Explorer
 from course.figures.shared import Picture
 
 
