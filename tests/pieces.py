@@ -20,7 +20,7 @@ LONGEST = (
 )
 #: Files whose tests share nothing beyond their first parameter: each of its values is a piece of its own.
 SPREAD = ("tests/test_judging.py", "tests/test_solutions.py", "tests/explorers/test_explorers.py")
-#: More processes than these would wait for the longest piece, and each takes up to 0.8 GB.
+#: More processes than these would wait for the longest piece, and each takes about 1 GB.
 MOST = 4
 
 
