@@ -1,7 +1,7 @@
 """The jail: a bubblewrap sandbox, its seccomp filters and its limits, as a command to start.
 
-Inside there is the system and Python, read-only; three or four small tmpfs; no network; no other process;
-and of this package only what the student's side needs: neither references nor the judge.
+Inside there is the system and Python, read-only; a few small tmpfs; no network; no other process; and of this
+package only what the student's side needs: neither references nor the judge.
 """
 
 from __future__ import annotations
