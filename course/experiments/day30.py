@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cache
 
 import torch
@@ -586,10 +586,10 @@ class Needless:
                     return runs, place
         raise KeyError(name)
 
-    def after(self, labels: int, name: str, steps: int) -> Tensor:
-        """(S,): the test error of an arm after so many steps."""
+    def after(self, labels: int, name: str, steps: int, what: str = "test_error") -> Tensor:
+        """(S,): the test error of an arm after so many steps, or another field of `Runs`."""
         runs, place = self.runs(labels, name)
-        return runs.test_error[place, :, runs.steps.tolist().index(steps)]
+        return getattr(runs, what)[place, :, runs.steps.tolist().index(steps)]
 
     def at_loss(self, labels: int, name: str, loss: float = LOSS) -> Tensor:
         """(S,): the test error of an arm where its training loss falls to `loss`."""
@@ -613,7 +613,7 @@ def measure_dropout(seeds: Sequence[int], each: Callable[[Iterable[int]], Iterab
 def judge_dropout(run: Needless) -> list[Finding]:
     """What batch norm does for the test error, and what dropout on top of it does."""
     rise, lead = run.long[0, :, 1] - run.long[0, :, 0], run.long[1] - run.long[0]
-    noisy, quiet = (run.at_loss(WRONG, name) for name in ("BN", "BN, no noise"))
+    noisy, quiet = (run.after(WRONG, name, 150, "train_loss") for name in ("BN", "BN, no noise"))
     return [
         Finding(
             "wrong labels, 400 steps, one rate: BN alone has a larger test error than nothing",
@@ -631,8 +631,8 @@ def judge_dropout(run: Needless) -> list[Finding]:
             at_least=4,
         ),
         Finding(
-            "wrong labels, equal training loss: noise of the batch on or off, less than 4 points apart",
-            (noisy - quiet).abs() < 0.04,
+            "wrong labels, 150 steps: without the noise of the batch BN has the lower training loss",
+            quiet < noisy,
             at_least=4,
         ),
         Finding(
@@ -674,33 +674,48 @@ def split_arms() -> list[Arm]:
     return arms + [Arm(f"{name}, slow", True, lr=RATE / 4, decay=SPLIT[name]) for name in ("none", "hidden")]
 
 
+def long_arms() -> list[Arm]:
+    """The slow arms again, for four times as many steps."""
+    return [replace(arm, name=f"{arm.name} and long") for arm in split_arms() if arm.name.endswith("slow")]
+
+
 @dataclass(frozen=True, eq=False)
 class Split:
-    """The runs of `split_arms`, and (S,) how far the losses of the exponential twins are apart at most."""
+    """The runs, and (S,) how far the losses of the exponential twins are apart at most.
+
+    `runs` are those of `split_arms` and of `long_arms`, whose steps are four times `runs.steps`.
+    """
 
     runs: Runs
     apart: Tensor
 
     def late(self, name: str, what: str) -> Tensor:
-        """(S,): `what` of the runs, its mean over five checkpoints from step 300 on."""
+        """(S,): `what` of the runs, its mean over five checkpoints in the last quarter of training."""
         place = [arm.name for arm in self.runs.arms].index(name)
         return getattr(self.runs, what)[place, :, 2:].mean(1)
 
     def ratio(self, kind: str = "", what: str = "train_loss", where: str = "hidden") -> Tensor:
-        """(S,): with decay there over without, both of a kind: "", ", held" or ", slow"."""
+        """(S,): with decay there over without, of one kind: "", ", held", ", slow", ", slow and long"."""
         return self.late(where + kind, what) / self.late("none" + kind, what)
 
 
 def measure_decay(seeds: Sequence[int], each: Callable[[Iterable[int]], Iterable[int]] = iter) -> Split:
-    """All of `split_arms` with right labels, and the exponential twins."""
+    """All of `split_arms` and `long_arms` with right labels, and the exponential twins."""
     twins = [exponential_twins(seed=seed, steps=100) for seed in seeds]
     apart = torch.stack([(twin.losses[0] - twin.losses[1]).abs().max() for twin in twins])
-    return Split(train(split_arms(), seeds, 0.0, SPLIT_STEPS, each), apart)
+    runs = train(split_arms(), seeds, 0.0, SPLIT_STEPS, each)
+    long = train(long_arms(), seeds, 0.0, [4 * step for step in SPLIT_STEPS], each)
+    values = {
+        field.name: torch.cat([getattr(runs, field.name), getattr(long, field.name)])
+        for field in fields(Runs)
+        if field.name not in ("arms", "steps")
+    }
+    return Split(Runs(runs.arms + long.arms, runs.steps, **values), apart)
 
 
 def judge_decay(run: Split) -> list[Finding]:
     """Where decay acts, and whether it still does where the length is held."""
-    free, held, slow = (run.ratio(kind) for kind in ("", ", held", ", slow"))
+    free, held, slow, long = (run.ratio(kind) for kind in ("", ", held", ", slow", ", slow and long"))
     return [
         Finding(
             "decay on the hidden weights: more than twice the training loss, and a larger test error",
@@ -713,6 +728,11 @@ def judge_decay(run: Split) -> list[Finding]:
             at_least=4,
         ),
         Finding("a quarter of the rate: by a factor below 1.2", slow.log().abs() < math.log(1.2)),
+        Finding(
+            "a quarter of the rate, four times the steps: again more than 1.2 times the training loss",
+            long > 1.2,
+            at_least=4,
+        ),
         Finding(
             "decay on the last layer: more than 1.2 times the training loss, error at most 1 point larger",
             (run.ratio(where="last") > 1.2)
