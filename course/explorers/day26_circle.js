@@ -26,7 +26,7 @@ function compute({ third, degrees }, { pair }) {
 }
 
 function describe({ passed }) {
-  return `Of this dy, ${decimals(passed)} of its length passes`;
+  return `Of this dy, ${decimals(passed, 3)} of its length passes`;
 }
 
 const RADIUS = Math.sqrt(3);

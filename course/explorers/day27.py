@@ -119,7 +119,7 @@ def layer_table_explorer() -> Explorer:
         data={
             "weight": weight,
             "inputs": inputs,
-            "moved_by": experiments.MOVED_BY,
+            "moved_by": list(experiments.MOVED_BY.items()),  # a stored notebook sorts names
             "lr": lr,
             "eps": torch.nn.BatchNorm1d(2).eps,
         },
@@ -152,7 +152,7 @@ def company_explorer() -> Explorer:
         "day27_company",
         title="One image, forty batches",
         look_for=(
-            "The bars are what eval() says of the framed image. Each red dot is what train() says of the "
+            "The thick lines are what eval() says of the framed image. Each red dot is what train() says of the "
             "same image in another batch. Drag over the dots of a digit to see who is in a batch."
         ),
         goal=(

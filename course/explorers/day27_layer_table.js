@@ -56,7 +56,7 @@ function compute({ batches, training, requires_grad, momentum, learning }, { wei
     if (training) layer.count += 1;
     paths.push(snapshot());
   }
-  const rows = Object.keys(moved_by).map((name, row) => {
+  const rows = moved_by.map(([name], row) => {
     const [parameter, elements] = [row < 3, row < 5 ? paths[0][row].length : 0];
     const trainable = parameter && (row === 0 || requires_grad) ? elements : 0;
     return {
@@ -116,7 +116,7 @@ function draw(stage, data) {
   const most = data.inputs.shape[0];
   const scales = extents(most, data);
   const body = html("tbody");
-  const rows = Object.keys(data.moved_by).map((name, row) => {
+  const rows = data.moved_by.map(([name, by], row) => {
     const code = html("code", {}, name.replace("tracked", ""));
     if (name.endsWith("tracked")) code.append(html("wbr"), "tracked"); // a long name may go on in the next line
     const also = html("small");
@@ -130,7 +130,7 @@ function draw(stage, data) {
     start.style.whiteSpace = now.style.whiteSpace = "pre-line";
     const line = html("tr", {}, head, counted, start, now, html("td", { className: "roomy" }, picture), moved);
     body.append(line);
-    return { line, also, counted, start, now, path, moved };
+    return { line, also, counted, start, now, path, moved, gradient: by === "gradient" };
   });
   const headings = ["entry", "counted as", "at the start", "now", "batch by batch", "moved by"];
   const heads = headings.map((textContent, column) =>
@@ -160,8 +160,7 @@ function draw(stage, data) {
   return (state, { batches, training }) => {
     state.rows.forEach((entry, place) => {
       const row = rows[place];
-      const gradient = data.moved_by[entry.name] === "gradient";
-      const colour = gradient ? "blue" : "vermillion";
+      const colour = row.gradient ? "blue" : "vermillion";
       const count = entry.path.length / (batches + 1);
       const counter = entry.trainable + entry.non_trainable === 0;
       row.line.style.background = entry.moved ? `color-mix(in srgb, var(--${colour}) 20%, transparent)` : "";
@@ -171,7 +170,7 @@ function draw(stage, data) {
       assign(row.start, { text: written(entry.path.slice(0, count), counter) });
       assign(row.now, { text: written(entry.path.slice(-count), counter) });
       assign(row.path, { d: trace(entry.path, count, scales[place]), stroke: entry.moved ? colour : "grey" });
-      assign(row.moved, { text: !entry.moved ? "–" : gradient ? "gradient" : "the data" });
+      assign(row.moved, { text: !entry.moved ? "–" : row.gradient ? "gradient" : "the data" });
     });
     assign(total, { text: `${state.trainable} trainable, ${state.non_trainable} non-trainable` });
     const source = training ? "its own mean and variance" : "running_mean and running_var";

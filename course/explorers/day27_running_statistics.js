@@ -46,11 +46,11 @@ function compute({ momentum, batch_size, mean_after }, { sizes, noise_mean, nois
 
 function describe({ memory, scatter }, { momentum }) {
   if (momentum === null) {
-    return `Plain average: every batch counts the same; a change needs ${memory} batches to arrive by 95 %`;
+    return `Plain average: every batch counts the same; a change needs ${memory} batches to arrive by 95%`;
   }
   const batches = memory === 1 ? "1 batch" : `${memory} batches`;
   const noise = `± ${scatter.toFixed(2)} of noise`;
-  return `momentum ${momentum}: after a change, ${batches} until 95 % of it is in; then ${noise}`;
+  return `Momentum ${momentum}: after a change, ${batches} until 95% of it is in; then ${noise}`;
 }
 
 const HIGHEST = 12.5; // variance that still lies in the panel
@@ -73,7 +73,7 @@ function draw(stage, { noise_mean, shift_at }) {
   }
 
   const scale = { domain: [-6.5, 10.5], ticks: [-4, 0, 4, 8] };
-  const mean = track("mean", "vermillion", scale, 190, "95 % is in: ± 2 × the noise");
+  const mean = track("mean", "vermillion", scale, 190, "95% is in: ± 2 × the noise");
   const arrival = mean.plot.rule({ color: "blue", width: 1, dash: "2,3" });
   const handle = mean.plot.dots({ color: "ink", size: 5, shape: "diamond", edge: "paper", label: "drag it" });
   mean.plot.drag((_, y) => stage.choose({ mean_after: y }), "y");

@@ -127,7 +127,7 @@ def new_data_explorer() -> Explorer:
             "beside it stands what training stored. Drag the ends of the camera's line, or move the sliders."
         ),
         goal=(
-            "lose more than half of the answers with the stored statistics, and bring at least 95 % back "
+            "lose more than half of the answers with the stored statistics, and bring at least 95% back "
             "with as few new images as you can."
         ),
         controls={

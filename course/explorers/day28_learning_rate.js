@@ -22,7 +22,7 @@ function compute({ index, shown }, { rates, losses }) {
     curves[kind] = runs[index];
   }
   return {
-    kinds: shown === "both" ? Object.keys(losses) : [shown],
+    kinds: shown === "both" ? Object.keys(LOOKS) : [shown],
     rate: rates[index],
     final,
     below,

@@ -222,7 +222,7 @@ function compute({ contrast, brightness, num_images }, data) {
 function describe({ accuracy_stored, accuracy_new }, { num_images }) {
   const [stored, anew] = [accuracy_stored, accuracy_new].map((each) => each.toFixed(0));
   const images = `${num_images} new images without labels`;
-  return `${stored} % right with the stored statistics, ${anew} % with those of ${images}`;
+  return `${stored}% right with the stored statistics, ${anew}% with those of ${images}`;
 }
 
 const BLACKEST = 2; // pixels from −0.5, white, to this

@@ -134,6 +134,7 @@ function draw(stage, { x }) {
 
   const side = stage.html({ least: 220, share: 1 });
   const code = html("pre");
+  code.style.minHeight = "4.35em"; // three lines
   const words = html("p");
   words.style.cssText = "margin-top: 8px; white-space: pre-line";
   side.append(html("p", { className: "heading", textContent: "All the means, in code" }), code);

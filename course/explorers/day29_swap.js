@@ -70,7 +70,7 @@ const NAMES = { mean: "mean", std: "standard deviation", both: "mean and standar
 
 function describe(_, { strength, what, axes }) {
   const whose = axes.length > 2 ? "the image as a whole" : "every colour";
-  return `Swapped to ${(100 * strength).toFixed(0)} %: ${NAMES[what]} of ${whose}`;
+  return `Swapped to ${(100 * strength).toFixed(0)}%: ${NAMES[what]} of ${whose}`;
 }
 
 const COLOURS = { R: "vermillion", G: "green", B: "blue" };
@@ -148,7 +148,7 @@ function draw(stage, { pixels }) {
   return (state) => {
     results.forEach(({ heading, canvas }, n) => {
       paint(canvas, n, state.levels);
-      canvas.heading(`${heading}${state.cut[n].toFixed(0)} % of its values cut off`);
+      canvas.heading(`${heading}${state.cut[n].toFixed(0)}% of its values cut off`);
     });
     colours.forEach(({ letter, number }, i) => {
       before[i].set([state.mean[number]], [state.std[number]]);

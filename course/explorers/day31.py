@@ -70,7 +70,7 @@ def along_explorer() -> Explorer:
         "day31_along",
         title="One step along the gradient: how far can it be trusted?",
         look_for=(
-            "Compare the two curves on the right at each gain, before any training: whose gradient is good "
+            "Compare how the two gradients change, at each gain, before any training: whose gradient is good "
             "for longer steps?"
         ),
         goal="a setting in which both gradients hold equally far.",

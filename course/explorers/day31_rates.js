@@ -4,7 +4,8 @@ import { linspace, significant } from "./kit.js";
 function compute({ rate, gain }, { rates, gains, measured, highest }) {
   const [row, place] = [rates.indexOf(rate), gains.indexOf(gain)];
   const kinds = {};
-  for (const [kind, { losses, limits }] of Object.entries(measured)) {
+  for (const kind of Object.keys(LOOKS)) {
+    const { losses, limits } = measured[kind];
     const length = losses.shape[2];
     const curves = rates.map((_, number) => {
       const at = place * rates.length + number;

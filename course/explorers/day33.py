@@ -76,7 +76,7 @@ def rate_plane_explorer() -> Explorer:
         "day33_rate_plane",
         title="The rate for every lr and beta",
         look_for=(
-            "Bright is fast. Steer the red cursor and watch the roots on the right: the one farthest from 0 "
+            "Bright is fast. Steer the red cursor and watch the factors per step: the one farthest from 0 "
             "sets the rate (dashed circle). Up to condition number 25 a star marks the best heavy ball."
         ),
         goal="with a condition number of 100 or more, find a rate below 0.83.",

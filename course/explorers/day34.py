@@ -35,8 +35,8 @@ def two_by_two_explorer() -> Explorer:
         "day34_two_by_two",
         title="Four ways down, each with its best lr and beta",
         look_for=(
-            "Left the raw surface, right the normalized one. Which of the two helps against a scale, which "
-            "against a correlation?"
+            "Two runs on the raw surface, two on the normalized one. Which helps against a scale, momentum "
+            "or normalization, and which against a correlation?"
         ),
         goal="with standardized features, let momentum alone take less than half the steps of normalization.",
         controls={

@@ -73,7 +73,7 @@ function describe({ condition, runs }, { rule }) {
   const [plain, ball] = runs.map(({ loss }) => (loss.at(-1) > 1e6 ? "over 10⁶" : significant(loss.at(-1))));
   return (
     `${NAMES[rule]} steps, condition ${significant(condition, 3)}: ` +
-    `the loss ends at ${plain} of the first, with momentum at ${ball}`
+    `the loss ends at ${plain} times the first, with momentum at ${ball}`
   );
 }
 

@@ -60,7 +60,8 @@ function compute({ scale, correlation, whiten }, data) {
   const back = inverse(change);
   const normalized = product(product(back, raw), back);
   const panels = {};
-  for (const [name, [momentum, isNormalized]] of Object.entries(data.runs)) {
+  for (const name of Object.keys(LOOKS)) {
+    const [momentum, isNormalized] = data.runs[name];
     const [hessian, first] = isNormalized ? [normalized, times(change, start)] : [raw, start];
     panels[name] = descend(hessian, first, momentum, data);
   }
@@ -90,9 +91,9 @@ const TICKS = [1, 2, 5, 10, 20, 50, 100, 200, 400]; // steps
 const EDGE = [[-WIDE, WIDE, WIDE, -WIDE, -WIDE], [-1, -1, 1, 1, -1]];
 
 function draw(stage, { runs, longest, tolerance }) {
-  const panels = Object.entries(runs).map(([name, [momentum, normalized]], place) => {
+  const panels = Object.entries(LOOKS).map(([name, { color, shape, size }], place) => {
     if (place === 2) stage.row();
-    const { color, shape, size } = LOOKS[name];
+    const [momentum, normalized] = runs[name];
     const plot = stage.plot({
       x: { domain: [-WIDE, WIDE] },
       y: { domain: [-1, 1] },

@@ -641,6 +641,7 @@ function mount(host, module, spec, data) {
   );
   host.append(element);
 
+  const steady = keepHeight(takeaway);
   const stage = new Stage(picture, set);
   const update = module.draw(stage, data);
   const explorer = { element, set, reset: putBack, flush, remove };
@@ -709,10 +710,23 @@ function mount(host, module, spec, data) {
     cancelAnimationFrame(waiting);
     clearTimeout(quiet);
     stage.observer.disconnect();
+    steady.disconnect();
     element.remove();
   }
 
   return explorer;
+}
+
+/** Let a line of words keep the most room that it has needed at its width: what stands below it does not jump. */
+function keepHeight(words) {
+  let width = 0;
+  const observer = new ResizeObserver(([{ contentRect }]) => {
+    if (contentRect.width !== width) words.style.minHeight = "";
+    width = contentRect.width;
+    words.style.minHeight = `${words.offsetHeight}px`;
+  });
+  observer.observe(words);
+  return observer;
 }
 
 /** The place of a value in a list; where it is not there, of the number that is nearest. */

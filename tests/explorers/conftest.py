@@ -42,7 +42,8 @@ class Shown:
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.set_content(f"<!doctype html><html><head><style>{CSS}</style></head><body></body></html>")
         page.add_script_tag(path=HELP)
-        stored = json.dumps({"spec": explorer.spec, "data": explorer.data})
+        # Names in the order in which a notebook stores them, which is not that of Python's dictionaries.
+        stored = json.dumps({"spec": explorer.spec, "data": explorer.data}, sort_keys=True)
         page.evaluate(
             "([text, stored]) => page.mount(text, stored)", [modules.bundle(explorer.module), stored]
         )
