@@ -70,14 +70,20 @@ def _check(cell: dict[str, Any]) -> tuple[float, float | None] | None:
     most = _number(nbgrader.get("points"))
     if not most or most < 0:
         return None
-    outputs = cell.get("outputs")
-    for output in reversed(outputs if isinstance(outputs, list) else []):
-        data = output.get("data") if isinstance(output, dict) else None
-        verdict = data.get(MIME) if isinstance(data, dict) else None
-        points = _number(verdict.get("points")) if isinstance(verdict, dict) else None
+    for verdict in verdicts(cell):
+        points = _number(verdict.get("points"))
         if points is not None:
             return most, min(max(points, 0.0), most)
     return most, None
+
+
+def verdicts(cell: dict[str, Any]) -> list[dict[str, Any]]:
+    """The data of the verdicts that a cell's outputs hold, the last first."""
+    outputs = cell.get("outputs")
+    outputs = outputs if isinstance(outputs, list) else []
+    given = [output.get("data") for output in outputs if isinstance(output, dict)]
+    found = [data.get(MIME) for data in given if isinstance(data, dict)]
+    return [verdict for verdict in reversed(found) if isinstance(verdict, dict)]
 
 
 def _number(value: Any) -> float | None:

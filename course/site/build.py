@@ -1,9 +1,9 @@
 """From notebooks to pages: lectures with their stored outputs, glossary, start page, exercises as released.
 
 nbconvert walks through the notebooks with a template of ours (`template/`). Formulas become MathML, which
-browsers show by themselves; explorers and study aids are live, from what the notebooks store; pictures and
-the data of explorers are files of their own, fetched when the reader comes near them. Nothing asks the
-network, neither while the site is built nor while it is read, and it can be read from a disk.
+browsers show by themselves; explorers, study aids and the review are live, from what the notebooks store;
+pictures and the data of explorers are files of their own, fetched when the reader comes near them. Nothing
+asks the network, neither while the site is built nor while it is read, and it can be read from a disk.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import shutil
 import tempfile
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from posixpath import dirname, normpath
 from typing import Any
@@ -33,21 +33,28 @@ from pygments.formatters import HtmlFormatter
 from course.days import DAYS, find_root
 from course.explorers import modules
 from course.explorers.pictures import MIME
+from course.study import review
 from course.study.listen import parts as spoken_parts
 from course.study.pages import asset
 from course.study.texts import load
 
 HERE = Path(__file__).parent
 #: Cells that make no sense where nothing runs.
-LEFT_OUT = {"index.ipynb": {"progress", "progress-table", "instructors", "map"}}
+LEFT_OUT = {
+    "index.ipynb": {"progress", "progress-table", "instructors", "map"},
+    "review.ipynb": {"setup", "from-check", "in-python"},
+}
+OPENING = "open-anywhere"  # brings the course to where a notebook runs
 #: Calls whose code says nothing to a reader of the page.
-QUIET = re.compile(r"^(?:\w+_explorer|dialogue|summary|listen|flashcards|quiz|show)\(.*\)$")
+QUIET = re.compile(r"^(?:\w+_explorer|dialogue|summary|listen|flashcards|quiz|review|show)\(.*\)$")
 #: In place of how a notebook is used.
 HOW_TO_READ = (
     "Explorers have sliders, which also follow the arrow keys; move them before you read on. "
     "What the code prints is stored; to change it, open the page as a notebook."
 )
 LISTEN = re.compile(r'^listen\("(day\d+)"\)$')
+REVIEW = "review()"
+KEPT_HERE = "Your reviews are kept in this browser, and nowhere else."
 
 
 @dataclass
@@ -64,6 +71,7 @@ class Page:
     open: list[tuple[str, str]] = field(default_factory=list)
     texts: list[tuple[str, str, str]] = field(default_factory=list)  # anchor, heading, words
     used: set[str] = field(default_factory=set)  # modules of explorers
+    reviews: bool = False
     previous: Page | None = None
     next: Page | None = None
     theme: str = (HERE / "theme.js").read_text(encoding="utf-8").strip()
@@ -81,7 +89,7 @@ def repository(root: Path) -> str:
 
 
 def pages(root: Path) -> list[Page]:
-    """The pages in the order of reading: start page, each lecture and its exercises, the glossary."""
+    """The pages in the order of reading: start page, lectures and their exercises, review, glossary."""
     found = [Page("course/index.ipynb", "index.html", "Start")]
     for day in DAYS:
         if lecture := day.lecture(root):
@@ -90,6 +98,7 @@ def pages(root: Path) -> list[Page]:
         if exercises := day.exercises(root):
             path = exercises.relative_to(root).as_posix()
             found.append(Page(path, f"exercises/{day.name}.html", f"Exercises of day {day.number}"))
+    found.append(Page("course/review.ipynb", "review.html", "Review"))
     found.append(Page("course/glossary.ipynb", "glossary.html", "Glossary"))
     for before, after in itertools.pairwise(found):
         before.next, after.previous = after, before
@@ -127,7 +136,7 @@ def build(folder: Path, root: Path | None = None) -> list[Page]:
 def _write_assets(folder: Path, every: Sequence[Page]) -> None:
     light, dark = (HtmlFormatter(style=style).get_style_defs for style in ("default", "github-dark"))
     style = (HERE / "site.css").read_text(encoding="utf-8")
-    style += f"\n{light('.code')}\n{dark('[data-theme=dark] .code')}\n"
+    style += f"\n{asset('review.css')}\n{light('.code')}\n{dark('[data-theme=dark] .code')}\n"
     (folder / "site.css").write_text(style, encoding="utf-8")
     shutil.copyfile(modules.FOLDER / "kit.css", folder / "kit.css")
     script = (HERE / "site.js").read_text(encoding="utf-8")
@@ -135,7 +144,10 @@ def _write_assets(folder: Path, every: Sequence[Page]) -> None:
     script += f"const listening = (() => {{\n{voice}\n}})();\n"
     (folder / "site.js").write_text(script, encoding="utf-8")
     for page in every:
-        if page.scripts:
+        if page.reviews:
+            script = modules.alone_classic(review.MODULE, "reviewing")
+            (folder / page.scripts[0]).write_text(script, encoding="utf-8")
+        elif page.scripts:
             days = [name for name in modules.names() if name in page.used]
             (folder / page.scripts[0]).write_text(modules.classic(days), encoding="utf-8")
     index = [
@@ -221,7 +233,7 @@ class Exporter(HTMLExporter):
         """The text of a page; its pictures and data are written into `folder`."""
         self._page, self._repository = page, repository(root)
         notebook = nbformat.read(root / page.source, as_version=4)
-        left_out = LEFT_OUT.get(Path(page.source).name, set())
+        left_out = LEFT_OUT.get(Path(page.source).name, set()) | {OPENING}
         notebook.cells = [cell for cell in notebook.cells if cell.id not in left_out]
         for cell in notebook.cells:
             if cell.cell_type == "code":
@@ -229,7 +241,7 @@ class Exporter(HTMLExporter):
             elif cell.id == "how-to-use":
                 minutes = re.search(r"It takes about \d+ minutes\.", cell.source)
                 cell.source = f"{minutes[0] if minutes else ''} {HOW_TO_READ}".strip()
-        if page.used:
+        if page.used or page.reviews:
             page.scripts.append(f"{Path(page.address).stem}.js")
         if page.address == "index.html":
             notebook.cells.append(nbformat.v4.new_markdown_cell(self._map(root), id="map"))
@@ -262,6 +274,13 @@ class Exporter(HTMLExporter):
                 _html(f'<div class="listen"><script type="application/json">{parts}</script></div>')
             ]
             return
+        if source == REVIEW:
+            page.reviews = True
+            data = json.dumps(self._review(), ensure_ascii=False).replace("</", "<\\/")
+            cell.outputs = [
+                _html(f'<div class="review-place"><script type="application/json">{data}</script></div>')
+            ]
+            return
         for number, output in enumerate(cell.get("outputs", ())):
             data = output.get("data", {})
             name = f"{Path(page.address).stem}-{cell.id}-{number}"
@@ -287,13 +306,24 @@ class Exporter(HTMLExporter):
                     f'width="{size["width"]}" height="{size["height"]}" loading="lazy"></div>'
                 }
 
+    def _review(self) -> dict[str, Any]:
+        """What the review is given, as in a notebook but for what `check` has named."""
+        cards = review.flashcards()
+        found = {day.number: f"{day.name}.html" for day in DAYS}
+        return {
+            "cards": [asdict(card) for card in cards],
+            "days": review.lectures({n: a for n, a in found.items() if a in self._addresses.values()}),
+            "anki": review.anki_text(cards),
+            "place": KEPT_HERE,
+        }
+
     def _map(self, root: Path) -> str:
         """The days as a list of cards."""
         cards = []
         for page in self._every[1:]:
-            if page.address.startswith("exercises/") or page.source.endswith("glossary.ipynb"):
+            day = next((day for day in DAYS if page.address == f"{day.name}.html"), None)
+            if day is None:
                 continue
-            day = next(day for day in DAYS if page.address == f"{day.name}.html")
             exercises = self._addresses.get(f"exercises/{day.name}/{day.name}.ipynb")
             needs = re.sub(r"`([^`]*)`", r"<code>\1</code>", html.escape(day.needs))
             cards.append(

@@ -82,7 +82,7 @@ addEventListener("keydown", (event) => {
   }
 });
 
-// ---------------------------------------------------------------------------- explorers and voices
+// ---------------------------------------------------------------------------- explorers, voices, the review
 
 async function wake(place) {
   const name = place.dataset.explorer;
@@ -110,5 +110,8 @@ addEventListener("DOMContentLoaded", () => {
   for (const host of document.querySelectorAll(".listen")) {
     const parts = JSON.parse(host.querySelector("script").textContent);
     listening.render({ model: { get: () => parts }, el: host });
+  }
+  for (const host of document.querySelectorAll(".review-place")) {
+    reviewing.onPage(host, JSON.parse(host.querySelector("script").textContent));
   }
 });

@@ -20,3 +20,36 @@ def site(tmp_path_factory) -> tuple[Path, list[Page]]:
     """The folder of the site, and its pages."""
     folder = tmp_path_factory.mktemp("made") / "site"
     return folder, build(folder)
+
+
+@pytest.fixture
+def read(site, browser):  # noqa: F811
+    """Open a page of the site from the disk: `read("day26.html", width=…)`; nothing else may be asked.
+
+    at: the time that the page's clock shows; it stands until the test moves it. context: of an earlier page.
+    """
+    folder, _ = site
+    contexts, problems = [], []
+
+    def read(address: str, width: int = 1280, theme: str = "light", at: str | None = None, context=None):
+        if context is None:
+            context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=theme)
+            contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(20_000)
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("request", lambda request: asked(request.url))
+        if at:
+            page.clock.install(time=at)
+            page.clock.pause_at(at)
+        page.goto((folder / address).as_uri())
+        return page
+
+    def asked(url: str) -> None:
+        if not url.startswith(("file:", "data:", "blob:")):
+            problems.append(url)
+
+    yield read
+    for context in contexts:
+        context.close()
+    assert problems == []

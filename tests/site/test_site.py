@@ -61,9 +61,9 @@ def target(address: str, link: str) -> tuple[str, str]:
     return resolved.as_posix().lstrip("/"), unquote(parts.fragment)
 
 
-def test_it_has_every_day_its_exercises_glossary_and_start_page(site):
+def test_it_has_every_day_its_exercises_review_glossary_and_start_page(site):
     folder, every = site
-    wanted = {"index.html", "glossary.html"}
+    wanted = {"index.html", "review.html", "glossary.html"}
     wanted |= {f"{day.name}.html" for day in DAYS} | {f"exercises/{day.name}.html" for day in DAYS}
     assert {page.address for page in every} == wanted
     assert all((folder / address).is_file() for address in wanted)
@@ -158,32 +158,6 @@ def test_next_by_next_leads_through_all_of_the_course(site):
 
 
 # ---------------------------------------------------------------------------- in a browser
-
-
-@pytest.fixture
-def read(site, browser):
-    """Open a page of the site from the disk: `read("day26.html", width=…)`; nothing else may be asked."""
-    folder, _ = site
-    contexts, problems = [], []
-
-    def read(address: str, width: int = 1280, theme: str = "light"):
-        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=theme)
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(20_000)
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on("request", lambda request: asked(request.url))
-        page.goto((folder / address).as_uri())
-        return page
-
-    def asked(url: str) -> None:
-        if not url.startswith(("file:", "data:", "blob:")):
-            problems.append(url)
-
-    yield read
-    for context in contexts:
-        context.close()
-    assert problems == []
 
 
 @pytest.mark.parametrize("address", ADDRESSES)
