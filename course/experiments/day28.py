@@ -152,8 +152,9 @@ def sweep(
     last_rate: float | None = None,
     clip: float | None = None,
     gain: float = 1.0,
+    adam: bool = False,
 ) -> Sweep:
-    """Train three convolutions and a linear layer on the digits by plain gradient descent.
+    """Train three convolutions and a linear layer on the digits by plain gradient descent, or by Adam.
 
     A seed draws the split, the weights (He et al. 2015) and the order of the batches; every learning
     rate and every kind sees the same. All L * S networks are computed side by side as groups of one
@@ -170,6 +171,7 @@ def sweep(
         last_rate: the learning rate of the linear layer is at most this.
         clip: the largest norm of the gradient of a whole network; longer ones are shortened to it.
         gain: what goes into the linear layer is multiplied by this.
+        adam: steps of Adam in place of gradient descent; `last_rate` and `clip` are not used.
 
     Raises:
         ValueError: another kind.
@@ -201,7 +203,10 @@ def sweep(
         y = torch.stack([d.train_y[row] for d, row in zip(data, rows, strict=True)], dim=1)
         loss = nets.losses(nets.logits(x, training=True), y)
         losses.append(loss.detach())
-        nets.step(loss, lr, last_rate, clip)
+        if adam:
+            nets.adam_step(loss, lr)
+        else:
+            nets.step(loss, lr, last_rate, clip)
     with torch.no_grad():
         x = torch.stack(test_x, dim=1)
         y = torch.stack([d.test_y for d in data], dim=1)
@@ -249,6 +254,8 @@ class _Nets:
         self.parameters = [self.last, self.bias, *self.kernels, *self.shifts]
         if self.places[0] != "none":
             self.parameters += self.scales
+        self.adam_steps = 0
+        self.moments = [(torch.zeros_like(p), torch.zeros_like(p)) for p in self.parameters]
         for parameter in self.parameters:
             parameter.requires_grad_()
 
@@ -304,6 +311,21 @@ class _Nets:
                 rates = (factor * rates).repeat_interleave(len(parameter) // self.count)
                 parameter -= rates.view(-1, *[1] * (parameter.dim() - 1)) * gradient
 
+    def adam_step(self, losses: Tensor, lr: Tensor) -> None:
+        """One step of Adam with its usual constants (Kingma & Ba 2015), each network with its own rate."""
+        gradients = torch.autograd.grad(losses.sum(), self.parameters)
+        self.adam_steps += 1
+        missing, missing_square = 1 - 0.9**self.adam_steps, 1 - 0.999**self.adam_steps
+        with torch.no_grad():
+            for parameter, gradient, (mean, square) in zip(
+                self.parameters, gradients, self.moments, strict=True
+            ):
+                mean.lerp_(gradient, 0.1)
+                square.lerp_(gradient.square(), 0.001)
+                rates = lr.repeat_interleave(len(parameter) // self.count)
+                move = (mean / missing) / ((square / missing_square).sqrt() + 1e-8)
+                parameter -= rates.view(-1, *[1] * (parameter.dim() - 1)) * move
+
 
 LEARNING_RATES = (0.01, 0.03, 0.1, 0.3, 0.6, 1.0, 3.0)
 SEEDS = (0, 1, 2, 3, 4)
@@ -328,6 +350,7 @@ def largest_rate(result: Sweep, loss: float = 1.0) -> float:
 
 # -- the claims
 
+ADAM_RATES = (0.005, 0.01, 0.02, 0.05)
 #: The arms of the claim on speed: name -> kind, learning rates, and what else is set.
 ARMS = {
     "none": ("none", LEARNING_RATES, {}),
@@ -336,6 +359,9 @@ ARMS = {
     "clipped": ("none", (0.3, 0.6, 1.0), {"standardized": True, "clip": 1.0}),
     "batch norm": ("before", LEARNING_RATES, {}),
     "BN, last held": ("before", (1.0, 3.0, 10.0), {"last_rate": 0.1}),
+    "none, Adam": ("none", ADAM_RATES, {"adam": True}),
+    "scaled once, Adam": ("once", ADAM_RATES, {"standardized": True, "adam": True}),
+    "batch norm, Adam": ("before", ADAM_RATES, {"adam": True}),
 }
 LONG = 100  # steps
 
@@ -402,6 +428,16 @@ def judge_speed(run: Speed) -> list[Finding]:
         Finding(
             "each at its best rate: and fewer than the net scaled once",
             best["batch norm"] < best["scaled once"],
+            at_least=4,
+        ),
+        Finding(
+            "Adam, each at its best rate: batch norm and the net scaled once are at most 3 steps apart",
+            (best["batch norm, Adam"] - best["scaled once, Adam"]).abs() <= 3,
+            at_least=4,
+        ),
+        Finding(
+            "Adam, each at its best rate: batch norm needs more than half of the steps of raw pixels",
+            best["batch norm, Adam"] > 0.5 * best["none, Adam"],
             at_least=4,
         ),
     ]
