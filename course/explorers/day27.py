@@ -152,8 +152,8 @@ def company_explorer() -> Explorer:
         "day27_company",
         title="One image, forty batches",
         look_for=(
-            "The thick lines are what eval() says of the framed image. Each red dot is what train() says of the "
-            "same image in another batch. Drag over the dots of a digit to see who is in a batch."
+            "The thick lines are what eval() says of the framed image. Each red dot is what train() says of "
+            "the same image in another batch. Drag over the dots of a digit to see who is in a batch."
         ),
         goal=(
             "make train() wrong in all 40 batches, on an image that eval() gets right, with no more "

@@ -134,7 +134,7 @@ function draw(stage, { pixels }) {
   const values = stage.plot({
     x: { domain: [0, 1], label: "value before", ticks: [0, 0.5, 1] },
     y: { domain: [-0.5, 2], label: "value now", ticks: [0, 1, 2] },
-    heading: "what becomes of a value",
+    heading: "what becomes of a value (dashed: in B)",
     height: 180,
     least: 250,
   });

@@ -54,7 +54,7 @@ def log_slider(label: str, value: float, low: int, high: int) -> Control:
     values = [10 ** (low + i / 4) for i in range(4 * (high - low) + 1)]
     start = min(range(len(values)), key=lambda place: abs(np.log(values[place] / value)))
     values[start] = value
-    return Control("range", label, values, [_power(v) for v in values], start)
+    return Control("range", label, values, [_significant(v) for v in values], start)
 
 
 def choice(label: str, value: Any, options: Sequence[Any], kind: str = "range") -> Control:
@@ -168,5 +168,6 @@ def _decimals(number: float) -> str:
     return f"{number:.2f}".replace("-", "−")
 
 
-def _power(number: float) -> str:
-    return f"{number:.1e}".replace("e-0", "e−").replace("e+0", "e").replace("e-", "e−").replace("e0", "e0")
+def _significant(number: float) -> str:
+    """Two significant digits, as kit.js writes them: 0.18, 10, 1e−5."""
+    return f"{float(f'{number:.1e}'):g}".replace("e-0", "e−").replace("e+0", "e")
