@@ -105,10 +105,10 @@ def _can_jail() -> str:
         return str(problem)
 
 
-def grade(folder: Path, day: str, *arguments: str) -> tuple[list[dict[str, Any]], str, int]:
-    """Run the command; returns its results, what it wrote to stderr, and its exit status."""
+def grade(folder: Path, *arguments: str) -> tuple[dict[str, list[dict[str, Any]]], str, int]:
+    """Run the command; returns its results by assignment, what it wrote to stderr, and its exit status."""
     run = subprocess.run(
-        [sys.executable, "-m", "graders", "autograde", day, "--json", *arguments],
+        [sys.executable, "-m", "graders", "autograde", "--json", *arguments],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT), "GRADERS_SECRET": _ENVIRONMENT},
         capture_output=True,
@@ -116,7 +116,9 @@ def grade(folder: Path, day: str, *arguments: str) -> tuple[list[dict[str, Any]]
         timeout=600,
     )
     assert run.stdout, run.stderr
-    return json.loads(run.stdout)["results"], run.stderr, run.returncode
+    reports = json.loads(run.stdout)
+    reports = reports if isinstance(reports, list) else [reports]
+    return {one["assignment"]: one["results"] for one in reports}, run.stderr, run.returncode
 
 
 @pytest.fixture(scope="module")
@@ -127,13 +129,14 @@ def batch(tmp_path_factory: pytest.TempPathFactory) -> Batch:
     made, slow = hand_in_everything(tmp_path_factory.mktemp("course"))
     before = _snapshot(made.folder)
     only_slow = [argument for student in slow for argument in ("--student", student)]
-    for day, arguments in (
-        (DAY, ["--cell-timeout", "2", *only_slow]),
-        (DAY, ["--cell-timeout", "60"]),
-        (plain.PLAIN_DAY, ["--cell-timeout", "60"]),
-    ):
-        results, said, _ = grade(made.folder, day, *arguments)
-        made.results |= {(day, one["student"]): one for one in results if one["outcome"] != "skipped"}
+    for arguments in ([DAY, "--cell-timeout", "2", *only_slow], [*TABLE, "--cell-timeout", "60"]):
+        graded, said, _ = grade(made.folder, *arguments)
+        made.results |= {
+            (day, one["student"]): one
+            for day, results in graded.items()
+            for one in results
+            if one["outcome"] != "skipped"
+        }
         made.said += said
     assert _snapshot(made.folder) == before, "what was handed in or released was changed"
     return made
@@ -337,12 +340,12 @@ def test_second_run_changes_nothing(batch: Batch) -> None:
     """What was graded is left as it is; what could not be read is said again."""
     kept = batch.folder / "autograded"
     before = {path: path.stat().st_mtime_ns for path in kept.rglob("*")}
-    results, said, status = grade(batch.folder, DAY)
+    graded, said, status = grade(batch.folder, DAY)
     unreadable = {
         student for (day, student), one in batch.results.items() if day == DAY and one["outcome"] == "failed"
     }
-    assert {one["student"] for one in results if one["outcome"] == "failed"} == unreadable
-    assert {one["outcome"] for one in results} == {"skipped", "failed"}
+    assert {one["student"] for one in graded[DAY] if one["outcome"] == "failed"} == unreadable
+    assert {one["outcome"] for one in graded[DAY]} == {"skipped", "failed"}
     assert status == 1
     assert "Traceback" not in said
     assert {path: path.stat().st_mtime_ns for path in kept.rglob("*")} == before

@@ -363,7 +363,7 @@ def graded(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Path], d
         _hand_in(folder)
     results, _, _ = grade(made["graders"], DAY)
     _stock(made["nbgrader"])
-    return made, {one["student"]: one["notes"] for one in results}
+    return made, {one["student"]: one["notes"] for one in results[DAY]}
 
 
 def _hand_in(folder: Path) -> None:
@@ -523,7 +523,7 @@ def test_again_names_only_what_was_refused(courses: dict[str, Path]) -> None:
     for student, (_, points) in ROWS.items():
         assert (points is None) == (f"submitted/{student}/{DAY}: " in said), student
     results, _, _ = grade(courses["graders"], DAY)
-    assert {one["student"] for one in results if one["outcome"] == "failed"} == {
+    assert {one["student"] for one in results[DAY] if one["outcome"] == "failed"} == {
         student for student, (_, points) in ROWS.items() if points is None
     }
 
