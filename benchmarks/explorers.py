@@ -89,13 +89,13 @@ explorer = {name}()
 
 def draw(**places):
     settings = {{name: explorer.controls[name].values[place] for name, place in places.items()}}
-    values = explorer.compute(**settings).values()
-    numbers = [value for value in values if not isinstance(value, (str, bool, type(None), dict))]
-    lists = [np.ravel(value) for value in numbers if np.size(value) > 1]
-    arrays = [each for each in lists if each.dtype.kind in "fiub"]
+    state = explorer.compute(**settings).values()
+    arrays = [np.ravel(value) for value in state if hasattr(value, "shape")]
+    arrays = [array for array in arrays if array.size > 1 and array.dtype.kind in "fiub"]
     figure, panels = plt.subplots(1, 2, figsize=(8, 4))
     for axes, array in zip(panels, arrays):
         axes.plot(array)
+    figure.suptitle(", ".join(f"{{name}} {{value}}" for name, value in settings.items()))
     plt.show()
 
 
