@@ -32,7 +32,7 @@ function compute({ at, depth, gain }, { moments, depths, gains, sizes, measured 
 
 function describe({ plain, normalized }) {
   const [one, other] = [plain, normalized].map(({ trusted }) => (trusted ? significant(trusted) : "under 0.001"));
-  return `The gradient holds, within half of itself, up to a step of ${one} plain, ${other} with batch norm`;
+  return `The gradient holds, within half of itself, up to a step of ${one} without batch norm, ${other} with it`;
 }
 
 const LOOKS = {

@@ -20,7 +20,7 @@ function compute({ rate, gain }, { rates, gains, measured, highest }) {
 
 function describe({ ends, out }, { rate }) {
   const [plain, normalized] = ends.map((loss, place) => (out[place] ? "out of bounds" : `at ${significant(loss)}`));
-  return `Learning rate ${significant(rate)}: the loss ends ${plain} plain, ${normalized} with batch norm`;
+  return `Learning rate ${significant(rate)}: the loss ends ${plain} without batch norm, ${normalized} with it`;
 }
 
 const LOOKS = {
