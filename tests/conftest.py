@@ -34,6 +34,20 @@ def chromium() -> str:
     return find_chromium() or pytest.skip("no Chromium")
 
 
+@pytest.fixture(scope="session")
+def browser(chromium: str):
+    """A headless Chromium, one for all tests of a process: there can be no second Playwright in it."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=chromium,
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+        )
+        yield browser
+        browser.close()
+
+
 def pytest_collection_modifyitems(config, items):
     """Skip what needs a device or a browser that is not here."""
     gpu = [item for item in items if item.get_closest_marker("gpu")]

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 from lab import Lab, Notebook, screenshot
-from playwright.sync_api import sync_playwright
 
 ARTEFACTS = Path(__file__).parent / "artefacts"
 
@@ -14,18 +13,6 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.browser)
-
-
-@pytest.fixture(scope="package")
-def browser(chromium):
-    """A headless Chromium. It ends with these tests: Playwright occupies the event loop."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=chromium,
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-        )
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="package")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
 from course.explorers import modules
 from course.explorers.explorer import Explorer
@@ -20,18 +20,6 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if Path(__file__).parent in item.path.parents and "show" in item.fixturenames:
             item.add_marker(pytest.mark.browser)
-
-
-@pytest.fixture(scope="package")
-def browser(chromium):
-    """A headless Chromium. It ends with these tests: Playwright occupies the event loop."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=chromium,
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-        )
-        yield browser
-        browser.close()
 
 
 class Shown:

@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from course.site.build import Page, build
-from tests.explorers.conftest import browser  # noqa: F401 - a fixture
 
 
 def pytest_collection_modifyitems(items):
@@ -23,7 +22,7 @@ def site(tmp_path_factory) -> tuple[Path, list[Page]]:
 
 
 @pytest.fixture
-def read(site, browser):  # noqa: F811
+def read(site, browser):
     """Open a page of the site from the disk: `read("day26.html", width=…)`; nothing else may be asked.
 
     at: the time that the page's clock shows; it stands until the test moves it. context: of an earlier page.
