@@ -46,6 +46,7 @@ LEFT_OUT = {
 }
 OPENING = "open-anywhere"  # brings the course to where a notebook runs
 #: Calls whose code says nothing to a reader of the page.
+FORMULA_AND_SIGN = re.compile(r"<math\b[^>]*>(?:(?!</math>).)*</math>[.,;:!?)\]]+", re.DOTALL)
 QUIET = re.compile(r"^(?:\w+_explorer|dialogue|summary|listen|flashcards|quiz|review|show)\(.*\)$")
 #: In place of how a notebook is used.
 HOW_TO_READ = (
@@ -225,6 +226,8 @@ class Exporter(HTMLExporter):
     def _markdown(self, source: str) -> str:
         renderer = Renderer(self._page, self._addresses, self._repository)
         text = MarkdownWithMath(renderer=renderer)(source)
+        # A line may not break between a formula and the sign behind it.
+        text = FORMULA_AND_SIGN.sub(r'<span class="whole">\g<0></span>', text)
         # A table scrolls by itself where the page is narrow.
         text = text.replace("<table>", '<div class="wide" tabindex="0"><table>')
         return text.replace("</table>", "</table></div>")

@@ -218,3 +218,15 @@ def test_study_aids_are_live(read):
     assert page.locator(".study-quiz .study-questions").is_visible()
     assert page.get_by_role("tab", name="In a sentence").is_visible()
     assert page.get_by_role("button", name="Listen").is_visible()
+
+
+def test_no_line_breaks_between_a_formula_and_the_sign_behind_it(site):
+    folder, every = site
+    behind = [
+        (page.address, rest)
+        for page in every
+        for rest in re.findall(
+            r"</math>[.,;:!?)\]]+(.{0,7})", (folder / page.address).read_text(encoding="utf-8")
+        )
+    ]
+    assert behind and {rest for _, rest in behind} == {"</span>"}
