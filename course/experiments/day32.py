@@ -782,8 +782,8 @@ def judge_placed_norms(arms: dict[str, Placed]) -> list[Finding]:
             "DyT: fewer errors than no norm, each at its best", tanh.at_best() < none.at_best(), at_least=4
         ),
         Finding(
-            "DyT without its tanh: at most 3 points more errors than with it, each at its best",
-            slope.at_best() <= tanh.at_best() + 3,
+            "DyT without its tanh: fewer errors than no norm too, each at its best",
+            slope.at_best() < none.at_best(),
             at_least=4,
         ),
     ]
