@@ -58,7 +58,16 @@ const SVG = "http://www.w3.org/2000/svg";
 const COLOURS = new Set(
   ["ink", "paper", "grey", "faint", "panel", "orange", "sky", "green", "blue", "vermillion", "purple"],
 );
-let made = 0; // for ids, which a page has only once
+
+// A notebook's page holds a copy of this file for each of its explorers; none may have an id or a group of another.
+const copy = Math.random().toString(36).slice(2);
+let made = 0;
+
+/** An id, or a name of a group, that no other element of the page has. */
+function unique(what) {
+  made += 1;
+  return `explorer-${what}-${copy}-${made}`;
+}
 
 /** The explorers' own colours by name, so that they follow the theme; any other CSS colour as it is. */
 function paint(name) {
@@ -141,7 +150,7 @@ class Plot {
     this.panel.append(this.headingLine, this.legend, this.box);
     row.append(this.panel);
 
-    const clip = `explorer-clip-${(made += 1)}`;
+    const clip = unique("clip");
     this.window = svg("rect", {}, svg("clipPath", { id: clip }, this.root));
     this.axisX = svg("g", { class: "axis" }, this.root);
     this.axisY = svg("g", { class: "axis" }, this.root);
@@ -362,11 +371,12 @@ class Plot {
 
   /**
    * Let the pointer choose: `move(x, y, pressed)`, in the units of the axes, from pressing until letting go. Where one
-   * axis counts, name it: a finger that goes along the other still scrolls the page.
+   * axis counts, name it: a finger that goes along the other scrolls the page and chooses nothing.
    */
   drag(move, axis = null) {
     this.root.classList.add("draggable");
     if (axis) this.root.style.touchAction = axis === "x" ? "pan-y" : "pan-x";
+    let waiting = null; // where a finger was put down that may be about to scroll
     const at = (event) => {
       const box = this.root.getBoundingClientRect();
       const pressed = event.type === "pointerdown"; // and not moved since
@@ -374,12 +384,27 @@ class Plot {
     };
     this.root.addEventListener("pointerdown", (event) => {
       this.root.setPointerCapture(event.pointerId);
-      at(event);
+      if (axis && event.pointerType === "touch") waiting = event;
+      else at(event);
       event.preventDefault();
     });
     this.root.addEventListener("pointermove", (event) => {
-      if (this.root.hasPointerCapture(event.pointerId)) at(event);
+      if (!this.root.hasPointerCapture(event.pointerId)) return;
+      if (waiting) {
+        const [dx, dy] = [Math.abs(event.clientX - waiting.clientX), Math.abs(event.clientY - waiting.clientY)];
+        if (axis === "x" ? dx < dy : dy < dx) return;
+      }
+      begin();
+      at(event);
     });
+    this.root.addEventListener("pointerup", begin);
+    this.root.addEventListener("pointercancel", () => {
+      waiting = null; // the page scrolls
+    });
+    function begin() {
+      if (waiting) at(waiting);
+      waiting = null;
+    }
   }
 
   /** Pixels of a point; not a number where the axis has none. */
@@ -533,7 +558,7 @@ function control(spec, changed) {
 
 /** A slider over the list of a control's values. */
 function rangeControl({ name, label, labels }, changed) {
-  const id = `explorer-control-${(made += 1)}`;
+  const id = unique("control");
   const input = html("input", { type: "range", id, min: 0, max: labels.length - 1, step: 1, name });
   const shown = html("output", { htmlFor: id });
   input.addEventListener("input", () => changed(input.valueAsNumber));
@@ -549,7 +574,7 @@ function rangeControl({ name, label, labels }, changed) {
 
 /** A button for each value of a control. */
 function buttonsControl({ label, labels }, changed) {
-  const group = `explorer-control-${(made += 1)}`;
+  const group = unique("control");
   const inputs = labels.map((_, place) => {
     const input = html("input", { type: "radio", name: group });
     input.addEventListener("change", () => changed(place));
@@ -613,7 +638,7 @@ const QUIET = 500; // milliseconds after which a screen reader hears the new sta
  * Returns {settings, state, set(settings), reset(), flush(), remove()}; flush draws at once what waits for a frame.
  */
 function mount(host, module, spec, data) {
-  const identifier = `explorer-${(made += 1)}`;
+  const identifier = unique("name");
   const controls = spec.controls;
   const values = controls.map((each) => each.values ?? Array.from({ length: each.shape.reduce((a, b) => a * b) }, (_, i) => unflat(i, each.shape)));
   let places = controls.map((each) => each.start);

@@ -45,8 +45,8 @@ LEFT_OUT = {
     "review.ipynb": {"setup", "from-check", "in-python"},
 }
 OPENING = "open-anywhere"  # brings the course to where a notebook runs
-#: Calls whose code says nothing to a reader of the page.
 FORMULA_AND_SIGN = re.compile(r"<math\b[^>]*>(?:(?!</math>).)*</math>[.,;:!?)\]]+", re.DOTALL)
+#: Calls whose code says nothing to a reader of the page.
 QUIET = re.compile(r"^(?:\w+_explorer|dialogue|summary|listen|flashcards|quiz|review|show)\(.*\)$")
 #: In place of how a notebook is used.
 HOW_TO_READ = (

@@ -30,9 +30,13 @@ class Shown:
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.set_content(f"<!doctype html><html><head><style>{CSS}</style></head><body></body></html>")
         page.add_script_tag(path=HELP)
+        self.add(explorer)
+
+    def add(self, explorer: Explorer) -> None:
+        """Put an explorer below what the page shows; the page then speaks of this one."""
         # Names in the order in which a notebook stores them, which is not that of Python's dictionaries.
         stored = json.dumps({"spec": explorer.spec, "data": explorer.data}, sort_keys=True)
-        page.evaluate(
+        self.page.evaluate(
             "([text, stored]) => page.mount(text, stored)", [modules.bundle(explorer.module), stored]
         )
 
@@ -52,11 +56,11 @@ class Shown:
 
 @pytest.fixture
 def show(browser) -> Iterator:
-    """Put an explorer into a page: `show(explorer, width=820) -> Shown`."""
+    """Put an explorer into a page: `show(explorer, width=820, touch=False) -> Shown`."""
     contexts = []
 
-    def show(explorer: Explorer, width: int = 820) -> Shown:
-        contexts.append(browser.new_context(viewport={"width": width, "height": 900}))
+    def show(explorer: Explorer, width: int = 820, touch: bool = False) -> Shown:
+        contexts.append(browser.new_context(viewport={"width": width, "height": 900}, has_touch=touch))
         return Shown(contexts[-1].new_page(), explorer)
 
     yield show

@@ -1,4 +1,4 @@
-"""A pointer that pulls at a picture."""
+"""A pointer that pulls at a picture, and a finger."""
 
 from playwright.sync_api import Page
 
@@ -12,5 +12,19 @@ def drag(page: Page, plot: int, start: tuple[float, float], end: tuple[float, fl
     page.mouse.move(*places[1], steps=4)
     page.mouse.up()
     page.mouse.move(*places[0])  # a pointer that is not pressed moves nothing
+    page.evaluate("() => page.explorer.flush()")
+    return page.evaluate("() => page.explorer.settings")
+
+
+def swipe(page: Page, plot: int, start: tuple[float, float], by: tuple[float, float]) -> dict:
+    """The settings after a finger has moved `by` so many pixels; its start in parts of the plot's size."""
+    box = page.locator(".explorer-plot svg").nth(plot).bounding_box()
+    x, y = box["x"] + start[0] * box["width"], box["y"] + start[1] * box["height"]
+    finger = page.context.new_cdp_session(page)
+    finger.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [{"x": x, "y": y}]})
+    for part in (0.25, 0.5, 0.75, 1) if any(by) else ():
+        point = {"x": x + part * by[0], "y": y + part * by[1]}
+        finger.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [point]})
+    finger.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
     page.evaluate("() => page.explorer.flush()")
     return page.evaluate("() => page.explorer.settings")

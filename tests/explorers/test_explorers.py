@@ -14,8 +14,11 @@ import torch
 
 from course import explorers
 from course.explorers import modules
-from course.explorers.day33 import valley_explorer
+from course.explorers.day26 import moved_sample_explorer
+from course.explorers.day27 import layer_table_explorer
+from course.explorers.day33 import rate_plane_explorer, valley_explorer
 from course.explorers.explorer import MIME, Explorer, encode
+from tests.explorers import pointer
 from tests.lectures import common
 
 DRAWN = 60  # settings of each explorer beyond its grid
@@ -147,6 +150,20 @@ def test_keys_move_it_and_words_follow(moved, show):
     assert page.errors == []
 
 
+def test_explorers_of_one_notebook_leave_each_other_alone(show):
+    """Each comes with a copy of the kit; ids and groups of radio buttons belong to the whole page."""
+    shown = show(valley_explorer())
+    for explorer in (rate_plane_explorer(), layer_table_explorer(), valley_explorer()):
+        shown.add(explorer)
+    page = shown.page
+    assert page.locator(".explorer").count() == 4
+    ids = page.evaluate("[...document.querySelectorAll('[id]')].map((element) => element.id)")
+    assert len(ids) == len(set(ids)) > 4
+    groups = page.get_by_role("radiogroup").all()
+    assert [group.locator(":checked").count() for group in groups] == [1] * len(groups)
+    assert len(groups) == 7
+
+
 @pytest.mark.parametrize("width", (360, 768))
 def test_it_fits_a_phone_and_a_tablet(moved, show, width):
     page = show(moved.make(), width).page
@@ -175,6 +192,17 @@ def test_settings_from_python_move_the_view(show):
     settings = page.evaluate("() => page.explorer.settings")
     assert (settings["lr"], settings["nesterov"], settings["beta"]) == (3.3, True, 0.3)
     assert page.evaluate("() => page.shown()") != first
+
+
+def test_a_finger_that_scrolls_chooses_nothing(show):
+    page = show(moved_sample_explorer(), width=360, touch=True).page
+    page.add_style_tag(content="body { padding-bottom: 2000px; }")
+    first = page.evaluate("() => page.explorer.settings")
+    assert pointer.swipe(page, 0, (0.3, 0.5), (0, -160)) == first
+    page.wait_for_function("scrollY > 50")
+    tapped = pointer.swipe(page, 0, (0.3, 0.5), (0, 0))
+    assert tapped["value"] < 0 < first["value"]
+    assert pointer.swipe(page, 0, (0.3, 0.5), (120, 0))["value"] > 5
 
 
 def test_an_error_is_shown_and_raised(show):
