@@ -196,11 +196,11 @@ class Renderer(IPythonRenderer):
 
     def inline_math(self, body: str) -> str:
         """A formula in a line."""
-        return to_mathml(body)
+        return _mathml(body, "inline")
 
     def block_math(self, body: str) -> str:
         """A formula that stands by itself."""
-        return f'<div class="formula" tabindex="0">{to_mathml(body.strip(), display="block")}</div>'
+        return f'<div class="formula" tabindex="0">{_mathml(body.strip(), "block")}</div>'
 
 
 class Exporter(HTMLExporter):
@@ -353,11 +353,18 @@ def _open(address: str, source: str) -> list[tuple[str, str]]:
     ]
 
 
+def _mathml(body: str, display: str) -> str:
+    """A formula."""
+    # The converter would print the backslash of a name's \_, and a bar that is made \big.
+    body = re.sub(r"\\text\{[^{}]*\}", lambda found: found[0].replace(r"\_", "_"), body)
+    return to_mathml(re.sub(r"\\big(?=\\[lr]Vert)", "", body), display=display)
+
+
 def _plain(markdown: str) -> str:
     """Markdown as words on one line."""
     text = re.sub(r"<[^>]+>", " ", markdown)
     text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", text)
-    return re.sub(r"\s+", " ", re.sub(r"[*_`$#|\\]", "", text)).strip()
+    return re.sub(r"\s+", " ", re.sub(r"[*`$#|\\]", "", text)).strip()
 
 
 def _texts(notebook: NotebookNode) -> list[tuple[str, str, str]]:

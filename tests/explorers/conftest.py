@@ -1,10 +1,12 @@
 """One browser for all explorers, and a page that holds one of them."""
 
+import base64
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from playwright.sync_api import Page
 
@@ -20,6 +22,15 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if Path(__file__).parent in item.path.parents and "show" in item.fixturenames:
             item.add_marker(pytest.mark.browser)
+
+
+def _decoded(state):
+    """What `page.plain` has made of a state, with its arrays."""
+    if isinstance(state, dict):
+        if state.keys() == {"float64"}:
+            return np.frombuffer(base64.b64decode(state["float64"]))
+        return {name: _decoded(value) for name, value in state.items()}
+    return [_decoded(value) for value in state] if isinstance(state, list) else state
 
 
 class Shown:
@@ -42,7 +53,7 @@ class Shown:
 
     def states(self, settings: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """What the module computes for each of the settings."""
-        return self.page.evaluate("(all) => page.states(all)", settings)
+        return _decoded(self.page.evaluate("(all) => page.states(all)", settings))
 
     def pictures(self, settings: list[dict[str, Any]]) -> list[str]:
         """A short name for what is shown at each of the settings, one after the other."""

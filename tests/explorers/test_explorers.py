@@ -59,15 +59,6 @@ def anywhere(explorer: Explorer, count: int) -> list[dict]:
     ]
 
 
-def decoded(state):
-    """What `page.plain` has made of a state, with its arrays."""
-    if isinstance(state, dict):
-        if state.keys() == {"float64"}:
-            return np.frombuffer(base64.b64decode(state["float64"]))
-        return {name: decoded(value) for name, value in state.items()}
-    return [decoded(value) for value in state] if isinstance(state, list) else state
-
-
 def assert_alike(page, python, where: str) -> None:
     """Equal words, truths and structure; numbers within 1e-9, of their size where that is above 1."""
     if isinstance(python, dict):
@@ -100,7 +91,7 @@ def test_the_page_computes_what_python_computes(moved, show):
     every = settings_of(explorer, moved.grid) + anywhere(explorer, DRAWN)
     page = show(explorer)
     for settings, state in zip(every, page.states(every), strict=True):
-        assert_alike(decoded(state), explorer.compute(**settings), f"{explorer.module} at {settings}")
+        assert_alike(state, explorer.compute(**settings), f"{explorer.module} at {settings}")
     assert page.errors == []
 
 

@@ -230,3 +230,23 @@ def test_no_line_breaks_between_a_formula_and_the_sign_behind_it(site):
         )
     ]
     assert behind and {rest for _, rest in behind} == {"</span>"}
+
+
+def test_the_search_leads_to_headings_and_knows_names_with_underscores(site, held):
+    folder, _ = site
+    text = (folder / "assets/search.js").read_text(encoding="utf-8")
+    index = json.loads(text.removeprefix("searchIndex = ").rstrip().removesuffix(";"))
+    assert [entry for entry in index if entry["anchor"] not in held[entry["address"]].ids] == []
+    assert any("running_mean" in entry["text"] for entry in index)
+    assert any("momentum_roots" in entry["heading"] for entry in index)
+
+
+def test_formulas_have_no_marks_of_latex(site):
+    folder, every = site
+    for page in every:
+        formulas = re.findall(
+            r"<math.*?</math>", (folder / page.address).read_text(encoding="utf-8"), re.DOTALL
+        )
+        assert [formula for formula in formulas if "\\" in re.sub(r"<[^>]+>", "", formula)] == [], (
+            page.address
+        )
