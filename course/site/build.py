@@ -45,6 +45,7 @@ LEFT_OUT = {
     "review.ipynb": {"setup", "from-check", "in-python"},
 }
 OPENING = "open-anywhere"  # brings the course to where a notebook runs
+SHORT = 24  # characters of a formula that fits into a phone's line with what stands around it
 FORMULA_AND_SIGN = re.compile(r"<math\b[^>]*>(?:(?!</math>).)*</math>[.,;:!?)\]]+", re.DOTALL)
 #: Calls whose code says nothing to a reader of the page.
 QUIET = re.compile(r"^(?:\w+_explorer|dialogue|summary|listen|flashcards|quiz|review|show)\(.*\)$")
@@ -226,8 +227,7 @@ class Exporter(HTMLExporter):
     def _markdown(self, source: str) -> str:
         renderer = Renderer(self._page, self._addresses, self._repository)
         text = MarkdownWithMath(renderer=renderer)(source)
-        # A line may not break between a formula and the sign behind it.
-        text = FORMULA_AND_SIGN.sub(r'<span class="whole">\g<0></span>', text)
+        text = FORMULA_AND_SIGN.sub(_whole, text)
         # A table scrolls by itself where the page is narrow.
         text = text.replace("<table>", '<div class="wide" tabindex="0"><table>')
         return text.replace("</table>", "</table></div>")
@@ -351,6 +351,12 @@ def _open(address: str, source: str) -> list[tuple[str, str]]:
         ("Colab", f"https://colab.research.google.com/github/{project}/blob/main/{path}"),
         ("Codespaces", f"https://codespaces.new/{project}"),
     ]
+
+
+def _whole(found: re.Match[str]) -> str:
+    """A formula and the sign behind it: no line breaks between them, if a phone's line holds them."""
+    short = len(html.unescape(re.sub(r"<[^>]+>", "", found[0]))) <= SHORT
+    return f'<span class="whole">{found[0]}</span>' if short else found[0]
 
 
 def _mathml(body: str, display: str) -> str:

@@ -54,10 +54,11 @@ function score({ heading, text }, words) {
 function hit({ address, page, anchor, heading, text }, words) {
   const link = document.createElement("a");
   link.href = `${up}${address}#${encodeURIComponent(anchor)}`;
-  const at = Math.max(0, text.toLowerCase().indexOf(words[0]) - 40);
+  const near = Math.max(0, text.toLowerCase().indexOf(words[0]) - 40);
+  const at = near && text.indexOf(" ", near) + 1; // whole words
   const bold = Object.assign(document.createElement("b"), { textContent: heading });
   const where = Object.assign(document.createElement("small"), { textContent: page });
-  const cut = Object.assign(document.createElement("span"), { textContent: `${at ? "… " : ""}${text.slice(at, at + 110)} …` });
+  const cut = Object.assign(document.createElement("span"), { textContent: `${at ? "… " : ""}${text.slice(at, at + 110).replace(/\S*$/, "")}…` });
   link.append(bold, where, cut);
   return link;
 }
