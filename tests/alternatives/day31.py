@@ -316,6 +316,89 @@ def frozen_norm_of_the_gradient(w, g, lr):
     return new * (g.norm() / new.norm())
 
 
+# -- training_regime ---------------------------------------------------------------------------------
+
+
+def regime_by_limits(losses, sharpness, lr, margin=0.1):
+    """The sharpness against 2 / lr, and one test for all that is not finite."""
+    limit = 2 / lr
+    if not torch.stack([losses, sharpness]).isfinite().all() or losses[-1] > losses[0]:
+        return "diverging"
+    if sharpness[0] > limit:
+        return "catapult"
+    last = len(losses) // 4
+    swings = (losses[-last:].diff() > 0).any()
+    hovers = sharpness[-last:].mean() > (1 - margin) * limit
+    return "edge of stability" if swings and hovers else "stable"
+
+
+def regime_step_by_step(losses, sharpness, lr, margin=0.1):
+    """One loop over the steps, counted from the end."""
+    steps = len(losses)
+    begin = steps - steps // 4
+    total, swings = 0.0, False
+    for step in range(steps):
+        loss, ratio = losses[step].item(), sharpness[step].item() * lr / 2
+        if loss - loss != 0 or ratio - ratio != 0:
+            return "diverging"
+        if step >= begin:
+            total += ratio
+            swings = swings or (step > begin and loss > losses[step - 1].item())
+    if losses[-1] > losses[0]:
+        return "diverging"
+    if sharpness[0] * lr > 2:
+        return "catapult"
+    return "edge of stability" if swings and total / (steps // 4) > 1 - margin else "stable"
+
+
+def regime_in_numpy(losses, sharpness, lr, margin=0.1):
+    loss, ratio = losses.cpu().double().numpy(), sharpness.cpu().double().numpy() * (lr / 2)
+    bounded = bool((abs(loss) < math.inf).all() and (abs(ratio) < math.inf).all())
+    tail = slice(-(loss.size // 4), None)
+    monotone = bool((loss[tail][1:] <= loss[tail][:-1]).all())
+    questions = {
+        "diverging": not (bounded and loss[-1] <= loss[0]),
+        "catapult": ratio[0] > 1,
+        "edge of stability": not monotone and ratio[tail].mean() > 1 - margin,
+        "stable": True,
+    }
+    return next(word for word, holds in questions.items() if holds)
+
+
+def regime_with_the_shape_of_a_catapult(losses, sharpness, lr, margin=0.1):
+    """A catapult has to rise above its start and to come below the limit, as all those that come down do."""
+    if not (losses.sum() + sharpness.sum()).isfinite() or losses[0] < losses[-1]:
+        return "diverging"
+    ratio = sharpness.double() * lr / 2
+    if ratio[0] > 1 and losses.max() > losses[0] and ratio.min() < 1:
+        return "catapult"
+    last = losses.shape[0] // 4
+    falls = torch.equal(losses[-last:].cummin(0).values, losses[-last:])
+    return "stable" if falls or ratio[-last:].sum() <= last * (1 - margin) else "edge of stability"
+
+
+def regime_by_long_swings(losses, sharpness, lr, margin=0.1):
+    """The edge asks for a swing of a tenth; right on most runs, and not the rule."""
+    word = regime_by_limits(losses, sharpness, lr, margin)
+    last = sharpness[-(len(sharpness) // 4) :]
+    return "stable" if word == "edge of stability" and last.max() * lr / 2 < 1.2 else word
+
+
+def regime_by_last_ten(losses, sharpness, lr, margin=0.1):
+    """The mean of the last ten steps, however long the run."""
+    word = regime_by_limits(losses, sharpness, lr, margin)
+    hovers = sharpness[-10:].mean() * lr / 2 > 1 - margin
+    return "stable" if word == "edge of stability" and not hovers else word
+
+
+def regime_by_halves(losses, sharpness, lr, margin=0.1):
+    """Whether the second half is better than the first decides about diverging."""
+    half = len(losses) // 2
+    if not losses.isfinite().all() or losses[half:].mean() > losses[:half].mean():
+        return "diverging"
+    return regime_by_limits(losses, sharpness, lr, margin)
+
+
 RIGHT = {
     "covariate_shift": (
         shift_by_sums,
@@ -342,6 +425,12 @@ RIGHT = {
     ),
     "stable_learning_rate": (rate_by_plain, rate_by_root, rate_as_an_error_of_its_own, rate_by_kind),
     "frozen_norm_step": (frozen_by_flattening, frozen_row_by_row, frozen_by_einsum),
+    "training_regime": (
+        regime_by_limits,
+        regime_step_by_step,
+        regime_in_numpy,
+        regime_with_the_shape_of_a_catapult,
+    ),
 }
 
 WRONG = {
@@ -364,4 +453,5 @@ WRONG = {
         rate_of_smallest,
     ),
     "frozen_norm_step": (frozen_but_for_the_last, frozen_norm_of_the_gradient),
+    "training_regime": (regime_by_long_swings, regime_by_last_ten, regime_by_halves),
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -845,6 +846,266 @@ FROZEN_MISTAKES = (
 )
 
 
+# -- the regime of a run -----------------------------------------------------------------------------
+
+DIVERGING, CATAPULT, EDGE, STABLE = "diverging", "catapult", "edge of stability", "stable"
+
+
+def plain_regime(losses: Tensor, sharpness: Tensor, lr: float, margin: float = 0.1) -> str:
+    """The same in Python's own numbers."""
+    loss, ratio = losses.tolist(), [lr * one / 2 for one in sharpness.tolist()]
+    if not all(map(math.isfinite, (*loss, *ratio))) or loss[-1] > loss[0]:
+        return DIVERGING
+    if ratio[0] > 1:
+        return CATAPULT
+    last = len(loss) // 4
+    rises = any(after > before for before, after in pairwise(loss[-last:]))
+    return EDGE if rises and math.fsum(ratio[-last:]) / last > 1 - margin else STABLE
+
+
+def rises(losses: Tensor) -> Any:
+    """Whether a loss is above the one before it."""
+    return (losses.diff() > 0).any()
+
+
+def quarter(series: Tensor) -> Tensor:
+    """The last quarter of the steps."""
+    return series[-(len(series) // 4) :]
+
+
+def regime(
+    losses: Tensor,
+    sharpness: Tensor,
+    lr: float,
+    margin: float = 0.1,
+    *,
+    ratio: Callable[[Tensor, float], Tensor] = lambda sharpness, lr: lr * sharpness / 2,
+    finite: Callable[[Tensor, Tensor], Any] = lambda losses, r: (
+        losses.isfinite().all() and r.isfinite().all()
+    ),
+    higher: Callable[[Tensor], Any] = lambda losses: losses[-1] > losses[0],
+    start: Callable[[Tensor], Tensor] = lambda r: r[0],
+    end: Callable[[Tensor], Tensor] = lambda r: quarter(r).mean(),
+    near: Callable[[Tensor, float], Any] = lambda end, margin: end > 1 - margin,
+    swings: Callable[[Tensor], Any] = lambda losses: rises(quarter(losses)),
+    order: str = "dce",
+    words: dict[str, Any] | None = None,
+) -> Any:
+    """The definition, with a knob for each rule.
+
+    order: which question comes when: d(iverging), c(atapult), e(dge).
+    """
+    r = ratio(sharpness, lr)
+    found = {
+        "d": (not finite(losses, r) or higher(losses), DIVERGING),
+        "c": (start(r) > 1, CATAPULT),
+        "e": (near(end(r), margin) and swings(losses), EDGE),
+    }
+    word = next((found[one][1] for one in order if bool(found[one][0])), STABLE)
+    return (words or {}).get(word, word)
+
+
+def with_margin(default: float, fixed: bool) -> Callable:
+    """A regime with another default, or with one margin whatever is given."""
+
+    def training_regime(losses: Tensor, sharpness: Tensor, lr: float, margin: float = default) -> str:
+        return regime(losses, sharpness, lr, default if fixed else margin)
+
+    return training_regime
+
+
+REGIME_MISTAKES = (
+    mistake(
+        "limit_half",
+        """The limit is taken for 1 / sharpness, at which a step lands in the bottom of the valley. A longer
+        one lands on the other side and still comes nearer, as long as lr is below 2 / sharpness.""",
+        partial(regime, ratio=lambda sharpness, lr: lr * sharpness),
+    ),
+    mistake(
+        "learning_rate_ignored",
+        """The sharpness is judged by itself. No valley is too sharp as such: what counts is the learning
+        rate against 2 / sharpness.""",
+        partial(regime, ratio=lambda sharpness, lr: sharpness / 2),
+        partial(regime, ratio=lambda sharpness, lr: sharpness),
+    ),
+    mistake(
+        "ratio_upside_down",
+        """The limit is divided by the learning rate, so that a short step counts as beyond it. Sharper and
+        longer have to make the ratio larger.""",
+        partial(regime, ratio=lambda sharpness, lr: 2 / (lr * sharpness)),
+    ),
+    mistake(
+        "any_rise_diverges",
+        """A loss that rises is called diverging. At the edge it swings and falls all the same, and a
+        catapult first throws it high up. Ask whether it ends above its start.""",
+        partial(regime, higher=rises),
+        partial(regime, higher=lambda losses: losses.max() > losses[0]),
+    ),
+    mistake(
+        "beyond_limit_diverges",
+        """A ratio above 1 is called diverging. That holds on a parabola, whose curvature stays. In a
+        network it may fall where the weights are thrown to, and then the loss comes down: look where it
+        ends.""",
+        partial(regime, words={CATAPULT: DIVERGING}),
+        partial(regime, words={CATAPULT: DIVERGING, EDGE: DIVERGING}),
+        partial(regime, finite=lambda losses, r: r.max() <= 1),
+        partial(regime, finite=lambda losses, r: r[-1] <= 1),
+    ),
+    mistake(
+        "end_not_compared",
+        """Only inf and NaN count as diverging. A loss that ends a thousand times above its start is on the
+        way there, however finite it is.""",
+        partial(regime, higher=lambda losses: False),
+    ),
+    mistake(
+        "compared_with_another",
+        """The last loss is compared with another one than the first: the lowest, or the one before. A loss
+        that swings is often above those.""",
+        partial(regime, higher=lambda losses: losses[-1] > losses.min()),
+        partial(regime, higher=lambda losses: losses[-1] > losses[-2]),
+    ),
+    mistake(
+        "finite_check_missing",
+        """A value that is not finite gets through. Comparisons with NaN are all false, so it is above
+        nothing and the run ends as something harmless. Ask first whether all losses and all sharpnesses are
+        finite.""",
+        partial(regime, finite=lambda losses, r: True),
+        partial(regime, finite=lambda losses, r: losses[-1].isfinite()),
+        partial(regime, finite=lambda losses, r: losses[-1].isfinite() and r[-1].isfinite()),
+        partial(regime, finite=lambda losses, r: not losses.isinf().any()),
+    ),
+    mistake(
+        "sharpness_not_checked",
+        """The losses are asked whether they are finite, and the sharpness is not. It overflows first: it is
+        measured by products that grow with each iteration.""",
+        partial(regime, finite=lambda losses, r: losses.isfinite().all()),
+    ),
+    mistake(
+        "catapult_missed",
+        """The start is not asked. A run that began beyond the limit and came down is a catapult, wherever
+        it has landed.""",
+        partial(regime, order="de"),
+        partial(regime, start=lambda r: r[-1]),
+        partial(regime, start=lambda r: quarter(r).mean()),
+    ),
+    mistake(
+        "catapult_anywhere",
+        """A ratio above 1 at any step is called a catapult. That word is for runs that start beyond the
+        limit; the others climb to it, which is what leads them to the edge.""",
+        partial(regime, start=lambda r: r.max()),
+    ),
+    mistake(
+        "edge_before_catapult",
+        """The end is asked before the start. A run that was thrown out can climb to the edge later on; in
+        the order of the table it is a catapult.""",
+        partial(regime, order="dec"),
+        partial(regime, order="edc"),
+    ),
+    mistake(
+        "edge_missed",
+        """The edge of stability is not seen. Runs that start below the limit climb towards it: the first
+        sharpness says where a run begins, and the last quarter where it ends.""",
+        partial(regime, order="dc"),
+        partial(regime, end=lambda r: r[0]),
+    ),
+    mistake(
+        "one_step_for_the_mean",
+        """One step decides about the edge, the last, the lowest or the median. There the
+        sharpness swings about the limit from step to step; its mean over the last quarter is what stands
+        still.""",
+        partial(regime, end=lambda r: r[-1]),
+        partial(regime, end=lambda r: quarter(r).min()),
+        partial(regime, end=lambda r: quarter(r).median()),
+    ),
+    mistake(
+        "peak_for_the_mean",
+        """The highest sharpness decides about the edge. Runs that swing below the limit reach up now and
+        then, and one can climb over the edge and come back; the mean over the last quarter says where it
+        stays.""",
+        partial(regime, end=lambda r: r.max()),
+        partial(regime, end=lambda r: r.max(), swings=rises),
+        partial(regime, end=lambda r: quarter(r).max()),
+    ),
+    mistake(
+        "another_window",
+        """The steps that are averaged are others than the last quarter: all of them, or the last half. They
+        take in the climb, so that a run which comes late to the edge is not seen there.""",
+        partial(regime, end=lambda r: r.mean()),
+        partial(regime, end=lambda r: r[len(r) // 2 :].mean()),
+        partial(regime, end=lambda r: r.mean(), swings=rises),
+        partial(
+            regime, end=lambda r: r[len(r) // 2 :].mean(), swings=lambda loss: rises(loss[len(loss) // 2 :])
+        ),
+    ),
+    mistake(
+        "rise_anywhere",
+        """Any rise of the loss counts, and not only one in the last quarter. A run can swing on its way and
+        be calm in the end.""",
+        partial(regime, swings=rises),
+    ),
+    mistake(
+        "last_two_losses",
+        """Only the last two losses are compared. A loss that swings falls at every other step; any rise
+        within the last quarter counts.""",
+        partial(regime, swings=lambda losses: losses[-1] > losses[-2]),
+    ),
+    mistake(
+        "loss_not_asked",
+        """The sharpness alone decides about the edge. A run that comes near the limit from below, and whose
+        loss falls at every step, is stable.""",
+        partial(regime, swings=lambda losses: True),
+    ),
+    mistake(
+        "sharpness_not_asked",
+        """The loss alone decides about the edge. One that has been learned trembles by rounding, far below
+        the limit; the sharpness in the last quarter tells.""",
+        partial(regime, near=lambda end, margin: True),
+        partial(regime, near=lambda end, margin: True, swings=rises),
+    ),
+    mistake(
+        "standing_still_rises",
+        """A loss that stays the same counts as a rise. Asked for is one above the loss before it.""",
+        partial(regime, swings=lambda losses: (quarter(losses).diff() >= 0).any()),
+    ),
+    mistake(
+        "limit_from_both_sides",
+        """The edge has an upper end in your answer. Sharpness hovers at the limit or above it, by how much
+        depends on the loss; asked for is a mean above 1 − margin.""",
+        partial(regime, near=lambda end, margin: abs(end - 1) < margin),
+    ),
+    mistake(
+        "margin_unused",
+        """The mean has to be above 1, or above 1 + margin. A measured sharpness is a little too small,
+        since power iteration comes to the eigenvalue from below: the limit is 1 − margin.""",
+        partial(regime, near=lambda end, margin: end > 1),
+        partial(regime, near=lambda end, margin: end > 1 + margin),
+    ),
+    mistake(
+        "margin_fixed",
+        """The answer does not change when the margin does: a number stands where the argument should be
+        used.""",
+        *(with_margin(value, fixed=True) for value in (0.1, 0.15)),
+    ),
+    mistake(
+        "margin_default",
+        "Right where the margin is passed and wrong where it is left out. Its default is 0.1.",
+        *(with_margin(value, fixed=False) for value in (0.0, 0.01, 0.3, 0.5)),
+    ),
+    mistake(
+        "other_words",
+        """Your answers are others than 'diverging', 'catapult', 'edge of stability' and 'stable', or two of
+        them have changed places. Whoever reads them compares strings.""",
+        partial(regime, words={EDGE: "edge"}),
+        partial(regime, words={EDGE: "edge of stability.", STABLE: "Stable"}),
+        partial(regime, words={STABLE: "converging"}),
+        partial(regime, words={DIVERGING: "diverged"}),
+        partial(regime, words={DIVERGING: "unstable"}),
+        partial(regime, words={CATAPULT: EDGE, EDGE: CATAPULT}),
+        partial(regime, words={STABLE: EDGE, EDGE: STABLE}),
+    ),
+)
+
+
 ANSWERS = {
     "covariate_shift": Answer(library_shift, shift, SHIFT_MISTAKES),
     "loss_along_gradient": Answer(library_losses, losses, LOSS_MISTAKES),
@@ -852,4 +1113,5 @@ ANSWERS = {
     "top_eigenvalue": Answer(by_eigenvectors, power, POWER_MISTAKES),
     "stable_learning_rate": Answer(rate_by_bisection, rate, RATE_MISTAKES),
     "frozen_norm_step": Answer(by_weight_norm, frozen, FROZEN_MISTAKES),
+    "training_regime": Answer(plain_regime, regime, REGIME_MISTAKES),
 }

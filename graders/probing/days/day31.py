@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from graders.probing.exercise import Candidate, Case, Draw, Exercise, Inputs, Part
-from graders.probing.probes import call, error_of
+from graders.probing.probes import arguments, call, error_of
 
 # -- two lists of gradients --------------------------------------------------------------------------
 
@@ -215,6 +217,185 @@ def frozen_norm_cases(draw: Draw) -> Iterator[Case]:
     yield case("many inputs, not contiguous in memory", w, draw.normal(i, many), draw.number(0.1, 0.5))
 
 
+# -- the regime of a run -----------------------------------------------------------------------------
+
+REGIME_BY_START = "regime, told by finite losses and the start"
+REGIME_BY_END = "regime, told by the last quarter"
+
+#: A curve through these points, linear between them: (fraction of the run, value).
+Points = list[tuple[float, float]]
+
+
+def at(points: Points, fraction: float) -> float:
+    """The value of the curve at this fraction of the run."""
+    for (left, before), (right, after) in pairwise(points):
+        if fraction <= right:
+            return before + (after - before) * (fraction - left) / (right - left)
+    return points[-1][1]
+
+
+def descent_on_a_product(ratio: float, side: float, steps: int, lr: float) -> tuple[list[float], list[float]]:
+    """(losses, sharpness) of gradient descent on (a·b)² / 2, the smallest model that has a catapult.
+
+    ratio: of lr·sharpness to 2 at the start. side: b / a there. It is the model of Lewkowycz et al. (2020)
+    with a single hidden unit. Numbers that overflow become inf, and then NaN.
+    """
+
+    def sharpness(a: float, b: float) -> float:
+        return (a * a + b * b) / 2 + math.hypot((a * a - b * b) / 2, 2 * a * b)
+
+    size = math.sqrt(2 * ratio / lr / sharpness(1.0, side))
+    a, b = size, size * side
+    losses, sharpnesses = [], []
+    for _ in range(steps):
+        losses.append(a * b * a * b / 2)
+        sharpnesses.append(sharpness(a, b))
+        a, b = a - lr * a * b * b, b - lr * a * a * b
+    return losses, sharpnesses
+
+
+def regime_cases(draw: Draw) -> Iterator[Case]:
+    """Runs of gradient descent, real ones on a product and on a parabola, and others drawn by points.
+
+    Real runs at the edge are long; those here have its marks: a sharpness that climbs to 2 / lr and swings
+    about it, and a loss that swings while it falls.
+    """
+
+    def rate() -> float:
+        return 10.0 ** draw.number(-2.0, -0.5)
+
+    def case(
+        name: str,
+        seen: str,
+        losses: list[float],
+        sharpness: list[float],
+        lr: float,
+        margin: float | None = None,
+    ) -> Case:
+        series = (draw.tensor(torch.tensor(one, dtype=torch.float64)) for one in (losses, sharpness))
+        given = dict(zip(("losses", "sharpness"), series, strict=True))
+        return Case(name, {**given, "lr": lr, "margin": margin, "seen": seen})
+
+    def product(ratio: float, side: float, steps: int) -> tuple[list[float], list[float], float]:
+        lr = rate()
+        return *descent_on_a_product(ratio, side, steps, lr), lr
+
+    def drawn(
+        steps: int,
+        ratio: Points,
+        log_loss: Points,
+        swings: tuple[float, float] = (2.0, 2.0),
+        by: tuple[float, float] = (0.22, 0.25),
+        lr: float | None = None,
+        up: bool = False,
+    ) -> tuple[list[float], list[float], float]:
+        """A run by points. swings: from where to where it swings; by: how far, ratio and loss.
+
+        up: whether the ratio swings up at the last step; the loss then swings down.
+        """
+        lr = lr or rate()
+        first = draw.number(0.5, 5.0)
+        losses, sharpness = [], []
+        for step, share in enumerate(draw.uniform(steps, low=0.9, high=1.1).tolist()):
+            fraction = step / (steps - 1)
+            side = share * (-1) ** (steps - 1 - step + (not up)) * (swings[0] <= fraction <= swings[1])
+            losses.append(first * math.exp(at(log_loss, fraction)) * (1 - by[1] * side))
+            sharpness.append(2 / lr * (at(ratio, fraction) + by[0] * side))
+        return losses, sharpness, lr
+
+    def hovering(
+        steps: int, about: float, lr: float | None = None, up: bool = False
+    ) -> tuple[list[float], list[float], float]:
+        """A run that climbs to the edge and swings about this ratio."""
+        ratio = [(0.0, draw.number(0.2, 0.6)), (0.45, about), (1.0, about)]
+        return drawn(steps, ratio, falling(), (0.45, 1.0), lr=lr, up=up)
+
+    def falling() -> Points:
+        return [(0.0, 0.0), (1.0, -draw.number(1.5, 2.5))]
+
+    def steps() -> int:
+        return draw.integer(24, 48)
+
+    yield case("a product, a short step", REGIME_BY_START, *product(draw.number(0.15, 0.4), 0.1, steps()))
+    yield case(
+        "a product, a step near the limit", REGIME_BY_START, *product(draw.number(0.6, 0.85), 0.1, steps())
+    )
+    ratio, side = draw.number(1.3, 1.6), draw.number(0.05, 0.15)
+    yield case("a product, a step beyond the limit", REGIME_BY_START, *product(ratio, side, draw.many() + 60))
+    yield case(
+        "a product, a step far too long", REGIME_BY_START, *product(draw.number(2.6, 3.2), 0.1, steps())
+    )
+    lr, beyond, first = rate(), draw.number(1.05, 1.12), draw.number(0.5, 5.0)
+    count = steps()
+    growing = [first * (1 - 2 * beyond) ** (2 * step) for step in range(count)]
+    yield case("a parabola, a step too long", REGIME_BY_START, growing, [2 * beyond / lr] * count, lr)
+
+    losses, sharpness, lr = hovering(steps(), 1.03)
+    losses[-1] = math.nan
+    yield case("a last loss of NaN", REGIME_BY_START, losses, sharpness, lr)
+    losses, sharpness, lr = product(draw.number(0.2, 0.4), 0.1, steps())
+    losses[len(losses) // 2] = math.nan
+    yield case("a loss of NaN in the middle", REGIME_BY_START, losses, sharpness, lr)
+    losses, sharpness, lr = drawn(steps(), [(0.0, 0.2), (1.0, 0.6)], falling())
+    sharpness[-3:] = [math.inf, math.nan, math.nan]
+    yield case("a sharpness that overflows at the end", REGIME_BY_START, losses, sharpness, lr)
+    losses, sharpness, lr = drawn(steps(), [(0.0, 0.3), (1.0, 0.7)], falling())
+    losses[-1] = math.inf
+    yield case("an infinite last loss", REGIME_BY_START, losses, sharpness, lr)
+    rising = [(0.0, 0.0), (0.5, -2.0), (0.7, -2.0), (1.0, draw.number(0.5, 2.0))]
+    losses, sharpness, lr = drawn(steps(), [(0.0, 0.4), (0.6, 1.1), (1.0, draw.number(1.5, 2.0))], rising)
+    yield case("a loss that falls, then rises above its start", REGIME_BY_START, losses, sharpness, lr)
+    thrown = [(0.0, 0.0), (0.1, draw.number(0.7, 1.5)), (0.3, -0.3), (1.0, -2.0)]
+    falls = [(0.0, draw.number(1.3, 1.8)), (0.15, 0.6), (0.5, 1.03), (1.0, 1.03)]
+    yield case("thrown out, then at the edge", REGIME_BY_START, *drawn(steps(), falls, thrown, (0.5, 1.0)))
+
+    yield case("at the edge, many steps", REGIME_BY_END, *hovering(draw.many() + 20, draw.number(1.02, 1.06)))
+    yield case("at the edge, swinging up at the end", REGIME_BY_END, *hovering(steps(), 1.02, up=True))
+    yield case("at the edge, well above it", REGIME_BY_END, *hovering(steps(), draw.number(1.2, 1.3)))
+    climb = [(0.0, draw.number(0.2, 0.6)), (0.45, 1.03), (1.0, 1.03)]
+    gentle = drawn(steps(), climb, falling(), (0.45, 1.0), (0.05, 0.25))
+    yield case("at the edge, small swings", REGIME_BY_END, *gentle)
+    few = drawn(draw.integer(8, 11), climb, falling(), (0.45, 1.0), (0.22, 0.5))
+    yield case("at the edge, few steps", REGIME_BY_END, *few)
+    spike = [(0.0, 0.0), (0.5, -1.0), (0.6, draw.number(1.2, 1.6)), (0.7, -1.0), (1.0, -2.0)]
+    spiked = drawn(draw.many(), climb, spike, (0.45, 1.0))
+    yield case("at the edge, a loss once above its start", REGIME_BY_END, *spiked)
+    large = draw.number(3.0, 9.0)
+    yield case("at the edge, a learning rate above 1", REGIME_BY_END, *hovering(steps(), 1.03, large))
+    late = [(0.0, 0.05), (0.6, 0.3), (0.7, 1.03), (1.0, 1.03)]
+    yield case("at the edge from late on", REGIME_BY_END, *drawn(steps(), late, falling(), (0.7, 1.0)))
+    below = draw.number(0.96, 0.98)
+    yield case("at the edge, a little below it", REGIME_BY_END, *hovering(draw.many(), below))
+    dip = [*climb[:2], (0.9, 1.06), (0.93, draw.number(0.72, 0.76)), (1.0, 0.75)]
+    dipping = drawn(draw.many() + 60, dip, falling(), (0.45, 1.0), (0.05, 0.25))
+    yield case("at the edge, with a dip at the end", REGIME_BY_END, *dipping)
+    near = [(0.0, draw.number(0.2, 0.5)), (0.5, 0.95), (1.0, 0.96)]
+    yield case("near the edge, a loss that only falls", REGIME_BY_END, *drawn(steps(), near, falling()))
+    losses, sharpness, lr = drawn(steps(), near, falling())
+    rest = len(losses) * 3 // 5
+    losses[rest:] = [losses[rest]] * (len(losses) - rest)
+    yield case("near the edge, a loss that stands still", REGIME_BY_END, losses, sharpness, lr)
+    back = [(0.0, 0.4), (0.25, 1.1), (0.5, 1.1), (0.65, draw.number(0.3, 0.5)), (1.0, 0.3)]
+    left = drawn(draw.many() + 20, back, falling(), (0.25, 0.5))
+    yield case("over the edge for a while, then far below", REGIME_BY_END, *left)
+    back = [(0.0, 0.4), (0.25, 1.1), (0.5, 1.1), (0.6, 0.96), (1.0, 0.95)]
+    left = drawn(draw.many() + 20, back, falling(), (0.25, 0.5))
+    yield case("over the edge for a while, then a little below", REGIME_BY_END, *left)
+    learned = [(0.0, 0.0), (0.4, -9.0), (1.0, -9.0)]
+    calm = [(0.0, 0.5), (0.4, draw.number(0.75, 0.82)), (1.0, 0.78)]
+    trembling = drawn(steps(), calm, learned, (0.4, 1.0), (0.0, 1e-3))
+    yield case("a loss that is learned and trembles", REGIME_BY_END, *trembling)
+    measured = hovering(steps(), draw.number(0.78, 0.82))
+    yield case("margin = 0.35, swings about 0.8", REGIME_BY_END, *measured, 0.35)
+    measured = hovering(steps(), draw.number(0.95, 0.965))
+    yield case("margin = 0.01, swings about 0.95", REGIME_BY_END, *measured, 0.01)
+
+
+def probe_regime(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any]]:
+    given = {name: inputs[name] for name in ("losses", "sharpness", "lr", "margin")}
+    yield inputs["seen"], candidate(*arguments(given))
+
+
 EXERCISES = (
     Exercise(
         name="covariate_shift",
@@ -267,5 +448,15 @@ EXERCISES = (
         cases=frozen_norm_cases,
         probe=call("w"),
         parts=(Part("the weights after the step", 3),),
+    ),
+    Exercise(
+        name="training_regime",
+        signature="training_regime(losses, sharpness, lr, margin=0.1)",
+        cases=regime_cases,
+        probe=probe_regime,
+        parts=(
+            Part("runs told by finite losses and their start", 2, (REGIME_BY_START,)),
+            Part("runs told by their last quarter", 2, (REGIME_BY_END,)),
+        ),
     ),
 )
