@@ -536,7 +536,7 @@ def judge_smoothness(found: Smoothness) -> list[Finding]:
             normalized[2] >= 5 * plain[2],
         ),
         Finding("gain 1: with batch norm it holds half as far, or less", normalized[0] <= 0.5 * plain[0]),
-        Finding("as a share of the weights' length, neither holds five times as far at any gain", factor < 5),
+        Finding("as a share of the weights' length, neither holds ten times as far at any gain", factor < 10),
     ]
 
 
