@@ -771,6 +771,7 @@ def judge_placed_norms(arms: dict[str, Placed]) -> list[Finding]:
         Finding(
             "post-LN without warm-up at its own best rate: less than two thirds of its errors at 0.01",
             post.at_best() < post.at(0.01) * 2 / 3,
+            at_least=4,
         ),
         Finding(
             "pre-LN without warm-up, at its best: fewer errors than post-LN with warm-up, at its best",
