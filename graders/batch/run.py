@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import errno
 import json
 import multiprocessing
 import os
@@ -186,6 +187,17 @@ _LOST = "The workers cannot be reached any more. Run the same command again; it 
 _GONE = (BrokenExecutor, concurrent.futures.CancelledError, asyncio.CancelledError)
 
 
+def _was_on_its_way(error: Exception) -> bool:
+    """Whether a submission was lost with the pipe to a worker.
+
+    A pool that breaks closes its pipe while a thread of its own may still write a job into it; that job ends
+    with the thread's error, not with BrokenExecutor (`concurrent.futures.process`, `_SafeQueue`).
+    """
+    if not isinstance(error, OSError):
+        return False
+    return error.errno in (errno.EBADF, errno.EPIPE) or str(error) == "handle is closed"
+
+
 def imported(root: Path, assignments: Iterable[str]) -> tuple[str, ...]:
     """Names in the imports of the notebooks that a course's folder holds of these assignments.
 
@@ -300,6 +312,9 @@ def run(
                 except NoSandbox:
                     raise
                 except Exception as error:
+                    if _was_on_its_way(error):
+                        lost.append(one)
+                        continue
                     done(Result(found.student, "failed", notes=found.notes, reason=_sentence(error)))
                 else:
                     done(_recorded(course, found, answer, report))
