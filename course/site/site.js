@@ -22,14 +22,17 @@ function load(address) {
 
 const field = document.getElementById("search");
 const found = document.getElementById("found");
+let loaded = null; // the index, once it is asked for
 
 async function search() {
+  loaded ??= load("assets/search.js");
+  await loaded;
+  // Only now: while the index was on its way, more may have been typed.
   const words = field.value.toLowerCase().split(/\s+/).filter(Boolean);
   if (!words.length) {
     found.hidden = true;
     return;
   }
-  if (!searchIndex) await load("assets/search.js");
   const hits = searchIndex
     .map((entry) => ({ entry, score: score(entry, words) }))
     .filter(({ score }) => score > 0)
