@@ -189,7 +189,9 @@ def test_pages_merge_as_python_does(read, one, other, expected):
 )
 def test_what_is_damaged_is_set_aside(read, text):
     page = read("review.html", at=FRIDAY)
-    page.evaluate("([key, text]) => localStorage.setItem(key, text)", [KEY, text])
+    # When the page is left, so that it does not find the text itself.
+    leave = "([key, text]) => addEventListener('pagehide', () => localStorage.setItem(key, text))"
+    page.evaluate(leave, [KEY, text])
     page.reload()
     expect(page.get_by_role("alert")).to_contain_text("is damaged. It was set aside")
     learn(page, cards=1)
