@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from course.explorers.pictures import find_chromium
+from course.explorers.pictures import FLAGS, find_chromium
 
 ROOT = Path(__file__).resolve().parent.parent
 #: What grades a class, in a jail and with Linux's files and processes; macOS has files of that kind.
@@ -40,10 +40,7 @@ def browser(chromium: str):
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=chromium,
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-        )
+        browser = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
         yield browser
         browser.close()
 

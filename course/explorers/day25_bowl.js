@@ -1,5 +1,6 @@
 // Two features of unlike scale, the bowl of their loss, and a descent into it.
 import { decimals, linspace } from "./kit.js";
+import { eigen } from "./quadratic.js";
 
 const STEPS = 40;
 const POINTS = 120; // of a level line
@@ -13,25 +14,19 @@ function partlyStandardized(x, part) {
   return x.map((number) => (1 - part) * number + (part * (number - middle)) / std);
 }
 
-/** Eigenvalues of [[a, b], [b, d]], smallest first, and their directions. */
-function eigen(a, b, d) {
-  const high = (a + d) / 2 + Math.hypot((a - d) / 2, b);
-  const low = (a * d - b * b) / high;
-  const turn = 0.5 * Math.atan2(2 * b, a - d);
-  let vectors = [
-    [-Math.sin(turn), Math.cos(turn)],
-    [Math.cos(turn), Math.sin(turn)],
-  ];
+/** Eigenvalues of [[a, b], [b, d]], smallest first, and their directions, chosen as Python chooses them. */
+function mainDirections(a, b, d) {
+  const { values, vectors } = eigen([a, b, b, d]);
+  const [low, high] = values;
   // In a round bowl every direction is a main one. An eigenvector has no sign of its own.
-  if (high - low < 1e-9 * high) vectors = [[1, 0], [0, 1]];
-  vectors = vectors.map(([x, y]) => (x + 0.6 * y < 0 ? [-x, -y] : [x, y]));
-  return { values: [low, high], vectors };
+  const directions = high - low < 1e-9 * high ? [[1, 0], [0, 1]] : vectors;
+  return { values, vectors: directions.map(([x, y]) => (x + 0.6 * y < 0 ? [-x, -y] : [x, y])) };
 }
 
 /** The twin of experiments.day25.bowl: level, path and losses in units of the level line's long half axis. */
 function bowl(x1, x2) {
   const hessian = [mean(x1.map((x) => x * x)), mean(x1.map((x, i) => x * x2[i])), mean(x2.map((x) => x * x))];
-  const { values, vectors } = eigen(...hessian);
+  const { values, vectors } = mainDirections(...hessian);
   const lengths = values.map((value) => Math.sqrt(values[0] / value));
   const place = (along) => [0, 1].map((axis) => along[0] * vectors[0][axis] + along[1] * vectors[1][axis]);
   const angles = linspace(0, 2 * Math.PI, POINTS);

@@ -178,7 +178,6 @@ class Renderer(IPythonRenderer):
         anchor = re.sub(r"\s+", "-", words.strip())
         if level == 2:
             self._page.sections.append((anchor, words))
-        self._page.texts.append((anchor, words, ""))
         return f'<h{level} id="{html.escape(anchor)}">{text}</h{level}>\n'
 
     def link(self, text: str, url: str, title: str | None = None) -> str:
@@ -217,13 +216,6 @@ class Exporter(HTMLExporter):
         self._every = every
         self._addresses = {page.source: page.address for page in every}
 
-    def default_filters(self):
-        """Those of nbconvert, but for our Markdown."""
-        for name, function in super().default_filters():
-            if name != "markdown2html":
-                yield name, function
-        yield "markdown2html", self._markdown
-
     def _markdown(self, source: str) -> str:
         renderer = Renderer(self._page, self._addresses, self._repository)
         text = MarkdownWithMath(renderer=renderer)(source)
@@ -253,15 +245,12 @@ class Exporter(HTMLExporter):
         page.description = _plain(notebook.cells[0].source.partition("\n\n")[2])[:160]
         if page.address != "index.html":
             page.open = _open(self._repository, page.source)
-        # Twice: what stands in the contents is known only when the words have been gone through.
-        resources = {"page": page, "pages": self._every}
-        self.from_notebook_node(notebook, resources=dict(resources))
-        sections = list(page.sections)
-        page.sections, page.texts = [], []
-        page.sections = sections
-        text, _ = self.from_notebook_node(notebook, resources=dict(resources))
-        page.sections = sections
+        # Its contents stand above the words, and are known when these have been gone through.
+        for cell in notebook.cells:
+            if cell.cell_type == "markdown":
+                cell.metadata["html"] = self._markdown(cell.source)
         page.texts = _texts(notebook)
+        text, _ = self.from_notebook_node(notebook, resources={"page": page, "pages": self._every})
         return text
 
     def _prepare(self, cell: NotebookNode, page: Page, folder: Path) -> None:
@@ -272,17 +261,11 @@ class Exporter(HTMLExporter):
         if cell.id == "setup":
             cell.metadata["folded"] = True
         if found := LISTEN.match(source):
-            parts = json.dumps(spoken_parts(load(found[1])), ensure_ascii=False).replace("</", "<\\/")
-            cell.outputs = [
-                _html(f'<div class="listen"><script type="application/json">{parts}</script></div>')
-            ]
+            cell.outputs = [_place("listen", spoken_parts(load(found[1])))]
             return
         if source == REVIEW:
             page.reviews = True
-            data = json.dumps(self._review(), ensure_ascii=False).replace("</", "<\\/")
-            cell.outputs = [
-                _html(f'<div class="review-place"><script type="application/json">{data}</script></div>')
-            ]
+            cell.outputs = [_place("review-place", self._review())]
             return
         for number, output in enumerate(cell.get("outputs", ())):
             data = output.get("data", {})
@@ -338,8 +321,11 @@ class Exporter(HTMLExporter):
         return '<ul class="map">\n' + "\n".join(cards) + "\n</ul>"
 
 
-def _html(text: str) -> NotebookNode:
-    return nbformat.v4.new_output("display_data", data={"text/html": text})
+def _place(kind: str, data: Any) -> NotebookNode:
+    """The output in which site.js puts something live of this kind, with the data that it is given."""
+    text = json.dumps(data, ensure_ascii=False).replace("</", "<\\/")
+    place = f'<div class="{kind}"><script type="application/json">{text}</script></div>'
+    return nbformat.v4.new_output("display_data", data={"text/html": place})
 
 
 def _open(address: str, source: str) -> list[tuple[str, str]]:

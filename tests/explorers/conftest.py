@@ -1,4 +1,4 @@
-"""One browser for all explorers, and a page that holds one of them."""
+"""A page that holds an explorer."""
 
 import base64
 import json
