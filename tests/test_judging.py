@@ -258,6 +258,7 @@ WITHOUT_SIZES = {
     *("freeze_batch_norm", "conv_bn_relu", "fold_batch_norm", "recalibrate"),
     *("fold_forward", "stale_statistics", "stable_learning_rate"),
     *("BatchNorm1d", "BatchNormFunction", "SGD"),
+    *(name for name in EXERCISES if name.startswith(("expose_", "hide_"))),
 }
 
 

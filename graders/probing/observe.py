@@ -158,14 +158,16 @@ def look(exercise: Exercise, candidate: Candidate, cases: Sequence[Case]) -> tup
     The first case is observed with every operator recorded, and once more on the `meta` device. A meta
     tensor has a shape and a device and no data, so a tensor made on a hard-coded device cannot meet it. Code
     that asks a meta tensor for a value fails for a reason of its own; that is not held against it. A
-    candidate that neither makes tensors out of nothing nor moves any is spared that.
+    candidate that neither makes tensors out of nothing nor moves any is spared that, and so is one that is
+    given none, whose device it could keep to.
     """
     first, *others = cases
     with Recorder() as recorder:
         sights = [observe(exercise, candidate, first)]
     sights += [observe(exercise, candidate, case) for case in others]
     operators = frozenset(recorder.operators | written(candidate) | inherited(candidate))
-    if recorder.made_on_cpu is None and not operators & MOVES:
+    has_device = any(True for _ in tensors(first.inputs))
+    if not has_device or (recorder.made_on_cpu is None and not operators & MOVES):
         return sights, Survey(operators, None)
     meta = Case(first.name, moved(first.inputs, "meta"))
     with Recorder() as recorder, without_compiler():

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from graders.judging.answer import Answer, Basis, Mistake, mistake
+from graders.judging.references.exposing import ALIKE, Asked, apart, exposing, hiding, variant
 from graders.judging.references.normalizing import (
     affine_mistakes,
     feature_mistakes,
@@ -1230,6 +1231,178 @@ OUTSIDE_MISTAKES = (
 )
 
 
+# -- inputs that show a mistake, or hide it ------------------------------------------------------------
+
+
+def plain(norm: Callable, x: Tensor, eps: float = EPS) -> Tensor:
+    """y of a forward pass with gamma 1 and beta 0."""
+    return norm(x, torch.ones_like(x[0]), torch.zeros_like(x[0]), eps)[0]
+
+
+eps_outside = partial(plain, variant(FORWARD_MISTAKES, "eps_outside_root"))
+unbiased = partial(plain, variant(FORWARD_MISTAKES, "unbiased_variance"))
+
+
+def why_no_eps_outside(x: Tensor, n: int, d: int, eps: float) -> str:
+    if apart(plain(library_forward, x, eps), eps_outside(x, eps)) >= 0.1:
+        return ""
+    return "variance_large" if deviation_of(x).any() else "constant_everywhere"
+
+
+EPS_OUTSIDE_REASONS = (
+    mistake(
+        "variance_large",
+        """Your input does not show it, because its variance is large compared with eps: beside it eps makes
+        no difference, inside the root or outside. How small must the variance be for the two divisors, the
+        root of (var + eps) and the root of var plus eps, to differ by a tenth?""",
+        lambda n, d, eps: torch.randn(n, d),
+        lambda n, d, eps: torch.rand(n, d),
+        lambda n, d, eps: torch.eye(max(n, d))[:n, :d],
+    ),
+    mistake(
+        "constant_everywhere",
+        """Your input does not show it, because every feature is constant. Then x − mean is 0, and 0 divided
+        by anything is 0. The variance has to be small, and there.""",
+        lambda n, d, eps: torch.zeros(n, d),
+        lambda n, d, eps: torch.ones(n, d),
+    ),
+)
+
+
+def near_eps(n: int, d: int, eps: float) -> Tensor:
+    """Features with a variance of about eps."""
+    return math.sqrt(eps) * torch.linspace(-1, 1, n).unsqueeze(1).expand(n, d)
+
+
+def one_pair_near_eps(n: int, d: int, eps: float) -> Tensor:
+    """One feature that varies, in two of its values, by the smallest amounts."""
+    x = torch.zeros(n, d)
+    x[0, 0], x[1, 0] = eps, -eps
+    return x
+
+
+def why_not_unbiased(x: Tensor, d: int, share: float) -> str:
+    most = int(1 / (1 - (1 - share) ** 2))
+    if len(x) == 1:
+        return "one_sample"
+    if len(x) != most:
+        return "too_many_samples" if len(x) > most else "more_samples_would_do"
+    right = plain(library_forward, x)
+    return "" if apart(right, unbiased(x)) >= 0.999 * share else "hardly_any_variance"
+
+
+UNBIASED_REASONS = (
+    mistake(
+        "too_many_samples",
+        """With so many samples the mistake does not show enough. Dividing by N − 1 instead of N makes the
+        output too small by the factor √((N − 1)/N), whatever the values are. For which N is that a difference
+        of the given share?""",
+        lambda d, share: torch.randn(64, d),
+        lambda d, share: torch.randn(int(1 / (1 - (1 - share) ** 2)) + 1, d),
+    ),
+    mistake(
+        "more_samples_would_do",
+        """It shows, and it would show enough with more samples too. Asked for is the largest batch on which
+        the difference is the given share: from there on nobody would see it.""",
+        lambda d, share: torch.randn(2, d),
+        lambda d, share: torch.randn(int(1 / (1 - (1 - share) ** 2)) - 1, d),
+    ),
+    mistake(
+        "one_sample",
+        """One sample shows it, as 0/0 is NaN. But asked for is the largest batch on which the difference is
+        the given share.""",
+        lambda d, share: torch.randn(1, d),
+    ),
+    mistake(
+        "hardly_any_variance",
+        """The number of samples is right, but the variance is so small that eps outweighs it, and then nobody
+        sees by what it was divided. Let the features vary by about 1.""",
+        lambda d, share: torch.ones(int(1 / (1 - (1 - share) ** 2)), d),
+        lambda d, share: torch.randn(int(1 / (1 - (1 - share) ** 2)), d) * 1e-3,
+    ),
+)
+
+
+def largest_by_formula(d: int, share: float) -> Tensor:
+    return torch.randn(math.floor(1 / (1 - (1 - share) ** 2)), d)
+
+
+def largest_by_counting(d: int, share: float) -> Tensor:
+    n = 2
+    while 1 - math.sqrt(n / (n + 1)) >= share:
+        n += 1
+    return 3 * torch.linspace(-1, 1, n).unsqueeze(1).repeat(1, d)
+
+
+STATISTICS_CONSTANT = next(knobs[0] for key, _, knobs in GRADIENT_MISTAKES if key == "statistics_constant")
+
+
+def constant_statistics(dy: Tensor, x: Tensor, eps: float = EPS) -> Tensor:
+    """dx with gamma 1, mean and variance taken as constants."""
+    return backward(dy, forward(x, torch.ones_like(x[0]), x[0], eps)[1], **STATISTICS_CONSTANT)[0]
+
+
+def why_not_hidden(x: Tensor, dy: Tensor, n: int, d: int) -> str:
+    if deviation_of(x).min() < 0.1:
+        return "x_hardly_varies"
+    if dy.abs().amax(0).min() < 1e-3:
+        return "dy_is_zero"
+    ones = torch.ones_like(x[0])
+    right = autograd_backward(dy, (x, ones, ones, EPS))[0]
+    if apart(constant_statistics(dy, x), right) <= ALIKE:
+        return ""
+    share = dy.mean(0).abs() / dy.abs().amax(0)
+    return "dy_has_a_mean" if share.max() > ALIKE else "dy_along_x"
+
+
+HIDDEN_REASONS = (
+    mistake(
+        "dy_has_a_mean",
+        """It shows: a column of dy has a mean that is not 0, and that is what comes back through the mean of
+        x. Each column of dy has to sum to 0, as those of every right dx do.""",
+        lambda n, d: (torch.randn(n, d), torch.randn(n, d)),
+        lambda n, d: (torch.randn(n, d), torch.ones(n, d)),
+        lambda n, d: (torch.randn(n, d), torch.rand(n, d)),
+    ),
+    mistake(
+        "dy_along_x",
+        """It shows: the columns of dy sum to 0, so nothing comes back through the mean, but something comes
+        back through the variance. That takes what of dy lies along x_hat: the product of the two has to sum
+        to 0 in each column.""",
+        lambda n, d: (x := torch.randn(n, d), x - x.mean(0)),
+        lambda n, d: (torch.randn(n, d), (dy := torch.randn(n, d)) - dy.mean(0)),
+    ),
+    mistake(
+        "dy_is_zero",
+        """A dy of 0 hides every mistake in a backward pass, and this one no better than others. Each column
+        of dy has to hold a number of some size, above 0.001.""",
+        lambda n, d: (torch.randn(n, d), torch.zeros(n, d)),
+    ),
+    mistake(
+        "x_hardly_varies",
+        """A feature of x hardly varies: where the variance is below eps, eps hides what comes back through
+        it. Each feature of x needs a standard deviation of 0.1 or more.""",
+        lambda n, d: (torch.ones(n, d), (dy := torch.randn(n, d)) - dy.mean(0)),
+        lambda n, d: (torch.randn(n, d) * 1e-4, (dy := torch.randn(n, d)) - dy.mean(0)),
+    ),
+)
+
+
+def at_right_angles(n: int, d: int) -> tuple[Tensor, Tensor]:
+    """What is left of random numbers when their parts along 1 and along x are taken away."""
+    x, dy = torch.randn(n, d), torch.randn(n, d)
+    x_hat = (x - x.mean(0)) / x.std(0, correction=0)
+    dy = dy - dy.mean(0)
+    return x, dy - x_hat * (dy * x_hat).mean(0)
+
+
+def two_pairs(n: int, d: int) -> tuple[Tensor, Tensor]:
+    """x varies in two samples, dy in two others."""
+    x, dy = torch.zeros(n, d), torch.zeros(n, d)
+    x[0], x[1], dy[2], dy[3] = 1.0, -1.0, 1.0, -1.0
+    return x, dy
+
+
 GRADIENTS = ("dx*", "dgamma", "dbeta")
 
 ANSWERS = {
@@ -1254,4 +1427,25 @@ ANSWERS = {
     ),
     "missing_path": Answer(nearest, path, PATH_MISTAKES),
     "outside_backward": Answer(outside_by_autograd, outside, OUTSIDE_MISTAKES),
+    "expose_eps_outside": exposing(
+        Asked("x", "n, d"),
+        eps_outside,
+        why_no_eps_outside,
+        EPS_OUTSIDE_REASONS,
+        (near_eps, one_pair_near_eps),
+    ),
+    "expose_unbiased": exposing(
+        Asked("x", "N, d"),
+        unbiased,
+        why_not_unbiased,
+        UNBIASED_REASONS,
+        (largest_by_formula, largest_by_counting),
+    ),
+    "hide_constant_statistics": hiding(
+        (Asked("x", "n, d"), Asked("dy", "n, d")),
+        constant_statistics,
+        why_not_hidden,
+        HIDDEN_REASONS,
+        (at_right_angles, two_pairs),
+    ),
 }

@@ -20,6 +20,7 @@ from graders.probing.exercise import (
     Inputs,
     Part,
 )
+from graders.probing.exposing import exposing, log_uniform
 from graders.probing.observe import unpacked
 from graders.probing.probes import arguments, call, first_of_pair
 
@@ -285,6 +286,26 @@ def outside_cases(draw: Draw) -> Iterator[Case]:
         yield Case(name, values)
 
 
+# -- inputs that show a mistake ------------------------------------------------------------------------
+
+
+def eps_given(draw: Draw) -> dict[str, Any]:
+    n, d = draw.sizes((4, 9), (2, 5))
+    return {"n": n, "d": d, "eps": log_uniform(draw, 1e-5, 1e-2)}
+
+
+def share_given(draw: Draw) -> dict[str, Any]:
+    """A share between what dividing by N - 1 makes of N samples and of one more."""
+    n = draw.integer(3, 30)
+    shares = [1 - (1 - 1 / count) ** 0.5 for count in (n, n + 1)]
+    return {"d": draw.integer(2, 5), "share": sum(shares) / 2}
+
+
+def sizes_given(draw: Draw) -> dict[str, Any]:
+    n, d = draw.sizes((4, 9), (2, 5))
+    return {"n": n, "d": d}
+
+
 EXERCISES = (
     Exercise(
         name="batch_norm_forward",
@@ -356,4 +377,7 @@ EXERCISES = (
         ),
         barred=LIBRARY_ANSWERS | AUTOGRAD,
     ),
+    exposing("expose_eps_outside(n, d, eps)", "x", eps_given),
+    exposing("expose_unbiased(d, share)", "x", share_given),
+    exposing("hide_constant_statistics(n, d)", "x, dy", sizes_given),
 )
