@@ -429,6 +429,13 @@ class ShiftVerdict:
     own: dict[str, Shift]
     noise: dict[str, Shift]
 
+    @property
+    def by_gradients(self) -> list[str]:
+        """The networks at a rate of 0.1 and He's gain, the one whose gradients shift least first."""
+        found = {kind: shift.average[GAINS.index(HE)] for kind, shift in self.shifts.items()}
+        found["noisy batch norm"] = self.noise["drawn anew"].average[0]
+        return sorted(found, key=lambda kind: found[kind].median().item())
+
 
 GAINS = (1.0, HE, 2.0)
 RATES = torch.logspace(-0.75, 1.25, 9, dtype=torch.float64)  # 0.18 to 17.8, four in a decade

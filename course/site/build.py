@@ -33,7 +33,7 @@ from pygments.formatters import HtmlFormatter
 from course.days import DAYS, find_root
 from course.explorers import modules
 from course.explorers.pictures import MIME
-from course.study import review
+from course.study import parsons, review
 from course.study.listen import parts as spoken_parts
 from course.study.pages import asset
 from course.study.texts import load
@@ -48,7 +48,9 @@ OPENING = "open-anywhere"  # brings the course to where a notebook runs
 SHORT = 24  # characters of a formula that fits into a phone's line with what stands around it
 FORMULA_AND_SIGN = re.compile(r"<math\b[^>]*>(?:(?!</math>).)*</math>[.,;:!?)\]]+", re.DOTALL)
 #: Calls whose code says nothing to a reader of the page.
-QUIET = re.compile(r"^(?:\w+_explorer|dialogue|summary|listen|flashcards|quiz|review|show)\(.*\)$")
+QUIET = re.compile(
+    r"^(?:\w+_explorer|dialogue|summary|listen|flashcards|quiz|predict|review|show)\(.*\)$", re.DOTALL
+)
 #: In place of how a notebook is used.
 HOW_TO_READ = (
     "Explorers have sliders, which also follow the arrow keys; move them before you read on. "
@@ -56,6 +58,10 @@ HOW_TO_READ = (
 )
 LISTEN = re.compile(r'^listen\("(day\d+)"\)$')
 REVIEW = "review()"
+PARSONS = re.compile(r'^parsons\("(\w+)"\)$', re.M)
+PARSONS_SCRIPT = "parsons.js"
+#: What each gate brings along in a notebook, and a page of the site has once.
+BY_ASSETS = re.compile(r"<style>.*?</style>|<script>.*?</script>", re.DOTALL)
 KEPT_HERE = "Your reviews are kept in this browser, and nowhere else."
 
 
@@ -138,18 +144,23 @@ def build(folder: Path, root: Path | None = None) -> list[Page]:
 def _write_assets(folder: Path, every: Sequence[Page]) -> None:
     light, dark = (HtmlFormatter(style=style).get_style_defs for style in ("default", "github-dark"))
     style = (HERE / "site.css").read_text(encoding="utf-8")
-    style += f"\n{asset('review.css')}\n{light('.code')}\n{dark('[data-theme=dark] .code')}\n"
+    style += f"\n{asset('study.css')}\n{asset('predict.css')}\n{asset('review.css')}\n{light('.code')}\n{dark('[data-theme=dark] .code')}\n"
+    style += f"\n{asset('parsons.css')}\n"
     (folder / "site.css").write_text(style, encoding="utf-8")
     shutil.copyfile(modules.FOLDER / "kit.css", folder / "kit.css")
     script = (HERE / "site.js").read_text(encoding="utf-8")
     voice = asset("listen.js").replace("export default", "return")
+    script += f"function gate(root, live) {{\n{asset('predict.js')}\n}}\n"
     script += f"const listening = (() => {{\n{voice}\n}})();\n"
     (folder / "site.js").write_text(script, encoding="utf-8")
+    (folder / PARSONS_SCRIPT).write_text(
+        modules.alone_classic(parsons.MODULE, "ordering"), encoding="utf-8"
+    )
     for page in every:
         if page.reviews:
             script = modules.alone_classic(review.MODULE, "reviewing")
             (folder / page.scripts[0]).write_text(script, encoding="utf-8")
-        elif page.scripts:
+        elif page.used:
             days = [name for name in modules.names() if name in page.used]
             (folder / page.scripts[0]).write_text(modules.classic(days), encoding="utf-8")
     index = [
@@ -263,9 +274,18 @@ class Exporter(HTMLExporter):
         if found := LISTEN.match(source):
             cell.outputs = [_place("listen", spoken_parts(load(found[1])))]
             return
+        if source.startswith("predict("):
+            for output in cell.outputs:
+                output.data["text/html"] = BY_ASSETS.sub("", output.data["text/html"])
+            return
         if source == REVIEW:
             page.reviews = True
             cell.outputs = [_place("review-place", self._review())]
+            return
+        if found := PARSONS.search(source):
+            cell.metadata["hidden_source"] = True
+            page.scripts = [PARSONS_SCRIPT]
+            cell.outputs = [_place("parsons-place", parsons.load(found[1]).as_data())]
             return
         for number, output in enumerate(cell.get("outputs", ())):
             data = output.get("data", {})

@@ -31,16 +31,18 @@ def asset(name: str) -> str:
     return (HERE / name).read_text(encoding="utf-8")
 
 
-def page(kind: str, static: str, plain: str, *, live: str = "", script: str = "", style: str = "") -> Page:
+def page(
+    kind: str, static: str, plain: str, *, live: str = "", script: str = "", style: str = "", name: str = ""
+) -> Page:
     """A page of one kind: what is read where no script runs and, if there is a script, what takes
-    its place where one does."""
+    its place where one does. name: which of several pages of its kind in a notebook it is."""
     style = f"<style>\n{asset('study.css')}{style}</style>"
     live = f'<div class="study-live" data-lm-suppress-shortcuts="true" hidden>{live}</div>' if script else ""
     if script:
-        body = Template(asset("start.js")).safe_substitute(kind=kind, script=script)
+        body = Template(asset("start.js")).safe_substitute(kind=kind, name=name, script=script)
         script = "<script>\n" + body.replace("</script", "<\\/script") + "</script>"
     return Page(
-        f'<div class="study study-{kind}">\n{style}\n'
+        f'<div class="study study-{kind}" data-name="{name}">\n{style}\n'
         f'<div class="study-static">\n{static}\n</div>\n{live}{script}</div>',
         plain,
     )

@@ -6,7 +6,7 @@ $script
   };
   let tries = 0;
   (function start() {
-    const roots = document.querySelectorAll(".study-$kind:not([data-ready])");
+    const roots = document.querySelectorAll('.study-$kind[data-name="$name"]:not([data-ready])');
     roots.forEach((root) => {
       root.dataset.ready = "";
       const live = root.querySelector(".study-live");

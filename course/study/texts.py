@@ -64,6 +64,55 @@ class Question:
 
 
 @dataclass(frozen=True)
+class Item:
+    """Something to choose or to put into an order. says: what the gap says to whoever chose it."""
+
+    key: str
+    text: str
+    says: str = ""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a student commits to before the result appears; `course.study.predict` asks it.
+
+    name: its name within the day. kind: "choose", "order", "cells", "value" or "curve". ask: the question.
+    says: a sentence about the gap for each outcome of the kind (see `OUTCOMES`). items: what is chosen or
+    ordered. rows, columns: the names of a table's cells. low, high: where values may lie, on a logarithmic
+    scale if `log`. close: how near counts as near, a factor if `log`, else a difference. unit: what is
+    written behind a value. x: where a curve is drawn; log_x: on a logarithmic scale. x_label, y_label: its
+    axes.
+    """
+
+    name: str
+    kind: str
+    ask: str
+    says: dict[str, str]
+    items: tuple[Item, ...] = ()
+    rows: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    low: float = 0.0
+    high: float = 1.0
+    log: bool = False
+    close: float = 0.0
+    unit: str = ""
+    x: tuple[float, ...] = ()
+    log_x: bool = False
+    x_label: str = ""
+    y_label: str = ""
+
+
+#: The outcomes of each kind of prediction, which `says` has a sentence for; a choice has its own.
+OUTCOMES = {
+    "choose": (),
+    "order": ("right", "wrong"),
+    "cells": ("right", "missed", "extra"),
+    "value": ("low", "close", "high"),
+    "curve": ("low", "close", "high"),
+}
+
+
+@dataclass(frozen=True)
 class Study:
     """All study texts of one day."""
 
@@ -72,6 +121,7 @@ class Study:
     dialogue: tuple[Turn, ...]
     cards: tuple[Card, ...]
     quiz: tuple[Question, ...]
+    predictions: tuple[Prediction, ...] = ()
 
 
 def days() -> list[str]:
@@ -103,7 +153,8 @@ class _Reader:
         self.name = name
 
     def study(self, day: str, data: dict[str, Any]) -> Study:
-        parts = self.keys(data, "the file", required=("summary", "dialogue", "cards", "quiz"))
+        required = ("summary", "dialogue", "cards", "quiz")
+        parts = self.keys(data, "the file", required, optional=("predictions",))
         summary = self.keys(parts["summary"], "summary", required=("sentence", "paragraph", "page"))
         return Study(
             day,
@@ -111,6 +162,7 @@ class _Reader:
             tuple(self.turn(*entry) for entry in self.entries(parts, "dialogue")),
             tuple(self.card(*entry) for entry in self.entries(parts, "cards")),
             tuple(self.question(*entry) for entry in self.entries(parts, "quiz")),
+            self.predictions(parts) if "predictions" in parts else (),
         )
 
     def turn(self, data: Any, where: str) -> Turn:
@@ -136,6 +188,58 @@ class _Reader:
         data = self.keys(data, where, required=("text", "feedback"), optional=("right",))
         texts = {name: self.text(data, name, where) for name in ("text", "feedback")}
         return Choice(**texts, right=self.flag(data, "right", where))
+
+    def predictions(self, parts: dict[str, Any]) -> tuple[Prediction, ...]:
+        found = tuple(self.prediction(*entry) for entry in self.entries(parts, "predictions"))
+        if len({one.name for one in found}) < len(found):
+            raise self.error("two predictions have the same name")
+        return found
+
+    def prediction(self, data: Any, where: str) -> Prediction:
+        kind = data.get("kind") if isinstance(data, dict) else None
+        if kind not in OUTCOMES:
+            raise self.error(f"{where} is of no kind that there is: {', '.join(OUTCOMES)}")
+        scale = ("low", "high", "close")
+        required, optional = {
+            "choose": (("items",), ()),
+            "order": (("items",), ()),
+            "cells": (("rows", "columns"), ()),
+            "value": (scale, ("log", "unit")),
+            "curve": ((*scale, "x", "x_label", "y_label"), ("log", "log_x", "unit")),
+        }[kind]
+        common = ("name", "kind", "ask", *(("says",) if OUTCOMES[kind] else ()))
+        data = self.keys(data, where, (*common, *required), optional)
+        says = self.keys(data["says"], f"{where}, says", OUTCOMES[kind]) if OUTCOMES[kind] else {}
+        built: dict[str, Any] = {name: self.text(data, name, where) for name in ("name", "kind", "ask")}
+        built["says"] = {name: self.text(says, name, where) for name in says}
+        if "items" in data:
+            built["items"] = tuple(self.item(*entry, kind) for entry in self.entries(data, "items", where))
+        for name in ("rows", "columns"):
+            if name in data:
+                built[name] = tuple(str(entry) for entry, _ in self.entries(data, name, where))
+        for name in ("x_label", "y_label"):
+            if name in data:
+                built[name] = self.text(data, name, where)
+        built |= {name: self.number(data[name], name, where) for name in scale if name in data}
+        built |= {name: self.flag(data, name, where) for name in ("log", "log_x") if name in data}
+        if "x" in data:
+            built["x"] = tuple(self.number(x, "x", where) for x, _ in self.entries(data, "x", where))
+        if "unit" in data:
+            built["unit"] = str(data["unit"])
+        low, high = built.get("low", 1.0), built.get("high", 2.0)
+        if low >= high or (built.get("log") and low <= 0):
+            raise self.error(f"{where} has no scale from its low to its high")
+        return Prediction(**built)
+
+    def item(self, data: Any, where: str, kind: str) -> Item:
+        told = ("says",) if kind == "choose" else ()
+        data = self.keys(data, where, required=("key", "text", *told))
+        return Item(**{name: self.text(data, name, where) for name in data})
+
+    def number(self, value: Any, name: str, where: str) -> float:
+        if type(value) not in (int, float):
+            raise self.error(f"{name!r} of {where} is not a number")
+        return float(value)
 
     def keys(
         self, data: Any, where: str, required: tuple[str, ...], optional: tuple[str, ...] = ()

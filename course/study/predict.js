@@ -1,0 +1,504 @@
+    const gate = JSON.parse(root.querySelector(".predict-gate").textContent);
+    const KEY = "predictions", FILE = "predictions.json", VERSION = 1;
+    const SVG = "http://www.w3.org/2000/svg";
+
+    // ---- elements and numbers
+
+    function make(tag, properties = {}, ...children) {
+      const element = document.createElement(tag);
+      for (const [name, value] of Object.entries(properties)) {
+        if (name in element) element[name] = value;
+        else element.setAttribute(name, value);
+      }
+      element.append(...children);
+      return element;
+    }
+
+    function draw(tag, attributes, ...children) {
+      const element = document.createElementNS(SVG, tag);
+      for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+      element.append(...children);
+      return element;
+    }
+
+    /** Two significant digits, as a person writes them. */
+    function number(value) {
+      const size = Math.abs(value);
+      if (value === 0) return "0";
+      if (size < 1e-4 || size >= 1e6) {
+        const [mantissa, exponent] = value.toExponential(1).split("e");
+        return `${Number(mantissa)}e${Number(exponent)}`.replaceAll("-", "−");
+      }
+      const rounded = Number(value.toPrecision(size >= 10 && size < 1000 ? 3 : 2));
+      return String(rounded).replace("-", "−");
+    }
+
+    const written = (value) => `${number(value)}${gate.unit}`;
+    const forward = (value) => (gate.log ? Math.log(value) : value);
+    const backward = (value) => (gate.log ? Math.exp(value) : value);
+    const [lowest, highest] = [forward(gate.low), forward(gate.high)];
+    const share = (value) => (forward(value) - lowest) / (highest - lowest);
+    const valueAt = (part) => backward(lowest + part * (highest - lowest));
+    const clamp = (part) => Math.min(1, Math.max(0, part));
+
+    /** "low", "close" or "high": a guess against what was measured. */
+    function against(guess, measured) {
+      const gap = forward(guess) - forward(measured);
+      const near = gate.log ? Math.log(gate.close) : gate.close;
+      return Math.abs(gap) <= near * (1 + 1e-9) ? "close" : gap < 0 ? "low" : "high";
+    }
+
+    // ---- what is kept: in the browser, and in Jupyter in a file beside the lecture too
+
+    let alone = {}; // where the browser keeps nothing
+
+    function kept() {
+      try {
+        const data = JSON.parse(localStorage.getItem(KEY));
+        if (data?.version === VERSION && typeof data.gates === "object") return data.gates;
+      } catch {
+        // damaged, or the browser keeps nothing
+      }
+      return alone;
+    }
+
+    function keep(gates) {
+      alone = gates;
+      try {
+        localStorage.setItem(KEY, JSON.stringify({ version: VERSION, gates }));
+      } catch {
+        // the page works without
+      }
+    }
+
+    /** Of each gate the later answer. */
+    function merged(one, other) {
+      const both = { ...one };
+      for (const [name, entry] of Object.entries(other ?? {})) {
+        if (!(both[name]?.at >= entry?.at)) both[name] = entry;
+      }
+      return both;
+    }
+
+    /** The address of the file in Jupyter's contents, where the lecture is what the window shows. */
+    function fileAddress() {
+      const config = document.getElementById("jupyter-config-data");
+      const shown = location.pathname.match(/\/(?:lab(?:\/workspaces\/[^/]+)?\/tree|notebooks)\/(.*\/)?([^/]+)\.ipynb$/);
+      if (!config || !shown?.[2].startsWith(gate.id.split(":")[0])) return null;
+      return `${JSON.parse(config.textContent).baseUrl}api/contents/${shown[1] ?? ""}${FILE}`;
+    }
+
+    async function request(address, body) {
+      const token = document.cookie.match(/(?:^|; )_xsrf=([^;]*)/)?.[1] ?? "";
+      const answer = await fetch(address, {
+        method: body ? "PUT" : "GET",
+        headers: { "X-XSRFToken": token, "Content-Type": "application/json" },
+        ...(body && { body: JSON.stringify(body) }),
+      });
+      return answer.ok ? answer.json() : null;
+    }
+
+    /** Read the file, put to it what the browser knows, and write it where that is more. One at a time. */
+    function shareWithFile() {
+      const address = fileAddress();
+      if (!address) return Promise.resolve();
+      const before = window.coursePredictions ?? Promise.resolve();
+      window.coursePredictions = before.then(async () => {
+        try {
+          // A folder's list says whether the file is there; asking for what is not there is logged as an error.
+          const folder = await request(`${address.slice(0, -FILE.length - 1)}?type=directory`);
+          const there = folder?.content?.some((entry) => entry.name === FILE);
+          let old = {};
+          if (there) {
+            const stored = await request(`${address}?type=file&format=text`);
+            const data = JSON.parse(stored.content);
+            if (data?.version !== VERSION || typeof data.gates !== "object") return; // not ours to write over
+            old = data.gates;
+          }
+          const all = merged(old, kept());
+          keep(all);
+          const content = JSON.stringify({ version: VERSION, gates: all }, null, 1);
+          if (Object.keys(all).some((name) => old[name]?.at !== all[name].at)) {
+            await request(address, { type: "file", format: "text", content });
+          }
+        } catch {
+          // a server that does not answer, or a damaged file: the browser has kept it
+        }
+      });
+      return window.coursePredictions;
+    }
+
+    // ---- what stands behind the gate
+
+    const place = root.closest(".jp-Cell, main > *") ?? root;
+    const notebook = place.parentElement;
+
+    /** Hide what stands below closed gates, each up to the next heading. */
+    function arrange() {
+      let closed = false;
+      for (const cell of notebook.children) {
+        if (cell.querySelector(":scope .jp-RenderedMarkdown > :is(h1, h2, h3):first-child") || cell.matches(".words:has(> :is(h1, h2, h3):first-child)")) closed = false;
+        cell.classList.toggle("predict-behind", closed);
+        if (cell.querySelector(".study-predict[data-closed]")) closed = true;
+      }
+    }
+
+    function setClosed(closed) {
+      root.toggleAttribute("data-closed", closed);
+      if (place !== root) arrange();
+    }
+
+    /** An address that leads behind the gate opens it for this visit. */
+    function followAddress() {
+      if (!location.hash || place === root) return;
+      const target = document.getElementById(decodeURIComponent(location.hash.slice(1)))?.closest("main > *");
+      if (target?.classList.contains("predict-behind") && place.compareDocumentPosition(target) & Node.DOCUMENT_POSITION_FOLLOWING) {
+        setClosed(false);
+        target.scrollIntoView();
+      }
+    }
+
+    // ---- the kinds: each makes its fields, and shows a guess beside what was measured
+
+    const names = Object.fromEntries(gate.items.map((item) => [item.key, item.text]));
+    const withText = (element, text) => Object.assign(element, { innerHTML: text });
+    const group = "predict" + Math.random().toString(36).slice(2);
+
+    function choose(touched) {
+      const box = make("div", { className: "predict-choices", role: "radiogroup", "aria-label": "Your prediction" });
+      for (const item of gate.items) {
+        const input = make("input", { type: "radio", name: group, value: item.key });
+        input.addEventListener("change", touched);
+        box.append(make("label", { "data-key": item.key }, input, withText(make("span"), item.text), make("small")));
+      }
+      const inputs = [...box.querySelectorAll("input")];
+      return {
+        box,
+        guess: () => inputs.find((input) => input.checked)?.value ?? null,
+        show(guess) {
+          for (const input of inputs) {
+            const [yours, right] = [input.value === guess, input.value === gate.measured];
+            input.checked = yours;
+            input.disabled = true;
+            input.parentElement.classList.toggle("right", right);
+            input.parentElement.classList.toggle("off", yours && !right);
+            input.parentElement.querySelector("small").textContent = right && yours ? "you said so" : right ? "this is what comes out" : yours ? "your prediction" : "";
+          }
+          return gate.items.find((item) => item.key === (guess ?? gate.measured)).says;
+        },
+      };
+    }
+
+    function order(touched) {
+      let now = gate.items.map((item) => item.key);
+      if (String(now) === String(gate.measured)) now.push(now.shift());
+      const box = make("ol", { className: "predict-order", "aria-label": "Your order, first to last" });
+      let done = false;
+      function move(key, by) {
+        const at = now.indexOf(key);
+        if (at + by < 0 || at + by >= now.length) return;
+        now.splice(at, 1);
+        now.splice(at + by, 0, key);
+        render();
+        const button = box.children[at + by].querySelector(by < 0 ? ".up" : ".down");
+        (button.disabled ? box.children[at + by].querySelector("button:enabled") : button).focus();
+        touched();
+      }
+      function render() {
+        box.replaceChildren(...now.map((key, at) => {
+          const row = make("li", {}, withText(make("span"), names[key]));
+          if (done) return row;
+          const plain = row.textContent;
+          for (const [name, by, sign] of [["up", -1, "↑"], ["down", 1, "↓"]]) {
+            const button = make("button", { type: "button", className: name, disabled: at + by < 0 || at + by >= now.length, "aria-label": `Move ${plain} ${name}` }, sign);
+            button.addEventListener("click", () => move(key, by));
+            row.append(button);
+          }
+          return row;
+        }));
+      }
+      render();
+      return {
+        box,
+        guess: () => [...now],
+        show(guess) {
+          done = true;
+          now = [...gate.measured];
+          render();
+          if (!guess) return gate.says.right;
+          [...box.children].forEach((row, at) => {
+            const yours = guess.indexOf(now[at]);
+            row.className = yours === at ? "right" : "off";
+            row.append(make("small", {}, yours === at ? "you said so" : `you: place ${yours + 1}`));
+          });
+          return String(guess) === String(gate.measured) ? gate.says.right : gate.says.wrong;
+        },
+      };
+    }
+
+    function cells(touched) {
+      const chosen = new Set();
+      const right = new Set(gate.measured.map(String));
+      const head = make("tr", {}, make("td"), ...gate.columns.map((name) => make("th", { scope: "col" }, name)));
+      const table = make("table", { className: "predict-cells" }, head);
+      const buttons = new Map();
+      gate.rows.forEach((row, i) => {
+        const line = make("tr", {}, make("th", { scope: "row" }, row));
+        gate.columns.forEach((column, j) => {
+          const key = String([i, j]);
+          const button = make("button", { type: "button", "aria-pressed": "false", "aria-label": `${row}, ${column}` });
+          button.addEventListener("click", () => {
+            chosen[chosen.has(key) ? "delete" : "add"](key);
+            button.setAttribute("aria-pressed", String(chosen.has(key)));
+            touched();
+          });
+          buttons.set(key, button);
+          line.append(make("td", {}, button));
+        });
+        table.append(line);
+      });
+      return {
+        box: make("div", { className: "predict-wide" }, table),
+        guess: () => [...chosen].sort().map((key) => key.split(",").map(Number)),
+        show(guess) {
+          const yours = new Set((guess ?? gate.measured).map(String));
+          for (const [key, button] of buttons) {
+            const [is, said] = [right.has(key), yours.has(key)];
+            button.disabled = true;
+            button.setAttribute("aria-pressed", String(said));
+            button.className = is && said ? "right" : is ? "missed" : said ? "off" : "";
+            button.textContent = is && said ? "✓" : is ? "○" : said ? "✗" : "";
+            const word = is && said ? "right" : is ? "missed" : said ? "not so" : "rightly left out";
+            button.setAttribute("aria-label", `${button.getAttribute("aria-label")}: ${word}`);
+          }
+          const missed = [...right].some((key) => !yours.has(key));
+          const extra = [...yours].some((key) => !right.has(key));
+          return missed ? gate.says.missed : extra ? gate.says.extra : gate.says.right;
+        },
+      };
+    }
+
+    function value(touched) {
+      const STEPS = 200;
+      const field = make("input", { type: "range", min: 0, max: STEPS, value: STEPS / 2, "aria-label": "Your prediction" });
+      const output = make("output", {}, "?");
+      const box = make("div", { className: "predict-value" }, field, make("small", {}, written(gate.low)), output, make("small", {}, written(gate.high)));
+      const now = () => valueAt(field.value / STEPS);
+      let moved = false;
+      field.addEventListener("input", () => {
+        moved = true;
+        output.textContent = written(now());
+        field.setAttribute("aria-valuetext", written(now()));
+        touched();
+      });
+      function track(label, at, kind) {
+        const dot = make("i", { className: kind });
+        dot.style.left = `${100 * clamp(share(at))}%`;
+        return make("div", { className: "predict-track" }, make("span", {}, label), make("b", {}, dot), make("span", {}, written(at)));
+      }
+      return {
+        box,
+        guess: () => (moved ? now() : null),
+        show(guess) {
+          box.className = "predict-tracks";
+          box.replaceChildren(...(guess === null ? [] : [track("you", guess, "yours")]), track("measured", gate.measured, "measured"));
+          if (guess === null) return `It is ${written(gate.measured)}.`;
+          const gap = gate.log ? Math.max(guess / gate.measured, gate.measured / guess) : Math.abs(guess - gate.measured);
+          return filled(gate.says[against(guess, gate.measured)], { guess, measured: gate.measured }, gate.log ? `${number(gap)} times` : written(gap));
+        },
+      };
+    }
+
+    /** A sentence with its {guess}, {measured} and {gap}. */
+    function filled(text, values, gap) {
+      return text.replaceAll("{gap}", gap).replace(/\{(guess|measured)\}/g, (_, name) => written(values[name]));
+    }
+
+    function curve(touched) {
+      const [LEFT, RIGHT, TOP, BOTTOM] = [70, 14, 12, 44];
+      const STEPS = 40;
+      const count = gate.x.length;
+      const parts = Array(count).fill(0.5);
+      let result = null; // {guess: values or null}, once shown
+      let [width, height] = [560, 270];
+      const xOf = (x) => (gate.log_x ? Math.log(x) : x);
+      const every = [...gate.x, ...(gate.measured.flatMap(({ points }) => points.map(([x]) => x)))].filter((x) => !gate.log_x || x > 0);
+      const [first, last] = [Math.min(...every.map(xOf)), Math.max(...every.map(xOf))];
+      const across = (x) => LEFT + ((xOf(x) - first) / (last - first)) * (width - LEFT - RIGHT);
+      const down = (part) => TOP + (1 - part) * (height - TOP - BOTTOM);
+      const box = make("div", { className: "predict-curve" });
+      const svg = draw("svg", { role: "group", "aria-label": `${gate.y_label} against ${gate.x_label}; draw your curve`, "data-lm-suppress-shortcuts": "true" });
+      box.append(svg);
+
+      function ticks() {
+        if (!gate.log) return [0, 0.25, 0.5, 0.75, 1].map((part) => gate.low + part * (gate.high - gate.low));
+        const [from, to] = [Math.ceil(Math.log10(gate.low) - 1e-9), Math.floor(Math.log10(gate.high) + 1e-9)];
+        const every = Math.ceil((to - from) / 6) || 1;
+        const found = [];
+        for (let exponent = from; exponent <= to; exponent += every) found.push(10 ** exponent);
+        return found.length > 1 ? found : [gate.low, gate.high];
+      }
+
+      function line(points, attributes) {
+        const steps = points.filter(([x]) => !gate.log_x || x > 0).map(([x, y], at) => {
+          const part = gate.log && y <= 0 ? -1 : share(y);
+          return `${at ? "L" : "M"}${across(x).toFixed(1)},${down(Math.min(3, Math.max(-2, part))).toFixed(1)}`;
+        });
+        return draw("path", { d: steps.join(""), fill: "none", "clip-path": `url(#${group})`, ...attributes });
+      }
+
+      function set(at, part) {
+        parts[at] = clamp(part);
+        render();
+        touched();
+      }
+
+      function render() {
+        const focused = svg.contains(document.activeElement) ? document.activeElement.dataset.at : null;
+        svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
+        const clip = draw("clipPath", { id: group }, draw("rect", { x: LEFT, y: TOP - 3, width: width - LEFT - RIGHT, height: height - TOP - BOTTOM + 6 }));
+        const drawn = [draw("defs", {}, clip)];
+        for (const tick of ticks()) {
+          const y = down(share(tick));
+          drawn.push(draw("line", { x1: LEFT, x2: width - RIGHT, y1: y, y2: y, class: "grid" }), draw("text", { x: LEFT - 6, y: y + 4, "text-anchor": "end" }, written(tick)));
+        }
+        const room = Math.max(1, Math.ceil((count * 34) / (width - LEFT - RIGHT)));
+        gate.x.forEach((x, at) => {
+          if (at % room === 0) drawn.push(draw("text", { x: across(x), y: height - BOTTOM + 17, "text-anchor": "middle" }, number(x)));
+        });
+        drawn.push(draw("text", { x: (LEFT + width - RIGHT) / 2, y: height - 6, "text-anchor": "middle", class: "axis" }, gate.x_label));
+        drawn.push(draw("text", { x: 12, y: (TOP + height - BOTTOM) / 2, "text-anchor": "middle", class: "axis", transform: `rotate(-90 12 ${(TOP + height - BOTTOM) / 2})` }, gate.y_label));
+        const guess = result ? result.guess : parts.map(valueAt);
+        if (guess) drawn.push(line(gate.x.map((x, at) => [x, guess[at]]), { class: "yours" }));
+        if (result) gate.measured.forEach(({ points }, at) => drawn.push(line(points, { class: `measured other${at}` })));
+        else {
+          gate.x.forEach((x, at) => {
+            const handle = draw("circle", { cx: across(x), cy: down(parts[at]), r: 7, class: "handle", tabindex: 0, role: "slider", "data-at": at,
+              "aria-label": `${gate.y_label} at ${number(x)}`, "aria-valuemin": gate.low, "aria-valuemax": gate.high, "aria-valuenow": valueAt(parts[at]), "aria-valuetext": written(valueAt(parts[at])) });
+            handle.addEventListener("keydown", (event) => {
+              const by = { ArrowUp: 1, ArrowRight: 1, ArrowDown: -1, ArrowLeft: -1, PageUp: 5, PageDown: -5 }[event.key];
+              if (!by) return;
+              event.preventDefault();
+              set(at, parts[at] + by / STEPS);
+            });
+            drawn.push(handle);
+          });
+        }
+        svg.replaceChildren(...drawn);
+        if (focused !== null) svg.querySelector(`[data-at="${focused}"]`)?.focus();
+      }
+
+      function sweep(event) {
+        if (result || !event.buttons) return;
+        const frame = svg.getBoundingClientRect();
+        const [x, y] = [((event.clientX - frame.left) * width) / frame.width, ((event.clientY - frame.top) * height) / frame.height];
+        const near = gate.x.map((at) => Math.abs(across(at) - x));
+        set(near.indexOf(Math.min(...near)), 1 - (y - TOP) / (height - TOP - BOTTOM));
+      }
+      svg.addEventListener("pointerdown", (event) => {
+        event.preventDefault();
+        sweep(event);
+      });
+      svg.addEventListener("pointermove", sweep);
+      new ResizeObserver(([{ contentRect }]) => {
+        const wide = Math.min(640, Math.round(contentRect.width));
+        if (wide < 100 || wide === width) return;
+        [width, height] = [wide, Math.max(220, Math.min(290, Math.round(0.5 * wide)))];
+        render();
+      }).observe(box);
+      render();
+      return {
+        box,
+        guess: () => parts.map(valueAt),
+        show(guess) {
+          result = { guess };
+          svg.setAttribute("role", "img");
+          render();
+          const { points } = gate.measured[0];
+          const end = gate.x.at(-1);
+          const [, ends] = points.reduce((best, point) => (Math.abs(point[0] - end) < Math.abs(best[0] - end) ? point : best));
+          const key = make("p", { className: "predict-key" });
+          if (guess) key.append(make("span", { className: "yours" }, "your curve"));
+          gate.measured.forEach(({ name }, at) => key.append(make("span", { className: `measured other${at}` }, name)));
+          box.append(key);
+          svg.setAttribute("aria-label", `At ${number(end)}: measured ${written(ends)}${guess ? `, your curve ${written(guess.at(-1))}` : ""}.`);
+          if (!guess) return `At ${number(end)} it is ${written(ends)}.`;
+          const gap = gate.log ? Math.max(guess.at(-1) / ends, ends / guess.at(-1)) : Math.abs(guess.at(-1) - ends);
+          return filled(gate.says[against(guess.at(-1), ends)], { guess: guess.at(-1), measured: ends }, gate.log ? `${number(gap)} times` : written(gap));
+        },
+      };
+    }
+
+    // ---- the card
+
+    const card = live.querySelector(".predict-card");
+    let opened = null; // the answer that is shown
+
+    function ask() {
+      opened = null;
+      const commit = make("button", { type: "button", className: "predict-commit", disabled: true }, "This is my prediction");
+      const pass = make("button", { type: "button", className: "predict-pass" }, "Show me");
+      const fields = { choose, order, cells, value, curve }[gate.kind](() => (commit.disabled = false));
+      if (gate.kind === "order") commit.disabled = false;
+      commit.addEventListener("click", () => answer(fields, { guess: fields.guess() }));
+      pass.addEventListener("click", () => answer(fields, { guess: null }));
+      card.replaceChildren(
+        make("p", { className: "predict-head" }, "Predict"),
+        withText(make("div", { className: "predict-ask" }), gate.ask),
+        fields.box,
+        make("p", { className: "predict-buttons" }, commit, pass),
+      );
+      card.setAttribute("role", "group");
+      card.setAttribute("aria-label", "Prediction");
+      setClosed(true);
+      return fields;
+    }
+
+    function show(fields, guess) {
+      opened = JSON.stringify(guess);
+      const says = fields.show(guess);
+      const again = make("button", { type: "button", className: "predict-again" }, "Predict again");
+      again.addEventListener("click", () => {
+        const fields = ask();
+        card.querySelector(".predict-ask").scrollIntoView({ block: "nearest" });
+        fields.box.querySelector("input, button, [tabindex]")?.focus();
+      });
+      const sentence = withText(make("p", { className: "predict-says", tabIndex: -1 }), says);
+      card.querySelector(".predict-buttons").replaceWith(sentence, make("p", { className: "predict-buttons" }, again));
+      setClosed(false);
+      return sentence;
+    }
+
+    function answer(fields, { guess }) {
+      keep(merged(kept(), { [gate.id]: { answer: guess, at: new Date().toISOString() } }));
+      show(fields, guess).focus({ preventScroll: true });
+      shareWithFile();
+    }
+
+    /** Show what was answered before, here or in another window; an answer that no longer fits is asked anew. */
+    function recall() {
+      const entry = kept()[gate.id];
+      if (!entry || JSON.stringify(entry.answer) === opened) return;
+      try {
+        show(ask(), entry.answer);
+      } catch {
+        ask();
+      }
+    }
+
+    ask();
+    recall();
+    shareWithFile().then(() => opened === null && recall());
+    // JupyterLab attaches cells and renders their headings one after the other; each notebook is watched by one gate.
+    if (place !== root && !notebook.gatesAreWatched) {
+      notebook.gatesAreWatched = true;
+      let waiting = 0;
+      new MutationObserver(() => {
+        clearTimeout(waiting);
+        waiting = setTimeout(arrange, 150);
+      }).observe(notebook, { childList: true, subtree: true });
+    }
+    if (place.matches("main > *")) {
+      addEventListener("hashchange", followAddress);
+      followAddress();
+    }
