@@ -144,7 +144,8 @@ def build(folder: Path, root: Path | None = None) -> list[Page]:
 def _write_assets(folder: Path, every: Sequence[Page]) -> None:
     light, dark = (HtmlFormatter(style=style).get_style_defs for style in ("default", "github-dark"))
     style = (HERE / "site.css").read_text(encoding="utf-8")
-    style += f"\n{asset('study.css')}\n{asset('predict.css')}\n{asset('review.css')}\n{light('.code')}\n{dark('[data-theme=dark] .code')}\n"
+    style += "\n".join(map(asset, ("study.css", "predict.css", "review.css")))
+    style += f"\n{light('.code')}\n{dark('[data-theme=dark] .code')}\n"
     style += f"\n{asset('parsons.css')}\n"
     (folder / "site.css").write_text(style, encoding="utf-8")
     shutil.copyfile(modules.FOLDER / "kit.css", folder / "kit.css")

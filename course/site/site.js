@@ -110,6 +110,12 @@ addEventListener("DOMContentLoaded", () => {
     },
     { rootMargin: "800px" },
   );
+  for (const root of document.querySelectorAll(".study-predict")) {
+    const live = root.querySelector(".study-live");
+    gate(root, live);
+    live.hidden = false;
+    root.querySelector(".study-static").hidden = true;
+  }
   document.querySelectorAll(".explorer-place").forEach((place) => near.observe(place));
   for (const host of document.querySelectorAll(".listen")) {
     const parts = JSON.parse(host.querySelector("script").textContent);
@@ -117,5 +123,8 @@ addEventListener("DOMContentLoaded", () => {
   }
   for (const host of document.querySelectorAll(".review-place")) {
     reviewing.onPage(host, JSON.parse(host.querySelector("script").textContent));
+  }
+  for (const host of document.querySelectorAll(".parsons-place")) {
+    ordering.mount(host, JSON.parse(host.querySelector("script").textContent));
   }
 });

@@ -150,7 +150,8 @@
 
     /** An address that leads behind the gate opens it for this visit. */
     function followAddress() {
-      if (!location.hash || place === root) return;
+      if (!location.hash) return;
+      arrange();
       const target = document.getElementById(decodeURIComponent(location.hash.slice(1)))?.closest("main > *");
       if (target?.classList.contains("predict-behind") && place.compareDocumentPosition(target) & Node.DOCUMENT_POSITION_FOLLOWING) {
         setClosed(false);
@@ -500,5 +501,6 @@
     }
     if (place.matches("main > *")) {
       addEventListener("hashchange", followAddress);
+      addEventListener("DOMContentLoaded", followAddress); // the target may stand below
       followAddress();
     }

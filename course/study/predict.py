@@ -59,8 +59,10 @@ def predict(day: str, name: str, measured: Any) -> Page:
     )
     gate = json.dumps(_gate(day, asked, result), ensure_ascii=False).replace("</", "<\\/")
     plain = f"Predict: {to_plain(asked.ask)}\nMeasured: {answer}"
-    live = f'<div class="predict-card"></div><script class="predict-gate" type="application/json">{gate}</script>'
-    return page("predict", static, plain, live=live, script=asset("predict.js"), style=asset("predict.css"), name=name)
+    live = '<div class="predict-card"></div>'
+    live += f'<script class="predict-gate" type="application/json">{gate}</script>'
+    script, style = asset("predict.js"), asset("predict.css")
+    return page("predict", static, plain, live=live, script=script, style=style, name=name)
 
 
 def made(folder: Path) -> dict[str, dict[str, Any]]:
@@ -94,6 +96,10 @@ def _order(asked: Prediction, measured: Any) -> list[str]:
 
 
 def _cells(asked: Prediction, measured: Any) -> list[list[int]]:
+    for name, names in zip(("row", "column"), (asked.rows, asked.columns), strict=True):
+        for cell in measured:
+            if cell[name == "column"] not in names:
+                raise ValueError(f"{cell} has a {name} that is none of {', '.join(names)}")
     return sorted([asked.rows.index(row), asked.columns.index(column)] for row, column in measured)
 
 

@@ -149,8 +149,14 @@ class Notebook:
         expect(waiting).to_have_count(0, timeout=CELL)
         self.wait_for_kernel()
 
+    def open_gates(self) -> None:
+        """Press "Show me" on every prediction, so that nothing is hidden; the first ones show the next."""
+        while (gates := self.panel.locator(".predict-pass").filter(visible=True)).count():
+            gates.first.click()
+
     def run_live(self, *kinds: re.Pattern[str]) -> None:
         """Run the set-up of a lecture and what is live in it, and no other cell. kinds: EXPLORER, AID."""
+        self.open_gates()
         for index, cell in enumerate(json.loads(self.path.read_text(encoding="utf-8"))["cells"]):
             source = "".join(cell["source"]) if cell["cell_type"] == "code" else ""
             if cell["id"] == "setup" or any(kind.search(source) for kind in kinds):

@@ -38,6 +38,7 @@ def output(notebook: Notebook, identifier: str) -> Locator:
 
 def play(notebook: Notebook) -> None:
     """What a student does with quiz, cards and summary."""
+    notebook.open_gates()
     quiz = output(notebook, "quiz").locator(".study-live")
     first = quiz.locator(".Quiz").first
     first.get_by_text("It is 0, because nothing").click()

@@ -14,7 +14,7 @@ from tests.courses import ROOT
 
 LECTURES = {path.stem.split("_")[0]: path for path in sorted(ROOT.glob("course/day*.ipynb"))}
 PARTS = ("claim", "experiment", "controls", "verdict")
-AID = re.compile(r"^(dialogue|quiz|flashcards|summary|listen)\(")
+AID = re.compile(r"^(predict|dialogue|quiz|flashcards|summary|listen)\(")
 NUMBER = re.compile(r"(?<![\w.])\d[\d,]*(?:\.\d+)?")
 
 
@@ -69,6 +69,9 @@ def test_study_texts_name_no_number_that_the_lecture_does_not(day):
     for question in study.quiz:
         given = " ".join([question.question, *(answer.text for answer in question.answers)])
         said += [(answer.feedback, given) for answer in question.answers]
+    for asked in study.predictions:
+        given = " ".join([asked.ask, *(item.text for item in asked.items)])
+        said += [(text, given) for text in (*asked.says.values(), *(item.says for item in asked.items))]
     unknown = {
         (number, text[:80])
         for text, given in said

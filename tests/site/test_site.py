@@ -160,10 +160,17 @@ def test_next_by_next_leads_through_all_of_the_course(site):
 # ---------------------------------------------------------------------------- in a browser
 
 
+def open_gates(page):
+    """Press "Show me" on every prediction, so that nothing is hidden; the first ones show the next."""
+    while (gates := page.locator(".predict-pass").filter(visible=True)).count():
+        gates.first.click()
+
+
 @pytest.mark.parametrize("address", ADDRESSES)
 def test_a_phone_reads_it_and_its_explorers_wake(read, address):
     page = read(address, width=360)
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    open_gates(page)
     for place in page.locator(".explorer-place").all():
         place.scroll_into_view_if_needed()
         place.locator(".explorer").wait_for()
@@ -182,10 +189,14 @@ def test_a_phone_reads_it_and_its_explorers_wake(read, address):
 )
 def test_it_is_accessible(read, address, theme):
     page = read(address, theme=theme)
+    rules = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}
+    closed = Axe().run(page, options=rules)
+    assert closed.violations_count == 0, closed.generate_report()
+    open_gates(page)
     for place in page.locator(".explorer-place").all():
         place.scroll_into_view_if_needed()
         place.locator(".explorer").wait_for()
-    results = Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]})
+    results = Axe().run(page, options=rules)
     assert results.violations_count == 0, results.generate_report()
 
 

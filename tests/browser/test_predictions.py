@@ -1,0 +1,183 @@
+"""Prediction gates in a browser: on a page without Jupyter with all kinds, and in JupyterLab with a file."""
+
+import html
+import json
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from course.study import predict
+from tests.test_predictions import MEASURED, day  # noqa: F401 (a fixture)
+
+LECTURE = "course/day31_what_does_batch_normalization_change.ipynb"
+STYLE = (
+    "<style>body { font: 15px system-ui; margin: 12px; background: white } [hidden] { display: none }</style>"
+)
+
+
+@pytest.fixture
+def open_page(day, page, tmp_path):  # noqa: F811
+    """Open a page with a gate of each kind, each in a section with something behind it."""
+    sections = "".join(
+        f'<section class="words"><h2 id="{name}">{name}</h2></section>'
+        f'<div class="outputs">{predict("day26", name, measured).source}</div>'
+        f'<section class="words" id="behind-{name}"><p>What {html.escape(name)} shows.</p></section>'
+        for name, measured in MEASURED.items()
+    )
+    file = tmp_path / "page.html"
+    text = f'<!doctype html><html lang="en"><title>Gates</title>{STYLE}<main>{sections}</main></html>'
+    file.write_text(text, encoding="utf-8")
+    problems = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+
+    def open_page(width: int = 900, fragment: str = "") -> Page:
+        page.set_viewport_size({"width": width, "height": 800})
+        page.goto(file.as_uri() + fragment)
+        return page
+
+    yield open_page
+    assert problems == []
+
+
+def card(page: Page, name: str):
+    return page.locator(f'.study-predict[data-name="{name}"]')
+
+
+def predict_all(page: Page) -> None:
+    """Commit to something wrong everywhere."""
+    card(page, "factor").get_by_role("slider").fill("150")
+    card(page, "which").get_by_role("radio", name="the mean").check()
+    card(page, "order").get_by_role("button", name="Move second up").click()
+    card(page, "trained").get_by_role("button", name="gamma, in a forward pass").click()
+    drawn = card(page, "decay").locator("svg")
+    drawn.scroll_into_view_if_needed()
+    box = drawn.bounding_box()
+    page.mouse.move(box["x"] + 75, box["y"] + 40)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] - 15, box["y"] + 60, steps=12)
+    page.mouse.up()
+    for name in MEASURED:
+        card(page, name).get_by_role("button", name="This is my prediction").click()
+
+
+SAYS = {
+    "factor": "You said 10 times; it is 0.11 times.",
+    "which": "It stays.",
+    "order": "The third leads.",
+    "trained": "One is missing.",
+}
+
+
+def test_what_is_behind_shows_when_something_was_predicted_and_is_remembered(open_page):
+    page = open_page()
+    for name in MEASURED:
+        expect(page.locator(f"#behind-{name}")).to_be_hidden()
+        expect(page.locator(f"#{name}")).to_be_visible()
+    # Nothing was moved yet, so there is nothing to commit to; an order is one from the start.
+    for name in MEASURED:
+        button = card(page, name).get_by_role("button", name="This is my prediction")
+        assert button.is_enabled() == (name == "order")
+    predict_all(page)
+    for _ in ("as predicted", "after a reload"):
+        for name in MEASURED:
+            expect(page.locator(f"#behind-{name}")).to_be_visible()
+        for name, says in SAYS.items():
+            expect(card(page, name).locator(".predict-says")).to_have_text(says)
+        expect(card(page, "decay").locator(".predict-says")).to_contain_text("Too high by")
+        expect(card(page, "order").locator("li").first).to_contain_text("third")
+        expect(card(page, "decay").get_by_text("your curve", exact=True)).to_be_visible()
+        page.reload()
+
+
+def test_a_right_prediction_is_told_so(open_page):
+    page = open_page()
+    card(page, "which").get_by_role("radio", name="the variance").check()
+    for name in ("gamma, in a step", "running mean, in a forward pass"):
+        card(page, "trained").get_by_role("button", name=name).click()
+    card(page, "order").get_by_role("button", name="Move third up").click()
+    card(page, "order").get_by_role("button", name="Move third up").click()
+    for name in ("which", "trained", "order"):
+        card(page, name).get_by_role("button", name="This is my prediction").click()
+    expect(card(page, "which").locator(".predict-says")).to_have_text("It grows.")
+    expect(card(page, "trained").locator(".predict-says")).to_have_text("Yes.")
+    expect(card(page, "order").locator(".predict-says")).to_have_text("So it is.")
+
+
+def test_whoever_wants_to_be_shown_is_and_may_predict_after_all(open_page):
+    page = open_page()
+    for name in MEASURED:
+        card(page, name).get_by_role("button", name="Show me").click()
+        expect(page.locator(f"#behind-{name}")).to_be_visible()
+    expect(card(page, "factor").locator(".predict-says")).to_have_text("It is 0.11 times.")
+    expect(card(page, "decay").locator(".predict-says")).to_have_text("At 10 it is 0.00098.")
+    card(page, "which").get_by_role("button", name="Predict again").click()
+    expect(page.locator("#behind-which")).to_be_hidden()
+
+
+def test_keys_are_enough(open_page):
+    page = open_page()
+    handle = card(page, "decay").get_by_role("slider", name="gradient at 5")
+    handle.focus()
+    before = handle.get_attribute("aria-valuetext")
+    page.keyboard.press("PageDown")
+    handle = card(page, "decay").get_by_role("slider", name="gradient at 5")
+    expect(handle).to_be_focused()
+    assert handle.get_attribute("aria-valuetext") != before
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    expect(card(page, "decay").get_by_role("button", name="This is my prediction")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(card(page, "decay").locator(".predict-says")).to_be_focused()
+
+
+def test_an_address_leads_behind_a_gate(open_page):
+    page = open_page(fragment="#behind-which")
+    expect(page.locator("#behind-which")).to_be_visible()
+    expect(page.locator("#behind-order")).to_be_hidden()
+
+
+@pytest.mark.parametrize(
+    "damaged", ("{", '{"version": 2}', '{"version": 1, "gates": {"day26:order": {"answer": 7}}}')
+)
+def test_what_the_browser_kept_may_be_damaged(open_page, damaged):
+    page = open_page()
+    page.evaluate("text => localStorage.setItem('predictions', text)", damaged)
+    page.reload()
+    expect(page.locator("#behind-order")).to_be_hidden()
+    card(page, "order").get_by_role("button", name="This is my prediction").click()
+    expect(page.locator("#behind-order")).to_be_visible()
+
+
+@pytest.mark.parametrize("width", (360, 900))
+def test_it_fits_and_is_accessible_open_and_closed(open_page, width):
+    page = open_page(width)
+    for _ in range(2):
+        results = Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]})
+        assert results.violations_count == 0, results.generate_report()
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        if card(page, "which").locator(".predict-says").count() == 0:
+            predict_all(page)
+
+
+def test_in_jupyterlab_it_is_kept_in_a_file_and_read_in_another_browser(lab, browser, open_notebook):
+    lecture = open_notebook(LECTURE)
+    gate = lecture.panel.locator('.study-predict[data-name="shift-order"]')
+    expect(gate.get_by_role("button", name="This is my prediction")).to_be_visible()
+    hidden = lecture.panel.locator(".predict-behind")
+    expect(hidden).not_to_have_count(0)
+    gate.get_by_role("button", name="This is my prediction").click()
+    expect(gate.locator(".predict-says")).to_be_visible()
+
+    file = lecture.path.parent / "predictions.json"
+    lecture.page.wait_for_function("() => window.coursePredictions")
+    lecture.page.evaluate("() => window.coursePredictions")
+    kept = json.loads(file.read_text(encoding="utf-8"))
+    assert kept["gates"]["day31:shift-order"]["answer"]
+
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    other = context.new_page()
+    other.goto(lab.address(LECTURE))
+    says = other.locator('.study-predict[data-name="shift-order"] .predict-says')
+    expect(says).to_be_visible(timeout=60_000)
+    context.close()
