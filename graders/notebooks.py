@@ -28,8 +28,9 @@ METADATA = {
     "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
 }
-# `deletable` and `editable` are how nbgrader locks the cells that a student must not lose.
-CELL_METADATA = {"tags", "nbgrader", "deletable", "editable"}
+# `deletable` and `editable` are how nbgrader locks the cells that a student must not lose. The last is how
+# JupyterLab keeps a section folded until it is asked for.
+CELL_METADATA = {"tags", "nbgrader", "deletable", "editable", "jp-MarkdownHeadingCollapsed"}
 IMAGE_METADATA = {"width", "height"}
 WIDGET = "application/vnd.jupyter.widget-view+json"
 

@@ -29,6 +29,8 @@ if TYPE_CHECKING:  # the judge and PyTorch are imported where there is a check
     from graders.judging.question import Paper
     from graders.probing.exercise import Exercise
 
+#: The tag of a cell that is not run, as nbclient has it; one that is graded is run all the same.
+SKIPPED = "skip-execution"
 #: Fields of outputs that are kept, by kind; whatever else a submission sends is dropped.
 _FIELDS = {
     "stream": {"name": str, "text": str},
@@ -105,7 +107,7 @@ def execute(
         cell["outputs"], cell["execution_count"] = [], None
         form = _form(cell)
         graded = bool(form.get("grade")) and not form.get("solution")
-        if not source.strip() and not graded:
+        if not graded and (not source.strip() or SKIPPED in cell["metadata"].get("tags", ())):
             continue
         count += 1
         cell["execution_count"] = count

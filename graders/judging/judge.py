@@ -14,6 +14,7 @@ from graders.judging.carried import carried
 from graders.judging.diagnosis import Diagnosis, diagnose
 from graders.judging.question import Paper
 from graders.judging.rubric import SHIPPED, Rubric
+from graders.judging.steps import hint
 from graders.judging.trial import Trial
 from graders.judging.verdict import Row, Score, Verdict
 from graders.probing.exercise import Exercise
@@ -68,7 +69,7 @@ def judge(paper: Paper, sights: Sequence[Sight], surveyed: Survey, rubric: Rubri
     common |= {"scores": scores, "evidence": wording.evidence(wrong)}
     if diagnosis.mistakes:
         first = diagnosis.mistakes[0]
-        notes[:0] = [one.message for one in diagnosis.mistakes[1:]]
+        notes[:0] = [one.message for one in diagnosis.mistakes[1:]] + hint(exercise.name, diagnosis.mistakes)
         left = [one for one in wrong if one[1] in diagnosis.unexplained]
         if left:
             notes.append(wording.difference(exercise, tried, left)[1])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["check"]
+__all__ = ["check", "check_steps"]
 
 
 class Deferred:
@@ -28,4 +28,9 @@ class Deferred:
 
 def check(*candidates: Any) -> Deferred:
     """The judge stands outside; it looks at the candidates itself when their cell is graded."""
+    return Deferred()
+
+
+def check_steps(*functions: Any) -> Deferred:
+    """The steps to an exercise carry no points, and nothing is asked while a notebook is graded."""
     return Deferred()
