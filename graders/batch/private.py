@@ -21,12 +21,17 @@ def folders(root: Path) -> tuple[str, ...]:
 
     root: the course's folder. nbgrader itself is not imported, so that workers need not wait for it.
     """
+    return named(configuration(root), root)
+
+
+def configuration(root: Path) -> Any:
+    """What nbgrader's configuration says for the course in this folder, as far as it can be read."""
     app = JupyterApp(config_file_name=_CONFIG, log_level="CRITICAL")
     # A configuration that cannot be read is for nbgrader to speak of, which reads it next.
     with contextlib.suppress(Exception):
         app.load_config_file()
         Application.load_config_file(app, _CONFIG, str(root))
-    return named(app.config, root)
+    return app.config
 
 
 def named(config: Any, root: Path) -> tuple[str, ...]:

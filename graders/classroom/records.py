@@ -173,12 +173,6 @@ def _text(source: Any) -> str:
 # Writing and reading them
 
 
-def files_of(record: Record) -> dict[str, bytes]:
-    """The file of a record, by its path in the submission's folder."""
-    text = json.dumps({"version": VERSION, **asdict(record)}, ensure_ascii=False, separators=(",", ":"))
-    return {f"{FOLDER}/{record.notebook}{SUFFIX}": text.encode("utf-8", "replace")}
-
-
 def kept_in(folder: Path) -> Iterator[Record]:
     """The records in a graded submission's folder; those that cannot be read are left out."""
     for path in sorted((folder / FOLDER).glob(f"*{SUFFIX}")):
@@ -200,6 +194,13 @@ def records_in(folder: Path) -> Iterator[Record]:
 def last_of(folder: Path, notebook: str) -> Record | None:
     """The record of a notebook that lies in a submission's folder, to be followed by the next one."""
     return next((one for one in records_in(folder) if one.notebook == notebook), None)
+
+
+def following(last: Record | None, name: str, notebook: Mapping[str, Any], when: str) -> tuple[str, bytes]:
+    """The path in a submission's folder, and the content, of the record of a notebook that was graded now."""
+    record = record_of(name, notebook, when, last)
+    text = json.dumps({"version": VERSION, **asdict(record)}, ensure_ascii=False, separators=(",", ":"))
+    return f"{FOLDER}/{name}{SUFFIX}", text.encode("utf-8", "replace")
 
 
 def _read(path: Path) -> Record | None:
