@@ -6,6 +6,9 @@ c.CourseDirectory.course_id = "normalization-and-momentum"
 c.CourseDirectory.source_directory = "solutions"
 c.CourseDirectory.release_directory = "exercises"
 
+# What the grader keeps beside a graded notebook is no part of a submission, and stays out of feedback/.
+c.CourseDirectory.ignore.append(".graders")
+
 # Released notebooks are written in the normal form that the tests demand; checksums, which
 # nbgrader's last two steps compute and check, are of what is written.
 c.GenerateAssignment.preprocessors.insert(-2, "graders.notebooks.NormalForm")

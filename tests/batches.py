@@ -19,6 +19,7 @@ import nbformat
 from nbgrader import utils
 from nbgrader.api import Gradebook
 
+from graders.batch.submission import OWN
 from tests.courses import ROOT, answered, cell_of, notebook_of, recorded, release
 
 STUDENTS = ("data", "late", "missing", "partial", "raising", "right", "untouched", "wrong")
@@ -221,7 +222,10 @@ def dump(day: str, url: str | Path, students: tuple[str, ...] = STUDENTS) -> dic
 
 
 def files(course: Path, students: tuple[str, ...] = STUDENTS) -> dict:
-    """What lies in autograded/: modes and contents; of a notebook its cells with their points."""
+    """What lies in autograded/: modes and contents; of a notebook its cells with their points.
+
+    Of what the grader keeps for itself only the names, since seeds are drawn anew in every run.
+    """
     found: dict[str, Any] = {}
     for student in students:
         for path in sorted((course / "autograded" / student).rglob("*")):
@@ -235,7 +239,7 @@ def files(course: Path, students: tuple[str, ...] = STUDENTS) -> dict:
                     points = utils.determine_grade(cell) if utils.is_grade(cell) else None
                     cell.metadata.pop("execution", None)  # when it was run
                     content.append((cell.id, cell.cell_type, cell.source, cell.metadata, points))
-            elif path.is_file():
+            elif path.is_file() and OWN not in path.parts:
                 content = path.read_bytes()
             found[name] = (oct(mode), content)
     return found

@@ -213,7 +213,7 @@ def box() -> Iterator[Box]:
 
 def verdict_on(session: Session, name: str) -> tuple[Verdict, dict[str, Any]]:
     paper, packed = _paper(name, ("cpu",))
-    answer, sights, surveyed = session.look(catalogue.find(name), packed, ["cpu"] * len(paper.questions))
+    answer, sights, surveyed, _ = session.look(catalogue.find(name), packed, ["cpu"] * len(paper.questions))
     assert surveyed, answer
     return judge(paper, sights, surveyed), answer
 

@@ -21,6 +21,7 @@ from nbgrader.nbgraderformat import MetadataValidator
 
 from graders.batch import submission
 from graders.batch.intake import take_in
+from graders.batch.submission import OWN
 from tests.cheats import plain
 from tests.courses import nbgrader, nbgrader_command, recorded, release
 from tests.test_cheats import _can_jail, grade
@@ -236,12 +237,12 @@ def add(a, b):
 
 
 def made_by(course: Path, student: str) -> dict[str, str]:
-    """The files beside what was graded."""
+    """The files beside what was graded, but for the grader's own."""
     folder = course / "autograded" / student / DAY
     return {
         path.relative_to(folder).as_posix(): path.read_text()
         for path in folder.rglob("*")
-        if path.is_file() and path.name != f"{DAY}.ipynb"
+        if path.is_file() and path.name != f"{DAY}.ipynb" and OWN not in path.parts
     }
 
 

@@ -250,7 +250,7 @@ IMPORTED = "import sys\nprint('torch' in sys.modules)"
 def points_of(session: Session, name: str) -> float:
     """What a check of an exercise gives in a session."""
     paper, packed = _paper(name, ("cpu",))
-    _, sights, surveyed = session.look(catalogue.find(name), packed, ["cpu"] * len(paper.questions))
+    _, sights, surveyed, _ = session.look(catalogue.find(name), packed, ["cpu"] * len(paper.questions))
     assert surveyed
     return judge(paper, sights, surveyed).points
 

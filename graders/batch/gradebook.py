@@ -18,7 +18,7 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,17 @@ import sqlalchemy.exc
 from nbformat.notebooknode import from_dict
 from nbformat.v4 import nbjson
 from nbgrader import utils
-from nbgrader.api import Gradebook, MissingEntry, SubmittedNotebook
+from nbgrader.api import (
+    Assignment,
+    Grade,
+    Gradebook,
+    GradeCell,
+    MissingEntry,
+    Notebook,
+    Student,
+    SubmittedAssignment,
+    SubmittedNotebook,
+)
 from nbgrader.apps.baseapp import NbGrader
 from nbgrader.converters import Autograde
 from nbgrader.coursedir import CourseDirectory
@@ -49,6 +59,7 @@ from graders.batch.display import LANGUAGE, make_harmless
 from graders.batch.intake import Submission, lay, take_in, timestamp_in
 from graders.batch.recognition import Release, ReleasedCell, asked_for, plain
 from graders.batch.submission import Unreadable
+from graders.classroom import observations, records
 
 #: Where a submission's folder is made before it is moved into place.
 _BUILDING = ".graders-"
@@ -99,7 +110,9 @@ class Course:
         except CannotStart:
             os.close(self._lock)
             raise
-        self._sources = self._source_files()
+        self._sources = source_files(self.converter)
+        #: What was released of each notebook, as an index says it (see `graders.classroom.observations`).
+        self.digests = {name: observations.released(one, self._sources) for name, one in self.release.items()}
         self._released_text = frozenset().union(*(one.text for one in self.release.values()))
         self._steps = self._other_steps()
 
@@ -151,16 +164,6 @@ class Course:
     def _path(self, step: str, student: str) -> Path:
         path = self.directory.format_path(step, student, self.assignment)
         return Path(path) if os.path.isabs(path) else self.root / path
-
-    def _source_files(self) -> list[tuple[Path, str]]:
-        """The files beside the released notebooks, which stand in for what a student may have changed."""
-        folder = self._path(self.directory.source_directory, ".")
-        excluded = {
-            str(folder / name) for name in self.converter.exclude_overwriting.get(self.assignment, [])
-        }
-        ignored = [*self.directory.ignore, "*.ipynb"]
-        files = [path for path in utils.find_all_files(str(folder), ignored) if path not in excluded]
-        return [(Path(path), os.path.relpath(path, folder)) for path in files]
 
     def _other_steps(self) -> tuple[list[Any], list[Any]]:
         """Preprocessors that the configuration adds to nbgrader's own, before and after the execution."""
@@ -317,22 +320,37 @@ class Course:
     ) -> None:
         node = self._through(self._steps[1], completed(answer["notebook"]), found.student, entry.name)
         suspects = found.doubtful.get(entry.name, set()).union(answer.get("suspects", ()))
-        grades = {grade.cell.name: grade for grade in entry.grades}
+        self._enter_grades(entry, node.cells, suspects)
         comments = {comment.cell.name: comment for comment in entry.comments}
         for cell in node.cells:
             name = cell.metadata.get("nbgrader", {}).get("grade_id")
-            if utils.is_grade(cell):
-                grade = grades[name]
-                grade.auto_score, _ = utils.determine_grade(cell)
-                grade.needs_manual_grade = (
-                    grade.manual_score is not None or grade.auto_score is None or name in suspects
-                )
             if utils.is_solution(cell) or utils.is_task(cell):
                 same = cell.metadata.nbgrader.get("checksum") == utils.compute_checksum(cell)
                 comments[name].auto_comment = "No response." if same and not utils.is_task(cell) else None
         make_harmless(node, self._released_text)
-        text = nbjson.writes(node)
-        lay(building, {f"{entry.name}.ipynb": (text if text.endswith("\n") else text + "\n").encode()})
+        index = observations.indexed(self.digests[entry.name], answer["checks"], suspects)
+        last = records.last_of(self._path(self.directory.autograded_directory, found.student), entry.name)
+        path, record = records.following(last, entry.name, node, records.when_in(building))
+        lay(
+            building,
+            {
+                f"{entry.name}.ipynb": _written(node),
+                path: record,
+                observations.index_path(entry.name): index.content,
+            },
+        )
+
+    def _enter_grades(
+        self, entry: SubmittedNotebook, cells: Iterable[Any], suspects: Collection[str]
+    ) -> None:
+        grades = {grade.cell.name: grade for grade in entry.grades}
+        for cell in filter(utils.is_grade, cells):
+            name = cell.metadata.nbgrader.grade_id
+            grade = grades[name]
+            grade.auto_score, _ = utils.determine_grade(cell)
+            grade.needs_manual_grade = (
+                grade.manual_score is not None or grade.auto_score is None or name in suspects
+            )
 
     def _enter_penalties(self, handed_in: Any, answers: Mapping[str, Any]) -> None:
         late = handed_in.total_seconds_late
@@ -348,6 +366,116 @@ class Course:
                 penalty = step.plugin_inst.late_submission_penalty(handed_in.student.id, notebook.score, late)
                 if penalty is not None:
                     notebook.late_submission_penalty = step._check_late_penalty(notebook, penalty)
+
+    # Writing down what was judged again
+
+    def graded(self, wanted: Collection[str]) -> Iterator[tuple[str, Path]]:
+        """Students with a graded submission, and its folder. wanted: only these; all if there are none."""
+        excluded = set(self.directory.student_id_exclude.split(","))
+        pattern = str(self._path(self.directory.autograded_directory, "*"))
+        before, after = pattern.split("*", 1)
+        for folder in sorted(glob.glob(pattern)):
+            student = folder[len(before) : len(folder) - len(after) or None]
+            if student not in excluded and (not wanted or student in wanted):
+                yield student, Path(folder)
+
+    def scores(self) -> dict[tuple[str, str, str], tuple[float | None, float | None]]:
+        """By student, notebook and cell, the points that were given automatically, and those by hand."""
+        rows = (
+            self.session.query(Grade)
+            .join(Grade.notebook)
+            .join(SubmittedNotebook.assignment)
+            .join(SubmittedAssignment.assignment)
+            .join(SubmittedAssignment.student)
+            .join(GradeCell, Grade.cell_id == GradeCell.id)
+            .join(Notebook, SubmittedNotebook.notebook_id == Notebook.id)
+            .filter(Assignment.name == self.assignment)
+            .with_entities(Student.id, Notebook.name, GradeCell.name, Grade.auto_score, Grade.manual_score)
+        )
+        found = {(student, notebook, cell): scores for student, notebook, cell, *scores in rows}
+        self.session.rollback()
+        return {place: (auto, manual) for place, (auto, manual) in found.items()}
+
+    def scores_in(self, notebook: dict[str, Any]) -> Iterator[tuple[str, float | None]]:
+        """The cells of an executed notebook that carry points, with those that they get automatically."""
+        for cell in filter(utils.is_grade, from_dict(notebook).cells):
+            yield cell.metadata.nbgrader.grade_id, utils.determine_grade(cell)[0]
+
+    def rewrite(
+        self,
+        student: str,
+        outputs: Mapping[str, Mapping[str, list[dict[str, Any]]]],
+        indices: Mapping[str, observations.Index],
+    ) -> None:
+        """Write down what cells of a graded submission come to now, as one transaction.
+
+        outputs: by notebook and cell; indices: by notebook. Points, comments and penalties follow by
+        nbgrader's rules; what a person has written stays. Killed after the transaction and before the files
+        are in place, the next run sees by the index that they are not. Raises CannotRecord and NotRecorded.
+        """
+        folder = self._path(self.directory.autograded_directory, student)
+        ready: list[tuple[Path, Path]] = []
+        try:
+            book = self.gradebook.find_submission(self.assignment, student)
+            for notebook in book.notebooks:
+                if notebook.name in outputs:
+                    index = indices[notebook.name]
+                    node = self._rewritten(notebook, folder, outputs[notebook.name], index)
+                    ready.append(self._ready(folder, f"{notebook.name}.ipynb", _written(node)))
+                    last = records.last_of(folder, notebook.name)
+                    record = records.following(last, notebook.name, node, records.when_in(folder))
+                    ready.append(self._ready(folder, *record))
+            self._enter_penalties(book, outputs)
+            for name, index in indices.items():  # last: what they say is then true
+                ready.append(self._ready(folder, observations.index_path(name), index.content))
+            self.session.commit()
+            while ready:
+                os.replace(*ready[0])
+                ready.pop(0)
+        except MissingEntry:
+            raise NotRecorded(f"The gradebook knows no submission of {student!r}.") from None
+        except Exception as error:
+            raise _refusal(error) from None
+        finally:
+            with contextlib.suppress(sqlalchemy.exc.SQLAlchemyError):
+                self.session.rollback()
+            self.session.expunge_all()
+            for path, _ in ready:
+                path.unlink(missing_ok=True)
+
+    def _rewritten(
+        self,
+        entry: SubmittedNotebook,
+        folder: Path,
+        outputs: Mapping[str, list[dict[str, Any]]],
+        index: observations.Index,
+    ) -> Any:
+        """A graded notebook with other outputs in some of its cells, whose points are entered."""
+        node = from_dict(json.loads((folder / f"{entry.name}.ipynb").read_text(encoding="utf-8")))
+        cells = {one.metadata.nbgrader.grade_id: one for one in filter(utils.is_grade, node.cells)}
+        changed = [cells[name] for name in outputs]
+        for cell in changed:
+            name = cell.metadata.nbgrader.grade_id
+            cell.outputs = [from_dict(one) for one in outputs[name]]
+            for one in cell.outputs:
+                if one.output_type == "execute_result":
+                    one.execution_count = cell.execution_count
+            cell.metadata.nbgrader.points = self.release[entry.name].cells[name].points
+        steps = from_dict({**node, "cells": changed})
+        shown = self._through(self._steps[1], steps, str(entry.student.id), entry.name)
+        for cell, one in zip(changed, shown.cells, strict=True):
+            cell.outputs = one.outputs
+        self._enter_grades(entry, changed, index.suspects)
+        return node
+
+    def _ready(self, folder: Path, name: str, content: bytes) -> tuple[Path, Path]:
+        """A file that is written beside the one whose place it takes, with the permissions of that."""
+        path = folder / name
+        path.parent.mkdir(exist_ok=True)
+        beside = path.with_name(f"{_BUILDING}{secrets.token_hex(4)}")
+        beside.write_bytes(content)
+        beside.chmod(int(str(self.converter.permissions), 8))
+        return beside, path
 
     def _give_permissions(self, building: Path) -> None:
         """Give a submission's files and folders the permissions that nbgrader gives them."""
@@ -378,6 +506,18 @@ def released_in(gradebook: Gradebook, directory: CourseDirectory, assignment: st
     return {one.name: _release_of(one, _cells_in(folder / f"{one.name}.ipynb")) for one in found.notebooks}
 
 
+def source_files(converter: Autograde) -> list[tuple[Path, str]]:
+    """The files beside the released notebooks, which stand in for what a student may have changed."""
+    directory = converter.coursedir
+    folder = Path(
+        directory.root, directory.format_path(directory.source_directory, ".", directory.assignment_id)
+    )
+    excluded = {str(folder / name) for name in converter.exclude_overwriting.get(directory.assignment_id, [])}
+    ignored = [*directory.ignore, "*.ipynb"]
+    files = [path for path in utils.find_all_files(str(folder), ignored) if path not in excluded]
+    return [(Path(path), os.path.relpath(path, folder)) for path in files]
+
+
 def _cells_in(path: Path) -> list[dict[str, Any]]:
     """The cells of a released notebook; none where it no longer lies in the course."""
     with contextlib.suppress(OSError, Unreadable):
@@ -390,6 +530,11 @@ def completed(notebook: dict[str, Any]) -> Any:
     node = from_dict(notebook)
     node.metadata.setdefault("language_info", from_dict(LANGUAGE))
     return node
+
+
+def _written(node: Any) -> bytes:
+    text = nbjson.writes(node)
+    return (text if text.endswith("\n") else text + "\n").encode()
 
 
 def _release_of(notebook: Any, lying: Sequence[Mapping[str, Any]]) -> Release:

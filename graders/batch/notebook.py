@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import ast
 import builtins
+import hashlib
+import json
 import math
 import secrets
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -20,6 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 from graders.batch import bounds
 from graders.batch.submission import is_shallow
+from graders.classroom import observations
+from graders.classroom.comments import NONE, Comments
 from graders.judging.rubric import SHIPPED, Rubric
 from graders.judging.verdict import MIME, Verdict
 from graders.probing.process import protocol
@@ -28,6 +32,7 @@ from graders.sandbox.box import Session, Stopped, TimedOut
 if TYPE_CHECKING:  # the judge and PyTorch are imported where there is a check
     from graders.judging.question import Paper
     from graders.probing.exercise import Exercise
+    from graders.probing.observe import Sight, Survey
 
 #: The tag of a cell that is not run, as nbclient has it; one that is graded is run all the same.
 SKIPPED = "skip-execution"
@@ -75,13 +80,16 @@ class Graded:
 
     flags: what was found, in sentences for a person, never for the student. words: what is only written, in
     the same way. suspects: cells whose points a person should look at. stopped: why the notebook could not
-    run to its end, if it could not.
+    run to its end, if it could not. checks: for each check that was reached, what
+    `graders.classroom.observations.Check` holds; seen: what was seen of the candidates, as it is kept.
     """
 
     flags: list[str] = field(default_factory=list)
     words: list[str] = field(default_factory=list)
     suspects: set[str] = field(default_factory=set)
     stopped: str | None = None
+    checks: list[dict[str, Any]] = field(default_factory=list)
+    seen: bytes = b""
 
 
 def execute(
@@ -90,10 +98,13 @@ def execute(
     devices: Sequence[str] = ("cpu",),
     rubric: Rubric = SHIPPED,
     asked: Collection[str] = (),
+    comments: Comments = NONE,
+    seed: int | None = None,
 ) -> Graded:
     """Run the code cells of a notebook (as nbformat's JSON) in order; their outputs are written into it.
 
-    asked: names of Python's own that the instructor has students define.
+    asked: names of Python's own that the instructor has students define. comments: what the instructors say
+    to those who made a known mistake. seed: of the inputs of checks; this process draws its own if None.
     """
     done = Graded()
     room = bounds.Outputs()
@@ -128,7 +139,9 @@ def execute(
             if graded:
                 exercise = bound_exercise(source)
                 if exercise:
-                    cell["outputs"] = _checked(exercise, session, devices, rubric, count, form, done)
+                    cell["outputs"] = _checked(
+                        exercise, session, devices, seed, (rubric, comments), count, form, done
+                    )
                 else:
                     cell["outputs"] = _tested(source, session, count, form, students_names, done)
             else:
@@ -139,7 +152,7 @@ def execute(
         except Stopped as end:
             done.stopped = str(end)
             cell["outputs"] = [*_until_then(end, count), _error("Stopped", done.stopped)]
-        cell["outputs"] = room.fitted(_writable(cell["outputs"]), keep=graded)
+        cell["outputs"] = room.fitted(writable(cell["outputs"]), keep=graded)
     if session.noticed:
         looks = ", ".join(sorted(session.noticed))
         done.flags.append(f"The submission looks past what it was given ({looks}).")
@@ -183,53 +196,117 @@ def _checked(
     exercise: Exercise,
     session: Session,
     devices: Sequence[str],
-    rubric: Rubric,
+    seed: int | None,
+    known: tuple[Rubric, Comments],
     count: int,
     form: Mapping[str, Any],
     done: Graded,
 ) -> list[dict[str, Any]]:
     """The outputs of a check cell: the judge's verdict, in points of the cell."""
+    paper, packed = _paper(exercise.name, tuple(devices), seed)
+    cell = str(form.get("grade_id"))
+    about = about_check(exercise, cell, paper.seed, devices)
+    done.checks.append(about)
+    asked_on = [question.setting.device for question in paper.questions]
+    answer, sights, surveyed, payload = session.look(exercise, packed, asked_on)
+    frame = observations.frame_of(cell, observations.digest_of(packed), answer, payload)
+    if len(done.seen) + len(frame) <= observations.LIMIT:
+        done.seen += frame
+        about["seen"] = True
+    if surveyed is not None and answer.get("changed"):
+        names = ", ".join(str(name)[:60] for name in answer["changed"][:5])
+        done.flags.append(f"{exercise.name}: what looks at it had been changed ({names}); it was put back.")
+        done.suspects.add(cell)
+    return judged(paper, answer, sights, surveyed, known, count, form, about)
+
+
+def about_check(exercise: Exercise, cell: str, seed: int, devices: Sequence[str]) -> dict[str, Any]:
+    """What is known of a check before there is an answer: see `graders.classroom.observations.Check`."""
+    from graders.judging import catalogue
+
+    day = catalogue.day_of(exercise.name)
+    return {
+        "cell": cell,
+        "day": day,
+        "exercise": exercise.name,
+        "seed": seed,
+        "devices": list(devices),
+        "named": [],
+    }
+
+
+def judged(
+    paper: Paper,
+    answer: Mapping[str, Any],
+    sights: Sequence[Sight],
+    surveyed: Survey | None,
+    known: tuple[Rubric, Comments],
+    count: int,
+    form: Mapping[str, Any],
+    about: dict[str, Any],
+) -> list[dict[str, Any]]:
+    """The outputs of a check cell by what came back of it; what the verdict depends on goes into `about`.
+
+    known: what instructors have said of mistakes.
+    """
     from graders.judging.judge import judge
     from graders.judging.report import as_bundle
 
-    paper, packed = _paper(exercise.name, tuple(devices))
-    asked_on = [question.setting.device for question in paper.questions]
-    answer, sights, surveyed = session.look(exercise, packed, asked_on)
+    exercise = paper.exercise
+    rubric, comments = known
+    about["worth"] = float(form.get("points", exercise.points))
+    about["standing"] = observations.standing(exercise.name, (), rubric, comments)
     if "missing" in answer:
         name = str(answer["missing"])[:80]
+        about["outcome"] = "missing"
         return [_error("NameError", f"name '{name}' is not defined")]
     if "not_callable" in answer:
         text = f"{exercise.name} takes functions or classes, and this is {str(answer['not_callable'])[:200]}."
         verdict = Verdict(exercise.name, 0, exercise.points, "type", text)
     elif surveyed is None:
         kind, text = _named_error(answer)
+        about["outcome"] = "raised"
         return [_error(kind, text)]
     else:
-        verdict = judge(paper, sights, surveyed, rubric)
-        if answer.get("changed"):
-            names = ", ".join(str(name)[:60] for name in answer["changed"][:5])
-            text = f"{exercise.name}: what looks at it had been changed ({names}); it was put back."
-            done.flags.append(text)
-            done.suspects.add(str(form.get("grade_id")))
+        verdict = comments.added_to(judge(paper, sights, surveyed, rubric))
     points = _in_points_of(form, verdict)
     data = as_bundle(verdict)
+    named = (*verdict.mistakes, *verdict.carried)
+    about |= {
+        "named": list(named),
+        "standing": observations.standing(exercise.name, named, rubric, comments),
+        "points": points,
+        "added": sum(one.points for one in verdict.remarks),
+        "outcome": verdict.outcome,
+        "mistake": verdict.mistake,
+        "told": hashlib.sha256(json.dumps(data[MIME]).encode()).hexdigest(),
+    }
     data["text/plain"] = f"{points:g}"
     return [_result(count, data)]
 
 
-@lru_cache(maxsize=64)
-def _paper(name: str, devices: tuple[str, ...]) -> tuple[Paper, tuple[Any, bytes]]:
+def _paper(name: str, devices: tuple[str, ...], seed: int | None = None) -> tuple[Paper, tuple[Any, bytes]]:
     """The questions that all submissions in this process are asked, and their cases ready to be sent.
 
-    Their seed is drawn here, so that nobody can know them, and the same for everybody, so that what the
-    reference and the known mistakes do with them is worked out once.
+    Their seed is drawn for a run, or here, so that nobody can know them, and the same for everybody, so that
+    what the reference and the known mistakes do with them is worked out once.
     """
+    return paper_of(name, devices, _drawn(name, devices) if seed is None else seed)
+
+
+@lru_cache(maxsize=64)
+def _drawn(name: str, devices: tuple[str, ...]) -> int:
+    return secrets.randbits(32)
+
+
+@lru_cache(maxsize=64)
+def paper_of(name: str, devices: tuple[str, ...], seed: int) -> tuple[Paper, tuple[Any, bytes]]:
+    """The questions of an exercise from a seed, and their cases ready to be sent."""
     from graders.judging import catalogue
     from graders.judging.question import Paper, settings
     from graders.probing.process import values
 
     asked = [setting for device in devices for setting in settings(device)]
-    seed = secrets.randbits(32)
     paper = Paper(catalogue.find(name), catalogue.answer_of(name), asked, seed, keep=True)
     cases = [(question.case.name, dict(question.case.inputs)) for question in paper.questions]
     return paper, values.pack(cases)
@@ -542,13 +619,13 @@ def _named_error(answer: Mapping[str, Any]) -> tuple[str, str]:
     return "Error", "The cell did not come to its end."
 
 
-def _writable(value: Any) -> Any:
+def writable(value: Any) -> Any:
     """JSON data whose text can be written as UTF-8, which lone surrogates cannot."""
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode("utf-8")
     if isinstance(value, dict):
-        return {_writable(name): _writable(item) for name, item in value.items()}
-    return [_writable(item) for item in value] if isinstance(value, list) else value
+        return {writable(name): writable(item) for name, item in value.items()}
+    return [writable(item) for item in value] if isinstance(value, list) else value
 
 
 def _plain(output: Mapping[str, Any]) -> str:

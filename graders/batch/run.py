@@ -301,7 +301,7 @@ def run(
                     break
                 del job
             lost = []
-            for future in _done_of(out):
+            for future in done_of(out):
                 one = out.pop(future)
                 found = one.found
                 try:
@@ -348,7 +348,7 @@ def _may_go(waiting: deque[tuple[str, int]], out: dict[Future, _Out], most: int)
     return len(out) < most and sum(one.size for one in out.values()) < BYTES_AHEAD
 
 
-def _done_of(out: Iterable[Future]) -> set[Future]:
+def done_of(out: Iterable[Future]) -> set[Future]:
     """Those that are done; waits for one, but not so long that Ctrl+C would go unseen."""
     return concurrent.futures.wait(out, interrupt.POLL, FIRST_COMPLETED).done
 

@@ -33,11 +33,12 @@ from nbgrader.preprocessors import NbGraderPreprocessor
 from nbgrader.utils import rmtree
 from traitlets import Enum, Float, Int
 
-from graders.batch.gradebook import completed, released_in
+from graders.batch.gradebook import completed, released_in, source_files
 from graders.batch.intake import Submission, lay, take_in, timestamp_in
 from graders.batch.private import named
 from graders.batch.recognition import Release
 from graders.batch.submission import TIMESTAMP, shown
+from graders.classroom import observations, records
 
 #: Seconds after which a box that nobody has used is closed; the Formgrader's server runs for days.
 IDLE = 120.0
@@ -74,6 +75,15 @@ class Autograde(converters.Autograde, _TakenIn):
     """nbgrader's `Autograde` over submissions that were taken in, none of which can end the others."""
 
     released: Mapping[str, Release]
+    #: The records of the submission that is graded now, as its last grading left them, by notebook.
+    before: Mapping[str, records.Record]
+
+    def digest_of(self, notebook: str) -> str:
+        """What was released of a notebook, as an index says it."""
+        if notebook not in self._digests:
+            sources = source_files(self)
+            self._digests[notebook] = observations.released(self.released[notebook], sources)
+        return self._digests[notebook]
 
     def init_notebooks(self) -> None:
         """Look at all folders that hold something: a notebook may lie deeper, or in an archive."""
@@ -92,6 +102,7 @@ class Autograde(converters.Autograde, _TakenIn):
     def convert_notebooks(self) -> None:
         with Gradebook(self.coursedir.db_url, self.coursedir.course_id) as book:
             self.released = released_in(book, self.coursedir, self.coursedir.assignment_id)
+        self._digests: dict[str, str] = {}
         failed = []
         for folder, notebooks in sorted(self.assignments.items()):
             name = shown(os.path.relpath(folder, self.coursedir.root))
@@ -111,6 +122,8 @@ class Autograde(converters.Autograde, _TakenIn):
             raise NbGraderException(f"Not graded: {', '.join(failed)}. The log says why.")
 
     def init_destination(self, assignment_id: str, student_id: str) -> bool:
+        place = Path(self._format_dest(assignment_id, student_id))
+        self.before = {one.notebook: one for one in records.records_in(place)}
         if not super().init_destination(assignment_id, student_id):
             return False
         folder = Path(self._format_source(assignment_id, student_id))
@@ -175,6 +188,7 @@ class Sandboxed(NbGraderPreprocessor):
 
     def preprocess(self, nb: Any, resources: Any) -> tuple[Any, Any]:
         from graders.batch import submission, worker
+        from graders.classroom import comments
         from graders.judging.rubric import MalformedRubric, course_folder, text_in
         from graders.sandbox.box import Unusable
         from graders.sandbox.jail import Limits, NoSandbox
@@ -192,9 +206,10 @@ class Sandboxed(NbGraderPreprocessor):
         _keep_open()
         try:
             # Looked for from outside of the submission, which may hold a file of that name.
-            rubric = text_in(course_folder(folder.resolve().parent))
+            course = course_folder(folder.resolve().parent)
+            own = {"rubric": text_in(course), "comments": text_in(course, comments.FILE)}
             hidden = named(self.config, Path.cwd())
-            options = worker.Options(sandbox, self.device, limits, hidden, rubric=rubric)
+            options = worker.Options(sandbox, self.device, limits, hidden, **own)
             job = worker.pack_job({name: nb}, files, options, asked)
             answers, made = worker.graded_here(job)
         except (NoSandbox, MalformedRubric) as problem:
@@ -205,13 +220,16 @@ class Sandboxed(NbGraderPreprocessor):
         finally:
             _close_when_idle()
         answer = answers["notebooks"][name]
+        for text in (*notes, *answer["flags"], *filter(None, [answer["stopped"]])):
+            self.log.warning("%s: %s", resources["nbgrader"]["student"], shown(text))
+        suspects = resources["nbgrader"]["suspects"] = doubtful.union(answer["suspects"])
+        if isinstance(converter, Autograde):
+            index = observations.indexed(converter.digest_of(name), answer["checks"], suspects)
+            made[observations.index_path(name)] = index.content
         try:
             lay(folder, made)
         except OSError as error:
             raise NotGraded(f"A file that it made cannot be written ({error.strerror}).") from None
-        for text in (*notes, *answer["flags"], *filter(None, [answer["stopped"]])):
-            self.log.warning("%s: %s", resources["nbgrader"]["student"], shown(text))
-        resources["nbgrader"]["suspects"] = doubtful.union(answer["suspects"])
         return completed(answer["notebook"]), resources
 
 
@@ -244,6 +262,10 @@ class Harmless(NbGraderPreprocessor):
         converter = getattr(self.parent, "parent", None)
         released = converter.released.values() if isinstance(converter, Autograde) else ()
         make_harmless(nb, frozenset().union(*(one.text for one in released)))
+        if isinstance(converter, Autograde):
+            name, folder = resources["nbgrader"]["notebook"], Path(resources["metadata"]["path"])
+            last = converter.before.get(name)
+            lay(folder, dict([records.following(last, name, nb, records.when_in(folder))]))
         return nb, resources
 
 

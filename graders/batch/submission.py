@@ -21,6 +21,9 @@ from graders.batch import bounds
 DEPTH = 64
 #: The file that says when a submission was handed in.
 TIMESTAMP = "timestamp.txt"
+#: The folder of the grader's own beside a graded notebook; one that was handed in, or that a submission's
+#: code has made, is no part of the submission.
+OWN = ".graders"
 _CELL_KINDS = ("code", "markdown", "raw")
 
 
@@ -311,7 +314,7 @@ def files_in(folder: Path, ignored: Sequence[str], left_out: list[str]) -> Itera
     """All that is no folder, in this folder and those in it; links to folders are not followed."""
     for place, folders, names in os.walk(folder, followlinks=False):
         for name in sorted(folders):
-            if is_ignored(name, ignored):
+            if name == OWN or is_ignored(name, ignored):
                 folders.remove(name)
             elif Path(place, name).is_symlink():
                 left_out.append(f"The folder {shown(name)} is a symbolic link; it was left out.")

@@ -20,9 +20,11 @@ import threading
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from graders.batch.submission import TIMESTAMP
+from graders.batch.submission import OWN, TIMESTAMP
+from graders.classroom.observations import observations_path
 from graders.sandbox.jail import Limits, NoSandbox
 
 if TYPE_CHECKING:  # it imports torch, which the process that hands out the work can do without
@@ -38,8 +40,9 @@ class Options:
     """How submissions are run.
 
     sandbox: "bwrap" or "none". device: "cpu" or "cuda". hidden: folders that must not be seen in the sandbox,
-    wherever they lie. rubric: the text of the course's own, if it has one. libraries: what the released
-    notebooks import, for the warm processes to have at once.
+    wherever they lie. rubric, comments: the texts of the course's own, if it has them. libraries: what the
+    released notebooks import, for the warm processes to have at once. seed: of the inputs of checks, the same
+    for a whole run, so that wrong work can be compared; each process draws its own if None.
     """
 
     sandbox: str = "bwrap"
@@ -48,6 +51,8 @@ class Options:
     hidden: tuple[str, ...] = ()
     rubric: str = ""
     libraries: tuple[str, ...] = ()
+    comments: str = ""
+    seed: int | None = field(default=None, compare=False)
 
     @property
     def devices(self) -> tuple[str, ...]:
@@ -131,10 +136,12 @@ def _end() -> None:
 
 
 def look_through_rubric(options: Options) -> None:
-    """Raises MalformedRubric where the course's own cannot be used."""
+    """Raises MalformedRubric where the course's own, or its comments, cannot be used."""
+    from graders.classroom.comments import comments_of
     from graders.judging.rubric import rubric_of
 
     rubric_of(options.rubric)
+    comments_of(options.comments)
 
 
 def pack_job(
@@ -147,19 +154,20 @@ def pack_job(
 
     asked: by notebook, names of Python's own that students are to define.
     """
-    return _packed({"notebooks": notebooks, "options": asdict(options), "asked": asked or {}}, files)
+    return packed({"notebooks": notebooks, "options": asdict(options), "asked": asked or {}}, files)
 
 
-def _packed(head: Mapping[str, Any], files: Mapping[str, bytes]) -> bytes:
+def packed(head: Mapping[str, Any], files: Mapping[str, bytes]) -> bytes:
+    """JSON data and files by path as bytes, for `opened`."""
     sizes = [[name, len(content)] for name, content in files.items()]
     text = json.dumps({**head, "files": sizes}).encode()
     return b"".join([_LENGTH.pack(len(text)), text, *files.values()])
 
 
-def opened(packed: bytes) -> tuple[dict[str, Any], dict[str, memoryview]]:
-    """What is in a job or in an answer to one, and its files by path; they are not copied."""
+def opened(content: bytes) -> tuple[dict[str, Any], dict[str, memoryview]]:
+    """What was packed: a job, or an answer to one, and its files by path; they are not copied."""
     start = _LENGTH.size
-    data = memoryview(packed)
+    data = memoryview(content)
     (size,) = _LENGTH.unpack(data[:start])
     head = json.loads(bytes(data[start : start + size]))
     files, start = {}, start + size
@@ -173,11 +181,11 @@ def grade(job: bytes) -> bytes:
     """Grade a submission.
 
     Returns, packed, for each notebook by name what `graders.batch.notebook.Graded` holds, and the files that
-    its code has made.
+    its code has made; among them, in the grader's own folder, what was seen.
 
     Raises Unusable where the sandbox failed repeatedly, and NoSandbox where there is none.
     """
-    return _packed(*graded_here(job))
+    return packed(*graded_here(job))
 
 
 def graded_here(job: bytes) -> tuple[dict[str, Any], dict[str, bytes]]:
@@ -187,12 +195,16 @@ def graded_here(job: bytes) -> tuple[dict[str, Any], dict[str, bytes]]:
     given |= {name: tuple(given[name]) for name in ("hidden", "libraries")}
     options = Options(**{**given, "limits": Limits(**given["limits"])})
     made: dict[str, bytes] = {}
+    own: dict[str, bytes] = {}
     notebooks = {}
     for name, notebook in data["notebooks"].items():
         notebooks[name] = _graded(notebook, {**files, **made}, options, data["asked"].get(name, ()))
-        made |= notebooks[name].pop("made")
+        found = notebooks[name].pop("made")
+        made |= {path: one for path, one in found.items() if OWN not in PurePosixPath(path).parts}
+        if seen := notebooks[name].pop("seen"):
+            own[observations_path(name)] = seen
     made.pop(TIMESTAMP, None)  # when it was handed in, its code cannot say
-    return {"notebooks": notebooks}, made
+    return {"notebooks": notebooks}, made | own
 
 
 def _graded(
@@ -204,10 +216,11 @@ def _graded(
 ) -> dict[str, Any]:
     """What came of one notebook. named: the libraries that it is known to use, if it was run before."""
     from graders.batch.notebook import bound_exercise, execute, libraries
+    from graders.classroom.comments import comments_of
     from graders.judging.rubric import rubric_of
     from graders.sandbox.box import Unforeseen, Unusable
 
-    rubric = rubric_of(options.rubric)
+    rubric, comments = rubric_of(options.rubric), comments_of(options.comments)
     named = frozenset(libraries(notebook)) if named is None else named
     code = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
     if any(map(bound_exercise, code)):
@@ -219,7 +232,7 @@ def _graded(
         with a_box(options) as box:
             try:
                 with box.session(files, named) as session:
-                    done = execute(notebook, session, options.devices, rubric, asked)
+                    done = execute(notebook, session, options.devices, rubric, asked, comments, options.seed)
             except Unforeseen as found:
                 named |= found.libraries
                 break
@@ -240,6 +253,8 @@ def _graded(
             "flags": done.flags,
             "words": done.words,
             "suspects": sorted(done.suspects),
+            "checks": done.checks,
+            "seen": done.seen,
             "stopped": done.stopped,
             "cgroup": holds,
             "made": session.made,

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from graders.judging import wording
+from graders.judging.behaviour import behaviour
 from graders.judging.carried import carried
 from graders.judging.diagnosis import Diagnosis, diagnose
 from graders.judging.question import Paper
@@ -52,7 +53,12 @@ def judge(paper: Paper, sights: Sequence[Sight], surveyed: Survey, rubric: Rubri
         tried = [trial.excusing(names) for trial in tried]
         diagnosis = diagnose(exercise, answer, tried)
     notes = wording.carried(exercise, excused)
-    common: dict[str, Any] = {"rows": _rows(tried), "printed": printed}
+    common: dict[str, Any] = {
+        "rows": _rows(tried),
+        "printed": printed,
+        "mistakes": tuple(one.key for one in diagnosis.mistakes),
+        "carried": tuple(dict.fromkeys(one.mistake.key for one in excused)),
+    }
     wrong = [(trial, name, finding) for trial in tried for name, finding in trial.decided()]
     if not wrong:
         if surveyed.wrong_device:
@@ -66,13 +72,17 @@ def judge(paper: Paper, sights: Sequence[Sight], surveyed: Survey, rubric: Rubri
         return _verdict(exercise, seed, "passed", wording.passed(tried), notes=notes, scores=scores, **common)
 
     scores = _scores(exercise, tried, diagnosis, rubric)
-    common |= {"scores": scores, "evidence": wording.evidence(wrong)}
+    left = [one for one in wrong if one[1] not in diagnosis.explained]
+    common |= {
+        "scores": scores,
+        "evidence": wording.evidence(wrong),
+        "behaviour": behaviour(tried, {name for _, name, _ in left}),
+    }
     if diagnosis.mistakes:
         first = diagnosis.mistakes[0]
-        notes[:0] = [one.message for one in diagnosis.mistakes[1:]] + hint(exercise.name, diagnosis.mistakes)
-        left = [one for one in wrong if one[1] in diagnosis.unexplained]
-        if left:
-            notes.append(wording.difference(exercise, tried, left)[1])
+        rest = [wording.difference(exercise, tried, left)[1]] if left else []
+        others = [one.message for one in diagnosis.mistakes[1:]]
+        notes[:0] = [*others, *rest, *hint(exercise.name, diagnosis.mistakes)]
         notes += wording.context(exercise, tried)
         return _verdict(
             exercise,

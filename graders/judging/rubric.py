@@ -58,6 +58,11 @@ class Rubric:
                         return float(tables[name][key])
         return None
 
+    def said(self, exercise: str, keys: Sequence[str]) -> list[float | None]:
+        """All that stands for these mistakes, for each and then for each pair: what points depend on."""
+        together = [[AND.join(both) for both in permutations(pair)] for pair in combinations(keys, 2)]
+        return [self._given(exercise, *names) for names in (*([key] for key in keys), *together)]
+
     def least(self, exercise: str, mistakes: Sequence[Mistake | None]) -> tuple[float, str]:
         """What is left of a part by the gravest of these, and its message in short; None: a mistake unknown.
 
@@ -88,14 +93,17 @@ def course_folder(start: Path) -> Path | None:
     return next((folder for folder in (start, *start.parents) if (folder / BESIDE).is_file()), None)
 
 
-def text_in(folder: Path | None) -> str:
-    """A course's own rubric as it stands there, "" where it has none. Raises MalformedRubric."""
-    if folder is None or not (folder / FILE).exists():
+def text_in(folder: Path | None, name: str = FILE) -> str:
+    """A course's own rubric as it stands there, "" where it has none. Raises MalformedRubric.
+
+    name: of the file, where it is another one that belongs to the rubric.
+    """
+    if folder is None or not (folder / name).exists():
         return ""
     try:
-        return (folder / FILE).read_text(encoding="utf-8-sig")
+        return (folder / name).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as problem:
-        raise MalformedRubric(f"{folder / FILE} cannot be read: {problem}; save it as UTF-8 text.") from None
+        raise MalformedRubric(f"{folder / name} cannot be read: {problem}; save it as UTF-8 text.") from None
 
 
 @lru_cache(maxsize=8)

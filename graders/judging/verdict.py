@@ -53,13 +53,23 @@ class Evidence:
 
 
 @dataclass(frozen=True)
+class Remark:
+    """What the instructors say to all who made a mistake. points: what it adds; on the report's scale."""
+
+    text: str
+    points: float = 0.0
+
+
+@dataclass(frozen=True)
 class Verdict:
     """What the judge says of a candidate.
 
     outcome: "passed", "unattempted", "raised", "contract", "library", "mistake", "type", "shape",
     "dtype", "device", "nan", "changed", "values" or "unknown".
     mistake: the key of the known mistake that it looks like, or None. message: the diagnosis in
-    sentences. notes: what else was seen. seed: judging again with it gives the same inputs.
+    sentences. notes: what else was seen. seed: judging again with it gives the same inputs. mistakes: all
+    known mistakes that were found, by their keys, in order. carried: those that the candidate is not charged
+    with, since they were made before. remarks: of the instructors, in a course; their points are counted in.
 
     It is plain data: its `repr` is the bare number of points, which is what nbgrader reads as partial credit.
     What `check` and `evaluate` return also shows itself, as a `graders.judging.report.Report`.
@@ -77,6 +87,10 @@ class Verdict:
     evidence: Evidence | None = None
     printed: str = ""
     seed: int | None = None
+    mistakes: tuple[str, ...] = ()
+    carried: tuple[str, ...] = ()
+    remarks: tuple[Remark, ...] = ()
+    behaviour: dict[str, list[Any]] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:

@@ -431,12 +431,13 @@ class Session:
 
     def look(
         self, exercise: Exercise, packed: tuple[Any, bytes], devices: Sequence[str]
-    ) -> tuple[dict[str, Any], list[Sight], Survey | None]:
+    ) -> tuple[dict[str, Any], list[Sight], Survey | None, bytes]:
         """Have the candidates of an exercise looked at in the cases that `packed` holds.
 
         packed: a list of (name, inputs) as `values.pack` gives it. devices: of each case.
-        Returns the answer and, where there was a candidate, what was seen. Raises Stopped or TimedOut, and
-        Unforeseen where the candidate may have had answers that could not be closed.
+        Returns the answer; where there was a candidate, what was seen; and the bytes in which that came,
+        whose sense is in the answer. Raises Stopped or TimedOut, and Unforeseen where the candidate may have
+        had answers that could not be closed.
         """
         if self._gone:
             raise Stopped(self._gone)
@@ -466,9 +467,9 @@ class Session:
             )
             raise Stopped(self._gone) from None
         if "sights" not in answer:
-            return answer, [], None
+            return answer, [], None, b""
         try:
-            return answer, *values.unpack_sights(answer["sights"], back, list(devices))
+            return answer, *values.unpack_sights(answer["sights"], back, list(devices)), back
         except protocol.Broken as error:
             self.kill()
             raise Stopped(f"What was seen of the candidate cannot be read: {error}.") from None

@@ -10,7 +10,7 @@ import json
 import socket
 import struct
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 
@@ -73,16 +73,33 @@ def send(channel: socket.socket, header: Mapping[str, Any], payload: bytes = b""
 
 def receive(channel: socket.socket, deadline: float | None = None) -> tuple[dict[str, Any], bytes]:
     """Read one frame, until `deadline` on the monotonic clock. Raises Broken or Late."""
-    head, payload = _LENGTHS.unpack(_exactly(channel, _LENGTHS.size, deadline))
+    return _received(lambda count: _exactly(channel, count, deadline))
+
+
+def read_frame(stream: BinaryIO) -> tuple[dict[str, Any], bytes]:
+    """Read one frame that was kept, as it would be received. Raises Broken."""
+
+    def exactly(count: int) -> bytes:
+        content = stream.read(count)
+        if len(content) < count:
+            raise Broken("a frame that is cut off")
+        return content
+
+    return _received(exactly)
+
+
+def _received(exactly: Callable[[int], bytes]) -> tuple[dict[str, Any], bytes]:
+    """A frame of which `exactly` gives the next bytes, as many as it is asked for."""
+    head, payload = _LENGTHS.unpack(exactly(_LENGTHS.size))
     if head > HEADER_LIMIT or payload > PAYLOAD_LIMIT:
         raise Broken("a frame that is too large")
     try:
-        header = json.loads(_exactly(channel, head, deadline))
+        header = json.loads(exactly(head))
     except (ValueError, RecursionError):
         raise Broken("a frame that is no JSON") from None
     if not isinstance(header, dict):
         raise Broken("a frame that is no JSON object")
-    return header, _exactly(channel, payload, deadline)
+    return header, exactly(payload)
 
 
 def _exactly(channel: socket.socket, count: int, deadline: float | None) -> bytes:
