@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from collections.abc import Callable
 
@@ -14,7 +15,10 @@ from torch.nn import functional as F
 
 import graders
 from graders import check
+from graders.judging import catalogue
+from graders.judging.report import as_text
 from graders.judging.verdict import MIME, Verdict
+from tests.readability import grade, said_twice, words
 
 
 def right(x, gamma, beta, eps=1e-5):
@@ -389,3 +393,63 @@ def test_a_candidate_may_use_objects_of_its_notebook(own: object) -> None:
     names = {"own": own}
     exec(code, names)
     assert judged(names["batch_norm_forward"]).passed
+
+
+# -- how they are written ----------------------------------------------------------------------------
+
+MOST_WORDS = 60
+HIGHEST_GRADE = 9.0
+#: A call with arguments, or an argument that is set to a part of something else: code to type.
+CODE = re.compile(r"\.\w+\([^)]+\)|\w=\w+\.\w")
+
+
+def messages() -> dict[str, str]:
+    """Every sentence of a known mistake that a student may read, and one mistake that has it."""
+    found: dict[str, str] = {}
+    for name in catalogue.exercises():
+        answer = catalogue.answer_of(name)
+        for one in (*answer.mistakes, *(one for basis in answer.bases for one in basis.mistakes)):
+            found.setdefault(one.message, f"{name}: {one.key}")
+    return found
+
+
+MESSAGES = messages()
+
+
+def test_messages_are_short() -> None:
+    long = {whose: len(words(text)) for text, whose in MESSAGES.items() if len(words(text)) > MOST_WORDS}
+    assert not long, long
+
+
+def test_messages_are_easy_to_read() -> None:
+    hard = {whose: round(grade(text), 1) for text, whose in MESSAGES.items() if grade(text) > HIGHEST_GRADE}
+    assert not hard, hard
+
+
+def test_messages_say_nothing_twice() -> None:
+    twice = {whose: said for text, whose in MESSAGES.items() if (said := said_twice(text))}
+    assert not twice, twice
+
+
+def test_messages_point_at_the_idea_and_not_at_code() -> None:
+    typed = {whose: text for text, whose in MESSAGES.items() if CODE.search(text)}
+    assert not typed, typed
+
+
+def test_what_is_hard_or_said_twice_is_seen() -> None:
+    easy = "The variance is divided by its root. What is left has a spread of 1."
+    hard = "Notwithstanding considerable implementational similarity, interchangeability remains illusory."
+    assert grade(easy) < 3 < HIGHEST_GRADE < grade(hard)
+    assert grade("The variance and the covariance.") < grade("The necessity and the opportunity.")
+    assert said_twice("The last norm of this list is divided by the first. " * 2)
+    assert said_twice(easy) is None
+    assert CODE.search("Use x.var(0, correction=0) instead.") and not CODE.search("Call model.eval() before.")
+
+
+@pytest.mark.parametrize("name", [found[-1].name for found in catalogue.days().values()])
+def test_a_report_says_nothing_twice(name: str) -> None:
+    """Message, notes and what the evidence shows, for one known mistake a day."""
+    mistake = catalogue.answer_of(name).mistakes[-1]
+    verdict = graders.evaluate(name, mistake.variants[0], seed=0)
+    told = as_text(verdict).split("\nRead: ")[0].split("\n", 1)[1]
+    assert not said_twice(" ".join(told.split())), told

@@ -129,6 +129,19 @@ class Explorer(anywidget.AnyWidget):
         """The settings at the start, by name."""
         return {name: control.values[control.start] for name, control in self.controls.items()}
 
+    def at(self, **settings: Any) -> Explorer:
+        """This explorer, opened at these values; Reset still leads to the start.
+
+        Raises:
+            ValueError: it has no control of such a name.
+        """
+        if unknown := settings.keys() - self.controls.keys():
+            raise ValueError(
+                f"This explorer has no {', '.join(sorted(unknown))}; it has {', '.join(self.controls)}."
+            )
+        self.settings = settings
+        return self
+
     def __repr__(self) -> str:
         names = ", ".join(control.label for control in self.controls.values())
         return f"Explorer: {self.spec['title'].rstrip('.?')}. Run this cell to move: {names}."

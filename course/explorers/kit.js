@@ -772,6 +772,8 @@ function widget(module) {
     render({ model, el }) {
       const explorer = mount(el, module, model.get("spec"), decode(model.get("data")));
       const follow = () => explorer.set(model.get("settings"));
+      follow();
+      explorer.flush();
       model.on("change:settings", follow);
       return () => {
         model.off("change:settings", follow);

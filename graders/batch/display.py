@@ -134,6 +134,8 @@ _REPORT = re.compile(
     + r"(?P<body>(?:[^<>]|</?(?:h4|p|span|code|div|table|tr|th|td|pre|details|summary)"
     r'(?: open| class="?(?:diagnosis|good|bad|off|grids?|small)"?)?>)*)</div>'
 )
+#: A link of a report to a lecture, which leads there from the student's notebook alone.
+_LECTURE = re.compile(r'<a href="[\w./-]*\.ipynb#[^"<>]*">([^<>]*)</a>')
 _ELEMENT = re.compile(r"<(/?)([a-z0-9]+)")
 #: Pictures that are larger are shown in their own size, in pixels.
 SIZE_LIMIT = 10_000
@@ -280,7 +282,7 @@ def _output(output: Mapping[str, Any]) -> dict[str, Any]:
         return output
     data = output["data"]
     if MIME in data:
-        report = str(data.get("text/html", ""))
+        report = _LECTURE.sub(r"\1", str(data.get("text/html", "")))
         shown = _held(report) if _is_report(report) else _cleaned(report)
         output["data"] = {"text/plain": str(data.get("text/plain", "")), "text/html": shown, MIME: data[MIME]}
         output["metadata"] = {}

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import textwrap
 from dataclasses import dataclass, fields
 from html import escape
+from pathlib import Path
 from typing import Any
 
-from graders.judging.verdict import MIME, Evidence, Verdict, number
+from graders.judging.passages import Passage, Section, passage
+from graders.judging.rubric import course_folder
+from graders.judging.verdict import MIME, Evidence, Remark, Verdict, number
 
 _STYLE = """
 .graders-verdict { --good: #0072b2; --bad: #d55e00; max-width: 46rem; line-height: 1.45;
@@ -33,9 +37,16 @@ _STYLE = """
   font-family: var(--jp-code-font-family, monospace); font-size: 12px; }
 .graders-verdict.graders-verdict .grid td.off { background: rgba(213, 94, 0, 0.22); }
 .graders-verdict .small { font-size: 12px; color: var(--jp-ui-font-color2, #616161); }
+.graders-verdict .remark { border-left: 3px solid var(--good); padding-left: 0.7rem; white-space: pre-line; }
 .graders-verdict details { margin: 0.4rem 0; } .graders-verdict summary { cursor: pointer; }
 .graders-verdict pre { white-space: pre-wrap; font-size: 12px; margin: 0.3rem 0; }
+.graders-verdict.graders-verdict a { display: inline-block; padding: 1px 9px; border-radius: 3px;
+  border: 1px solid currentColor; color: var(--good); text-decoration: none; }
+.graders-verdict.graders-verdict a:is(:hover, :focus-visible) { text-decoration: underline; }
 """
+
+#: Outcomes about an idea, which the lecture explains; the others are about how something is written.
+_EXPLAINED = ("mistake", "values", "nan", "shape")
 
 
 @dataclass(frozen=True, repr=False)
@@ -46,7 +57,7 @@ class Report(Verdict):
         return as_text(self)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        return as_bundle(self)
+        return as_bundle(self, lectures_from(Path.cwd()))
 
 
 def reported(verdict: Verdict) -> Report:
@@ -54,17 +65,30 @@ def reported(verdict: Verdict) -> Report:
     return Report(**{field.name: getattr(verdict, field.name) for field in fields(verdict)})
 
 
-def as_bundle(verdict: Verdict) -> dict[str, Any]:
+def as_bundle(verdict: Verdict, lectures: str = "") -> dict[str, Any]:
     """What a notebook stores of a verdict: points as text, the report as HTML, the verdict as data."""
-    return {"text/plain": repr(verdict), "text/html": as_html(verdict), MIME: verdict.as_dict()}
+    return {"text/plain": repr(verdict), "text/html": as_html(verdict, lectures), MIME: verdict.as_dict()}
 
 
-def as_html(verdict: Verdict) -> str:
-    """The report as one HTML element that stands by itself; also without scripts and styles of a page."""
-    points = f"{number(verdict.points)} of {verdict.max_points} points"
-    body = [f"<h4>{escape(verdict.exercise)}<span>{points}</span></h4>"]
+def lectures_from(folder: Path) -> str:
+    """The way from a notebook's folder to that of the lectures, as links have it; "" where there are none."""
+    root = course_folder(folder)
+    if root is None or not (root / "course" / "index.ipynb").is_file():
+        return ""
+    return Path(os.path.relpath(root / "course", folder)).as_posix()
+
+
+def as_html(verdict: Verdict, lectures: str = "") -> str:
+    """The report as one HTML element that stands by itself; also without scripts and styles of a page.
+
+    lectures: the way to the folder of the lectures, where the page that shows this can follow a link there.
+    """
+    body = [f"<h4>{escape(verdict.exercise)}<span>{_points(verdict)}</span></h4>"]
     body.append(f'<p class="diagnosis">{_marked(verdict.message)}</p>')
     body += [f"<p>{_marked(note)}</p>" for note in verdict.notes]
+    if found := _passage(verdict):
+        body += _passage_html(found, lectures)
+    body += [f'<p class="remark">{_marked(_said(one))}</p>' for one in verdict.remarks]
     if verdict.evidence:
         if not _is_told(verdict):
             body.append(f"<p>{_marked(_evidence_sentence(verdict.evidence))}</p>")
@@ -95,9 +119,55 @@ def as_html(verdict: Verdict) -> str:
     return f'<div class="{classes}" {attributes}><style>{_STYLE}</style>{"".join(body)}</div>'
 
 
+def _passage(verdict: Verdict) -> Passage | None:
+    """Where the course explains what is wrong."""
+    if verdict.outcome not in _EXPLAINED:
+        return None
+    return passage(verdict.exercise, verdict.mistake)
+
+
+def _passage_html(found: Passage, lectures: str) -> list[str]:
+    """What to read, and what to look at: links where there is a way to the lectures, and a line to run."""
+
+    def link(section: Section) -> str:
+        words = escape(section.words)
+        return f'<a href="{escape(lectures)}/{escape(section.address)}">{words}</a>' if lectures else words
+
+    lines = [f"<p>Read: {link(found.section)}</p>"]
+    if view := found.view:
+        lines.append(
+            f"<details><summary>See in an explorer: {_marked(view.shows)}</summary>"
+            f"<p>To open it at this case, run this in a cell:</p><pre>{escape(view.code)}</pre>"
+            f"<p>It stands in {link(view.section)}</p></details>"
+        )
+    return lines
+
+
+def _passage_text(found: Passage) -> list[str]:
+    lines = ["", f"Read: {found.section.words}."]
+    if view := found.view:
+        lines += textwrap.wrap(f"See in an explorer: {view.shows}. To open it at this case, run:", 88)
+        lines += textwrap.indent(view.code, "  ").splitlines()
+    return lines
+
+
+def _points(verdict: Verdict) -> str:
+    """The points in words; a step to an exercise carries none."""
+    if verdict.max_points or verdict.outcome == "unknown":
+        return f"{number(verdict.points)} of {verdict.max_points} points"
+    return "right" if verdict.passed else "not right yet"
+
+
 def _shows_parts(verdict: Verdict) -> bool:
     """Whether the points of the parts say more than their sum."""
     return not verdict.passed and (len(verdict.scores) > 1 or any(one.why for one in verdict.scores))
+
+
+def _said(remark: Remark) -> str:
+    """A remark as students read it, with what it does to the points."""
+    points = f"{number(abs(remark.points))} {'points' if abs(remark.points) != 1 else 'point'}"
+    change = f"({points} {'more' if remark.points > 0 else 'less'})" if remark.points else ""
+    return " ".join(filter(None, ("From your instructors:", remark.text, change)))
 
 
 def _marked(text: str) -> str:
@@ -168,12 +238,14 @@ def _evidence_sentence(evidence: Evidence) -> str:
 
 def as_text(verdict: Verdict) -> str:
     """The report as plain text, 88 columns wide."""
-    lines = [f"{verdict.exercise}: {number(verdict.points)} of {verdict.max_points} points"]
-    paragraphs = [verdict.message, *verdict.notes]
+    lines = [f"{verdict.exercise}: {_points(verdict)}"]
+    paragraphs = [verdict.message, *verdict.notes, *map(_said, verdict.remarks)]
     if verdict.evidence and not _is_told(verdict):
         paragraphs.append(_evidence_sentence(verdict.evidence))
     for paragraph in paragraphs:
         lines += ["", *textwrap.wrap(paragraph, 88)]
+    if found := _passage(verdict):
+        lines += _passage_text(found)
     if verdict.evidence and verdict.evidence.want_grid:
         lines += ["", *_grid_text(verdict.evidence)]
     if _shows_parts(verdict):

@@ -16,6 +16,7 @@ from graders.probing.observe import ARGUMENTS, FORM, Raised, describe
 
 #: How many rows and columns of an array are shown.
 GRID = 6
+_ONCE = ", so that what is wrong there costs once."
 
 
 def unattempted(exercise: Exercise) -> str:
@@ -66,7 +67,13 @@ def context(exercise: Exercise, tried: Sequence[Trial]) -> list[str]:
 
 def carried(exercise: Exercise, excused: Sequence[Carried]) -> list[str]:
     """Notes where derivatives are right for a function that is not: whose fault it is."""
-    notes, own = [], []
+    notes: list[str] = []
+    own = []
+
+    def judged_by_own(what: str) -> None:
+        told = any(note.endswith(_ONCE) for note in notes)
+        notes.append(f"{what}." if told else f"{what}{_ONCE}")
+
     for one in excused:
         if exercise.context.issuperset(one.basis.observations):
             whose = one.basis.whose
@@ -75,17 +82,11 @@ def carried(exercise: Exercise, excused: Sequence[Carried]) -> list[str]:
                 f"{whose}, and costs nothing here: {one.mistake.in_short}"
             )
         elif one.basis.followers:
-            notes.append(
-                f"The {one.basis.followers} are judged by your own {one.basis.whose}, so that what is wrong "
-                "there costs once."
-            )
+            judged_by_own(f"The {one.basis.followers} are judged by your own {one.basis.whose}")
         else:
             own.append(one.basis.whose)
     if own:
-        notes.append(
-            f"The gradients are judged against the derivative of your own {_and(own)}, so that what is wrong "
-            "there costs once."
-        )
+        judged_by_own(f"The gradients are judged against the derivative of your own {_and(own)}")
     return notes
 
 

@@ -279,8 +279,8 @@ GRADIENT_MISTAKES: tuple[tuple[str, str, tuple[dict[str, Callable], ...]], ...] 
     ),
     (
         "division_forgotten_in_backward",
-        """dx is not divided by the standard deviation (or is multiplied by it): x_hat is x − mean divided
-        by it, so its derivative is divided by it too.""",
+        """dx is not divided by the standard deviation, or is multiplied by it. In x_hat, x is divided by it,
+        and so is the derivative.""",
         (
             {"dx": partial(input_gradient, deviation=lambda cache: torch.ones_like(cache[3]))},
             {"dx": partial(input_gradient, deviation=lambda cache: 1 / cache[3])},
@@ -330,8 +330,8 @@ GRADIENT_MISTAKES: tuple[tuple[str, str, tuple[dict[str, Callable], ...]], ...] 
     ),
     (
         "dgamma_from_x",
-        """dgamma is summed with x, or with x − mean, where x_hat belongs: gamma multiplies the normalized
-        values, so its gradient collects dy times x_hat.""",
+        """dgamma is summed with x, or with x − mean, where x_hat belongs. What gamma multiplies is x_hat, so
+        its gradient collects dy times that.""",
         (
             {"dgamma": lambda dy, cache: (dy * cache[0]).sum(0)},
             {"dgamma": lambda dy, cache: (dy * (cache[0] - cache[0].mean(0))).sum(0)},
@@ -669,8 +669,8 @@ IDENTITY_MISTAKES = (
     ),
     mistake(
         "unbiased_and_eps_outside",
-        """gamma is torch.std plus eps, and two things are off at once: torch.std divides by N − 1 unless told
-        otherwise, where batch norm divides by N, and eps belongs under the root, added to the variance.""",
+        """gamma is torch.std plus eps, and two things are off at once. torch.std divides by N − 1 unless
+        told otherwise; batch norm divides by N. And eps belongs under the root, added to the variance.""",
         partial(identity, gamma=lambda x, eps: x.std(0) + eps),
     ),
     mistake(
@@ -822,8 +822,8 @@ FUNCTION_MISTAKES = (
     ),
     mistake(
         "dgamma_and_dbeta_swapped",
-        """dgamma and dbeta are returned in each other's place; backward returns in the order of forward's
-        arguments.""",
+        """dgamma and dbeta are returned in each other's place. backward returns in the order in which
+        forward takes.""",
         function_class(order=(0, 2, 1)),
     ),
     mistake(
@@ -834,7 +834,7 @@ FUNCTION_MISTAKES = (
     ),
     mistake(
         "values_unpacked",
-        """forward is right, and backward stops: it takes a tuple apart into another number of values than it
+        """forward is right, and backward stops. It takes a tuple apart into more or fewer values than it
         holds. ctx.saved_tensors holds what forward has saved, and ctx.needs_input_grad one entry for every
         argument of forward, eps included.""",
         *(function_class(taken_apart=lambda one=one: one[0]((None,) * one[1])) for one in MISMATCHES),

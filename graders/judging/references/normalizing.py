@@ -96,8 +96,8 @@ def statistics_mistakes(
         ),
         mistake(
             "eps_on_deviation",
-            """The root is taken of (std + eps): the standard deviation stands where the variance belongs, so
-            the root is taken twice, and the values do not come out with variance 1.""",
+            """The root is taken of (std + eps). The standard deviation stands where the variance belongs, so
+            the root is taken twice, and the spread does not come out as 1.""",
             make(deviation=lambda var, eps: (var.sqrt() + eps).sqrt()),
         ),
         mistake(
@@ -110,10 +110,9 @@ def statistics_mistakes(
         ),
         mistake(
             "unbiased_and_eps_outside",
-            f"""The divisor is torch.std plus eps, as in several widely copied implementations, and two
-            things are off at once. torch.std divides by {count} − 1 unless told otherwise, and it is the
-            biased variance that normalizes, divided by {count}; and eps belongs under the root, added to
-            the variance. {note}""",
+            f"""The divisor is torch.std plus eps, as in code that is often copied, and two things are off at
+            once. torch.std divides by {count} − 1 unless told otherwise; what normalizes is divided by
+            {count}. And eps belongs under the root, added to the variance. {note}""",
             make(
                 variance=lambda x, axes: x.var(axes, keepdim=True),
                 deviation=lambda var, eps: var.sqrt() + eps,

@@ -35,9 +35,9 @@ def reading_mistakes(read: Callable[..., Any], name: str = "model") -> tuple[Mis
     return (
         mistake(
             "weights_changed",
-            f"""The weights of the {name} are not what they were before the call. Asked for is to read them:
-            methods whose name ends in an underscore, operators such as *= and assignments to .data write into
-            the tensors themselves, and whoever trains on goes on from other weights.""",
+            f"""The weights of the {name} are not what they were before the call. Asked for is to read them.
+            A method whose name ends in an underscore, an operator such as *= and whatever is put into .data
+            write into the tensors themselves. Whoever trains on goes on from other weights.""",
             leaving(halve),
         ),
         mistake(
