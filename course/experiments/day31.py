@@ -402,6 +402,14 @@ def descend(
     return Descents(rates, torch.stack(losses), tuple(watch), sharp)
 
 
+def fate(kind: str, rate: float, seed: int = 0) -> str:
+    """What forty steps do: the network "trains", "stalls" above a tenth of its first loss, or "diverges"."""
+    descent = descend(kind, torch.tensor([rate]), [seed], steps=40)
+    if descent.trained.item():
+        return "trains"
+    return "stalls" if descent.final.item() <= 2 * descent.losses[0].item() else "diverges"
+
+
 def weight_growth(kind: str, rate: float, seeds: Sequence[int], steps: int = 50, depth: int = 5) -> Tensor:
     """(S,): the norm of the hidden weights after gradient descent over that before."""
     problem, weights = problem_for(seeds), deep_weights(depth, [HE] * len(seeds), seeds)
@@ -435,6 +443,12 @@ class ShiftVerdict:
         found = {kind: shift.average[GAINS.index(HE)] for kind, shift in self.shifts.items()}
         found["noisy batch norm"] = self.noise["drawn anew"].average[0]
         return sorted(found, key=lambda kind: found[kind].median().item())
+
+    @property
+    def without_a_step(self) -> float:
+        """The share of the noisy network's shift, in percent, that is there though no layer has moved."""
+        drawn, none = (self.noise[name].average.median() for name in ("drawn anew", "no layer moved"))
+        return (100 * none / drawn).item()
 
 
 GAINS = (1.0, HE, 2.0)
@@ -515,6 +529,11 @@ class Smoothness:
     trusted: dict[str, Tensor]
     relative: dict[str, Tensor]
 
+    def farther(self, gain: float) -> str:
+        """The network whose gradient can be trusted for the longer step, by the median of the seeds."""
+        row = self.gains.index(gain)
+        return max(self.trusted, key=lambda kind: self.trusted[kind][row].median().item())
+
 
 def smoothness(seeds: Sequence[int], gains: tuple[float, ...] = GAINS) -> Smoothness:
     """`along_gradient` of five layers before training, in step sizes and as a part of the weights' length."""
@@ -575,6 +594,23 @@ class LongSteps:
     arms: dict[str, Descents]
     gains: dict[tuple[str, float], Descents]
     watched: dict[str, Descents]
+
+    @property
+    def last_loss_at_own_rates(self) -> float:
+        """Batch norm's last loss over the plain network's, each at its own best rate, by the medians."""
+        plain, normalized = (self.arms[kind].best[1].median() for kind in KINDS[:2])
+        return (normalized / plain).item()
+
+    @property
+    def longest_held(self) -> float:
+        """The greatest rate at which batch norm trains with every seed though the norms are held."""
+        return self.arms["batch norm, norms held"].longest.min().item()
+
+    @property
+    def edge(self) -> tuple[tuple[int, ...], Tensor]:
+        """The watched steps W, and lr λ / 2 of the plain network at a rate of 0.1, (W,), the median."""
+        plain = self.watched["plain"]
+        return plain.watched, plain.instability[:, plain.at(0.1)].median(1).values
 
 
 def long_steps(seeds: Sequence[int], names: Callable[[Iterable[str]], Iterable[str]] = iter) -> LongSteps:

@@ -107,7 +107,7 @@ def draw_shift_controls(verdict: ShiftVerdict) -> Picture:
             },
             dict.fromkeys(("anew", "frozen", "not\nmoved"), GREEN),
         )
-        axes[3].set_title("last loss, own best rate")
+        axes[3].set_title("last loss, tuned")
         ends = {
             name.split()[0]: verdict.tuned[kind].best[1].tolist()
             for name, kind in zip(("plain", "norm", "noisy"), verdict.tuned, strict=True)

@@ -53,6 +53,7 @@ QUIET = re.compile(
 )
 #: In place of how a notebook is used.
 HOW_TO_READ = (
+    "Orange boxes ask for a prediction; what comes out appears when you commit to one. "
     "Explorers have sliders, which also follow the arrow keys; move them before you read on. "
     "What the code prints is stored; to change it, open the page as a notebook."
 )

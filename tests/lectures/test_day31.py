@@ -36,6 +36,45 @@ def one_network(kind, depth=2, gain=1.4, seed=3):
 # What is computed
 
 
+def test_what_is_predicted_is_what_is_measured():
+    """On arrays with a known answer, and turned over where the arrays are."""
+    sizes, one = torch.ones(2, 2, 1), torch.ones(1, 3)
+
+    def shift(*medians):
+        l2 = torch.tensor(medians, dtype=torch.float64).view(1, 1, -1, 1)
+        return experiments.Shift(sizes, sizes, sizes, l2)
+
+    noise = {"drawn anew": shift(0.5), "no layer moved": shift(0.2), "frozen": shift(0.1)}
+    shifts = {"plain": shift(1, 0.9, 1), "batch norm": shift(1, 0.3, 1)}
+    verdict = experiments.ShiftVerdict(((1.0, 0.1),), shifts, {}, {}, noise)
+    assert verdict.by_gradients == ["batch norm", "noisy batch norm", "plain"]
+    assert verdict.without_a_step == pytest.approx(40)
+
+    trusted = {"plain": torch.stack([2 * one[0], one[0]]), "batch norm": torch.stack([one[0], 2 * one[0]])}
+    smooth = experiments.Smoothness((1.0, 2.0), trusted, {})
+    assert (smooth.farther(1.0), smooth.farther(2.0)) == ("plain", "batch norm")
+
+    def descents(*final, watched=()):
+        losses = torch.stack([torch.ones(2, 3), torch.tensor(final)[:, None] * torch.tensor([1, 1, 1.01])])
+        return experiments.Descents(torch.tensor([0.1, 1.0]), losses, watched, 2 * torch.ones(1, 2, 3))
+
+    arms = {
+        "plain": descents(0.02, 0.5),
+        "batch norm": descents(0.5, 0.01),
+        "batch norm, norms held": descents(0.05, 0.5),
+    }
+    steps = experiments.LongSteps(arms, {}, {"plain": descents(0.02, 0.5, watched=(0,))})
+    assert steps.longest_held == pytest.approx(0.1)
+    assert steps.last_loss_at_own_rates == pytest.approx(0.5)
+    assert steps.edge[0] == (0,) and steps.edge[1].tolist() == pytest.approx([0.1])
+
+
+def test_what_becomes_of_a_network():
+    assert experiments.fate("plain", 0.5) == "trains"
+    assert experiments.fate("plain", 1e-4) == "stalls"
+    assert experiments.fate("plain", 100.0) == "diverges"
+
+
 @pytest.mark.parametrize("kind", TWO)
 def test_along_the_gradient_as_the_exercises_measure_it(kind):
     weights, problem, w, loss = one_network(kind)
