@@ -6,6 +6,7 @@ import gc
 import json
 import logging
 import os
+import secrets
 import sys
 from dataclasses import asdict
 from enum import StrEnum
@@ -13,6 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from graders.classroom import regrade_commands, report_command
+from graders.lms import commands as lms
 
 if TYPE_CHECKING:
     from graders.batch.gradebook import Course
@@ -71,6 +75,7 @@ def autograde(
     from graders.batch import run as batch
     from graders.batch.private import folders
     from graders.batch.worker import Options, look_through_rubric
+    from graders.classroom import comments
     from graders.judging.rubric import MalformedRubric, text_in
     from graders.sandbox import jail
 
@@ -88,7 +93,9 @@ def autograde(
         if not names:
             raise _Refused("There are no notebooks of an assignment in this folder.")
         libraries = batch.imported(Path.cwd(), names)
-        options = Options(kind, device.value, limits, folders(Path.cwd()), text_in(Path.cwd()), libraries)
+        own = text_in(Path.cwd()), libraries, text_in(Path.cwd(), comments.FILE)
+        seed = secrets.randbits(32)
+        options = Options(kind, device.value, limits, folders(Path.cwd()), *own, seed)
         if kind == "none":
             typer.echo(
                 "Warning: without a sandbox, submissions can read and change whatever you can.", err=True
@@ -107,7 +114,7 @@ def autograde(
         # needs; without it that one format goes unchecked.
         sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
         course, names = _opened(names, every=every, force=force)
-        if options.rubric:  # by a worker, which has PyTorch and the names of the mistakes
+        if options.rubric or options.comments:  # by a worker, which has PyTorch and the names of the mistakes
             pool.submit(look_through_rubric, options).result()
         interrupt.act()
         gc.freeze()  # what is imported now stays, and need not be looked through again, not even at the end
@@ -146,6 +153,13 @@ def autograde(
     if reports[-1].stopped:
         typer.echo(reports[-1].stopped, err=True)
     raise typer.Exit(int(not ended or any(one.count("failed") for one in reports)))
+
+
+app.command()(regrade_commands.regrade)
+app.command()(regrade_commands.comment)
+app.command()(report_command.report)
+app.command()(lms.collect)
+app.command("return")(lms.give_back)
 
 
 class _Refused(Exception):
