@@ -1,13 +1,31 @@
 // A Parsons problem: the lines of a solution, to be put in order. Nothing is executed here.
 //
-// A puzzle is {steps, lines, pool}. steps: the titles of the sub-goals. A line is {id, code, indent, goal, parent, after,
-// wrong, why}: goal counts from 1 and is 0 where the line is given, parent is the line that opens its block, after are the
-// lines that it needs before it, wrong is a twin that is not right, and why says so. The pool is [[id, wrong first], …].
+// A puzzle is {steps, lines, pool}. steps: the titles of the sub-goals. A line is {id, code, indent, inside, goal, parent, after,
+// wrong, why}: goal counts from 1 and is 0 where the line is given, inside is how far what follows can be indented, parent
+// is the line that opens its block, after are the lines that it needs before it, wrong is a twin that is not right, and
+// why says so. The pool is [[id, wrong first], …].
 // An arrangement is a list of {id, indent, twin}: the given lines in their places, and those that were put between them.
 
 const STEP = 2; // characters of an indent on the screen
 
 // ---------------------------------------------------------------------------- what is right
+
+/** How far the line below a row can be indented. */
+function deepest({ lines }, row) {
+  const { indent, inside } = lines.find(({ id }) => id === row.id);
+  return row.indent + inside - indent;
+}
+
+/** The same rows, none of them indented further than it can be. */
+function settled(puzzle, rows) {
+  const found = [];
+  for (const row of rows) {
+    const given = !puzzle.lines.find(({ id }) => id === row.id).goal;
+    const most = found.length && !given ? deepest(puzzle, found.at(-1)) : row.indent;
+    found.push({ ...row, indent: given ? row.indent : Math.max(1, Math.min(most, row.indent)) });
+  }
+  return found;
+}
 
 /** The line that opens the block in which the row at this place stands, or null. */
 function opener(rows, place) {
@@ -21,14 +39,15 @@ function opener(rows, place) {
 function problem({ lines }, rows) {
   const places = new Map(rows.map(({ id }, place) => [id, place]));
   const moved = lines.filter(({ goal }) => goal).sort((one, other) => one.goal - other.goal || one.id - other.id);
-  for (const { id, goal, parent, after } of moved) {
+  for (const { id, indent, goal, parent, after } of moved) {
     const place = places.get(id);
     const found = (kind) => ({ goal, kind, id });
     if (place === undefined) return found("missing");
     if (rows[place].twin) return found("twin");
     if (!places.has(parent)) return found("no block");
-    if (opener(rows, place) !== parent) return found("block");
-    if (after.some((needed) => !(places.get(needed) < place))) return found("order");
+    if (rows[place].indent !== indent || opener(rows, place) !== parent) return found("block");
+    if (!after.every((needed) => places.has(needed))) return found("needs");
+    if (after.some((needed) => places.get(needed) > place)) return found("order");
   }
   return null;
 }
@@ -42,20 +61,25 @@ function describe(puzzle, found) {
     twin: `One of its lines has a twin that is right. ${line.why}`,
     "no block": "One of its lines belongs into a block, and the line that opens the block is not there yet.",
     block: "One of its lines stands in another block than it should. Look at its place and how far it is indented.",
+    needs: "One of its lines needs a line before it that is not there yet.",
     order: "One of its lines comes before a line that it needs.",
   }[found.kind];
   const before = found.goal > 1 ? `Up to step ${found.goal - 1} all is right. ` : "";
   return `${before}Step ${found.goal}, “${puzzle.steps[found.goal - 1]}”, is not right yet. ${what}`;
 }
 
-/** What is there, in the order of the solution that the puzzle was made from, and one line more, or a twin put right. */
+/**
+ * What is there, in the order of the solution that the puzzle was made from. A line more is there, with what it needs, or
+ * a twin was put right.
+ */
 function helped(puzzle, rows) {
   const found = problem(puzzle, rows);
   const there = new Map(rows.map((row) => [row.id, row]));
-  if (found) there.set(found.id, { id: found.id, twin: false });
-  if (found?.kind === "no block") {
-    const { parent } = puzzle.lines.find(({ id }) => id === found.id);
-    there.set(parent, { id: parent, twin: false });
+  const needed = found ? [found.id] : [];
+  for (const one of needed) {
+    const { parent, after } = puzzle.lines.find(({ id }) => id === one);
+    needed.push(...[parent, ...after].filter((id) => id !== null && !there.has(id)));
+    if (one === found.id || !there.has(one)) there.set(one, { id: one, twin: false });
   }
   return puzzle.lines
     .filter(({ id }) => there.has(id))
@@ -195,6 +219,7 @@ function mount(host, puzzle) {
   function changed(words, focused = null) {
     result.textContent = "";
     result.className = "result";
+    rows = settled(puzzle, rows);
     draw();
     heard.textContent = words;
     if (focused !== null) solution.querySelector(`.line[data-id="${focused}"]`)?.focus();
@@ -204,12 +229,6 @@ function mount(host, puzzle) {
     selected = id;
     draw();
     solution.querySelector(`.line[data-id="${id}"]`).focus();
-  }
-
-  /** How far a line is indented when it comes below a row: as that one, or once more where that opens a block. */
-  function below(place) {
-    const above = rows[place];
-    return Math.max(1, above.indent + (/:$/.test(code(above)) || !lines.get(above.id).goal ? 1 : 0));
   }
 
   function take(row) {
@@ -230,7 +249,7 @@ function mount(host, puzzle) {
   function put({ id, twin }, under) {
     rows = rows.filter((row) => row.id !== id);
     const place = rows.findIndex((row) => row.id === under);
-    rows.splice(place + 1, 0, { id, twin, indent: indents ? below(place) : lines.get(id).indent });
+    rows.splice(place + 1, 0, { id, twin, indent: indents ? deepest(puzzle, rows[place]) : lines.get(id).indent });
     selected = id;
     changed(`Line ${place + 2} of ${rows.length}.`);
   }
@@ -245,8 +264,9 @@ function mount(host, puzzle) {
 
   function indent(id, by) {
     const row = rows.find((one) => one.id === id);
-    row.indent = Math.min(6, Math.max(1, row.indent + by));
-    changed(`Indented ${row.indent} times.`, id);
+    row.indent += by;
+    changed("", id);
+    heard.textContent = `Indented ${rows.find((one) => one.id === id).indent} times.`;
   }
 
   function remove(id) {
@@ -317,4 +337,4 @@ function render({ model, el }) {
   return mount(el, model.get("puzzle"));
 }
 
-export { begin, describe, helped, mount, problem, render };
+export { begin, describe, helped, mount, problem, render, settled };

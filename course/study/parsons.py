@@ -1,8 +1,8 @@
 """Parsons problems: the lines of a solution in disorder, for whoever is stuck in front of an empty cell.
 
-In the page they are put in order (`parsons.js`), which says what sub-goal is not right yet and executes nothing.
-Which orders are right follows from what each line needs before it; a test executes them. Some lines have a
-twin with a mistake that `check` knows.
+The page (`parsons.js`) says which sub-goal is not right yet, and executes nothing. Which orders are right
+follows from what each line needs before it; a test executes them. Some lines have a twin with a mistake that
+`check` knows.
 
 Sources: Ericson, Margulieux & Rick (2017), Solving Parsons problems versus fixing and writing code,
 https://doi.org/10.1145/3141880.3141895; Denny, Luxton-Reilly & Simon (2008), Evaluating a new exam question:
@@ -34,14 +34,16 @@ class Line:
     """A line of a solution, or several that stay together.
 
     id: its place in the solution that is written down. code: without its indentation, which `indent` counts;
-    of what is given, as it stands. goal: the number of its sub-goal, from 1, or 0 where it is given. parent:
-    the line that opens its block. after: the lines that it needs before it. wrong: its twin, or empty. why:
-    what is wrong with that. mistake: the key under which `check` knows it.
+    of what is given, as it stands. inside: how far what follows can be indented. goal: the number of its
+    sub-goal, from 1, or 0 where it is given. parent: the line that opens its block. after: the lines that it
+    needs before it. wrong: its twin, or empty. why: what is wrong with that. mistake: the key under which
+    `check` knows it.
     """
 
     id: int
     code: str
     indent: int
+    inside: int
     goal: int
     parent: int | None
     after: tuple[int, ...]
@@ -81,13 +83,16 @@ def load(exercise: str) -> Puzzle:
     names = {line["name"]: number for number, line in enumerate(data["lines"]) if "name" in line}
     lines: list[Line] = []
     for number, line in enumerate(data["lines"]):
-        indent = _indent(line["code"])
-        above = (one.id for one in reversed(lines) if one.indent < indent)
+        rows = line["code"].strip("\n").split("\n")
+        indent = _indent(rows[0])
+        opens = [_indent(row) + 1 for row in rows if row.endswith(":")]
+        above = (one.id for one in reversed(lines) if one.indent < indent) if "goal" in line else iter(())
         lines.append(
             Line(
                 number,
                 line["code"].strip() if "goal" in line else line["code"].strip("\n"),
                 indent,
+                opens[-1] if opens else indent,
                 line.get("goal", 0),
                 next(above, None),
                 tuple(names[name] for name in line.get("after", ())),
@@ -99,10 +104,7 @@ def load(exercise: str) -> Puzzle:
     return Puzzle(exercise, tuple(data["steps"]), tuple(lines))
 
 
-def _indent(code: str) -> int:
-    """How far a line is indented; of several that are given, the last that opens a block."""
-    rows = code.strip("\n").split("\n")
-    row = next((one for one in reversed(rows) if one.endswith(":")), rows[-1])
+def _indent(row: str) -> int:
     return (len(row) - len(row.lstrip())) // INDENT
 
 

@@ -815,8 +815,8 @@ OPTIMIZER = (
         ),
         mistake(
             "recorded_by_autograd",
-            "Autograd records the move, and refuses to change a parameter in place while it does. This is a record "
-            "that nobody needs.",
+            "Autograd records the move, and while it does it refuses to change a parameter in place. Nobody "
+            "needs that record.",
             move_recorded,
         ),
         of="uphill parameters_replaced recorded_by_autograd lr_ignored",
@@ -946,7 +946,7 @@ ADAM = (
         ),
         mistake(
             "root_missing",
-            "m_hat is divided by v_hat itself, which is in squared units. Only its root is in those of m_hat.",
+            "m_hat is divided by v_hat itself, which is in squared units; its root is in those of m_hat.",
             lambda m_hat, v_hat, eps: m_hat / (v_hat + eps),
         ),
         mistake(
