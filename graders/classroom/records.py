@@ -42,8 +42,9 @@ class Check:
     """What the judge said of one exercise of one student.
 
     cell: nbgrader's name of the one that checks. outcome: as in a verdict, or STOPPED. message: what was said
-    first. mistakes: the known ones by key, each with its message. behaviour: how it is wrong beyond these.
-    code: of the answer cells before the check. seed: of the inputs.
+    of what no known mistake explains, else what was said first. mistakes: the known ones by key, each with
+    its message. behaviour: how it is wrong beyond these. code: of the answer cells before the check. seed: of
+    the inputs.
     """
 
     cell: str
@@ -65,7 +66,7 @@ class Check:
     @property
     def unexplained(self) -> bool:
         """Whether it is wrong in a way, or partly in a way, that no known mistake explains."""
-        return bool(self.behaviour) or self.outcome == STOPPED
+        return bool(self.behaviour)
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,7 @@ def record_of(name: str, notebook: Mapping[str, Any], when: str = "", last: Reco
     """The record of an executed notebook, nbformat's JSON. last: the record that there was until now."""
     checks: list[Check] = []
     answers: list[str] = []
+    errors: list[str] = []
     work = hashlib.sha256()
     for cell in notebook["cells"]:
         form = cell.get("metadata", {}).get("nbgrader") or {}
@@ -114,11 +116,12 @@ def record_of(name: str, notebook: Mapping[str, Any], when: str = "", last: Reco
             work.update(source.encode("utf-8", "replace") + b"\0")
             if cell["cell_type"] == "code":
                 answers.append(source)
+                errors += _errors_in(cell)
         elif cell["cell_type"] == "code" and form.get("grade"):
-            found = _check_in(cell, str(form.get("grade_id")), form.get("points"), source)
+            found = _check_in(cell, str(form.get("grade_id")), form.get("points"), source, errors)
             if found:
                 checks.append(_with_code(found, answers))
-            answers = []
+            answers, errors = [], []
     made = Record(name, when, work.hexdigest()[:16], tuple(checks))
     if last is None:
         return made
@@ -126,8 +129,13 @@ def record_of(name: str, notebook: Mapping[str, Any], when: str = "", last: Reco
     return Record(made.notebook, made.when, made.work, made.checks, before)
 
 
-def _check_in(cell: Mapping[str, Any], name: str, worth: Any, source: str) -> Check | None:
-    """What the outputs of a graded cell say of a check; None where it holds none."""
+def _check_in(
+    cell: Mapping[str, Any], name: str, worth: Any, source: str, errors: Sequence[str]
+) -> Check | None:
+    """What the outputs of a graded cell say of a check; None where it holds none.
+
+    errors: with which the answers before it ended.
+    """
     for output in cell.get("outputs", ()):
         verdict = output.get("data", {}).get(MIME) if isinstance(output.get("data"), Mapping) else None
         if isinstance(verdict, Mapping):
@@ -135,28 +143,34 @@ def _check_in(cell: Mapping[str, Any], name: str, worth: Any, source: str) -> Ch
     if not source.startswith("check(") or not source.rstrip().endswith(")"):
         return None
     exercise = source.strip()[len("check(") : -1].split(",")[-1].strip()
+    said = [*errors, *_errors_in(cell), "It was not run."]
+    return Check(name, exercise, STOPPED, 0.0, float(worth or 0), said[0][:TEXT_LIMIT])
+
+
+def _errors_in(cell: Mapping[str, Any]) -> list[str]:
     errors = [one for one in cell.get("outputs", ()) if one.get("output_type") == "error"]
-    text = f"{errors[0].get('ename')}: {errors[0].get('evalue')}" if errors else "It was not run."
-    return Check(name, exercise, STOPPED, 0.0, float(worth or 0), text[:TEXT_LIMIT])
+    return [f"{one.get('ename')}: {one.get('evalue')}" for one in errors]
 
 
 def check_of(cell: str, verdict: Mapping[str, Any]) -> Check:
     """The part of a stored verdict that a report needs."""
     keys = list(verdict.get("mistakes") or filter(None, [verdict.get("mistake")]))
+    behaviour = dict(verdict.get("behaviour") or {})
     messages = [verdict["message"], *verdict.get("notes", ())]
+    telling = len(keys) if behaviour and len(messages) > len(keys) else 0
     return Check(
         cell,
         str(verdict["exercise"]),
         str(verdict["outcome"]),
         float(verdict["points"]),
         float(verdict["max_points"]),
-        str(verdict["message"])[:TEXT_LIMIT],
+        str(messages[telling])[:TEXT_LIMIT],
         {str(key): str(text)[:TEXT_LIMIT] for key, text in zip(keys, messages, strict=False)},
         tuple(
             Part(str(one["label"]), float(one["points"]), float(one["max_points"]))
             for one in verdict.get("scores", ())
         ),
-        dict(verdict.get("behaviour") or {}),
+        behaviour,
         seed=verdict.get("seed"),
     )
 
