@@ -135,7 +135,7 @@ def test_the_section_is_folded_and_names_every_step(exercise: str) -> None:
     slug = exercise.replace("_", "-").lower()
     cells = {cell.id: cell for cell in read(ROOT / "exercises" / day / f"{day}.ipynb").cells}
     order = [name for name in cells if name.startswith(slug)]
-    section = [f"{slug}-{part}" for part in ("steps", "steps-answer", "steps-check", "parsons")]
+    section = [f"{slug}-{part}" for part in ("steps", "steps-list", "steps-answer", "steps-check", "parsons")]
     assert order == [
         slug,
         f"{slug}-hints",
@@ -148,14 +148,14 @@ def test_the_section_is_folded_and_names_every_step(exercise: str) -> None:
     assert text.metadata["jp-MarkdownHeadingCollapsed"] is True
     assert text.source.startswith(f"### Step by step: `{exercise}`\n")
     for number, step in enumerate(PATHS[exercise], 1):
-        assert f"{number}. **{step.title.removesuffix('?')}" in text.source
+        assert f"{number}. **{step.title.removesuffix('?')}" in cells[section[1]].source
         if step.answer:
-            assert f"`{step.exercise.signature}`" in text.source
-            assert f"def {step.exercise.signature}:" in cells[section[1]].source
+            assert f"`{step.exercise.signature}`" in cells[section[1]].source
+            assert f"def {step.exercise.signature}:" in cells[section[2]].source
     assert cells[f"{slug}-all-together"].source.startswith("### ")  # ends what is folded
-    for name in section[2:]:
+    for name in section[3:]:
         assert cells[name].metadata.tags == [batch.SKIPPED]
-    assert cells[section[3]].source.endswith(f'parsons("{exercise}")')
+    assert cells[section[4]].source.endswith(f'parsons("{exercise}")')
 
 
 class Recorded:
