@@ -321,6 +321,13 @@ class InnerConditions:
     random: dict[str, Tensor]
     orthogonal: dict[str, Tensor]
 
+    @property
+    def without_relu(self) -> str:
+        """Layer 2 with random weights and no ReLU, in the median: "round", within twice the inputs' number,
+        "longer" than with ReLU, or "between" the two."""
+        alone, found = (self.random[name].median(0).values for name in ("no ReLU", "ReLU"))
+        return "round" if alone[1] <= 2 * alone[0] else "longer" if alone[1] > found[1] else "between"
+
 
 def inner_conditions(
     seeds: Sequence[int], depth: int = 4, width: int = 16, num_samples: int = 2000
@@ -477,6 +484,11 @@ class Bowl:
         factor = ((self.condition_number - 1) / (self.condition_number + 1)) ** 2
         return 1 if factor <= 0.001 else math.ceil(math.log(0.001) / math.log(factor))
 
+    @property
+    def flat(self) -> str:
+        """The weight along which the level line is longest, "w1" or "w2"."""
+        return ("w1", "w2")[int(self.level.abs().amax(0).argmax())]
+
 
 def bowl(x: Tensor, steps: int = 40, points: int = 120) -> Bowl:
     """The bowl of least squares on `x` (N, 2), and gradient descent with the best constant learning
@@ -534,6 +546,16 @@ class Scale:
     long: dict[str, Training]
     batches: dict[tuple[str, bool], Tensor]
     depths: dict[str, Tensor]
+
+    @property
+    def at_one_rate(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """Gains and median accuracies at a learning rate of 0.1: name -> (G,), (G,)."""
+        arms = {name: self.trained[name] for name in ("batch norm", "plain")}
+        return {name: (arm.gains, arm.at(0.1).median(1).values) for name, arm in arms.items()}
+
+    def first_over_last(self, activation: str, batch: int) -> float:
+        """With batch norm in 30 layers, the median of the seeds."""
+        return self.batches[activation, True][BATCHES.index(batch)].median().item()
 
 
 def scale_of_weights(seeds: Sequence[int], names: Callable[[Iterable[str]], Iterable[str]] = iter) -> Scale:

@@ -261,6 +261,14 @@ def test_what_correlation_leaves(rho):
         assert experiments.condition_number(experiments.standardize(scaled, eps=0.0)) == pytest.approx(least)
 
 
+@pytest.mark.parametrize(("scale", "flat"), ((4.0, "w1"), (0.25, "w2")))
+def test_the_flat_axis_of_the_prediction_is_that_of_the_smallest_curvature(scale, flat):
+    bowl = experiments.bowl(experiments.cloud(80, 0.0) * torch.tensor([1.0, scale], dtype=torch.float64))
+    assert bowl.flat == flat
+    curvatures = experiments.hessian(bowl.x).diag()
+    assert ("w1", "w2")[curvatures.argmin()] == flat
+
+
 def test_the_small_feature_is_the_flat_direction():
     bowl = experiments.bowl(experiments.cloud(80, 0.0) * torch.tensor([1.0, 4.0], dtype=torch.float64))
     assert bowl.level[:, 0].abs().max() > 0.99 and bowl.level[:, 1].abs().max() == pytest.approx(
@@ -361,3 +369,33 @@ def test_pictures(monkeypatch):
         figures.draw_first_over_last(found),
     ):
         check_picture(picture)
+
+
+# What the predictions are compared with
+
+
+def test_what_leaving_out_the_relu_does_is_read_from_the_conditions():
+    """Columns are the inputs and layer 2; each row a seed."""
+
+    def found(no_relu: float) -> str:
+        both = {"ReLU": torch.tensor([[1.3, 50.0]] * 3), "no ReLU": torch.tensor([[1.3, no_relu]] * 3)}
+        return experiments.InnerConditions(both, {}).without_relu
+
+    assert [found(value) for value in (1.4, 30.0, 900.0)] == ["round", "between", "longer"]
+    assert experiments.inner_conditions(range(3), depth=1).without_relu == "longer"
+    measured = experiments.inner_conditions(range(3), depth=1)
+    assert experiments.InnerConditions(measured.orthogonal, measured.random).without_relu == "round"
+
+
+def test_one_rate_and_the_ratio_are_medians_of_what_was_trained():
+    trained = {
+        name: experiments.train_deep((0.5, 2.8), (0.1, 1.0), (0, 1, 2), normalized=norm, depth=2, steps=3)
+        for name, norm in (("plain", False), ("batch norm", True))
+    }
+    ratios = {("ReLU", True): torch.tensor([[9.0, 1.0, 5.0], [300.0, 100.0, 200.0], [7.0, 8.0, 6.0]])}
+    found = experiments.Scale(None, trained, {}, ratios, {})
+    assert list(found.at_one_rate) == ["batch norm", "plain"]  # the first is what is asked for
+    for name, (gains, accuracy) in found.at_one_rate.items():
+        assert gains.tolist() == [0.5, 2.8]
+        assert accuracy.tolist() == trained[name].accuracy[:, 0].median(1).values.tolist()
+    assert [found.first_over_last("ReLU", batch) for batch in (8, 64, 512)] == [5, 200, 7]
