@@ -57,6 +57,11 @@ class ChannelView:
         """How many values share one mean."""
         return self.x.numel() // self.mean.numel()
 
+    @property
+    def different(self) -> int:
+        """How many different values `x_hat` holds, to one decimal."""
+        return len((10 * self.x_hat).round().unique())
+
 
 def channel_view(channel: int, num_images: int, axes: tuple[int, ...], eps: float = 1e-5) -> ChannelView:
     """Normalize the feature maps over `axes` of N x C x H x W and look at one channel.
@@ -385,6 +390,23 @@ class Speed:
             return result.best_steps()[0]
         return result.steps_to()[(result.lrs - lr).abs().argmin()]
 
+    def by_rate(self, arm: str) -> tuple[Tensor, Tensor]:
+        """(L,) and (L,): the learning rates of an arm, and its final loss at each, by the median."""
+        result = self.sweeps[arm]
+        return result.lrs, result.final.median(dim=1).values
+
+    def lower(self, lr: float) -> str:
+        """Which ends lower at this rate in every seed, "batch norm" or "scaled once"; or "neither"."""
+        names = ("batch norm", "scaled once")
+        normalized, once = (self.at(name, lr) for name in names)
+        wins = ((normalized < once).all(), (once < normalized).all())
+        return next((name for name, won in zip(names, wins, strict=True) if won), "neither")
+
+    def saved(self, arm: str, than: str) -> float:
+        """How many percent fewer steps to a loss of 0.5 an arm needs, each at its best rate, by medians."""
+        fewer, more = (self.steps(name).median().item() for name in (arm, than))
+        return 100 * (1 - fewer / more)
+
 
 def measure_speed(seeds: Sequence[int], each: Callable[[Iterable], Iterable] = iter) -> Speed:
     """Train all of `ARMS`, and two of them longer. `each` may show a bar over the arms."""
@@ -449,6 +471,12 @@ ORDERS = {
     "before, times √2": ("before", 1 / HALF),
     "after, over √2": ("after", HALF),
 }
+#: Which norms stand behind their ReLU -> the name in `ORDERS`.
+MOVED = {
+    "all three": "after",
+    "only the last": "before, before, after",
+    "only the first two": "after, after, before",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -460,6 +488,15 @@ class Places:
     def ratio(self, name: str) -> Tensor:
         """(L, S): the final loss over that of "before"."""
         return self.sweeps[name].final / self.sweeps["before"].final
+
+    def lower_by(self, share: float) -> list[tuple[str, str]]:
+        """Which norms have moved, of `MOVED`, and at which rate the loss is lower by this share or more."""
+        return [
+            (moved, f"rate {lr:g}")
+            for moved, name in MOVED.items()
+            for lr, ratios in zip(PLACE_RATES, self.ratio(name), strict=True)
+            if ratios.median() <= 1 - share
+        ]
 
 
 def measure_places(seeds: Sequence[int], each: Callable[[Iterable], Iterable] = iter) -> Places:

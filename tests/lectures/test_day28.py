@@ -1,6 +1,7 @@
 """Day 28: what the lecture computes, says in numbers, and lets a student move."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -134,6 +135,40 @@ def test_held_clipped_and_scaled_steps():
     torch.testing.assert_close(once.losses[0, 0], expected.detach(), rtol=1e-4, atol=1e-4)
 
 
+def test_steps_of_adam_are_those_of_the_library():
+    """Each network with its own rate; a parameter of two networks and its gradient, step by step."""
+    nets, lrs = experiments._Nets("before", 2, (0,)), (0.01, 0.05)
+    data = experiments.split_digits(0)
+    twins = [[p.detach().chunk(2)[k].clone().requires_grad_() for p in nets.parameters] for k in (0, 1)]
+    optimizers = [torch.optim.Adam(twin, lr=lr) for twin, lr in zip(twins, lrs, strict=True)]
+    for rows in torch.arange(5 * 32).split(32):
+        losses = nets.losses(nets.logits(data.train_x[rows, None], True), data.train_y[rows, None])
+        gradients = torch.autograd.grad(losses.sum(), nets.parameters, retain_graph=True)
+        nets.adam_step(losses, torch.tensor(lrs))
+        for number, optimizer in enumerate(optimizers):
+            for twin, gradient in zip(twins[number], gradients, strict=True):
+                twin.grad = gradient.chunk(2)[number].clone()
+            optimizer.step()
+            for twin, parameter in zip(twins[number], nets.parameters, strict=True):
+                torch.testing.assert_close(parameter.chunk(2)[number], twin, rtol=1e-5, atol=1e-6)
+
+
+def test_a_sweep_by_adam_takes_its_steps():
+    """Against PyTorch's own layers and optimizer, on the same batches."""
+    result = experiments.sweep("none", (0.01, 0.02), (4,), steps=6, adam=True)
+    nets, data = experiments._Nets("none", 1, (4,)), experiments.split_digits(4)
+    optimizer = torch.optim.Adam(nets.parameters, lr=0.02)
+    order = torch.randperm(len(data.train_x), generator=torch.Generator().manual_seed(4))
+    losses = []
+    for rows in order.split(64)[:6]:
+        optimizer.zero_grad()
+        loss = nets.losses(nets.logits(data.train_x[rows, None], True), data.train_y[rows, None])
+        loss.sum().backward()
+        optimizer.step()
+        losses.append(loss.item())
+    torch.testing.assert_close(result.losses[1, 0], torch.tensor(losses), rtol=1e-3, atol=1e-3)
+
+
 def test_steps_to_a_loss():
     losses = torch.tensor([[[3.0, 2, 1, 0, 0, 0, 0]], [[3.0, 3, 3, 3, 3, 3, math.nan]]])
     blank = torch.zeros(2, 1)
@@ -252,6 +287,43 @@ def test_claims_are_judged_from_what_was_measured(few):
     assert places.ratio("before").unique().tolist() == [1]
     for findings in (experiments.judge_speed(speed), experiments.judge_places(places)):
         assert all(finding.held.shape == (2,) for finding in findings)
+
+
+def test_gates_are_given_what_was_measured(few):
+    speed, places = few
+    rates, losses = speed.by_rate("none")
+    assert rates.equal(speed.sweeps["none"].lrs) and losses.shape == rates.shape
+    assert losses[2] == speed.at("none", 0.1).median()
+
+    # Training losses (L = 2 rates, S = 2 seeds) that fall to 0 in the step given, at 0.03 and 0.1.
+    def falls(*steps):
+        losses = torch.where(torch.arange(1, 41) >= torch.tensor(steps).view(2, 2, 1), 0.0, 2.0)
+        blank = torch.zeros(2, 2)
+        return experiments.Sweep("none", torch.tensor([0.03, 0.1]), losses, blank, blank, blank)
+
+    sweeps = {"batch norm": falls(35, 36, 10, 10), "scaled once": falls(33, 34, 34, 8)}
+    made = experiments.Speed(sweeps | {"none": falls(40, 40, 22, 22)}, {})
+    assert made.lower(0.03) == "scaled once" and made.lower(0.1) == "neither"
+    assert replace(made, sweeps=sweeps | {"scaled once": falls(37, 38, 9, 9)}).lower(0.03) == "batch norm"
+    # Four of the last five losses have to be 0 for a mean of 0.5: 3 steps after the fall.
+    assert made.saved("batch norm", "none") == pytest.approx(100 * (1 - 13 / 25))
+
+    def ratios(*values):
+        losses = torch.tensor(values)[:, None, None].expand(2, 2, 20)
+        blank = torch.zeros(2, 2)
+        return experiments.Sweep("none", torch.tensor([0.1, 0.3]), losses, blank, blank, blank)
+
+    sweeps = {"before": ratios(1.0, 1.0), "after": ratios(0.79, 0.81)}
+    sweeps |= {"before, before, after": ratios(0.5, 0.7), "after, after, before": ratios(1.1, 0.9)}
+    assert experiments.Places(sweeps).lower_by(0.2) == [
+        ("all three", "rate 0.1"),
+        ("only the last", "rate 0.1"),
+        ("only the last", "rate 0.3"),
+    ]
+    assert all(name in experiments.ORDERS for name in experiments.MOVED.values())
+    assert isinstance(places.lower_by(0.2), list)
+    assert experiments.channel_view(0, 2, (0,)).different == 3
+    assert experiments.channel_view(0, 2, (0, 2, 3)).different > 10
 
 
 def test_folding_in_numbers():
