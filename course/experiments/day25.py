@@ -112,6 +112,12 @@ class LayerReport:
         """(K,): the gradient of the first layer over that of the last."""
         return self.gradients[:, 0] / self.gradients[:, -1]
 
+    @property
+    def curves(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """Of the first network: layers and norms, by what the norm is taken of."""
+        norms = {"dL/dW": self.gradients[0], "dL/dh": self.arriving[0]}
+        return {name: (torch.arange(1, len(values) + 1), values) for name, values in norms.items()}
+
 
 def network_report(
     weights: Sequence[Tensor], x: Tensor, labels: Tensor, activation: str, normalized: bool

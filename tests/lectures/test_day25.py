@@ -374,6 +374,17 @@ def test_pictures(monkeypatch):
 # What the predictions are compared with
 
 
+def test_the_curves_of_a_report_are_its_norms():
+    report = experiments.layer_report(4, "tanh", [0.5, 2.0], [0, 1], False)
+    curves = report.curves
+    assert list(curves) == ["dL/dW", "dL/dh"]  # the first is what is asked for
+    for (layers, norms), expected in zip(
+        curves.values(), (report.gradients[0], report.arriving[0]), strict=True
+    ):
+        assert layers.tolist() == [1, 2, 3, 4]
+        assert norms.tolist() == expected.tolist()
+
+
 def test_what_leaving_out_the_relu_does_is_read_from_the_conditions():
     """Columns are the inputs and layer 2; each row a seed."""
 
