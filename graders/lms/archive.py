@@ -80,12 +80,8 @@ class Archive:
                 while left > 0 and (piece := file.read(min(_CHUNK, left))):
                     left -= len(piece)
                     yield piece
-        except GeneratorExit:
-            raise
         except Exception as error:  # a reader of malformed data fails in any way
             raise Damaged(f"is damaged ({type(error).__name__})") from None
-        if left:
-            raise Damaged("is cut off")
 
     def head(self, entry: Entry, size: int) -> bytes:
         """The first bytes of a file; nothing where it cannot be read."""

@@ -250,9 +250,7 @@ class MoodleExporter(Exporter):
 
     def _asked(self, gradebook: Gradebook) -> list[Assignment]:
         if len(self.assignment) != 1:
-            raise CannotExport(
-                "Moodle's worksheet is of one assignment; name it with --assignment '[\"day26\"]'."
-            )
+            raise CannotExport("Moodle's worksheet is of one assignment; name it with --assignment day26.")
         return super()._asked(gradebook)
 
     def is_column(self, heading: str, assignment: Assignment) -> bool:
