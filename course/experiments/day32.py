@@ -567,6 +567,16 @@ def small_batches(
     return {arm: train_arm(*arm, seeds, SMALL_RATES[arm[0]]) for arm in each(SMALL_BATCHES)}
 
 
+def suffers_more(arms: dict[tuple[str, str, int], Arm]) -> str:
+    """Whose median test error grows by the larger factor from 64 images to 2: "dense" or "conv"."""
+
+    def growth(layers: str) -> float:
+        two, many = (arms[layers, "batch", size].at_best().median().item() for size in (2, 64))
+        return two / many
+
+    return max(("dense", "conv"), key=growth)
+
+
 def judge_small_batches(arms: dict[tuple[str, str, int], Arm]) -> list[Finding]:
     """The sentences of the first verdict."""
     best = {arm: result.at_best() for arm, result in arms.items()}
@@ -619,10 +629,11 @@ class Transformer:
         norm: 'layer', 'tanh', `dynamic_tanh` with a learned alpha, 'slope', the same without the tanh, or
             'none', gamma and beta alone.
         depth: blocks.
+        qk: QK-norm: queries and keys pass an RMS norm before they are compared (Henry et al. 2020).
     """
 
-    def __init__(self, place: str, norm: str, depth: int) -> None:
-        self.place, self.norm, self.depth = place, norm, depth
+    def __init__(self, place: str, norm: str, depth: int, qk: bool = False) -> None:
+        self.place, self.norm, self.depth, self.qk = place, norm, depth, qk
         self.shapes: dict[str, tuple[int, ...]] = {"embed.w": (8, WIDTH), "position.w": (TOKENS, WIDTH)}
         for block in range(depth):
             self.shapes |= {
@@ -658,12 +669,13 @@ class Transformer:
             y = F.layer_norm(h, (WIDTH,))
         return y * named[f"{which}.1"][:, None] + named[f"{which}.0"][:, None]
 
-    @staticmethod
-    def _attention(h: Tensor, named: dict[str, Tensor], block: int) -> Tensor:
+    def _attention(self, h: Tensor, named: dict[str, Tensor], block: int) -> Tensor:
         runs, rows, _ = h.shape
         qkv = torch.bmm(h, named[f"{block}.qkv.w"])
         # (R * N * heads, tokens, features of a head)
         q, k, v = qkv.view(-1, TOKENS, 3, HEADS, WIDTH // HEADS).permute(2, 0, 3, 1, 4).flatten(1, 2)
+        if self.qk:
+            q, k = rms_norm(q), rms_norm(k)
         weights = torch.softmax(torch.bmm(q, k.transpose(1, 2)) / math.sqrt(WIDTH // HEADS), dim=-1)
         mixed = torch.bmm(weights, v).unflatten(0, (-1, HEADS)).transpose(1, 2)
         return torch.bmm(mixed.reshape(runs, rows, WIDTH), named[f"{block}.out.w"])
@@ -680,13 +692,14 @@ def train_transformer(
     seeds: Sequence[int],
     rates: Sequence[float],
     depth: int = 6,
+    qk: bool = False,
     steps: int = 100,
     batch_size: int = 32,
 ) -> Tensor:
     """(rates, S): test error in percent after `steps` steps of Adam.
 
     Args:
-        place, norm, depth: see `Transformer`.
+        place, norm, depth, qk: see `Transformer`.
         warm_up: over so many steps the rate grows linearly.
         seeds: S of them; a seed draws the split, the first weights and the batches.
         rates: of Adam, constant after the warm-up.
@@ -695,7 +708,7 @@ def train_transformer(
     """
     seeds = list(seeds)
     train_x, train_y, test_x, test_y = _stacked([split_digits(seed) for seed in seeds])
-    net = Transformer(place, norm, depth)
+    net = Transformer(place, norm, depth, qk)
     order = _batches(seeds, train_x.shape[1], steps, batch_size)
     row = torch.arange(len(seeds))[:, None]
     copies = len(rates)
@@ -741,6 +754,7 @@ PLACES = {
     "pre, DyT": ("pre", "tanh", 0, 6),
     "pre, DyT, no tanh": ("pre", "slope", 0, 6),
     "pre, no norm": ("pre", "none", 0, 6),
+    "pre-LN, QK-norm": ("pre", "layer", 0, 6),
     "post-LN, 2 blocks": ("post", "layer", 0, 2),
     "pre-LN, 2 blocks": ("pre", "layer", 0, 2),
 }
@@ -754,16 +768,28 @@ def placed_norms(seeds: Sequence[int], each: Callable[[Iterable], Iterable] = it
     results = {}
     for name in each(PLACES):
         place, norm, warm_up, depth = PLACES[name]
-        rates = (0.003, 0.01, 0.03) if norm == "tanh" else (0.001, 0.003, 0.01)
-        results[name] = Placed(rates, train_transformer(place, norm, warm_up, seeds, rates, depth))
+        qk = "QK-norm" in name
+        rates = (0.003, 0.01, 0.03) if norm == "tanh" or qk else (0.001, 0.003, 0.01)
+        results[name] = Placed(rates, train_transformer(place, norm, warm_up, seeds, rates, depth, qk))
     return results
+
+
+def by_error(arms: dict[str, Placed], rate: float) -> list[str]:
+    """Post-LN and pre-LN, with warm-up and without, at one rate: the fewest errors first, by the median."""
+    return sorted(list(PLACES)[:4], key=lambda name: arms[name].at(rate).median().item())
+
+
+def stands_by(arms: dict[str, Placed], name: str, others: Sequence[str]) -> str:
+    """Which of the others has the median error, each at its best rate, that is nearest."""
+    here = arms[name].at_best().median()
+    return min(others, key=lambda other: (arms[other].at_best().median() - here).abs().item())
 
 
 def judge_placed_norms(arms: dict[str, Placed]) -> list[Finding]:
     """The sentences of the second verdict."""
     post, warm, pre = arms["post-LN"], arms["post-LN, warm-up"], arms["pre-LN"]
     tanh, slope, none = arms["pre, DyT"], arms["pre, DyT, no tanh"], arms["pre, no norm"]
-    shallow = arms["post-LN, 2 blocks"]
+    shallow, qk = arms["post-LN, 2 blocks"], arms["pre-LN, QK-norm"]
     return [
         Finding("post-LN, rate 0.01, no warm-up: above 70 %", post.at(0.01) > 70),
         Finding("the same with warm-up: fewer errors", warm.at(0.01) < post.at(0.01)),
@@ -785,6 +811,16 @@ def judge_placed_norms(arms: dict[str, Placed]) -> list[Finding]:
         Finding(
             "DyT without its tanh: fewer errors than no norm too, each at its best",
             slope.at_best() < none.at_best(),
+            at_least=4,
+        ),
+        Finding(
+            "QK-norm: at three times the largest rate, at least 1.4 times the errors of its best",
+            qk.at(qk.rates[-1]) >= 1.4 * qk.at_best(),
+            at_least=4,
+        ),
+        Finding(
+            "pre-LN with QK-norm and without, each at its best: within 12 points",
+            (qk.at_best() - pre.at_best()).abs() <= 12,
             at_least=4,
         ),
     ]

@@ -358,6 +358,44 @@ def test_training_draws_from_its_seed_and_shares_it_among_rates():
     assert error.shape == (1, 2)
 
 
+def test_qk_norm_bounds_every_score_whatever_the_weights():
+    net = experiments.Transformer("pre", "layer", 1, qk=True)
+    plain = experiments.Transformer("pre", "layer", 1)
+    theta = experiments._draw(net.shapes, [0], 1)
+    x = experiments.split_digits(0).train_x[None, :4]
+
+    def moved(net, factor):
+        longer = theta.clone()
+        experiments._named(longer, net.shapes)["0.qkv.w"][..., : 2 * experiments.WIDTH] *= factor
+        return (net(longer, x) - net(theta, x)).abs().max().item()
+
+    assert moved(net, 10) < 1e-3 < 1e-2 < moved(plain, 10)
+
+
+def test_what_is_predicted_is_what_is_measured():
+    def arm(*errors):
+        every = torch.tensor([errors], dtype=torch.float64).T.expand(-1, 3)
+        return experiments.Arm(tuple(range(len(errors))), *[every] * 5)
+
+    small = {
+        ("dense", "batch", 2): arm(20, 10),
+        ("dense", "batch", 64): arm(2, 5),
+        ("conv", "batch", 2): arm(4),
+        ("conv", "batch", 64): arm(1),
+    }
+    assert experiments.suffers_more(small) == "dense"
+    small["conv", "batch", 64] = arm(0.5)
+    assert experiments.suffers_more(small) == "conv"
+
+    def placed(*errors):
+        return experiments.Placed((0.003, 0.01), torch.tensor(errors)[:, None].expand(-1, 3))
+
+    arms = {name: placed(1.0, 90.0 - i) for i, name in enumerate(experiments.PLACES)}
+    assert experiments.by_error(arms, 0.01) == list(experiments.PLACES)[:4][::-1]
+    arms |= {"pre, DyT": placed(10.0, 60.0), "pre, no norm": placed(50.0, 90.0), "pre-LN": placed(90.0, 42.0)}
+    assert experiments.stands_by(arms, "pre-LN", ("pre, DyT", "pre, no norm")) == "pre, no norm"
+
+
 # What is drawn and moved
 
 
@@ -368,7 +406,10 @@ def test_pictures():
     for draw_arms in (figures.draw_small_batches, figures.draw_three_errors, figures.draw_mechanism):
         check_picture(draw_arms(arms))
     check_picture(figures.draw_placed_norms(placed, list(placed)[:4], "Four arms"))
-    assert len(experiments.judge_small_batches(arms)) == len(experiments.judge_placed_norms(placed)) == 8
+    assert (len(experiments.judge_small_batches(arms)), len(experiments.judge_placed_norms(placed))) == (
+        8,
+        10,
+    )
 
 
 def test_the_goal_of_the_batch_size_is_one_size_for_every_image():
