@@ -2,10 +2,10 @@
 
     python benchmarks/lms.py [--students 1000] [--systems moodle canvas blackboard brightspace]
 
-Each student hands in the solved notebook of a day, marked as theirs, and a data file; one in five has a name
-that another one has too. `graders collect` is timed as a whole, its start included, and run again, when it
-has nothing to do. Seconds are of wall time; where a machine is busy otherwise, those of the processor say more.
-Prints a table against the aim.
+Each student hands in the solved notebook of a day, marked as theirs, and a data file; one in five has a
+name that another one has too. `graders collect` is timed as a whole, its start included, and run again,
+with nothing to do. Seconds are of wall time; where a machine is busy otherwise, those of the processor say
+more. Prints a table against the aim.
 """
 
 from __future__ import annotations
