@@ -9,12 +9,14 @@ from __future__ import annotations
 import html
 import json
 import math
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from course.days import DAYS, Day, cells, find_root
 from course.study.pages import Page, page
+from course.study.predict import made
 
 #: The MIME type under which a check stores its verdict; `graders.judging.verdict.MIME`, without its import.
 MIME = "application/vnd.graders.verdict+json"
@@ -25,7 +27,8 @@ class Progress:
     """One day's exercises.
 
     points: reached, of max_points. passed, tried: how many exercises are all right, and how many
-    have a verdict, of `exercises`. problem: why nothing can be said, in a sentence, or empty.
+    have a verdict, of `exercises`. left: the names of those that are not all right, in order. problem: why
+    nothing can be said, in a sentence, or empty.
     """
 
     day: Day
@@ -34,6 +37,7 @@ class Progress:
     passed: int = 0
     tried: int = 0
     exercises: int = 0
+    left: tuple[str, ...] = ()
     problem: str = ""
 
 
@@ -49,20 +53,22 @@ def read_progress(day: Day, root: Path) -> Progress:
     checks = [found for cell in cells(path) if (found := _check(cell))]
     if not checks:
         return Progress(day, problem=_why_nothing(path))
-    given = [points for _, points in checks if points is not None]
+    given = [points for _, _, points in checks if points is not None]
+    left = tuple(name for name, most, points in checks if points is None or points < most)
     return Progress(
         day,
         points=sum(given),
-        max_points=sum(most for most, _ in checks),
-        passed=sum(points is not None and points >= most for most, points in checks),
+        max_points=sum(most for _, most, _ in checks),
+        passed=len(checks) - len(left),
         tried=len(given),
         exercises=len(checks),
+        left=left,
     )
 
 
-def _check(cell: dict[str, Any]) -> tuple[float, float | None] | None:
-    """Possible and reached points of a check cell; None for another cell. Reached is None where
-    no verdict is stored."""
+def _check(cell: dict[str, Any]) -> tuple[str, float, float | None] | None:
+    """The exercise of a check cell, its possible and its reached points; None for another cell. Reached is
+    None where no verdict is stored."""
     metadata = cell.get("metadata")
     nbgrader = metadata.get("nbgrader") if isinstance(metadata, dict) else None
     if not isinstance(nbgrader, dict) or nbgrader.get("grade") is not True:
@@ -70,11 +76,12 @@ def _check(cell: dict[str, Any]) -> tuple[float, float | None] | None:
     most = _number(nbgrader.get("points"))
     if not most or most < 0:
         return None
+    name = str(nbgrader.get("grade_id", "")).removeprefix("check_")
     for verdict in verdicts(cell):
         points = _number(verdict.get("points"))
         if points is not None:
-            return most, min(max(points, 0.0), most)
-    return most, None
+            return name, most, min(max(points, 0.0), most)
+    return name, most, None
 
 
 def verdicts(cell: dict[str, Any]) -> list[dict[str, Any]]:
@@ -106,14 +113,19 @@ def progress(root: Path | None = None) -> Page:
     """The points of all days as a table with bars, as the saved notebooks say."""
     root = root or find_root()
     found = [read_progress(day, root) for day in DAYS]
+    predicted = Counter(name.partition(":")[0] for name in made(root / "course"))
     points, most = sum(one.points for one in found), sum(one.max_points for one in found)
-    rows = "\n".join(map(_row, found))
+    rows = "\n".join(_row(one, predicted[one.day.name]) for one in found)
     total = (
-        f'<tr class="study-total"><td></td><td>all days</td><td>{_bar(points, most)}</td>'
+        f'<tr class="study-total"><td></td><td>all days</td><td>{bar(points, most)}</td>'
         f"<td>{points:g} of {most:g}</td>"
-        f"<td>{sum(one.passed for one in found)} of {sum(one.exercises for one in found)}</td></tr>"
+        f"<td>{sum(one.passed for one in found)} of {sum(one.exercises for one in found)}</td>"
+        f"<td>{predicted.total()}</td></tr>"
     )
-    head = "<tr><th>day</th><th>subject</th><th></th><th>points</th><th>exercises all right</th></tr>"
+    head = (
+        "<tr><th>day</th><th>subject</th><th></th><th>points</th><th>exercises all right</th>"
+        "<th>predictions</th></tr>"
+    )
     table = f"<table>\n<thead>{head}</thead>\n<tbody>\n{rows}\n{total}\n</tbody>\n</table>"
     plain = "\n".join(
         [
@@ -127,18 +139,18 @@ def progress(root: Path | None = None) -> Page:
     return page("table", table, plain)
 
 
-def _row(one: Progress) -> str:
+def _row(one: Progress, predicted: int) -> str:
     start = f"<tr><td>{one.day.number}</td><td>{html.escape(one.day.title)}</td>"
     if one.problem:
-        return f'{start}<td colspan="3">{html.escape(one.problem)}</td></tr>'
+        return f'{start}<td colspan="3">{html.escape(one.problem)}</td><td>{predicted}</td></tr>'
     begun = f"{one.passed} of {one.exercises}" if one.tried else "not begun"
     return (
-        f"{start}<td>{_bar(one.points, one.max_points)}</td>"
-        f"<td>{one.points:g} of {one.max_points:g}</td><td>{begun}</td></tr>"
+        f"{start}<td>{bar(one.points, one.max_points)}</td>"
+        f"<td>{one.points:g} of {one.max_points:g}</td><td>{begun}</td><td>{predicted}</td></tr>"
     )
 
 
-def _bar(points: float, most: float) -> str:
+def bar(points: float, most: float) -> str:
     """A bar; the numbers beside it say the same, so it is hidden from a screen reader."""
     share = 100 * points / most if most else 0
     return f'<div class="study-track" aria-hidden="true"><div style="width: {share:.0f}%"></div></div>'

@@ -163,6 +163,8 @@ def _free(identifier: str, taken: set[str]) -> str:
 
 def _cell(cell: NotebookNode, identifier: str, outputs: bool) -> dict:
     metadata = {key: value for key, value in cell.metadata.items() if key in CELL_METADATA}
+    if cell.metadata.get("jupyter", {}).get("source_hidden"):  # on a page that is no place for code
+        metadata["jupyter"] = {"source_hidden": True}
     if not metadata.get("tags", True):
         del metadata["tags"]
     normal = {

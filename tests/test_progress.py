@@ -2,8 +2,10 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,8 @@ import pytest
 from course import days
 from course.days import DAYS, cells, course_map, exercise_minutes, find_root
 from course.progress import MIME, Progress, progress, read_progress
+from course.study import review, startpage
+from tests.students import damaged, half_way, save_verdicts
 
 ROOT = Path(__file__).resolve().parent.parent
 DAY = DAYS[1]
@@ -70,14 +74,14 @@ def test_points_are_added_and_the_last_verdict_counts(save):
             check("d", 2, other_outputs=[error]),
         ]
     )
-    assert found == Progress(DAY, 5.5, 11, passed=1, tried=2, exercises=4)
+    assert found == Progress(DAY, 5.5, 11, passed=1, tried=2, exercises=4, left=("b", "c", "d"))
 
 
 @pytest.mark.parametrize(
     "points", ["4", None, True, float("nan"), float("inf"), {"a": 1}], ids=lambda value: repr(value)
 )
 def test_a_broken_verdict_counts_as_none(save, points):
-    assert save([check("a", 4, points)]) == Progress(DAY, 0, 4, passed=0, tried=0, exercises=1)
+    assert save([check("a", 4, points)]) == Progress(DAY, 0, 4, passed=0, tried=0, exercises=1, left=("a",))
 
 
 def test_points_stay_within_what_is_possible(save):
@@ -104,7 +108,7 @@ def test_odd_cells_are_passed_over(save, odd):
 def test_odd_outputs_are_passed_over(save, outputs):
     cell = check("a", 4)
     cell["outputs"] = outputs
-    assert save([cell]) == Progress(DAY, 0, 4, passed=0, tried=0, exercises=1)
+    assert save([cell]) == Progress(DAY, 0, 4, passed=0, tried=0, exercises=1, left=("a",))
 
 
 @pytest.mark.parametrize(
@@ -141,8 +145,94 @@ def test_the_table_shows_points_and_bars(save, tmp_path):
     save([check("a", 4, 4), check("b", 4, 2)])
     shown = progress(tmp_path)
     assert "Day 26: 6 of 8 points" in repr(shown)
-    assert "<td>6 of 8</td><td>1 of 2</td>" in shown.source
+    assert "<td>6 of 8</td><td>1 of 2</td><td>0</td>" in shown.source
     assert "width: 75%" in shown.source
+
+
+def test_the_table_counts_predictions_by_day(save, tmp_path):
+    save([check("a", 4, 4)])
+    (tmp_path / "course").mkdir()
+    gates = {name: {"answer": 1, "at": ""} for name in ("day26:a", "day26:b", "day27:a")}
+    text = json.dumps({"version": 1, "gates": gates})
+    (tmp_path / "course" / "predictions.json").write_text(text, encoding="utf-8")
+    rows = re.findall(r"<tr>.*?</tr>", progress(tmp_path).source, re.S)
+    counts = {row[8:10]: row[-15:] for row in rows if row[8:10].isdigit()}
+    assert (counts["26"], counts["27"], counts["28"]) == tuple(f"<td>{n}</td></tr>"[-15:] for n in (2, 1, 0))
+
+
+# ---------------------------------------------------------------------------- where a student is
+
+NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A copy of what of the course a student's state is read from."""
+    for day in DAYS:
+        target = tmp_path / "exercises" / day.name
+        target.mkdir(parents=True)
+        shutil.copy2(day.exercises(ROOT), target)
+    (tmp_path / "course").mkdir()
+    return tmp_path
+
+
+def test_a_new_student_begins(folder):
+    state = startpage.read_state(folder, NOW)
+    assert state.is_new and not state.problems and not state.misunderstood
+    assert "Begin with the" in startpage.next_step(state) and "standardize" in startpage.next_step(state)
+    assert "As saved" not in startpage.start(folder).source
+
+
+def test_half_way(folder):
+    half_way(folder, NOW)
+    state = startpage.read_state(folder, NOW)
+    assert (state.due.mistakes, state.due.repeated, state.predictions) == (3, 12, 5)
+    first, second = state.misunderstood
+    assert first.where == ("standardize", "batch_norm_forward") and first.days == (25, 26) and first.left == 2
+    assert second.where == ("batch_norm_backward",)
+    said = startpage.next_step(state)
+    assert said.startswith("Review the ") and said.endswith("</a> of day 26.")
+    assert "15 cards due today" in said and "batch_norm_forward" in said
+    shown = startpage.start(folder)
+    assert "still in 2" in shown.source and "still in 2" in repr(shown)
+
+
+def test_without_cards_the_next_step_is_an_exercise(folder):
+    save_verdicts(folder, dict.fromkeys(read_progress(DAYS[0], folder).left, (1, None, "")))
+    said = startpage.next_step(startpage.read_state(folder, NOW))
+    assert said.startswith("Read the ") and "lecture of day 26" in said and "batch_norm_forward" in said
+    save_verdicts(folder, {"batch_norm_forward": (0.5, None, "")})
+    assert startpage.next_step(startpage.read_state(folder, NOW)).startswith("Go on with ")
+    save_verdicts(folder, {name: (1, None, "") for day in DAYS for name in read_progress(day, folder).left})
+    assert startpage.next_step(startpage.read_state(folder, NOW)).startswith("All exercises are right")
+
+
+def test_what_was_put_right_comes_after_what_was_not(folder):
+    half_way(folder, NOW)
+    kept = json.loads((folder / review.FILE).read_text(encoding="utf-8"))
+    old = {"day": 33, "exercise": "momentum_step", "key": "uphill", "message": "The sign is wrong. Why?"}
+    kept["mistakes"] = {"check-momentum_step-uphill": old}
+    (folder / review.FILE).write_text(json.dumps(kept), encoding="utf-8")
+    found = startpage.read_state(folder, NOW).misunderstood
+    assert [one.left for one in found] == [2, 1, 0]
+    assert found[2].idea == "The sign is wrong."
+    assert "put right" in startpage.start(folder).source
+
+
+def test_damaged_files_cost_a_sentence_and_stay_as_they_are(folder):
+    half_way(folder, NOW)
+    damaged(folder)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    state = startpage.read_state(folder, NOW)
+    assert len(state.problems) == 2 and all(one.endswith(".") for one in state.problems)
+    assert ".review.json is damaged" in state.problems[1] and "Day 27" in state.problems[0]
+    assert "start-problem" in startpage.start(folder).source
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_what_students_wrote_is_escaped(folder):
+    save_verdicts(folder, {"standardize": (0.5, "<b>", "<script>alert(1)</script> is wrong.")})
+    assert "<script>alert" not in startpage.start(folder).source
 
 
 # ---------------------------------------------------------------------------- the days as they are
@@ -154,7 +244,7 @@ def test_each_day_has_exercises_that_say_how_long_they_take(day):
     headers = [days.source(cell) for cell in cells(path) if days.source(cell).startswith("## ")]
     stated = [text for text in headers if re.search(r"about\s+\d+\s+minutes", text)]
     assert len(stated) == read_progress(day, ROOT).exercises >= 5
-    assert 30 <= exercise_minutes(path) <= 120
+    assert 30 <= exercise_minutes(path) <= 150
     assert read_progress(day, ROOT).points == 0
 
 
@@ -167,6 +257,14 @@ def test_the_stored_start_page_shows_what_is_there():
     stored = json.loads((ROOT / "course" / "index.ipynb").read_text(encoding="utf-8"))["cells"]
     (output,) = next(cell for cell in stored if cell["id"] == "map")["outputs"]
     assert "".join(output["data"]["text/html"]) == course_map(ROOT).source, "run: make lectures"
+    (output,) = next(cell for cell in stored if cell["id"] == "start")["outputs"]
+    assert "Begin with the lecture of day 25" in "".join(output["data"]["text/plain"])
+
+
+def test_the_start_page_shows_no_code():
+    stored = json.loads((ROOT / "course" / "index.ipynb").read_text(encoding="utf-8"))["cells"]
+    code = [cell for cell in stored if cell["cell_type"] == "code"]
+    assert len(code) == 4 and all(cell["metadata"]["jupyter"]["source_hidden"] for cell in code)
 
 
 def test_the_root_is_around_the_running_notebook(tmp_path, monkeypatch):
@@ -179,6 +277,6 @@ def test_the_root_is_around_the_running_notebook(tmp_path, monkeypatch):
 
 
 def test_the_start_page_imports_no_torch():
-    code = "import sys, course.progress, course.study; print('torch' in sys.modules)"
+    code = "import sys, course.progress, course.study.startpage; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -132,7 +132,7 @@ def test_a_mistake_that_check_names_is_found(tmp_path):
     assert card.mistake and card.day == 26
     assert card.front.startswith("In <code>batch_norm_forward</code>, check named: ")
     assert card.front.endswith(" What is the idea?")
-    assert card.back == review._marked(" ".join(found.message.split()))
+    assert card.back == review.marked(" ".join(found.message.split()))
 
 
 def test_the_last_verdict_on_an_exercise_counts(tmp_path):

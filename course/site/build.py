@@ -33,7 +33,7 @@ from pygments.formatters import HtmlFormatter
 from course.days import DAYS, find_root
 from course.explorers import modules
 from course.explorers.pictures import MIME
-from course.study import parsons, review
+from course.study import parsons, review, startpage
 from course.study.listen import parts as spoken_parts
 from course.study.pages import asset
 from course.study.texts import load
@@ -59,6 +59,7 @@ HOW_TO_READ = (
 )
 LISTEN = re.compile(r'^listen\("(day\d+)"\)$')
 REVIEW = "review()"
+START = "from course.study.startpage import start\n\nstart()"
 PARSONS = re.compile(r'^parsons\("(\w+)"\)$', re.M)
 PARSONS_SCRIPT = "parsons.js"
 #: What each gate brings along in a notebook, and a page of the site has once.
@@ -81,6 +82,7 @@ class Page:
     texts: list[tuple[str, str, str]] = field(default_factory=list)  # anchor, heading, words
     used: set[str] = field(default_factory=set)  # modules of explorers
     reviews: bool = False
+    starts: bool = False
     previous: Page | None = None
     next: Page | None = None
     theme: str = (HERE / "theme.js").read_text(encoding="utf-8").strip()
@@ -145,7 +147,7 @@ def build(folder: Path, root: Path | None = None) -> list[Page]:
 def _write_assets(folder: Path, every: Sequence[Page]) -> None:
     light, dark = (HtmlFormatter(style=style).get_style_defs for style in ("default", "github-dark"))
     style = (HERE / "site.css").read_text(encoding="utf-8")
-    style += "\n".join(map(asset, ("study.css", "predict.css", "review.css")))
+    style += "\n".join(map(asset, ("study.css", "startpage.css", "predict.css", "review.css")))
     style += f"\n{light('.code')}\n{dark('[data-theme=dark] .code')}\n"
     style += f"\n{asset('parsons.css')}\n"
     (folder / "site.css").write_text(style, encoding="utf-8")
@@ -161,6 +163,9 @@ def _write_assets(folder: Path, every: Sequence[Page]) -> None:
     for page in every:
         if page.reviews:
             script = modules.alone_classic(review.MODULE, "reviewing")
+            (folder / page.scripts[0]).write_text(script, encoding="utf-8")
+        elif page.starts:
+            script = modules.alone_classic(startpage.MODULE, "starting")
             (folder / page.scripts[0]).write_text(script, encoding="utf-8")
         elif page.used:
             days = [name for name in modules.names() if name in page.used]
@@ -249,7 +254,7 @@ class Exporter(HTMLExporter):
             elif cell.id == "how-to-use":
                 minutes = re.search(r"It takes about \d+ minutes\.", cell.source)
                 cell.source = f"{minutes[0] if minutes else ''} {HOW_TO_READ}".strip()
-        if page.used or page.reviews:
+        if page.used or page.reviews or page.starts:
             page.scripts.append(f"{Path(page.address).stem}.js")
         if page.address == "index.html":
             notebook.cells.append(nbformat.v4.new_markdown_cell(self._map(root), id="map"))
@@ -279,6 +284,10 @@ class Exporter(HTMLExporter):
         if source.startswith("predict("):
             for output in cell.outputs:
                 output.data["text/html"] = BY_ASSETS.sub("", output.data["text/html"])
+            return
+        if source == START:
+            page.starts = cell.metadata["hidden_source"] = True
+            cell.outputs = [_place("study study-start start-place", startpage.on_site(review.flashcards()))]
             return
         if source == REVIEW:
             page.reviews = True

@@ -121,6 +121,9 @@ addEventListener("DOMContentLoaded", () => {
     const parts = JSON.parse(host.querySelector("script").textContent);
     listening.render({ model: { get: () => parts }, el: host });
   }
+  for (const host of document.querySelectorAll(".start-place")) {
+    starting.onPage(host, JSON.parse(host.querySelector("script").textContent));
+  }
   for (const host of document.querySelectorAll(".review-place")) {
     reviewing.onPage(host, JSON.parse(host.querySelector("script").textContent));
   }

@@ -140,6 +140,16 @@ function isKept(kept) {
   return kept?.version === 1 && Object.values(kept.cards ?? { none: null }).every(isEntry) && Array.isArray(kept.left_out?.days);
 }
 
+/** What the browser keeps, and whether it is damaged; a page that only looks leaves it there. */
+function readKept(storage) {
+  try {
+    const kept = JSON.parse(storage().getItem(KEY)) ?? NOTHING;
+    return isKept(kept) ? [kept, false] : [NOTHING, true];
+  } catch (error) {
+    return [NOTHING, error instanceof SyntaxError];
+  }
+}
+
 /** In the browser; what another tab has written is read before anything is written. */
 function browserStore(storage) {
   let kept = NOTHING; // all there is where the browser keeps nothing
@@ -417,4 +427,4 @@ function onPage(host, data) {
   return mount(host, data, browserStore(() => localStorage), document);
 }
 
-export { describe, merge, mount, onPage, plan, render, rest, reviewed, span, waits };
+export { counted, describe, merge, mount, onPage, plan, readKept, render, rest, reviewed, span, waits };

@@ -70,16 +70,19 @@ class Mistake:
         """The same at every check, and for every student."""
         return f"check-{self.exercise}-{self.key}"
 
+    @property
+    def in_short(self) -> str:
+        """The first sentence of its message."""
+        return re.split(r"(?<=[.?]) (?=[A-Z(])", self.message)[0]
+
     def card(self) -> Card:
         """A card that asks for the idea behind the message."""
-        first = re.split(r"(?<=[.?]) (?=[A-Z(])", self.message)[0]
-        front = (
-            f"In <code>{html.escape(self.exercise)}</code>, check named: {_marked(first)} What is the idea?"
-        )
-        return Card(self.id, self.day, front, _marked(self.message), mistake=True)
+        named = marked(self.in_short)
+        front = f"In <code>{html.escape(self.exercise)}</code>, check named: {named} What is the idea?"
+        return Card(self.id, self.day, front, marked(self.message), mistake=True)
 
 
-def _marked(text: str) -> str:
+def marked(text: str) -> str:
     """Text as HTML, with `code` between backquotes set as code."""
     pieces = html.escape(text).split("`")
     return "".join(f"<code>{piece}</code>" if i % 2 else piece for i, piece in enumerate(pieces))
@@ -140,7 +143,7 @@ def export_anki(path: str | Path) -> int:
     Raises:
         OSError: the file cannot be written.
     """
-    cards = _all_cards(find_root(), Store(find_root() / FILE))
+    cards = all_cards(find_root(), Store(find_root() / FILE).kept)
     Path(path).write_text(anki_text(cards), encoding="utf-8", newline="\n")
     return len(cards)
 
@@ -292,9 +295,9 @@ class Store:
 # ---------------------------------------------------------------------------- in a notebook
 
 
-def _all_cards(root: Path, store: Store) -> list[Card]:
+def all_cards(root: Path, kept: Mapping[str, Any]) -> list[Card]:
     """The flashcards, and what `check` has named: now, or when it was reviewed."""
-    known = {one.id: one for one in (Mistake(**each) for each in store.kept["mistakes"].values())}
+    known = {one.id: one for one in (Mistake(**each) for each in kept["mistakes"].values())}
     known |= {one.id: one for one in mistakes(root)}
     return [*flashcards(), *(one.card() for one in known.values())]
 
@@ -314,7 +317,7 @@ class Review(anywidget.AnyWidget):
     def __init__(self, root: Path) -> None:
         self.store = Store(root / FILE)
         self._mistakes = {one.id: one for one in mistakes(root)}
-        cards = _all_cards(root, self.store)
+        cards = all_cards(root, self.store.kept)
         found = {day.number: lecture.name for day in DAYS if (lecture := day.lecture(root))}
         super().__init__(
             cards=[asdict(card) for card in cards],

@@ -1,36 +1,57 @@
-"""The start page in a browser: it shows the points of saved notebooks."""
+"""The start page in a browser: it shows what saved files say, brings itself up to date, and leads on."""
 
-import json
+from datetime import UTC, datetime
 
+import pytest
+from lab import copy_into
 from playwright.sync_api import expect
 
+from tests.students import damaged, half_way
+
 INDEX = "course/index.ipynb"
-MIME = "application/vnd.graders.verdict+json"
+LEFT = (".review.json", "course/predictions.json")
 
 
-def test_progress_is_read_from_the_saved_notebook(lab, open_notebook):
-    path = lab.folder / "exercises/day27/day27.ipynb"
-    untouched = path.read_text(encoding="utf-8")
-    notebook = json.loads(untouched)
-    most = sum(cell["metadata"].get("nbgrader", {}).get("points", 0) for cell in notebook["cells"])
-    for cell in notebook["cells"]:
-        if cell["metadata"].get("nbgrader", {}).get("grade_id") == "check_update_running_stats":
-            data = {"text/plain": "2.5", MIME: {"points": 2.5, "max_points": 3}}
-            cell["outputs"] = [
-                {"output_type": "execute_result", "execution_count": 1, "data": data, "metadata": {}}
-            ]
-    path.write_text(json.dumps(notebook), encoding="utf-8")
-    try:
-        index = open_notebook(INDEX)
-        table = index.panel.locator(".study-table").last
-        row = table.locator("tr").filter(has_text="trainable and non-trainable")
-        expect(row).to_contain_text(f"0 of {most}")
-        index.run_all()
-        expect(row).to_contain_text(f"2.5 of {most}")
-        expect(row.locator(".study-track > div")).to_have_attribute("style", f"width: {250 / most:.0f}%")
-        assert index.errors() == []
-    finally:
-        path.write_text(untouched, encoding="utf-8")
+@pytest.fixture
+def folder(lab, root):
+    """The folder of the course; what a test saves there is taken back."""
+    yield lab.folder
+    for name in LEFT:
+        (lab.folder / name).unlink(missing_ok=True)
+    for path in (lab.folder / "exercises").glob("day*/*.ipynb"):
+        copy_into(root / path.relative_to(lab.folder), path)
+
+
+def test_a_new_student_is_told_where_to_begin_and_sees_no_code(folder, open_notebook):
+    index = open_notebook(INDEX)
+    start = index.panel.locator(".study-start")
+    expect(start).to_contain_text("Begin with the lecture of day 25, then write standardize.")
+    expect(index.panel.locator(".cm-content").filter(visible=True)).to_have_count(0)
+    start.get_by_role("link", name="lecture of day 25").click()
+    expect(index.page.locator("#jp-main-dock-panel .lm-TabBar-tab.lm-mod-current")).to_contain_text("day25_")
+
+
+def test_one_button_brings_it_up_to_date(folder, open_notebook):
+    index = open_notebook(INDEX)
+    start = index.panel.locator(".study-start")
+    again = start.get_by_role("button", name="Bring up to date")
+    expect(again).to_be_visible()
+
+    half_way(folder, datetime.now(UTC))
+    again.click()
+    expect(start.locator(".start-next")).to_contain_text("Review the 15 cards due today", timeout=60_000)
+    expect(start).to_contain_text("3 from check, 12 to repeat")
+    expect(start.locator("li").first).to_contain_text("eps is added to the standard deviation")
+    row = index.panel.locator(".study-table").last.locator("tr").filter(has_text="unstable gradients")
+    expect(row).to_contain_text("6 of ")
+    expect(row.locator(".study-track > div")).not_to_have_attribute("style", "width: 0%")
+
+    damaged(folder)
+    again.click()
+    expect(start.locator(".start-problem")).to_have_count(2, timeout=60_000)
+    expect(start).to_contain_text("Day 27: The exercise notebook is damaged")
+    expect(start.locator(".start-next")).to_contain_text("Review the 3 cards due today")
+    assert index.errors() == []
 
 
 def test_map_leads_to_exercises_and_glossary(page, open_notebook):
