@@ -1,4 +1,4 @@
-"""Exercises that ask for an input: the code that is shown is the one that is judged, and chance does not pass."""
+"""Exercises that ask for an input: the code that is shown is the one that is judged; chance does not pass."""
 
 from __future__ import annotations
 
@@ -21,10 +21,34 @@ def normal(*shape: int) -> torch.Tensor:
 
 #: What the code of each exercise is called with, so that two copies of it can be compared.
 CALLS: dict[str, Callable[[], tuple[Any, ...]]] = {
+    "expose_cancellation": lambda: (normal(5, 3).float() + 30,),
+    "expose_diagonal": lambda: (normal(5, 3),),
     "expose_eps_outside": lambda: (normal(5, 3), 0.3),
     "expose_unbiased": lambda: (normal(5, 3),),
     "hide_constant_statistics": lambda: (normal(5, 3), normal(5, 3)),
+    "hide_momentum_reversed": lambda: (normal(3), normal(3).exp(), normal(5, 3)),
+    "expose_batch_statistics": lambda: (normal(5, 3), normal(3), normal(3).exp()),
+    "expose_averaged_variances": lambda: (normal(4, 3, 2, 5),),
+    "hide_per_sample": lambda: (normal(4, 3, 2, 5),),
+    "expose_interleaved_groups": lambda: (normal(3, 6, 4, 4) * torch.arange(1, 7).view(6, 1, 1), 3),
+    "hide_rows_normalized": lambda: (normal(4, 4),),
+    "expose_textbook_noise": lambda: (normal(12, 2), 4),
+    "hide_share_of_mask": lambda: (normal(9), (torch.arange(9) < 4).double(), 0.3),
+    "expose_lost_sign": lambda: (normal(3, 3).matmul, normal(3), 4),
+    "expose_layer_by_layer": lambda: ([normal(3, 2), normal(4)], [normal(3, 2), normal(4)]),
+    "hide_plain_mean": lambda: ([2, 5, 9], normal(3)),
+    "expose_deviation_for_rms": lambda: (normal(4, 5),),
+    "expose_lr_in_velocity": lambda: (normal(6).exp(), 0.8),
+    "hide_nesterov": lambda: (normal(4), normal(4), normal(4), 0.3, 0.8),
+    "hide_missing_correction": lambda: (normal(3), 0.3, 0.8, 0.95),
+    "expose_sign_of_gradient": lambda: (normal(4), normal(4), normal(4), 0.3, 0.8),
 }
+
+
+def test_there_are_two_a_day_or_more() -> None:
+    found = {day: [one.name for one in exercises] for day, exercises in catalogue.days().items()}
+    assert all(sum(name in NAMES for name in names) >= 2 for names in found.values()), found
+    assert len(NAMES) >= 20
 
 
 @pytest.mark.parametrize("name", NAMES)

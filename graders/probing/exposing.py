@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from graders.probing.exercise import Case, Draw, Exercise, Part
+from graders.probing.exercise import Case, Draw, Exercise, Inputs, Part
 from graders.probing.probes import call
 
 #: How many inputs are asked for.
@@ -28,7 +28,7 @@ def exposing(
         seen: set[str] = set()
         while len(seen) < CASES:
             inputs = drawn(draw)
-            name = ", ".join(f"{key} = {_in_short(value)}" for key, value in inputs.items())
+            name = described(inputs)
             if name not in seen:
                 seen.add(name)
                 yield Case(name, inputs)
@@ -39,8 +39,12 @@ def exposing(
     return Exercise(name, signature, cases, call(*returns.split(", ")), parts, barred=frozenset())
 
 
-def _in_short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+def described(inputs: Inputs) -> str:
+    """The inputs of a case in words: "n = 6, eps = 0.002"."""
+    return ", ".join(
+        f"{name} = {value:.4g}" if isinstance(value, float) else f"{name} = {value}"
+        for name, value in inputs.items()
+    )
 
 
 def log_uniform(draw: Draw, low: float, high: float) -> float:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from graders.judging.answer import Answer, mistake
+from graders.judging.references.exposing import Asked, apart, exposing, variant
 from graders.judging.references.normalizing import (
     feature_mistakes,
     lone_mistake,
@@ -165,8 +166,8 @@ CONDITION_MISTAKES = (
     mistake(
         "diagonal_for_eigenvalues",
         """The entries on the diagonal of xᵀx / N are compared: those are the mean squares of the features.
-        They are its eigenvalues only if the features are uncorrelated; with correlated ones the valley
-        does not lie along an axis.""",
+        They are its eigenvalues only where no two features are correlated. Otherwise the valley does not lie
+        along an axis.""",
         partial(condition_number, hessian=lambda x: diagonal_only(x.T @ x / x.shape[0])),
         partial(
             condition_number,
@@ -1043,6 +1044,103 @@ PROFILE_MISTAKES = (
 )
 
 
+# -- inputs that show a mistake ------------------------------------------------------------------------
+
+by_cancellation = variant(STANDARDIZE_MISTAKES, "variance_by_cancellation")
+by_diagonal = variant(CONDITION_MISTAKES, "diagonal_for_eigenvalues")
+
+
+def why_digits_are_left(x: Tensor, n: int, d: int, largest: int) -> str:
+    x = x.float()
+    if x.double().std(0, correction=0).min() < 1e-6 * largest:
+        return "a_constant_feature"
+    shows = apart(library_standardize(x.double()), by_cancellation(x).double()) >= 0.1
+    return "" if shows else "offset_small_beside_the_spread"
+
+
+CANCELLATION_REASONS = (
+    mistake(
+        "offset_small_beside_the_spread",
+        """Your input does not show it: the mean is not far above the standard deviation. E[x²] is about mean²
+        + var, and float32 keeps seven digits of that. How small must var be beside mean² for it to drown in
+        the last of them?""",
+        lambda n, d, largest: torch.randn(n, d),
+        lambda n, d, largest: torch.rand(n, d) * largest,
+        lambda n, d, largest: torch.rand(n, d) + 50,
+    ),
+    mistake(
+        "a_constant_feature",
+        """A feature is constant, or as good as that: then there is nothing to normalize. Each has to vary, by
+        a standard deviation of a millionth of largest or more.""",
+        lambda n, d, largest: torch.zeros(n, d),
+        lambda n, d, largest: torch.full((n, d), float(largest)),
+    ),
+)
+
+
+def far_and_narrow(n: int, d: int, largest: int) -> Tensor:
+    return largest * (0.9 + 2e-4 * torch.linspace(-1, 1, n)).unsqueeze(1).repeat(1, d)
+
+
+def far_and_random(n: int, d: int, largest: int) -> Tensor:
+    return -0.99 * largest + 2e-4 * largest * torch.rand(n, d, dtype=torch.float64)
+
+
+def why_diagonal_does(x: Tensor, n: int, kappa: int) -> str:
+    if x.abs().amax(0).min() < 1e-6:
+        return "a_column_of_zeros"
+    if by_diagonal(x) > 2:
+        return "columns_of_different_size"
+    smallest, largest = torch.linalg.eigvalsh(x.T @ x / n)
+    if smallest <= 1e-9 * largest:
+        return "dependent_columns"
+    return "" if largest >= kappa * smallest else "columns_hardly_correlated"
+
+
+DIAGONAL_REASONS = (
+    mistake(
+        "columns_hardly_correlated",
+        """Your input does not show it enough: the two columns are hardly correlated, so the entries beside
+        the diagonal are small and the eigenvalues near those on it. When is x times (1, −1) much shorter than
+        x times (1, 1)?""",
+        lambda n, kappa: torch.randn(n, 2),
+        lambda n, kappa: torch.eye(n)[:, :2],
+        lambda n, kappa: torch.rand(n, 2),
+    ),
+    mistake(
+        "columns_of_different_size",
+        """Here the code sees something itself: one column is larger than the other, and that stands on the
+        diagonal. Asked for is a valley which it misses, so its answer has to be 2 at most.""",
+        lambda n, kappa: torch.randn(n, 2) * torch.tensor([2.0, 0.1]),
+        lambda n, kappa: torch.stack([torch.ones(n), torch.linspace(-1, 1, n)], 1),
+    ),
+    mistake(
+        "dependent_columns",
+        """The columns are multiples of each other, up to rounding. Then the smallest eigenvalue is 0 and no
+        condition number is right. Let them differ by a little.""",
+        lambda n, kappa: torch.randn(n, 1).repeat(1, 2),
+        lambda n, kappa: torch.ones(n, 2),
+    ),
+    mistake(
+        "a_column_of_zeros",
+        "A column is 0, so that its mean square is 0 too, and nobody can divide by that.",
+        lambda n, kappa: torch.zeros(n, 2),
+    ),
+)
+
+
+def one_shared_part(n: int, kappa: int) -> Tensor:
+    """Two columns with a large part in common, and a small one in which they are opposite."""
+    own = torch.linspace(-1, 1, n) / kappa**0.5
+    return torch.stack([1 + own, 1 - own], 1)
+
+
+def turned_valley(n: int, kappa: int) -> Tensor:
+    """A valley along an axis, turned by 45 degrees."""
+    x = torch.linalg.qr(torch.randn(n, 2, dtype=torch.float64))[0] * torch.tensor([(1.5 * kappa) ** 0.5, 1.0])
+    return x @ torch.tensor([[1.0, 1.0], [1.0, -1.0]], dtype=torch.float64) / 10
+
+
 ANSWERS = {
     "standardize": Answer(library_standardize, with_knobs(), STANDARDIZE_MISTAKES),
     "hessian_condition_number": Answer(by_singular_values, condition_number, CONDITION_MISTAKES),
@@ -1051,4 +1149,18 @@ ANSWERS = {
     "gradient_verdict": Answer(plain_verdict, verdict, VERDICT_MISTAKES),
     "critical_gain": Answer(gain_by_norm, gain, GAIN_MISTAKES),
     "gradient_profile": Answer(plain_profile, profile, PROFILE_MISTAKES),
+    "expose_cancellation": exposing(
+        Asked("x", "n, d", "largest"),
+        by_cancellation,
+        why_digits_are_left,
+        CANCELLATION_REASONS,
+        (far_and_narrow, far_and_random),
+    ),
+    "expose_diagonal": exposing(
+        Asked("x", "n, 2"),
+        by_diagonal,
+        why_diagonal_does,
+        DIAGONAL_REASONS,
+        (one_shared_part, turned_valley),
+    ),
 }

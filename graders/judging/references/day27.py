@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
 from graders.judging.answer import Answer, Basis, Mistake, mistake
+from graders.judging.references.exposing import ALIKE, Asked, apart, exposing, hiding, variant
 from graders.judging.references.normalizing import (
     affine_mistakes,
     centred_squares,
@@ -119,8 +120,8 @@ NOT_UPDATED = """The running statistics come out as they went in. Is the new val
     variable that nobody keeps?"""
 OLD_FORGOTTEN = """The old value does not matter in your result: these are the statistics of this batch alone.
     A share of 1 − momentum of the old value stays."""
-NO_DECAY = """The share of the new value is added, and all of the old one stays: the weights of old and new
-    add up to more than 1, and the average grows with every batch."""
+NO_DECAY = """The share of the new value is added, and all of the old one stays. Their weights add up to more
+than 1, so the average grows with every batch."""
 
 UPDATE_MISTAKES = (
     mistake(
@@ -749,9 +750,9 @@ LAYER_MISTAKES = (
     ),
     mistake(
         "graph_kept",
-        """The running statistics carry a graph: they are computed from x with gradients on, so every batch
-        hangs on to the one before it, memory grows, and a later backward may fail. They are a record, not a
-        path for gradients: detach what goes into them.""",
+        """The running statistics carry a graph. They are computed from x with gradients on, so every batch
+        hangs on to the one before it: memory grows, and a later backward may fail. They are a record, not a
+        path for gradients.""",
         changed(watched=lambda self, x: x),
     ),
     mistake(
@@ -787,8 +788,8 @@ LAYER_MISTAKES = (
     mistake(
         "plain_tensors",
         """The running statistics are plain attributes. The values are right on the CPU, but state_dict does
-        not hold them, and .to(device) leaves them behind. State that is saved and moved but not trained is a
-        buffer.""",
+        not hold them, and they stay behind when the model moves to another device. State that is saved and
+        moved but not trained is a buffer.""",
         changed(kept=plain, store=plain_store),
     ),
     mistake(
@@ -854,10 +855,10 @@ LAYER_MISTAKES = (
     # Gradients.
     mistake(
         "statistics_constant",
-        """The mean and the variance of the batch are detached, so only the direct path from x to y is left
-        for the gradient. In training they depend on every sample, and the gradient flows through them: its
-        columns sum to 0, because adding a constant to a feature changes nothing, and yours do not. Only what
-        goes into the running statistics is detached.""",
+        """The mean and the variance of the batch are detached, so only the direct path from x to y is left.
+        In training they depend on every sample, and the gradient flows through them. Its columns sum to 0,
+        because adding a constant to a feature changes nothing; yours do not. Only the running statistics are
+        cut off.""",
         changed(
             mean=lambda x, axes: x.detach().mean(axes, keepdim=True),
             variance=lambda x, axes: centred_squares(x.detach(), axes),
@@ -1628,6 +1629,141 @@ FAULT_MISTAKES = (
 )
 
 
+# -- inputs that show a mistake, or hide it ------------------------------------------------------------
+
+reversed_update = variant(UPDATE_MISTAKES, "momentum_reversed")
+
+
+def why_order_matters(x: Tensor, n: int, mean: float, var: float) -> str:
+    stored = torch.tensor([[mean], [var]], dtype=torch.float64)
+    right = torch.stack(library_update(*stored, x[:, None]))
+    wrong = torch.stack(reversed_update(*stored, x[:, None]))
+    if apart(right, wrong) <= ALIKE:
+        return ""
+    if abs(float(x.mean()) - mean) > ALIKE * max(abs(mean), var):
+        return "another_mean"
+    is_biased = abs(float(x.var(correction=0)) - var) <= 10 * ALIKE * var
+    return "the_biased_variance" if is_biased else "another_variance"
+
+
+ORDER_REASONS = (
+    mistake(
+        "another_mean",
+        """It shows: the mean of your batch is not the running mean. Old and new value are mixed, and which of
+        the two gets the larger share makes no difference only where they are the same.""",
+        lambda n, mean, var: torch.randn(n),
+        lambda n, mean, var: torch.zeros(n),
+        lambda n, mean, var: torch.linspace(-1, 1, n) * var**0.5,
+    ),
+    mistake(
+        "another_variance",
+        """It shows in the running variance. The mean of your batch is right, and its variance is not the one
+        that is stored: that has to be var.""",
+        lambda n, mean, var: torch.full((n,), mean),
+        lambda n, mean, var: mean + 0.1 * torch.linspace(-1, 1, n),
+    ),
+    mistake(
+        "the_biased_variance",
+        """It shows, if only a little. The biased variance of your batch is var, but what goes into the
+        running variance is the unbiased one.""",
+        lambda n, mean, var: mean + var**0.5 * standardized_line(n, correction=0),
+    ),
+)
+
+
+def standardized_line(n: int, correction: int = 1) -> Tensor:
+    """Equidistant numbers with mean 0 and variance 1."""
+    line = torch.linspace(-1, 1, n, dtype=torch.float64)
+    return line / line.std(correction=correction)
+
+
+def scaled_line(n: int, mean: float, var: float) -> Tensor:
+    return mean + var**0.5 * standardized_line(n)
+
+
+def one_pair_beside_the_mean(n: int, mean: float, var: float) -> Tensor:
+    """All values are the mean, but for two, on either side of it."""
+    x = torch.full((n,), mean)
+    far = ((n - 1) * var / 2) ** 0.5
+    x[0], x[1] = mean + far, mean - far
+    return x
+
+
+def by_the_batch(x: Tensor, running_mean: Tensor, running_var: Tensor, eps: float = EPS) -> Tensor:
+    """The output of eval mode with gamma 1 and beta 0, by the statistics of the batch at hand."""
+    norm = variant(INFERENCE_MISTAKES, "batch_statistics_in_eval")
+    return norm(x, running_mean, running_var, torch.ones_like(x[0]), torch.zeros_like(x[0]), eps)
+
+
+def why_no_one_sees_the_batch(a: Tensor, b: Tensor, n: int, d: int) -> str:
+    if (a[0] - b[0]).abs().max() > 1e-5:
+        return "first_rows_differ"
+    if (a.mean(0) - b.mean(0)).abs().max() > 1e-3:
+        return "means_differ"
+    stored = torch.zeros_like(a[0]), torch.ones_like(a[0])
+    if (by_the_batch(a, *stored)[0] - by_the_batch(b, *stored)[0]).abs().max() >= 0.5:
+        return ""
+    ratio = (biased(a) + EPS) / (biased(b) + EPS)
+    return "first_row_is_the_mean" if ratio.log().abs().max() > 1 else "variances_alike"
+
+
+BATCH_REASONS = (
+    mistake(
+        "first_rows_differ",
+        """The first rows of a and b are not the same, so that their outputs may differ for a good reason.
+        Asked for is one sample in two companies.""",
+        lambda n, d: (torch.randn(n, d), torch.randn(n, d)),
+        lambda n, d: (torch.zeros(n, d), torch.ones(n, d)),
+    ),
+    mistake(
+        "means_differ",
+        """The means of a and b differ in a feature. That shows the mistake, but here the means are to be the
+        same, as after centring the data. What else of a batch is used?""",
+        lambda n, d: (a := torch.randn(n, d), torch.cat([a[:1], torch.randn(n - 1, d)])),
+        lambda n, d: (a := torch.ones(n, d), torch.cat([a[:1], torch.zeros(n - 1, d)])),
+    ),
+    mistake(
+        "variances_alike",
+        """The code gives the first row nearly the same output in both batches: it sees a batch by its mean
+        and its variance, and both are alike in a and b. Another order of the rows, say, changes neither.""",
+        lambda n, d: (a := torch.randn(n, d), a),
+        lambda n, d: (a := torch.randn(n, d), torch.cat([a[:1], a[1:].flip(0)])),
+        lambda n, d: (torch.zeros(n, d), torch.zeros(n, d)),
+    ),
+    mistake(
+        "first_row_is_the_mean",
+        """The variances differ, but the first row lies at the mean, and what is 0 stays 0 whatever it is
+        divided by. Let the first row be one that varies.""",
+        lambda n, d: at_the_mean(n, d),
+    ),
+)
+
+
+def with_spread(n: int, d: int, spread: float) -> Tensor:
+    """A batch of mean 0 whose first two rows are 1 and −1, the others so far from 0."""
+    x = torch.zeros(n, d)
+    x[0], x[1], x[2], x[3] = 1.0, -1.0, spread, -spread
+    return x
+
+
+def two_companies(n: int, d: int) -> tuple[Tensor, Tensor]:
+    return with_spread(n, d, 0.0), with_spread(n, d, 9.0)
+
+
+def another_spread_about_one_mean(n: int, d: int) -> tuple[Tensor, Tensor]:
+    """All rows but the first, nearer to their own mean in one batch, farther from it in the other."""
+    first, others = torch.full((1, d), 2.0), torch.rand(n - 1, d) * 4 - 2
+    mean = others.mean(0)
+    return tuple(torch.cat([first, mean + spread * (others - mean)]) for spread in (0.01, 2.0))
+
+
+def at_the_mean(n: int, d: int) -> tuple[Tensor, Tensor]:
+    """Two batches of different variance about their first row, which is 0."""
+    a = torch.zeros(n, d)
+    a[1], a[2] = 1.0, -1.0
+    return a, 5 * a
+
+
 ANSWERS = {
     "update_running_stats": Answer(library_update, update, UPDATE_MISTAKES, pairs=update_pairs),
     "batch_norm_inference": Answer(library_inference, infer, INFERENCE_MISTAKES, pairs=inference_pairs),
@@ -1661,4 +1797,18 @@ ANSWERS = {
     "count_parameters": Answer(count_by_walking, count, COUNT_MISTAKES),
     "freeze_batch_norm": Answer(freeze_by_train, freeze, FREEZE_MISTAKES),
     "diagnose_batch_norm": Answer(fault_by_walking, fault, FAULT_MISTAKES),
+    "hide_momentum_reversed": hiding(
+        Asked("x", "n", 100.0),
+        reversed_update,
+        why_order_matters,
+        ORDER_REASONS,
+        (scaled_line, one_pair_beside_the_mean),
+    ),
+    "expose_batch_statistics": exposing(
+        (Asked("a", "n, d"), Asked("b", "n, d")),
+        by_the_batch,
+        why_no_one_sees_the_batch,
+        BATCH_REASONS,
+        (two_companies, another_spread_about_one_mean),
+    ),
 }

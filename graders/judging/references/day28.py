@@ -17,6 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from graders.judging.answer import Answer, mistake
+from graders.judging.references.exposing import ALIKE, Asked, apart, exposing, hiding, variant
 from graders.judging.references.normalizing import (
     affine_mistakes,
     centred_squares,
@@ -70,9 +71,9 @@ def reshaped(x: Tensor) -> Tensor:
 STATISTICS_MISTAKES = (
     mistake(
         "per_pixel",
-        """The averages run over the batch alone, so there is one mean for every pixel of every channel,
-        C · H · W of them. A convolution treats all places alike, and so does its batch norm: one mean for
-        each channel, over N, H and W.""",
+        """The averages run over the batch alone, so there are C · H · W means, one for each pixel of each
+        channel. A convolution treats all places alike, and so does its batch norm. It takes one mean over N,
+        H and W.""",
         statistics_over(0),
     ),
     mistake(
@@ -140,9 +141,8 @@ STATISTICS_MISTAKES = (
     ),
     mistake(
         "bessel_with_batch_size",
-        """The variance is corrected by a factor made of N alone, such as (N − 1)/N. The sample behind each
-        channel is N · H · W values; and the biased variance needs no correction, only the division by that
-        number.""",
+        """The variance is corrected by a factor made of N alone, such as (N − 1)/N. Each channel has N · H ·
+        W values, and the biased variance needs no correction, only the division by that number.""",
         partial(statistics, var=lambda x: x.var(AXES) * (x.shape[0] - 1) / x.shape[0]),
         partial(statistics, var=lambda x: centred_sums(x, x.mean(AXES)) / (x.shape[0] - 1) / x[0, 0].numel()),
     ),
@@ -322,9 +322,8 @@ NORM_MISTAKES = (
     ),
     mistake(
         "bessel_with_batch_size",
-        """The variance is corrected by a factor made of N alone, such as (N − 1)/N. The sample behind each
-        channel is N · H · W values; and the biased variance needs no correction, only the division by that
-        number.""",
+        """The variance is corrected by a factor made of N alone, such as (N − 1)/N. Each channel has N · H ·
+        W values, and the biased variance needs no correction, only the division by that number.""",
         with_knobs(variance=lambda x, axes: x.var(axes, keepdim=True) * (len(x) - 1) / len(x)),
         with_knobs(variance=lambda x, axes: centred_squares(x, axes) * len(x) / (len(x) - 1 or torch.nan)),
     ),
@@ -995,8 +994,8 @@ FORWARD_FOLDING_MISTAKES = (
     mistake(
         "too_much_refused",
         """An error is raised where folding is possible. It fails only where zeros are padded and bn shifts a
-        channel: where bn shifts nothing, 0 stays 0; circular or reflected padding repeats values of the
-        image; and a padding of 'valid' is none.""",
+        channel. Where it shifts nothing, 0 stays 0. Other ways of padding repeat values of the image, and a
+        padding of 'valid' is none.""",
         *(
             partial(folding_forward, refused=refused)
             for refused in (
@@ -1338,9 +1337,9 @@ RECALIBRATION_MISTAKES = (
     ),
     mistake(
         "other_layers_switched",
-        """Other layers were put into another mode for the measurement: dropout among them, which changes what
-        reaches the batch-norm layers behind it. model.train() and model.eval() switch everything; only the
-        batch-norm layers are to change.""",
+        """Other layers were put into another mode while you measured. Dropout is one of them, and it changes
+        what reaches the batch norms behind it. model.train() and model.eval() switch everything; only the
+        batch norms are to change.""",
         partial(by_library, modes=lambda model: model.train()),
         partial(by_library, modes=training_without_dropout),
     ),
@@ -1563,8 +1562,8 @@ STALE_MISTAKES = (
     ),
     mistake(
         "channels_averaged",
-        """One stale channel is enough, and yours gets lost among the others: only one
-        channel is looked at, or most or all of them have to be off.""",
+        """One stale channel is enough, and yours gets lost among the others. Either only one channel is
+        looked at, or most of them have to be off.""",
         partial(stale, told=lambda beyond: beyond.all()),
         partial(stale, told=lambda beyond: beyond.double().mean() > 0.5),
         partial(stale, told=lambda beyond: beyond[0]),
@@ -1644,6 +1643,110 @@ STALE_MISTAKES = (
 )
 
 
+# -- inputs that show a mistake, or hide it ------------------------------------------------------------
+
+
+def averaged_variances(x: Tensor) -> Tensor:
+    return variant(STATISTICS_MISTAKES, "variances_averaged")(x)[1]
+
+
+def by_sample(x: Tensor, eps: float = EPS) -> Tensor:
+    ones = torch.ones_like(x[0, :, 0, 0])
+    return variant(NORM_MISTAKES, "per_sample")(x, ones, 0 * ones, eps)
+
+
+def why_variances_agree(x: Tensor, n: int, c: int, h: int, w: int) -> str:
+    right = library_statistics(x)[1]
+    if right.min() < 1e-4:
+        return "a_constant_channel"
+    return "" if (averaged_variances(x) / right).max() <= 0.1 else "means_of_samples_alike"
+
+
+VARIANCES_REASONS = (
+    mistake(
+        "means_of_samples_alike",
+        """Your input does not show it enough: the samples have nearly the same mean, and what lies between
+        them is small beside what lies within. The variance of all is the average of the variances plus the
+        variance of the means; the second has to be nine times the first.""",
+        lambda n, c, h, w: torch.randn(n, c, h, w),
+        lambda n, c, h, w: torch.rand(n, c, h, w),
+        lambda n, c, h, w: torch.linspace(-1, 1, w).expand(n, c, h, w),
+    ),
+    mistake(
+        "a_constant_channel",
+        """A channel is constant over all samples and pixels. Its variance is 0 however it is taken; let each
+        have one of 0.0001 or more.""",
+        lambda n, c, h, w: torch.zeros(n, c, h, w),
+        lambda n, c, h, w: torch.arange(c).view(1, c, 1, 1).expand(n, c, h, w),
+    ),
+)
+
+
+def constant_samples(n: int, c: int, h: int, w: int) -> Tensor:
+    return torch.arange(n).view(n, 1, 1, 1).repeat(1, c, h, w)
+
+
+def one_bright_sample(n: int, c: int, h: int, w: int) -> Tensor:
+    x = torch.rand(n, c, h, w)
+    x[0] += 8
+    return x
+
+
+def why_samples_show(x: Tensor, n: int, c: int, h: int, w: int) -> str:
+    if x.std((0, 2, 3), correction=0).min() < 0.1:
+        return "a_constant_channel"
+    pairs = [(i, j) for i in range(n) for j in range(i)]
+    if min(float((x[i] - x[j]).abs().max()) for i, j in pairs) < 0.1:
+        return "samples_alike"
+    ones = torch.ones_like(x[0, :, 0, 0])
+    if apart(library_norm(x, ones, 0 * ones), by_sample(x)) <= ALIKE:
+        return ""
+    means = x.mean((2, 3))
+    return "means_differ" if (means - means[0]).abs().max() > 1e-3 else "variances_differ"
+
+
+SAMPLES_REASONS = (
+    mistake(
+        "means_differ",
+        """It shows: the samples have different means in a channel. Each sample is normalized by its own mean,
+        so that has to be the mean of the whole batch, channel by channel.""",
+        lambda n, c, h, w: torch.randn(n, c, h, w),
+        lambda n, c, h, w: constant_samples(n, c, h, w) + torch.rand(n, c, h, w),
+    ),
+    mistake(
+        "variances_differ",
+        """It shows, if less: each sample has the right mean in every channel, but not the same variance as
+        the others. What can one change in an image so that neither moves?""",
+        lambda n, c, h, w: (x := torch.randn(n, c, h, w)) - x.mean((2, 3), keepdim=True),
+    ),
+    mistake(
+        "samples_alike",
+        """Two samples are the same, or nearly. That hides it, but a batch of copies is none that anybody has:
+        between any two, some value has to differ by 0.1 or more.""",
+        lambda n, c, h, w: torch.randn(1, c, h, w).repeat(n, 1, 1, 1),
+    ),
+    mistake(
+        "a_constant_channel",
+        """A channel hardly varies. Then all comes out near 0, whatever the statistics are; let each channel
+        have a standard deviation of 0.1 or more.""",
+        lambda n, c, h, w: torch.zeros(n, c, h, w),
+        lambda n, c, h, w: torch.ones(n, c, h, w),
+    ),
+)
+
+
+def rolled(n: int, c: int, h: int, w: int) -> Tensor:
+    """One image, and the same moved along."""
+    image = torch.linspace(-5, 5, c * h * w).view(c, h, w)
+    return torch.stack([image.roll(i, dims=2) for i in range(n)])
+
+
+def each_standardized(n: int, c: int, h: int, w: int) -> Tensor:
+    x = torch.randn(n, c, h, w, dtype=torch.float64)
+    std, mean = torch.std_mean(x, (2, 3), keepdim=True)
+    return (x - mean) / std
+
+
 ANSWERS = {
     "channel_statistics": Answer(library_statistics, statistics, STATISTICS_MISTAKES),
     "batch_norm_2d": Answer(library_norm, norm, NORM_MISTAKES),
@@ -1652,4 +1755,18 @@ ANSWERS = {
     "recalibrate": Answer(by_library, recalibrated, RECALIBRATION_MISTAKES),
     "fold_forward": Answer(by_response, folding_forward, FORWARD_FOLDING_MISTAKES),
     "stale_statistics": Answer(by_recalibrating, stale, STALE_MISTAKES),
+    "expose_averaged_variances": exposing(
+        Asked("x", "n, c, h, w"),
+        averaged_variances,
+        why_variances_agree,
+        VARIANCES_REASONS,
+        (constant_samples, one_bright_sample),
+    ),
+    "hide_per_sample": hiding(
+        Asked("x", "n, c, h, w"),
+        by_sample,
+        why_samples_show,
+        SAMPLES_REASONS,
+        (rolled, each_standardized),
+    ),
 }

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from graders.judging.answer import Answer, Mistake, mistake
+from graders.judging.references.exposing import ALIKE, Asked, apart, exposing, hiding, variant
 from graders.judging.references.normalizing import (
     Axes,
     affine_mistakes,
@@ -54,9 +55,9 @@ def kind_mistakes(make: Callable[..., Candidate]) -> tuple[Mistake, ...]:
         ),
         mistake(
             "another_exception",
-            """Another kind ends with an exception, but not with a ValueError. Looking it up in a dict gives
-            a KeyError and a failed assert an AssertionError; ValueError is Python's word for an argument
-            of the right type with a value that makes no sense.""",
+            """Another kind ends with an error, but not with a ValueError. A dict without the name gives a
+            KeyError, and a failed assert an AssertionError. ValueError is Python's word for an argument of
+            the right type whose value makes no sense.""",
             *(
                 make(other=failing_with(error))
                 for error in (KeyError, AssertionError, UnboundLocalError, TypeError, Exception)
@@ -519,8 +520,8 @@ LAYER_MISTAKES = (
     ),
     mistake(
         "affine_misaligned",
-        """x_hat is right, but gamma and beta meet the wrong elements: one of the two is flattened with the
-        channels last, the other with the channels first. Element (c, h, w) of gamma belongs to element
+        """x_hat is right, but gamma and beta meet the wrong values. One of the two is flattened with the
+        channels last, the other with the channels first. Entry (c, h, w) of gamma belongs to the value at
         (c, h, w) of every sample.""",
         layer_with(
             affine=lambda x_hat, gamma, beta: channels_last_order(gamma) * x_hat + channels_last_order(beta),
@@ -711,8 +712,8 @@ GROUP_MISTAKES = (
     mistake(
         "indivisible_groups",
         """Where num_groups does not divide C there are no groups of one size, and a ValueError is asked for.
-        Yours ends in another way: left to itself, reshape stops with a RuntimeError, a failed assert is an
-        AssertionError, and chunk or a slice goes on with groups that nobody asked for.""",
+        Yours ends in another way. Left to itself, reshape stops with a RuntimeError, and a failed assert is
+        an AssertionError. chunk or a slice goes on with groups that nobody asked for.""",
         group_with(refuse=lambda channels, groups: None),
         group_with(refuse=assert_groups),
         by_chunks,
@@ -975,8 +976,8 @@ NORM_MISTAKES = (
     ),
     mistake(
         "layer_and_instance_swapped",
-        """Layer and instance norm have changed places. In layer norm all channels of a sample follow, in
-        instance norm only the one that was changed.""",
+        """Layer and instance norm have changed places. If all channels of a sample follow, it is the first;
+        if only one does, it is the second.""",
         saying({"layer": ("instance", None), "instance": ("layer", None)}),
     ),
     mistake(
@@ -1165,15 +1166,15 @@ ADAPTIVE_MISTAKES = (
     ),
     mistake(
         "style_mean_missing",
-        """The style's mean is not added (or is subtracted): every map of your result should have the mean of
+        """The style's mean is not added, or is subtracted. Every map of your result should have the mean of
         the style's map.""",
         adaptive_with(mean=lambda mean, std: torch.zeros_like(mean)),
         adaptive_with(mean=lambda mean, std: -mean),
     ),
     mistake(
         "style_deviation_missing",
-        """x_hat is not multiplied by the style's standard deviation (or divided by it): x_hat has standard
-        deviation 1, and what you return should have that of the style.""",
+        """x_hat is not multiplied by the style's standard deviation, or is divided by it. It has a spread of
+        1, and what you return should have that of the style.""",
         adaptive_with(std=lambda mean, std: 1.0),
         adaptive_with(std=lambda mean, std: 1.0 / std),
     ),
@@ -1334,7 +1335,7 @@ LAYER_BACKWARD_MISTAKES = (
     mistake(
         "means_over_the_batch",
         """The two means in dx run over the batch. In layer norm a sample has its own mean and variance, and
-        the means in dx run over what these are taken over: C, H and W.""",
+        so has its gradient: both run over C, H and W.""",
         partial(layer_backward, sums_over=(0, 2, 3)),
         partial(layer_backward, sums_over=(0,)),
     ),
@@ -1420,6 +1421,113 @@ LAYER_BACKWARD_MISTAKES = (
 )
 
 
+# -- inputs that show a mistake, or hide it ------------------------------------------------------------
+
+
+def interleaved(x: Tensor, num_groups: int, eps: float = EPS) -> Tensor:
+    """Group norm with gamma 1 and beta 0, its groups interleaved."""
+    ones = torch.ones_like(x[0, :, 0, 0])
+    return variant(GROUP_MISTAKES, "interleaved_groups")(x, num_groups, ones, 0 * ones, eps)
+
+
+def why_groups_agree(x: Tensor, n: int, c: int, groups: int) -> str:
+    if x.mean((2, 3)).abs().max() > 1e-3:
+        return "means_of_channels"
+    if x.square().mean((2, 3)).sqrt().max() < 0.1:
+        return "nothing_in_it"
+    return "" if apart(F.group_norm(x, groups), interleaved(x, groups)) >= 0.5 else "channels_of_one_scale"
+
+
+GROUPS_REASONS = (
+    mistake(
+        "channels_of_one_scale",
+        """Your input does not show it enough: the channels are of about one scale, and then it makes little
+        difference which of them share a variance. In which group does a faint channel stand here, and in
+        which there?""",
+        lambda n, c, groups: (x := torch.randn(n, c, 4, 4)) - x.mean((2, 3), keepdim=True),
+        lambda n, c, groups: torch.linspace(-1, 1, 4).expand(n, c, 4, 4),
+    ),
+    mistake(
+        "means_of_channels",
+        """A channel has a mean that is not 0. Shifted channels show the mistake at once; here each channel is
+        to have mean 0 over its pixels, so that it is the scales alone that tell.""",
+        lambda n, c, groups: torch.randn(n, c, 4, 4),
+        lambda n, c, groups: torch.arange(1, c + 1).view(1, c, 1, 1).expand(n, c, 4, 4),
+        lambda n, c, groups: torch.rand(n, c, 4, 4),
+    ),
+    mistake(
+        "nothing_in_it",
+        """No channel has a standard deviation of 0.1 or more. What is nearly 0 is normalized by eps, and in
+        any group alike.""",
+        lambda n, c, groups: torch.zeros(n, c, 4, 4),
+    ),
+)
+
+
+def loud_first_group(n: int, c: int, groups: int) -> Tensor:
+    """The first group of channels is far louder than the others."""
+    scale = torch.full((c,), 0.1)
+    scale[: c // groups] = 10.0
+    return scale.view(1, c, 1, 1) * torch.linspace(-1, 1, 4).expand(n, c, 4, 4)
+
+
+def louder_by_groups(n: int, c: int, groups: int) -> Tensor:
+    """Every group is eight times as loud as the one before."""
+    x = torch.rand(n, c, 4, 4, dtype=torch.float64)
+    x = x - x.mean((2, 3), keepdim=True)
+    return x * (8.0 ** (torch.arange(c) // (c // groups) - groups + 1)).view(1, c, 1, 1) * 10
+
+
+def rows_normalized(x: Tensor, eps: float = EPS) -> Tensor:
+    return normalize(x, 1, eps)[0]
+
+
+def why_axes_differ(x: Tensor, n: int) -> str:
+    if x.std(0, correction=0).min() < 0.1:
+        return "a_constant_column"
+    if apart(normalize(x, 0, EPS)[0], rows_normalized(x)) <= ALIKE:
+        return ""
+    means = torch.cat([x.mean(0), x.mean(1)])
+    return "means_differ" if means.max() - means.min() > 1e-3 else "variances_differ"
+
+
+ROWS_REASONS = (
+    mistake(
+        "means_differ",
+        """It shows: rows and columns do not all have one mean. Of each element the mean of its row is taken
+        off where the mean of its column should be; every row meets every column, so all of these have to be
+        equal.""",
+        lambda n: torch.randn(n, n),
+        lambda n: (x := torch.randn(n, n)) + x.T,
+        lambda n: torch.arange(n * n).view(n, n) / n**2 * 10,
+    ),
+    mistake(
+        "variances_differ",
+        """It shows, if less: rows and columns all have one mean, and not yet one variance. What if each row
+        holds the same numbers, and each column too?""",
+        lambda n: (x := torch.randn(n, n) * 2) - x.mean(0) - x.mean(1, keepdim=True) + x.mean(),
+    ),
+    mistake(
+        "a_constant_column",
+        """A column hardly varies, and comes out near 0 by any statistics. Let each have a standard deviation
+        of 0.1 or more.""",
+        lambda n: torch.zeros(n, n),
+        lambda n: torch.ones(n, n),
+        lambda n: torch.linspace(-1, 1, n).repeat(n, 1),
+    ),
+)
+
+
+def circulant(n: int) -> Tensor:
+    """Each row is the one above, moved along by one."""
+    line = torch.linspace(-1, 1, n)
+    return torch.stack([line.roll(i) for i in range(n)])
+
+
+def identity_matrix(n: int) -> Tensor:
+    return torch.eye(n)
+
+
 ANSWERS = {
     "normalized_axes": Answer(axes_left_over, axes, AXES_MISTAKES),
     "statistics_count": Answer(counted, count, COUNT_MISTAKES),
@@ -1429,4 +1537,18 @@ ANSWERS = {
     "diagnose_norm": Answer(by_keeping, which, NORM_MISTAKES),
     "adaptive_instance_norm": Answer(library_adaptive, adaptive, ADAPTIVE_MISTAKES),
     "layer_norm_backward": Answer(layer_backward_by_autograd, layer_backward, LAYER_BACKWARD_MISTAKES),
+    "expose_interleaved_groups": exposing(
+        Asked("x", "n, c, 4, 4"),
+        interleaved,
+        why_groups_agree,
+        GROUPS_REASONS,
+        (loud_first_group, louder_by_groups),
+    ),
+    "hide_rows_normalized": hiding(
+        Asked("x", "n, n"),
+        rows_normalized,
+        why_axes_differ,
+        ROWS_REASONS,
+        (circulant, identity_matrix),
+    ),
 }

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from graders.judging.answer import Answer, mistake
+from graders.judging.references.exposing import ALIKE, Asked, apart, exposing, hiding, variant
 from graders.judging.references.reading import reading_mistakes
 
 # -- the groups ----------------------------------------------------------------------------------------
@@ -187,9 +188,9 @@ KIND_MISTAKES = (
     ),
     mistake(
         "unequal_shares",
-        """Coordinates lose different shares of themselves, and it passes for decay. One coordinate alone, or
-        the length of the whole, does not show it: where a penalty is divided by a size of each coordinate,
-        some are held back more than others.""",
+        """Coordinates lose different shares of themselves, and it passes for decay. One coordinate alone
+        does not show it, nor does the length of the whole. Where a penalty is divided by a size of each
+        coordinate, some are held back more than others.""",
         partial(kind, coordinates=slice(1)),
         partial(kind, coordinates=slice(-1, None)),
     ),
@@ -391,8 +392,8 @@ NOISE_MISTAKES = (
     ),
     mistake(
         "spread_within_batches",
-        """This is how much the samples vary inside the batches. Asked for is how much the means of the
-        batches vary from one to the next.""",
+        """This is how much the samples vary inside the batches. Asked for is how far their means lie apart,
+        from one batch to the next.""",
         partial(
             noise,
             statistic=lambda batch: batch.std(0, correction=0),
@@ -537,8 +538,8 @@ EQUIVALENT_MISTAKES = (
     ),
     mistake(
         "decay_unchanged",
-        """Weight decay stays the same, and shrinks the weight faster than before: what it takes away in a
-        step is lr times the decay, and lr has changed.""",
+        """Weight decay stays the same, and shrinks the weight faster than before. In a step it takes away lr
+        times the decay, and lr has changed.""",
         partial(equivalent, for_decay=lambda a: 1.0),
     ),
     mistake(
@@ -720,6 +721,108 @@ REST_MISTAKES = (
 )
 
 
+# -- inputs that show a mistake, or hide it ------------------------------------------------------------
+
+textbook_noise = variant(NOISE_MISTAKES, "theory")
+by_share_of_mask = variant(DROPOUT_MISTAKES, "share_of_the_mask")
+
+
+def why_textbook_is_right(x: Tensor, n: int, batch_size: int) -> str:
+    if not torch.isin(x, torch.tensor([0.0, 1.0], dtype=x.dtype)).all():
+        return "not_zeros_and_ones"
+    if x.min() == x.max():
+        return "all_the_same"
+    shows = noise_by_reshape(x, batch_size) >= 2 * textbook_noise(x, batch_size)
+    return "" if shows else "batches_well_mixed"
+
+
+NOISE_REASONS = (
+    mistake(
+        "batches_well_mixed",
+        """Your input does not show it: the mini-batches are mixed about as well as by shuffling, or better,
+        and the textbook's σ/√B is right on average for samples in random order. In which order do the means
+        of the batches lie farthest apart?""",
+        lambda n, batch_size: (torch.rand(n, 1) < 0.5).float(),
+        lambda n, batch_size: (torch.arange(n) % 2).unsqueeze(1),
+    ),
+    mistake(
+        "not_zeros_and_ones",
+        """There is something in x besides 0 and 1. How large the values are is not the point here: it is
+        their order.""",
+        lambda n, batch_size: torch.randn(n, 1),
+        lambda n, batch_size: torch.arange(n).unsqueeze(1) / n,
+    ),
+    mistake(
+        "all_the_same",
+        "All values are the same, so that the means are too, and any formula says 0. Both have to occur.",
+        lambda n, batch_size: torch.zeros(n, 1),
+        lambda n, batch_size: torch.ones(n, 1),
+    ),
+)
+
+
+def sorted_classes(n: int, batch_size: int) -> Tensor:
+    """First all zeros, then all ones."""
+    return (torch.arange(n) >= n // 2).unsqueeze(1)
+
+
+def one_batch_of_ones(n: int, batch_size: int) -> Tensor:
+    x = torch.zeros(n, 1)
+    x[:batch_size] = 1
+    return x
+
+
+def why_share_is_seen(keep: Tensor, n: int, p: float) -> str:
+    if not torch.isin(keep, torch.tensor([0.0, 1.0], dtype=keep.dtype)).all():
+        return "not_a_mask"
+    if not keep.any():
+        return "nothing_kept"
+    x = torch.linspace(1, 2, n, dtype=keep.dtype)
+    if apart(dropped(x, keep, p), by_share_of_mask(x, keep, p)) <= ALIKE:
+        return ""
+    return "too_many_kept" if keep.mean() > 1 - p else "too_few_kept"
+
+
+MASK_REASONS = (
+    mistake(
+        "too_many_kept",
+        """It shows: more values are kept than the share 1 − p, so that the code divides by more than that,
+        and its outputs are too small.""",
+        lambda n, p: torch.ones(n),
+        lambda n, p: torch.arange(n) > 0,
+    ),
+    mistake(
+        "too_few_kept",
+        """It shows: fewer values are kept than the share 1 − p, so that the code divides by less than that,
+        and its outputs are too large.""",
+        lambda n, p: torch.arange(n) == 0,
+        lambda n, p: torch.arange(n) < round(n * (1 - p)) - 1,
+    ),
+    mistake(
+        "nothing_kept",
+        """Nothing is kept. The right output is 0 then, and the code, which divides by the share of what is
+        kept, says 0/0: that shows it, in the worst way.""",
+        lambda n, p: torch.zeros(n),
+    ),
+    mistake(
+        "not_a_mask",
+        "There is something in keep besides 0 and 1. A mask says of each value whether it is kept.",
+        lambda n, p: torch.rand(n),
+        lambda n, p: torch.full((n,), 1 - p),
+    ),
+)
+
+
+def first_kept(n: int, p: float) -> Tensor:
+    return torch.arange(n) < round(n * (1 - p))
+
+
+def random_ones_kept(n: int, p: float) -> Tensor:
+    keep = torch.zeros(n)
+    keep[torch.randperm(n)[: round(n * (1 - p))]] = 1
+    return keep
+
+
 ANSWERS = {
     "parameter_groups": Answer(groups, groups, GROUP_MISTAKES),
     "kind_of_decay": Answer(kind_by_prediction, kind, KIND_MISTAKES),
@@ -728,4 +831,18 @@ ANSWERS = {
     "effective_learning_rate": Answer(rate_by_norm, rate, RATE_MISTAKES),
     "decay_equivalent": Answer(equivalent_by_rates, equivalent, EQUIVALENT_MISTAKES),
     "equilibrium_norm": Answer(rest_by_halving, rest, REST_MISTAKES),
+    "expose_textbook_noise": exposing(
+        Asked("x", "n, 1"),
+        textbook_noise,
+        why_textbook_is_right,
+        NOISE_REASONS,
+        (sorted_classes, one_batch_of_ones),
+    ),
+    "hide_share_of_mask": hiding(
+        Asked("keep", "n", 1.0),
+        by_share_of_mask,
+        why_share_is_seen,
+        MASK_REASONS,
+        (first_kept, random_ones_kept),
+    ),
 }

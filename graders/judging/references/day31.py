@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from graders.judging.answer import Answer, mistake
+from graders.judging.references.exposing import ALIKE, Asked, apart, exposing, variant
 
 Loss = Callable[[Tensor], Tensor]
 
@@ -549,8 +550,8 @@ POWER_MISTAKES = (
     ),
     mistake(
         "iterations_fixed",
-        """The number of iterations does not follow the argument: a fixed number stands in the code, or v is
-        iterated until it settles.""",
+        """The number of iterations does not follow the argument. Is there a fixed number in the code, or
+        does it go on until v settles?""",
         *(partial(power, count=lambda iterations, fixed=fixed: fixed) for fixed in (1, 10, 20, 60)),
     ),
     mistake(
@@ -683,8 +684,8 @@ RATE_MISTAKES = (
     mistake(
         "other_power",
         """The eigenvalue enters with another power, or something is added to it. A step multiplies the
-        distance from the minimum by a number in which lr stands beside the eigenvalue, as a product: half the
-        eigenvalue bears twice the learning rate.""",
+        distance from the minimum by a number in which lr and the eigenvalue stand as a product. Half the one
+        bears twice the other.""",
         partial(rate, quotient=lambda factor, value: factor / value.sqrt()),
         partial(rate, quotient=lambda factor, value: factor / value.square()),
         partial(rate, quotient=lambda factor, value: factor / (1 + value)),
@@ -1106,6 +1107,125 @@ REGIME_MISTAKES = (
 )
 
 
+# -- inputs that show a mistake ------------------------------------------------------------------------
+
+#: Where power iteration starts, and for how long it goes on.
+START, ITERATIONS = torch.tensor([0.637, -0.318, 1.137], dtype=torch.float64), 40
+lost_sign = variant(POWER_MISTAKES, "sign_lost", 1)
+
+
+def mean_cosine(before: list[Tensor], after: list[Tensor]) -> Tensor:
+    """The cosine of each layer by itself, averaged."""
+    return layer_by_layer(before, after)[1]
+
+
+def why_sign_is_kept(a: Tensor, low: float) -> str:
+    if (a - a.T).abs().max() > 1e-6:
+        return "not_symmetric"
+    if a.diagonal().min() < low * (1 - ALIKE):
+        return "small_on_the_diagonal"
+    first, *_, last = torch.linalg.eigvalsh(a)
+    if abs(first + last) < 0.05 * (last - first):
+        return "largest_of_either_sign"
+    given = partial(torch.mv, a), START, ITERATIONS
+    shows = first + last < 0 and apart(power(*given), lost_sign(*given)) > 0.1
+    return "" if shows else "largest_is_positive"
+
+
+def tied(low: float) -> Tensor:
+    """The eigenvalues are −6, 6 and 6, and the diagonal 2."""
+    return 6 * torch.eye(3) - 4 * torch.ones(3, 3)
+
+
+SIGN_REASONS = (
+    mistake(
+        "largest_is_positive",
+        """Your matrix does not show it: its eigenvalue that is largest in size is positive, so there is no
+        sign to be lost. The diagonal says what the eigenvalues sum to; what lies beside it can still make one
+        of them far below 0.""",
+        lambda low: torch.eye(3) * low,
+        lambda low: torch.full((3, 3), 5.0),
+        lambda low: torch.diag(torch.tensor([3.0, 4.0, 5.0])) - 0.5,
+    ),
+    mistake(
+        "small_on_the_diagonal",
+        """An entry on the diagonal is below low. With a negative one there the sign would be plain to see;
+        all three have to be low or more.""",
+        lambda low: -torch.eye(3),
+        lambda low: torch.diag(torch.tensor([2.0, 2.0, -9.0])),
+        lambda low: torch.zeros(3, 3),
+    ),
+    mistake(
+        "not_symmetric",
+        "The matrix is not symmetric. A Hessian is: the entries on either side of the diagonal are the same.",
+        lambda low: torch.randn(3, 3),
+        lambda low: 5 * torch.ones(3, 3).triu() + torch.eye(3),
+    ),
+    mistake(
+        "largest_of_either_sign",
+        """The most negative eigenvalue and the most positive one are of nearly the same size, so that power
+        iteration cannot tell which is the larger. Let the negative one be larger by a tenth or more.""",
+        tied,
+    ),
+)
+
+
+def all_opposed(low: float) -> Tensor:
+    """Three directions that each pull the others back."""
+    return torch.eye(3) * (low + 9) - 9
+
+
+def turned(low: float) -> Tensor:
+    """An eigenvalue of −9 along (1, −1, 1), and 8 at right angles to it."""
+    way = torch.tensor([1.0, -1.0, 1.0], dtype=torch.float64) / 3**0.5
+    return 8 * torch.eye(3) - 17 * torch.outer(way, way)
+
+
+def why_layers_do(before: Tensor, after: Tensor, d: int) -> str:
+    layers = list(before), list(after)
+    if torch.cat([before, after]).norm(dim=1).min() < 1e-4:
+        return "a_layer_of_zeros"
+    if library_shift(*layers)[1] < 0.99:
+        return "joined_gradient_turns"
+    return "" if mean_cosine(*layers) <= 0.1 else "layers_agree"
+
+
+LAYERS_REASONS = (
+    mistake(
+        "joined_gradient_turns",
+        """The gradient as one long vector turns: its cosine is below 0.99. Asked for is one that hardly
+        turns, while the code thinks that it does. How can a layer turn without turning the whole?""",
+        lambda d: (torch.randn(2, d), torch.randn(2, d)),
+        lambda d: (torch.ones(2, d), torch.tensor([[1.0], [-1.0]]).repeat(1, d)),
+    ),
+    mistake(
+        "layers_agree",
+        """The gradient does not turn, and the code sees that: both layers keep their direction. One of them
+        has to turn round, and count little.""",
+        lambda d: (torch.ones(2, d), torch.ones(2, d)),
+        lambda d: (x := torch.randn(2, d), 3 * x),
+    ),
+    mistake(
+        "a_layer_of_zeros",
+        """A layer has no gradient, before or after: its cosine is 0/0. Small is enough; its length has to be
+        0.0001 or more.""",
+        lambda d: (torch.zeros(2, d), torch.zeros(2, d)),
+        lambda d: (torch.eye(2, d), torch.eye(2, d) * torch.tensor([[1.0], [0.0]])),
+    ),
+)
+
+
+def small_layer_turns(d: int) -> tuple[Tensor, Tensor]:
+    before = torch.ones(2, d)
+    before[1] *= 0.01
+    return before, before * torch.tensor([[1.0], [-1.0]])
+
+
+def small_layer_turns_at_random(d: int) -> tuple[Tensor, Tensor]:
+    large, small = torch.rand(d) + 1, (torch.rand(d) + 1) / 100
+    return torch.stack([small, large]), torch.stack([-2 * small, large])
+
+
 ANSWERS = {
     "covariate_shift": Answer(library_shift, shift, SHIFT_MISTAKES),
     "loss_along_gradient": Answer(library_losses, losses, LOSS_MISTAKES),
@@ -1114,4 +1234,18 @@ ANSWERS = {
     "stable_learning_rate": Answer(rate_by_bisection, rate, RATE_MISTAKES),
     "frozen_norm_step": Answer(by_weight_norm, frozen, FROZEN_MISTAKES),
     "training_regime": Answer(plain_regime, regime, REGIME_MISTAKES),
+    "expose_lost_sign": exposing(
+        Asked("a", "3, 3", 20.0),
+        lost_sign,
+        why_sign_is_kept,
+        SIGN_REASONS,
+        (all_opposed, turned),
+    ),
+    "expose_layer_by_layer": exposing(
+        (Asked("before", "2, d"), Asked("after", "2, d")),
+        mean_cosine,
+        why_layers_do,
+        LAYERS_REASONS,
+        (small_layer_turns, small_layer_turns_at_random),
+    ),
 }

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from graders.judging.answer import Answer, mistake
+from graders.judging.references.exposing import ALIKE, Asked, exposing, hiding, variant
 from graders.judging.references.normalizing import (
     affine_mistakes,
     lone_mistake,
@@ -259,8 +260,8 @@ MERGE_MISTAKES = (
     ),
     mistake(
         "halves_when_merging",
-        """Shards are merged one after the other, and each new one gets the weight 1/2, whatever the counts:
-        the last shard weighs as much as all before it together.""",
+        """Shards are merged one after the other, and each new one gets the weight 1/2, whatever the counts.
+        So the last one weighs as much as all before it.""",
         partial(
             one_by_one,
             share=lambda n, new: 0.5,
@@ -730,8 +731,8 @@ GHOST_MISTAKES = (
     mistake(
         "whole_batch_statistics",
         """One mean and one variance of the whole batch normalize everything, as in ordinary batch
-        normalization. A virtual batch sees only itself, as the micro-batches of accumulated gradients do:
-        each has its own statistics, and together they are not one large batch.""",
+        normalization. A virtual batch sees only itself, as small batches do whose gradients are added up.
+        Each has its own statistics; together they are not one large batch.""",
         ghost_with(pieces=lambda x, size: [x]),
     ),
     mistake(
@@ -896,8 +897,8 @@ RMS_MISTAKES = (
     ),
     mistake(
         "sum_for_mean",
-        """The squares are summed and not averaged, so each vector comes out with length 1 instead of root
-        mean square 1: too small by √D where D is the size of the last axis.""",
+        """The squares are summed and not averaged, so each vector comes out with length 1. Its root mean
+        square should be 1: yours is too small by √D, where D is the size of the last axis.""",
         rms_with(mean_square=lambda x, axes: x.square().sum(axes, keepdim=True)),
         rms_with(
             mean_square=lambda x, axes: x.square().sum(axes, keepdim=True),
@@ -959,8 +960,8 @@ RMS_MISTAKES = (
     ),
     mistake(
         "wrong_axis",
-        """The mean square is taken along another axis than the last. Each vector along the last axis, the
-        one that gamma belongs to, is divided by its own root mean square.""",
+        """The mean square is taken along another axis than the last. What is as long as gamma is one vector,
+        and each of these is divided by a size of its own.""",
         rms_with(axes=lambda x: 0),
         rms_with(axes=lambda x: min(1, x.dim() - 1)),
         rms_with(axes=lambda x: max(-2, -x.dim())),
@@ -1016,8 +1017,8 @@ RMS_MISTAKES = (
     ),
     mistake(
         "eps_default",
-        """Right whenever eps is passed, and wrong when it is left out: the default is part of the contract,
-        and for rms_norm it is 1e-6, not the 1e-5 of batch norm.""",
+        """Right whenever eps is passed, and wrong when it is left out. The default is part of the contract.
+        For rms_norm it is 1e-6, not the 1e-5 of batch norm.""",
         *(rms_with(default_eps=value) for value in (1e-5, 1e-8, 1e-3, 0.0, torch.finfo(torch.float32).eps)),
     ),
     mistake(
@@ -1408,6 +1409,104 @@ LEAK_MISTAKES = (
 )
 
 
+# -- inputs that show a mistake, or hide it ------------------------------------------------------------
+
+
+def plain_mean(counts: list[int], means: Tensor) -> Tensor:
+    """The mean of all samples, each shard counting the same."""
+    unweighted = variant(MERGE_MISTAKES, "unweighted")
+    return unweighted(torch.tensor(counts), means[:, None], torch.zeros_like(means)[:, None])[0][0]
+
+
+def deviation_for_rms(x: Tensor, eps: float = RMS_EPS) -> Tensor:
+    return variant(RMS_MISTAKES, "divided_by_deviation")(x, torch.ones_like(x[0]), eps)
+
+
+def why_counts_matter(means: Tensor, counts: list[int]) -> str:
+    if min(abs(means[i] - means[i - 1]) for i in range(3)) < 0.5:
+        return "means_alike"
+    right = merge(torch.tensor(counts), means[:, None], torch.zeros_like(means)[:, None])[0]
+    off = abs(float(right - plain_mean(counts, means)))
+    return "" if off <= ALIKE * float(means.abs().max()) else "a_large_shard_pulls"
+
+
+COUNTS_REASONS = (
+    mistake(
+        "a_large_shard_pulls",
+        """It shows: a large shard pulls the right mean towards its own, and the plain mean does not feel
+        that. The pulls to one side and to the other have to cancel. Write the difference of the two means
+        as a sum over the shards.""",
+        lambda counts: torch.tensor([1.0, 2.0, 3.0]),
+        lambda counts: torch.tensor([-9.0, 9.0, 0.0]),
+        lambda counts: torch.tensor(counts) / 10,
+    ),
+    mistake(
+        "means_alike",
+        """Two shards have the same mean, or nearly. Where all are alike every average is right; here any two
+        have to be 0.5 or more apart.""",
+        lambda counts: torch.zeros(3),
+        lambda counts: torch.ones(3),
+        lambda counts: torch.tensor([1.0, 1.0, -2.0]),
+    ),
+)
+
+
+def pulls_cancel(counts: list[int]) -> Tensor:
+    """The first two shards at such distances from the third that their pulls cancel."""
+    pulls = torch.tensor(counts, dtype=torch.float64) / sum(counts) - 1 / 3
+    means = torch.stack([pulls[1], -pulls[0], torch.zeros_like(pulls[0])])
+    return 9 * means / means.abs().max()
+
+
+def solved_for_the_last(counts: list[int]) -> Tensor:
+    """The shard that pulls most at 0, the others at opposite sides of it."""
+    pulls = [3 * count - sum(counts) for count in counts]
+    i, j, _ = sorted(range(3), key=lambda shard: abs(pulls[shard]))
+    means = torch.zeros(3, dtype=torch.float64)
+    means[i], means[j] = 5.0, -5.0 * pulls[i] / pulls[j]
+    return means
+
+
+def why_deviation_does(x: Tensor, n: int, d: int, factor: int) -> str:
+    if x.std(1, correction=0).min() < 0.01:
+        return "a_row_nearly_constant"
+    right = library_rms(x, torch.ones_like(x[0]))
+    ratio = deviation_for_rms(x).abs().amax(1) / right.abs().amax(1)
+    return "" if ratio.min() >= factor else "mean_small_beside_the_spread"
+
+
+RMS_REASONS = (
+    mistake(
+        "mean_small_beside_the_spread",
+        """Your input does not show it enough: in some row the mean is not far above the standard deviation.
+        Of a row with mean 0 both are the same; the mean square is the variance plus the square of the
+        mean.""",
+        lambda n, d, factor: torch.randn(n, d),
+        lambda n, d, factor: torch.linspace(-1, 1, d).repeat(n, 1),
+        lambda n, d, factor: torch.linspace(0, 9, d).repeat(n, 1),
+    ),
+    mistake(
+        "a_row_nearly_constant",
+        """A row is constant, or nearly. That shows it whatever the code means to do; here each row has to
+        vary, by a standard deviation of 0.01 or more.""",
+        lambda n, d, factor: torch.ones(n, d),
+        lambda n, d, factor: torch.zeros(n, d),
+        lambda n, d, factor: 5 + 1e-4 * torch.rand(n, d),
+    ),
+)
+
+
+def far_from_zero(n: int, d: int, factor: int) -> Tensor:
+    return 8 + 8 / factor * torch.linspace(-1, 1, d).repeat(n, 1)
+
+
+def one_value_off(n: int, d: int, factor: int) -> Tensor:
+    """Rows of −9 but for one value, by as much as makes the deviation a little less than 9 / factor."""
+    x = torch.full((n, d), -9.0)
+    x[:, 0] += 0.9 * 9 / factor * d / (d - 1) ** 0.5
+    return x
+
+
 ANSWERS = {
     "merge_statistics": Answer(merge, merge_sums, MERGE_MISTAKES),
     "sync_batch_norm_backward": Answer(sync_by_autograd, sync, SYNC_MISTAKES),
@@ -1416,4 +1515,18 @@ ANSWERS = {
     "weight_standardization": Answer(library_standardization, standardized_with(), STANDARDIZATION_MISTAKES),
     "weight_norm": Answer(library_weight_norm, rescaled, WEIGHT_NORM_MISTAKES),
     "find_leak": Answer(find_step_by_step, leaking, LEAK_MISTAKES),
+    "hide_plain_mean": hiding(
+        Asked("means", "3"),
+        plain_mean,
+        why_counts_matter,
+        COUNTS_REASONS,
+        (pulls_cancel, solved_for_the_last),
+    ),
+    "expose_deviation_for_rms": exposing(
+        Asked("x", "n, d"),
+        deviation_for_rms,
+        why_deviation_does,
+        RMS_REASONS,
+        (far_from_zero, one_value_off),
+    ),
 }

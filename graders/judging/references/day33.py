@@ -19,6 +19,7 @@ from torch.optim.sgd import sgd as library_sgd
 
 from graders.judging import tolerance
 from graders.judging.answer import Answer, Basis, Mistake, mistake
+from graders.judging.references.exposing import ALIKE, Asked, apart, exposing, hiding, variant
 from graders.probing.days.day33 import ACTIVATIONS, ENOUGH, MODE, NOTHING, starting_weights
 from graders.probing.exercise import Candidate, Inputs
 
@@ -601,8 +602,8 @@ HEAVY_BALL_MISTAKES = (
     ),
     mistake(
         "beta_not_squared",
-        """beta is the square of (√kappa − 1) / (√kappa + 1); that number itself is the rate at which the
-        error shrinks, and the beta of Nesterov's method.""",
+        """Your beta is not squared. It is the square of (√kappa − 1) / (√kappa + 1). That number itself is
+        the rate at which the error shrinks, and the beta of Nesterov's method.""",
         partial(heavy_ball, beta=lambda kappa: (kappa.sqrt() - 1) / (kappa.sqrt() + 1)),
     ),
     mistake(
@@ -957,7 +958,7 @@ OPTIMIZER_MISTAKES = (
     ),
     mistake(
         "momentum_fixed",
-        """The path does not change when momentum changes: a fixed number stands in the code where the
+        """The path does not change when momentum changes. A fixed number stands in the code where the
         argument should be used, even where momentum is 0.""",
         *(optimizer_class(beta_used=lambda beta, value=value: value) for value in USUAL_BETAS),
         *(
@@ -984,14 +985,14 @@ OPTIMIZER_MISTAKES = (
     ),
     mistake(
         "nesterov_always",
-        """Nesterov's step is taken even where nesterov is False, which is the default: the classical step
-        is along the velocity itself.""",
+        """Nesterov's step is taken even where nesterov is False, as it is by default. The classical step is
+        along the velocity itself.""",
         optimizer_class(nesterov_used=lambda nesterov: True),
     ),
     mistake(
         "nesterov_without_factor",
-        """Nesterov's step adds the velocity to the gradient whole; looking one step ahead it has faded,
-        by the factor momentum once more.""",
+        """Nesterov's step adds the velocity to the gradient whole. One step ahead it has faded, by the
+        factor momentum once more.""",
         optimizer_class(
             direction=lambda raw, g, old, v, beta, nesterov: g + v if nesterov else v,
         ),
@@ -1235,8 +1236,8 @@ ROOTS_MISTAKES = (
     ),
     mistake(
         "quadratic_formula",
-        """A number has slipped in the quadratic formula: the roots of r² − b r + c are half of
-        b ± the root of b² − 4c, with b = 1 + beta − lr · eigenvalue and c = beta.""",
+        """A number has slipped in the quadratic formula: the roots of r² − b r + c are half of b ± the root
+        of b² − 4c. Here b = 1 + beta − lr · eigenvalue, and c = beta.""",
         partial(roots, four=1.0),
         partial(roots, four=2.0),
         partial(roots, four=-4.0),
@@ -1671,8 +1672,8 @@ DIGITS_MISTAKES = (
     ),
     mistake(
         "other_number_returned",
-        """The number that comes back is not that of the backward passes it took: the loss, what is left of
-        the budget, or a count that begins anew.""",
+        """The number that comes back is not how many backward passes it took. Is it the loss, what is left
+        of the budget, or a count that begins anew?""",
         partial(steps_on_digits, result=lambda taken, budget, loss: loss.item()),
         partial(steps_on_digits, result=lambda taken, budget, loss: budget - taken - 2),
     ),
@@ -1726,11 +1727,10 @@ DIGITS_MISTAKES = (
     ),
     mistake(
         "one_rate_for_all",
-        """The budget is spent, and on some net or on all of them the loss is above the target still. Where
-        the pixels are bright the gradient is long, and a step along it jumps across; where weights and images
-        are small it is short, and so is the step. A rate that suits the one is a tenth of what the other
-        needs.
-        Which rules take steps whose length is not that of the gradient?""",
+        """The budget is spent, and on some nets the loss is still above the target. Where the pixels are
+        bright the gradient is long, and a step along it jumps across. Where they are small it is short, and
+        so is the step. No one rate suits both. Which rules take steps whose length is not that of the
+        gradient?""",
         *(partial(steps_on_digits, rule=plain_descent(lr)) for lr in (1e-3, 0.03, 0.2, 1.0, 4.0)),
     ),
     mistake(
@@ -1770,6 +1770,131 @@ DIGITS_MISTAKES = (
 )
 
 
+# -- inputs that show a mistake, or hide it ------------------------------------------------------------
+
+
+def end_of_path(one_step: Callable[..., Pair], lrs: Tensor, beta: float) -> Tensor:
+    """Where steps with these learning rates lead from 0 and from rest, against a gradient of 1."""
+    w = velocity = torch.zeros_like(lrs[0])
+    for lr in lrs:
+        w, velocity = one_step(w, torch.ones_like(w), velocity, lr, beta)
+    return w
+
+
+lr_in_velocity = partial(end_of_path, variant(MOMENTUM_MISTAKES, "lr_in_velocity"))
+
+
+def nesterov_for_classical(w: Tensor, g: Tensor, velocity: Tensor, lr: float, beta: float) -> Tensor:
+    return variant(MOMENTUM_MISTAKES, "nesterov_for_classical")(w, g, velocity, lr, beta)[0]
+
+
+def why_paths_agree(lrs: Tensor, steps: int, beta: float) -> str:
+    if lrs.min() < 0.1 * (1 - ALIKE):
+        return "below_a_tenth"
+    if lrs.max() - lrs.min() < 1e-6:
+        return "rate_constant"
+    right, wrong = end_of_path(momentum, lrs, beta), lr_in_velocity(lrs, beta)
+    if apart(right, wrong) >= 0.7:
+        return ""
+    return "rate_rises" if wrong > right else "rate_falls_too_little"
+
+
+PATH_REASONS = (
+    mistake(
+        "rate_constant",
+        """Your input does not show it: the learning rate is constant. Then it makes no difference where it
+        is multiplied in, and the two paths are one.""",
+        lambda steps, beta: torch.ones(steps),
+        lambda steps, beta: torch.full((steps,), 0.3),
+    ),
+    mistake(
+        "rate_rises",
+        """Your input does not show it enough: on the whole the learning rate rises, and then the code only
+        lags behind, by less than half of the way. Which change of the rate leaves it with a velocity that is
+        far too large?""",
+        lambda steps, beta: torch.linspace(0.1, 1, steps),
+        lambda steps, beta: torch.cat([torch.full((2,), 0.1), torch.ones(steps - 2)]),
+    ),
+    mistake(
+        "rate_falls_too_little",
+        """Your input shows it, but not enough. Either the rate falls by too little; or it falls too late
+        for the old velocity to go far; or so early that there is hardly any.""",
+        lambda steps, beta: torch.linspace(1, 0.5, steps),
+        lambda steps, beta: torch.cat([torch.ones(steps - 1), torch.full((1,), 0.1)]),
+    ),
+    mistake(
+        "below_a_tenth",
+        """A learning rate is below 0.1. All are to lie between 0.1 and 1; with a rate of 0 it would be too
+        easy.""",
+        lambda steps, beta: torch.zeros(steps),
+        lambda steps, beta: torch.cat([torch.ones(2), torch.full((steps - 2,), 0.01)]),
+    ),
+)
+
+
+def falls_early(steps: int, beta: float) -> Tensor:
+    lrs = torch.full((steps,), 0.1)
+    lrs[:2] = 1.0
+    return lrs
+
+
+def best_time_to_fall(steps: int, beta: float) -> Tensor:
+    """Of all schedules that fall once, the one that shows most."""
+    schedules = [torch.tensor([1.0] * count + [0.1] * (steps - count)) for count in range(1, steps)]
+    return max(schedules, key=lambda lrs: apart(end_of_path(momentum, lrs, beta), lr_in_velocity(lrs, beta)))
+
+
+def why_look_ahead_shows(velocity: Tensor, g: Tensor, d: int, beta: float) -> str:
+    if torch.cat([velocity, g]).abs().min() < 0.01:
+        return "nothing_moves"
+    given = torch.zeros_like(g), g, velocity, 0.1, beta
+    if apart(momentum(*given)[0], nesterov_for_classical(*given)) <= ALIKE:
+        return ""
+    return "pulls_against" if (velocity * g).min() < 0 else "speed_still_changes"
+
+
+TERMINAL_REASONS = (
+    mistake(
+        "speed_still_changes",
+        """It shows: this gradient changes the velocity. Nesterov's step looks ahead by what the velocity is
+        going to be; where it gains as much from the gradient as it loses by beta, there is nothing to look
+        ahead to.""",
+        lambda d, beta: (torch.ones(d), torch.ones(d)),
+        lambda d, beta: (torch.full((d,), 0.05), torch.full((d,), 5.0)),
+        lambda d, beta: (torch.rand(d) + 0.5, torch.rand(d) + 2),
+    ),
+    mistake(
+        "pulls_against",
+        """It shows: a gradient pulls against its velocity, and no such velocity stays what it is. For each
+        entry the two have to have the same sign, and one size in terms of the other.""",
+        lambda d, beta: (torch.ones(d), -torch.ones(d)),
+        lambda d, beta: (torch.ones(d), beta * torch.ones(d) - torch.arange(d)),
+    ),
+    mistake(
+        "nothing_moves",
+        """An entry of the velocity or of the gradient is 0, or nearly. Where nothing moves all rules agree;
+        each entry of both has to be 0.01 or more in size.""",
+        lambda d, beta: (torch.zeros(d), torch.zeros(d)),
+        lambda d, beta: (torch.ones(d), torch.zeros(d)),
+    ),
+)
+
+
+def terminal_velocity(d: int, beta: float) -> tuple[Tensor, Tensor]:
+    """What beta takes of the velocity, the gradient gives back."""
+    velocity = torch.linspace(1, 9, d)
+    return velocity, (1 - beta) * velocity
+
+
+def after_many_steps(d: int, beta: float) -> tuple[Tensor, Tensor]:
+    """The velocity that a constant gradient leads to."""
+    g = (torch.rand(d, dtype=torch.float64) + 1) * 0.2 * (torch.arange(d) % 2 * 2 - 1)
+    velocity = torch.zeros_like(g)
+    for _ in range(400):
+        velocity = beta * velocity + g
+    return velocity, g
+
+
 ANSWERS = {
     "gradient_descent": Answer(recursive_descent, descent, DESCENT_MISTAKES),
     "momentum_step": Answer(
@@ -1784,4 +1909,18 @@ ANSWERS = {
     "momentum_roots": Answer(roots_by_matrix, roots, ROOTS_MISTAKES),
     "convert_momentum": Answer(betas_from_paths, converted, CONVERT_MISTAKES),
     "steps_on_digits": Answer(by_adam, steps_on_digits, DIGITS_MISTAKES, judged_steps),
+    "expose_lr_in_velocity": exposing(
+        Asked("lrs", "steps", 1.0),
+        lr_in_velocity,
+        why_paths_agree,
+        PATH_REASONS,
+        (falls_early, best_time_to_fall),
+    ),
+    "hide_nesterov": hiding(
+        (Asked("velocity", "d"), Asked("g", "d")),
+        nesterov_for_classical,
+        why_look_ahead_shows,
+        TERMINAL_REASONS,
+        (terminal_velocity, after_many_steps),
+    ),
 }

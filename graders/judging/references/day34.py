@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.optim.adam import adam as library_adam
 
 from graders.judging.answer import Answer, Basis, Mistake, mistake
+from graders.judging.references.exposing import ALIKE, Asked, apart, exposing, hiding, variant
 from graders.probing.days.day34 import EndlessLoop
 
 EPS = 1e-5
@@ -207,8 +208,8 @@ RATE_MISTAKES = (
     ),
     mistake(
         "quadratic_formula",
-        """A number has slipped in the quadratic formula: the roots of r² − b r + c are half of
-        (b ± the root of b² − 4c), with b = 1 + beta − lr · λ and c = beta.""",
+        """A number has slipped in the quadratic formula: the roots of r² − b r + c are half of (b ± the root
+        of b² − 4c). Here b = 1 + beta − lr · λ, and c = beta.""",
         partial(rate, radius=formula_slip(four=1.0)),
         partial(rate, radius=formula_slip(four=1.0, complex_size=True)),
         partial(rate, radius=formula_slip(four=2.0)),
@@ -257,7 +258,7 @@ RATE_MISTAKES = (
     mistake(
         "computed_in_float32",
         """Right to seven digits, and float64 eigenvalues have sixteen. Somewhere the numbers pass through
-        float32: torch.tensor and torch.zeros make that unless dtype=eigenvalues.dtype is given.""",
+        float32: torch.tensor and torch.zeros make that unless they are given another dtype.""",
         rate_in_float32,
         rounding=True,
     ),
@@ -407,8 +408,8 @@ STEPS_MISTAKES = (
     ),
     mistake(
         "quotient_inverted",
-        """The quotient of the logarithms is upside down. From k · log(rate) = log(tolerance) follows
-        k = log(tolerance) / log(rate): a smaller tolerance takes more steps.""",
+        """The quotient of the logarithms is upside down. From k · log(rate) = log(tolerance) follows k =
+        log(tolerance) / log(rate). A smaller tolerance takes more steps.""",
         partial(steps, ratio=lambda rate, tolerance: rate.log() / tolerance.log()),
     ),
     mistake(
@@ -468,8 +469,8 @@ STEPS_MISTAKES = (
     ),
     mistake(
         "another_exception",
-        """An exception is raised where the tolerance never comes, but not a ValueError: that is the one for
-        an argument of the right type with a value that cannot be.""",
+        """An error is raised where the tolerance never comes, but not a ValueError. That is Python's word
+        for an argument of the right type whose value makes no sense.""",
         *(
             with_error(error)
             for error in (
@@ -580,9 +581,9 @@ def reassembled(cov: Tensor, eps: float, power: Callable, together: Callable) ->
 WHITEN_MISTAKES = (
     mistake(
         "pca_whitening",
-        """This is PCA whitening: the features are uncorrelated with variance 1, but they are coordinates
-        along the eigenvectors, not along the axes of x. ZCA turns them back, which makes the matrix
-        symmetric and keeps every feature as near to its original as whitening allows.""",
+        """This is PCA whitening. The features have variance 1 and no correlation, but they lie along the
+        eigenvectors, not along the axes of x. ZCA turns them back: the matrix is symmetric then, and each
+        feature stays as near to what it was as can be.""",
         partial(whiten, matrix=pca_matrix),
         partial(whiten, matrix=lambda cov, eps, power: pca_matrix(cov, eps, power).flip(1)),
         pca_by_svd,
@@ -2098,6 +2099,111 @@ ORTHOGONAL_MISTAKES = (
 )
 
 
+# -- inputs that show a mistake, or hide it ------------------------------------------------------------
+
+
+def first_length(one_step: Callable[..., tuple], g: Tensor, lr: float, beta1: float, beta2: float) -> Tensor:
+    """How far the first step of Adam goes, for a gradient g."""
+    zero = torch.zeros_like(g)
+    return one_step(zero, g, zero, zero, 1, lr, (beta1, beta2))[0].abs()
+
+
+uncorrected_length = partial(first_length, variant(ADAM_MISTAKES, "correction_missing"))
+sign_of_gradient = variant(SIGN_MISTAKES, "sign_of_gradient_alone")
+
+
+def why_correction_shows(beta2: Tensor, beta1: float) -> str:
+    if not 0 < beta2 < 1:
+        return "no_share"
+    given = torch.ones((), dtype=torch.float64), 0.1, beta1, float(beta2)
+    right, wrong = first_length(adam, *given), uncorrected_length(*given)
+    if apart(right, wrong) <= 10 * ALIKE:
+        return ""
+    return "first_step_too_long" if wrong > right else "first_step_too_short"
+
+
+CORRECTION_REASONS = (
+    mistake(
+        "first_step_too_long",
+        """It shows: the first step is too long. Without the correction m is too small by 1 − beta1, and v by
+        1 − beta2; v has a root drawn from it and stands below. With this beta2 it is too small by more.""",
+        lambda beta1: 0.999,
+        lambda beta1: torch.tensor(0.9999),
+    ),
+    mistake(
+        "first_step_too_short",
+        """It shows: the first step is too short. Without the correction m is too small by 1 − beta1, and the
+        root of v by the root of 1 − beta2. With this beta2 that is not enough to make up for it.""",
+        lambda beta1: beta1,
+        lambda beta1: beta1**2,
+        lambda beta1: 0.1,
+    ),
+    mistake(
+        "no_share",
+        "A beta lies between 0 and 1, both left out: it is the share of the old value that stays.",
+        lambda beta1: 0.0,
+        lambda beta1: 1.0,
+        lambda beta1: -0.5,
+    ),
+)
+
+
+def as_one_minus_a_square(beta1: float) -> float:
+    return 1 - (1 - beta1) ** 2
+
+
+def as_a_product(beta1: float) -> Tensor:
+    return torch.tensor(beta1 * (2 - beta1))
+
+
+def why_gradient_decides(gradients: Tensor, steps: int, beta: float) -> str:
+    if gradients[-1].abs() < gradients.abs().max() * (1 - 1e-6):
+        return "last_not_the_largest"
+    if gradients[-1] == 0:
+        return "all_zero"
+    w = velocity = torch.zeros_like(gradients[0])
+    for g in gradients:
+        w, velocity = sign_step(w, g, velocity, 1.0, beta)
+    return "" if velocity * gradients[-1] < 0 else "velocity_agrees"
+
+
+TURN_REASONS = (
+    mistake(
+        "velocity_agrees",
+        """Your input does not show it: at the end the velocity has the sign of the last gradient (or is 0),
+        so that both rules take the same step. The gradients before it have to have built up more than it can
+        turn.""",
+        lambda steps, beta: torch.ones(steps),
+        lambda steps, beta: torch.arange(1, steps + 1) / steps * (-1) ** torch.arange(steps),
+        lambda steps, beta: (torch.arange(steps) == steps - 1).double(),
+    ),
+    mistake(
+        "last_not_the_largest",
+        """The last gradient is smaller in size than one before it. That a small one does not turn the
+        velocity everybody expects; here none may be larger than the last.""",
+        lambda steps, beta: torch.linspace(1, -0.5, steps),
+        lambda steps, beta: torch.eye(steps)[0],
+    ),
+    mistake(
+        "all_zero",
+        "All gradients are 0, so that nothing moves by any rule.",
+        lambda steps, beta: torch.zeros(steps),
+    ),
+)
+
+
+def turns_at_the_end(steps: int, beta: float) -> Tensor:
+    gradients = torch.ones(steps)
+    gradients[-1] = -1
+    return gradients
+
+
+def last_a_little_larger(steps: int, beta: float) -> Tensor:
+    gradients = -torch.ones(steps, dtype=torch.float64)
+    gradients[-1] = 1.05
+    return gradients
+
+
 ANSWERS = {
     "convergence_rate": Answer(rate_by_matrices, rate, RATE_MISTAKES),
     "steps_to_tolerance": Answer(steps_by_powers, steps, STEPS_MISTAKES),
@@ -2136,4 +2242,18 @@ ANSWERS = {
         ),
     ),
     "orthogonalized_step": Answer(polar_by_svd, orthogonalized, ORTHOGONAL_MISTAKES),
+    "hide_missing_correction": hiding(
+        Asked("beta2", "", 1.0),
+        uncorrected_length,
+        why_correction_shows,
+        CORRECTION_REASONS,
+        (as_one_minus_a_square, as_a_product),
+    ),
+    "expose_sign_of_gradient": exposing(
+        Asked("gradients", "steps"),
+        sign_of_gradient,
+        why_gradient_decides,
+        TURN_REASONS,
+        (turns_at_the_end, last_a_little_larger),
+    ),
 }

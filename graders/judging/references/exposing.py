@@ -1,7 +1,8 @@
 """Inputs that are asked for, so that a known mistake shows on them or hides: what the judge makes of one.
 
-A candidate returns tensors. Here both the right function and the mistaken one run on them, and the one
-observation that is left is what they show: the mistake, nothing, or why not what was asked for.
+A candidate returns tensors. Here both the right function and the mistaken one run on them, and what is left
+to compare is what they show: the mistake, nothing, or why not what was asked for. Each case has an
+observation of its own, so that inputs which fail for different reasons are told all of them.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from torch import Tensor
 
 from graders.judging.answer import Answer, Mistake, mistake
 from graders.probing.exercise import Candidate, Inputs
+from graders.probing.exposing import described
 
-#: What is observed of an input, and what it says where that is right.
-SHOWN = "what the input shows"
+#: What is seen in an input that is right.
 MISTAKE, NO_MISTAKE = "the mistake", "no mistake"
 #: Two results that differ by no more than this share of the larger one are alike, in float32 too.
 ALIKE = 1e-4
@@ -86,7 +87,7 @@ class Exposing:
         key = next(filter(None, (one.problem(value, inputs) for one, value in pairs)), "")
         if not key:
             key = self.why(*(torch.as_tensor(one).detach().cpu().double() for one in given), **inputs)
-        return {SHOWN: key.replace("_", " ") or self.right, **values}
+        return {f"the input for {described(inputs)}": key.replace("_", " ") or self.right, **values}
 
 
 def exposing(
@@ -150,9 +151,9 @@ def _form_reasons(asked: tuple[Asked, ...], found: Candidate) -> tuple[Mistake, 
     )
 
 
-def variant(mistakes: Sequence[Mistake], key: str) -> Candidate:
-    """The first implementation that makes a known mistake."""
-    return next(one for one in mistakes if one.key == key).variants[0]
+def variant(mistakes: Sequence[Mistake], key: str, number: int = 0) -> Candidate:
+    """An implementation that makes a known mistake."""
+    return next(one for one in mistakes if one.key == key).variants[number]
 
 
 def apart(right: Tensor, wrong: Tensor) -> float:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from graders.probing.cases import batches
 from graders.probing.exercise import Candidate, Case, Draw, Exercise, Inputs, Part
+from graders.probing.exposing import exposing, log_uniform
 from graders.probing.probes import Untouched, arguments, call
 from graders.probing.recorder import paused
 
@@ -410,6 +411,18 @@ def probe_profile(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, A
     yield PROFILE_BY_SIZE if inputs["by size"] else PROFILE_BY_RATIO, candidate(*arguments(given))
 
 
+# -- inputs that show a mistake ------------------------------------------------------------------------
+
+
+def offset_given(draw: Draw) -> dict[str, Any]:
+    n, d = draw.sizes((5, 12), (2, 4))
+    return {"n": n, "d": d, "largest": round(log_uniform(draw, 200, 5000))}
+
+
+def kappa_given(draw: Draw) -> dict[str, Any]:
+    return {"n": draw.integer(20, 40), "kappa": round(log_uniform(draw, 50, 1000))}
+
+
 EXERCISES = (
     Exercise(
         name="standardize",
@@ -473,4 +486,6 @@ EXERCISES = (
             Part("profiles told by their ratio", 1, (PROFILE_BY_RATIO,)),
         ),
     ),
+    exposing("expose_cancellation(n, d, largest)", "x", offset_given),
+    exposing("expose_diagonal(n, kappa)", "x", kappa_given),
 )

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from graders.probing.exercise import BrokenContract, Candidate, Case, Draw, Exercise, Inputs, Part
+from graders.probing.exposing import exposing
 from graders.probing.observe import FORM, Raised, describe
 from graders.probing.probes import Untouched, call, error_of, filled
 from graders.probing.recorder import paused
@@ -745,6 +746,23 @@ def probe_momenta(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, A
     yield ALIKE if len(set(sizes)) == 1 else UNLIKE, running
 
 
+# -- inputs that show a mistake, or hide it ------------------------------------------------------------
+
+
+def statistics_given(draw: Draw) -> dict[str, Any]:
+    sign = draw.integer(0, 1) * 2 - 1
+    return {
+        "n": draw.integer(3, 8),
+        "mean": round(sign * draw.number(0.5, 3.0), 2),
+        "var": round(draw.number(0.3, 4.0), 2),
+    }
+
+
+def batch_given(draw: Draw) -> dict[str, Any]:
+    n, d = draw.sizes((4, 9), (2, 5))
+    return {"n": n, "d": d}
+
+
 EXERCISES = (
     Exercise(
         name="update_running_stats",
@@ -856,4 +874,6 @@ EXERCISES = (
         ),
         barred=frozenset(),
     ),
+    exposing("hide_momentum_reversed(n, mean, var)", "x", statistics_given),
+    exposing("expose_batch_statistics(n, d)", "a, b", batch_given),
 )

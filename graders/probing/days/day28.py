@@ -13,6 +13,7 @@ from torch.nn.parameter import is_lazy
 
 from graders.probing.cases import feature_maps
 from graders.probing.exercise import BrokenContract, Candidate, Case, Draw, Exercise, Inputs, Part
+from graders.probing.exposing import exposing
 from graders.probing.observe import FORM, describe
 from graders.probing.probes import Untouched, arguments, call, error_of, filled
 from graders.probing.recorder import paused
@@ -596,6 +597,14 @@ def described(names: Any) -> str:
     return describe(names)
 
 
+# -- inputs that show a mistake, or hide it ------------------------------------------------------------
+
+
+def maps_given(draw: Draw) -> dict[str, Any]:
+    n, c, h, w = draw.sizes((2, 4), (2, 3), (3, 6), (4, 8))
+    return {"n": n, "c": c, "h": h, "w": w}
+
+
 EXERCISES = (
     Exercise(
         name="channel_statistics",
@@ -669,4 +678,6 @@ EXERCISES = (
         ),
         barred=NO_BARS,
     ),
+    exposing("expose_averaged_variances(n, c, h, w)", "x", maps_given),
+    exposing("hide_per_sample(n, c, h, w)", "x", maps_given),
 )

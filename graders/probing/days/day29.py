@@ -20,6 +20,7 @@ from graders.probing.exercise import (
     Inputs,
     Part,
 )
+from graders.probing.exposing import exposing
 from graders.probing.observe import FORM, describe, unpacked
 from graders.probing.probes import arguments, call, error_of
 
@@ -289,6 +290,18 @@ def layer_backward_cases(draw: Draw) -> Iterator[Case]:
         yield Case(name, {"dy": dy, "x": x, "gamma": gamma, "eps": eps})
 
 
+# -- inputs that show a mistake, or hide it ------------------------------------------------------------
+
+
+def groups_given(draw: Draw) -> dict[str, Any]:
+    groups = draw.integer(2, 4)
+    return {"n": draw.integer(1, 3), "c": groups * draw.integer(2, 4), "groups": groups}
+
+
+def square_given(draw: Draw) -> dict[str, Any]:
+    return {"n": draw.integer(3, 12)}
+
+
 EXERCISES = (
     Exercise(
         name="normalized_axes",
@@ -365,4 +378,6 @@ EXERCISES = (
         ),
         barred=LIBRARY_ANSWERS | AUTOGRAD,
     ),
+    exposing("expose_interleaved_groups(n, c, groups)", "x", groups_given),
+    exposing("hide_rows_normalized(n)", "x", square_given),
 )

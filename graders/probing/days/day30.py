@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from graders.probing.exercise import BrokenContract, Candidate, Case, Draw, Exercise, Inputs, Part
+from graders.probing.exposing import exposing
 from graders.probing.observe import FORM, describe
 from graders.probing.probes import Untouched, arguments, call, error_of, filled
 from graders.probing.recorder import paused
@@ -283,6 +284,21 @@ def probe_rest(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any]
     yield "norm", norm
 
 
+# -- inputs that show a mistake, or hide it ------------------------------------------------------------
+
+
+def batches_given(draw: Draw) -> dict[str, Any]:
+    batch_size = draw.integer(9, 16)
+    return {"n": batch_size * draw.integer(4, 8), "batch_size": batch_size}
+
+
+def probability_given(draw: Draw) -> dict[str, Any]:
+    """A p by which a whole number of n values is dropped, and not half of them."""
+    n = draw.integer(7, 30)
+    dropped = draw.integer(2, (n - 1) // 2)
+    return {"n": n, "p": (dropped if draw.integer(0, 1) else n - dropped) / n}
+
+
 EXERCISES = (
     Exercise(
         name="parameter_groups",
@@ -349,4 +365,6 @@ EXERCISES = (
         ),
         arithmetic=torch.float32,  # plain numbers may pass through tensors of PyTorch's default dtype
     ),
+    exposing("expose_textbook_noise(n, batch_size)", "x", batches_given),
+    exposing("hide_share_of_mask(n, p)", "keep", probability_given),
 )

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from graders.probing.exercise import Candidate, Case, Draw, Exercise, Inputs, Part
+from graders.probing.exposing import exposing
 from graders.probing.probes import arguments, call, error_of
 
 # -- two lists of gradients --------------------------------------------------------------------------
@@ -396,6 +397,17 @@ def probe_regime(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, An
     yield inputs["seen"], candidate(*arguments(given))
 
 
+# -- inputs that show a mistake ------------------------------------------------------------------------
+
+
+def diagonal_given(draw: Draw) -> dict[str, Any]:
+    return {"low": round(draw.number(0.2, 2.0), 2)}
+
+
+def layers_given(draw: Draw) -> dict[str, Any]:
+    return {"d": draw.integer(2, 12)}
+
+
 EXERCISES = (
     Exercise(
         name="covariate_shift",
@@ -459,4 +471,6 @@ EXERCISES = (
             Part("runs told by their last quarter", 2, (REGIME_BY_END,)),
         ),
     ),
+    exposing("expose_lost_sign(low)", "a", diagonal_given),
+    exposing("expose_layer_by_layer(d)", "before, after", layers_given),
 )

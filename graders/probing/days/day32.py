@@ -22,6 +22,7 @@ from graders.probing.exercise import (
     Inputs,
     Part,
 )
+from graders.probing.exposing import exposing
 from graders.probing.observe import ARGUMENTS, describe, unpacked
 from graders.probing.probes import call, kept
 
@@ -428,6 +429,23 @@ def probe_leaks(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any
     yield HIDDEN_LEAKS if inputs["hidden"] else LEAKS, ", ".join(names) or "none"
 
 
+# -- inputs that show a mistake, or hide it ------------------------------------------------------------
+
+
+def counts_given(draw: Draw) -> dict[str, Any]:
+    """Three shards of different sizes, none of about the average size."""
+    while True:
+        counts = [draw.integer(low, high) for low, high in ((2, 8), (10, 25), (30, 60))]
+        order = torch.randperm(3, generator=draw.generator).tolist()
+        if all(abs(3 * count / sum(counts) - 1) > 0.25 for count in counts):
+            return {"counts": [counts[i] for i in order]}
+
+
+def factor_given(draw: Draw) -> dict[str, Any]:
+    n, d = draw.sizes((2, 5), (3, 9))
+    return {"n": n, "d": d, "factor": draw.integer(8, 40)}
+
+
 EXERCISES = (
     Exercise(
         name="merge_statistics",
@@ -486,4 +504,6 @@ EXERCISES = (
         ),
         barred=frozenset(),
     ),
+    exposing("hide_plain_mean(counts)", "means", counts_given),
+    exposing("expose_deviation_for_rms(n, d, factor)", "x", factor_given),
 )

@@ -24,6 +24,7 @@ from graders.probing.exercise import (
     Inputs,
     Part,
 )
+from graders.probing.exposing import exposing
 from graders.probing.observe import FORM, describe
 from graders.probing.probes import arguments, call, error_of, filled, kept, steps_with_velocity
 from graders.probing.recorder import paused
@@ -552,6 +553,17 @@ def probe_digits(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, An
     yield FORM, f"{describe(returned)} instead of an int" if like_whole and not whole else None
 
 
+# -- inputs that show a mistake, or hide it ------------------------------------------------------------
+
+
+def steps_given(draw: Draw) -> dict[str, Any]:
+    return {"steps": draw.integer(8, 12), "beta": round(draw.number(0.85, 0.95), 3)}
+
+
+def velocity_given(draw: Draw) -> dict[str, Any]:
+    return {"d": draw.integer(2, 9), "beta": round(draw.number(0.5, 0.95), 3)}
+
+
 EXERCISES = (
     Exercise(
         name="gradient_descent",
@@ -621,4 +633,6 @@ EXERCISES = (
         ),
         barred=LIBRARY_STEPS,
     ),
+    exposing("expose_lr_in_velocity(steps, beta)", "lrs", steps_given),
+    exposing("hide_nesterov(d, beta)", "velocity, g", velocity_given),
 )

@@ -22,6 +22,7 @@ from graders.probing.exercise import (
     Inputs,
     Part,
 )
+from graders.probing.exposing import exposing
 from graders.probing.observe import FORM, describe, unpacked
 from graders.probing.probes import call, error_of, filled, kept, steps_with_velocity
 
@@ -647,6 +648,17 @@ def probe_orthogonal(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str
     yield inputs["seen"], candidate(inputs["w"], inputs["g"], inputs["lr"])
 
 
+# -- inputs that show a mistake, or hide it ------------------------------------------------------------
+
+
+def beta1_given(draw: Draw) -> dict[str, Any]:
+    return {"beta1": round(draw.number(0.5, 0.93), 3)}
+
+
+def turn_given(draw: Draw) -> dict[str, Any]:
+    return {"steps": draw.integer(5, 12), "beta": round(draw.number(0.7, 0.95), 3)}
+
+
 EXERCISES = (
     Exercise(
         name="convergence_rate",
@@ -733,4 +745,6 @@ EXERCISES = (
         parts=(Part("the step", 4, ("new w",)), Part("no step where the gradient is 0", 1, (FLAT,))),
         barred=LIBRARY_ANSWERS | {"muon", "zeropower_via_newtonschulz"},
     ),
+    exposing("hide_missing_correction(beta1)", "beta2", beta1_given),
+    exposing("expose_sign_of_gradient(steps, beta)", "gradients", turn_given),
 )
