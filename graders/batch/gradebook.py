@@ -307,13 +307,21 @@ class Course:
         for notebook in handed_in.notebooks:
             if notebook.name in answers:
                 self._enter_notebook(found, notebook, answers[notebook.name], building)
-            elif not any(f"{notebook.name}.ipynb" in text for text in found.unreadable):
-                for grade in notebook.grades:  # it was not handed in
+            elif notebook.name in self.left_out(found, answers):
+                for grade in notebook.grades:
                     grade.auto_score, grade.needs_manual_grade = 0, False
             points += sum(grade.auto_score or 0.0 for grade in notebook.grades)
             most += sum(cell.points or 0.0 for cell in self.release[notebook.name].cells.values())
         self._enter_penalties(handed_in, answers)
         return points, most
+
+    def left_out(self, found: Submission, answers: Collection[str]) -> list[str]:
+        """The notebooks that were not handed in, which counts as 0."""
+        return [
+            name
+            for name in self.release
+            if name not in answers and not any(f"{name}.ipynb" in text for text in found.unreadable)
+        ]
 
     def _enter_notebook(
         self, found: Submission, entry: SubmittedNotebook, answer: Mapping[str, Any], building: Path
@@ -330,7 +338,8 @@ class Course:
         make_harmless(node, self._released_text)
         index = observations.indexed(self.digests[entry.name], answer["checks"], suspects)
         last = records.last_of(self._path(self.directory.autograded_directory, found.student), entry.name)
-        path, record = records.following(last, entry.name, node, records.when_in(building))
+        when, again = records.when_in(building), answer["behaviours"]
+        path, record = records.following(last, entry.name, node, when, again)
         lay(
             building,
             {

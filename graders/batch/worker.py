@@ -51,7 +51,7 @@ class Options:
     hidden: tuple[str, ...] = ()
     rubric: str = ""
     libraries: tuple[str, ...] = ()
-    comments: str = ""
+    comments: str = field(default="", compare=False)
     seed: int | None = field(default=None, compare=False)
 
     @property
@@ -255,6 +255,7 @@ def _graded(
             "suspects": sorted(done.suspects),
             "checks": done.checks,
             "seen": done.seen,
+            "behaviours": done.behaviours,
             "stopped": done.stopped,
             "cgroup": holds,
             "made": session.made,

@@ -138,6 +138,8 @@ def changed(text: str, exercise: str, key: str, remark: Remark | None) -> str:
     comments_of(text)
     require_exercise(exercise)
     require_mistake(exercise, key)
+    if remark is None and not comments_of(text).on(exercise, [key]):
+        return text
     held = tomlkit.parse(text)
     table = held.get(exercise)
     if remark is None:

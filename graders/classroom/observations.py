@@ -251,6 +251,8 @@ def _with_imports(starts: Iterable[str]) -> dict[Path, ast.Module]:
                 left += [str(node.module), *(f"{node.module}.{one.name}" for one in node.names)]
             elif isinstance(node, ast.Import):
                 left += [one.name for one in node.names if one.name.startswith("graders")]
+            elif isinstance(node, ast.Constant) and str(node.value).startswith("graders."):
+                left.append(str(node.value))  # it is imported by its name
     return found
 
 

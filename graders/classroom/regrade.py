@@ -32,6 +32,13 @@ if TYPE_CHECKING:
 #: What a worker is asked at once: so many verdicts keep it busy longer than asking takes.
 AT_ONCE = 8
 
+#: What is imported once for all processes that judge.
+_AHEAD = [
+    "graders.batch.notebook",
+    "graders.judging.judge",
+    "graders.judging.report",
+    "graders.probing.process.values",
+]
 #: A notebook, and the name of a cell in it.
 _Cell = tuple[str, str]
 Progress = Callable[[int, int], Any]
@@ -59,8 +66,8 @@ class Outcome:
     changes: points that change. reworded: students whose report says something else, for the same points.
     stored, sandbox: students who were judged by what is kept of them, and in the sandbox, with the reason.
     anew, ungraded: students whose later submission, or whose first one, is still to be graded. failed:
-    students who could not be judged, with the reason. written: whether it is written down. stopped: why it
-    ended early, if it did.
+    students who could not be judged, with the reason. flags: what a person should look at, of those who were
+    run again. stopped: why it ended early, if it did.
     """
 
     assignment: str
@@ -71,7 +78,7 @@ class Outcome:
     anew: list[str] = field(default_factory=list)
     ungraded: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
-    written: bool = False
+    flags: dict[str, list[str]] = field(default_factory=dict)
     stopped: str | None = None
 
 
@@ -142,7 +149,7 @@ class Regrading:
             if listed.get(student) != "grade"
             for one in self._notebooks(student, folder)
         ]
-        with _executor(self.workers) as executor:
+        with judges(self.workers) as executor:
             self._drop_what_stands(found, executor)
             self._judge(found, executor, progress)
         lost = [student for student in self.outcome.sandbox if student not in listed]
@@ -191,7 +198,7 @@ class Regrading:
         """Leave of the checks those that are to be judged again."""
         said = {(check.exercise, check.named) for one in found for check in one.due}
         given = self.options.rubric, self.options.comments
-        standing = _submitted(executor, standings, sorted(said), *given).result()
+        standing = submitted(executor, standings, sorted(said), *given).result()
         for one in found:
             one.due = [
                 check
@@ -209,7 +216,7 @@ class Regrading:
         given = self.options.rubric, self.options.comments
         jobs = [due[start : start + AT_ONCE] for start in range(0, len(due), AT_ONCE)]
         waiting = [
-            _submitted(
+            submitted(
                 executor,
                 judged_again,
                 [
@@ -278,6 +285,8 @@ class Regrading:
         for result in report.results:
             if result.outcome == "failed":
                 self.outcome.failed[result.student] = result.reason or ""
+            if result.flags:
+                self.outcome.flags[result.student] = result.flags
         folders = dict(self.course.graded(list(self._again.found)))
         for student, (scores, checks) in self._again.found.items():
             folder, was = folders[student], {}
@@ -300,7 +309,6 @@ class Regrading:
         for one in self._kept:
             kept.setdefault(one.student, []).append(one)
         again = list(self._again.found) if self._again else []
-        self.outcome.written = True
         for done, student in enumerate((*kept, *again), 1):
             interrupt.act()
             try:
@@ -339,6 +347,9 @@ class _Again:
         for name, answer in answers.items():
             scores |= {(name, cell): points for cell, points in self._course.scores_in(answer["notebook"])}
             checks |= {(name, one["cell"]): observations.check_of(one) for one in answer["checks"]}
+        for name in self._course.left_out(found, answers):
+            cells = self._course.release[name].cells.values()
+            scores |= {(name, cell.name): 0.0 for cell in cells if cell.grade}
         head = {
             "notebooks": answers,
             "notes": found.notes,
@@ -383,12 +394,12 @@ def _called(check: Check) -> str:
 
 
 @contextlib.contextmanager
-def _executor(workers: int) -> Iterator[ProcessPoolExecutor]:
+def judges(workers: int) -> Iterator[ProcessPoolExecutor]:
     """Processes that have the judge, and no box; ended in the middle of what they do if this is."""
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["graders.batch.judge_ahead", "graders.batch.notebook"])
+    context.set_forkserver_preload(_AHEAD)
     resource_tracker.ensure_running()
     executor = ProcessPoolExecutor(workers, mp_context=context)
     try:
@@ -401,7 +412,7 @@ def _executor(workers: int) -> Iterator[ProcessPoolExecutor]:
         executor.shutdown(wait=True, cancel_futures=True)
 
 
-def _submitted(executor: Executor, function: Callable[..., Any], *arguments: Any) -> Future:
+def submitted(executor: Executor, function: Callable[..., Any], *arguments: Any) -> Future:
     with interrupt.kept_from_children():
         return executor.submit(function, *arguments)
 
@@ -506,6 +517,8 @@ def in_words(outcome: Outcome) -> Iterator[str]:
         widths = [max(len(row[column]) for row in rows) for column in range(3)]
         for row in rows:
             yield "  ".join((*(f"{text:<{width}}" for text, width in zip(row, widths, strict=False)), row[3]))
+    for student, flags in sorted(outcome.flags.items()):
+        yield from (f"{student}  flag: {text}" for text in flags)
     for student, reason in sorted(outcome.failed.items()):
         yield f"{shown(student)}  not judged: {shown(reason)}"
     changed = {one.student for one in outcome.changes}

@@ -79,6 +79,7 @@ def comment(
     Exit status as of `graders regrade`, which follows by itself.
     """
     from graders.classroom import comments
+    from graders.classroom.regrade import judges, submitted
     from graders.judging.rubric import text_in
     from graders.sandbox import jail
 
@@ -87,11 +88,11 @@ def comment(
     def changed() -> tuple[str, str]:
         before = text_in(Path.cwd(), comments.FILE)
         remark = None if remove else comments.remark_of(text or "", points, f"{exercise} {mistake}:")
-        if remove and not comments.comments_of(before).on(str(exercise), [str(mistake)]):
-            _refuse(
-                f"Nothing is said of {mistake} in {exercise}; `graders comment {assignment}` lists what is."
-            )
-        return before, comments.changed(before, str(exercise), str(mistake), remark)
+        with judges(1) as executor:  # which has PyTorch, and so the names of exercises and mistakes
+            after = submitted(executor, comments.changed, before, exercise, mistake, remark).result()
+        if remove and after == before:
+            _refuse(f"Nothing is said of {mistake} in {exercise}: see `graders comment {assignment}`.")
+        return before, after
 
     def act() -> bool:
         if exercise is None:
