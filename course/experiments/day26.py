@@ -92,6 +92,17 @@ class MovedSample:
         return moves[others].max().item()
 
     @property
+    def others(self) -> str:
+        """What the outputs of the others do: "stay", "shift" with their distances kept within a tenth, or
+        "crowd" together, or "spread"."""
+        keep = torch.arange(len(self.after.y)) != self.index
+        before, after = self.before.y[keep], self.after.y[keep]
+        width = (after.std() / before.std()).item()
+        if abs(width - 1) > 0.1:
+            return "crowd" if width < 1 else "spread"
+        return "shift" if self.largest_move_of_others > 0.1 else "stay"
+
+    @property
     def ceiling(self) -> float:
         """No normalized output of a batch of N samples is beyond sqrt(N - 1)."""
         return math.sqrt(len(self.after.x) - 1)
@@ -257,6 +268,16 @@ def on_circle(x: Tensor, degrees: float) -> OnCircle:
     dy = torch.tensor([math.cos(angle), math.sin(angle)], dtype=x.dtype)
     (dx,) = torch.autograd.grad(x_hat, x, grad_outputs=dy @ PLANE)
     return OnCircle(PLANE @ centred.detach(), PLANE @ x_hat.detach(), dy, PLANE @ dx)
+
+
+def turn_of_x_hat(far: float = 1e6, points: int = 1001) -> float:
+    """By how many degrees x_hat turns on its circle while the third sample goes from −far to far and the
+    other two stay at −1 and 1."""
+    thirds = torch.linspace(-math.asinh(far), math.asinh(far), points, dtype=torch.float64).sinh()
+    first = thirds.new_tensor([-1.0, 1.0])
+    places = torch.stack([on_circle(torch.cat([first, third[None]]), 0).x_hat for third in thirds])
+    steps = torch.atan2(places[:, 1], places[:, 0]).diff()
+    return math.degrees(abs(torch.remainder(steps + math.pi, 2 * math.pi).sub(math.pi).sum().item()))
 
 
 # -- what passes a ReLU
@@ -500,6 +521,12 @@ def growth_of_weights(
 
 #: A rate at which all of them learn.
 COMMON = 1.0
+
+
+def by_growth(runs: dict[str, Growth]) -> list[str]:
+    """The nets with one rate for all weights, the one whose hidden weights grow least at `COMMON` first."""
+    arms = [name for name, (_, _, square_rates) in ARMS.items() if not square_rates]
+    return sorted(arms, key=lambda name: runs[name].at(COMMON)[0].median().item())
 
 
 def judge_growth(runs: dict[str, Growth]) -> list[Finding]:

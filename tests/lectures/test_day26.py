@@ -356,3 +356,40 @@ def test_a_third_sample_far_away_takes_x_hat_to_the_ends_of_the_axis():
     compute = explorers.circle_explorer().compute
     assert compute(-5, 20)["x_hat"][0] < -1.6 and compute(5, 20)["x_hat"][0] > 1.6
     assert compute(5, 20)["centred"].tolist() == pytest.approx([10 / math.sqrt(6), -math.sqrt(2)])
+
+
+# What the predictions are compared with
+
+
+@pytest.mark.parametrize(
+    ("value", "others"), ((0.0, "stay"), (0.9, "shift"), (100.0, "crowd"), (-100.0, "crowd"), (4.0, "spread"))
+)
+def test_what_the_others_do_depends_on_where_the_sample_goes(value, others):
+    column = torch.arange(8, dtype=torch.float64)[:, None]
+    moved = experiments.move_sample(column, 0, value)
+    assert moved.others == others
+    width = moved.after.y[1:].std() / moved.before.y[1:].std()
+    assert {"crowd": width < 0.2, "spread": width > 1.1}.get(others, abs(width - 1) < 0.1)
+
+
+def test_x_hat_turns_by_half_a_circle():
+    def place(third):
+        return experiments.on_circle(torch.tensor([-1.0, 1.0, third], dtype=torch.float64), 0).x_hat
+
+    assert experiments.turn_of_x_hat() == pytest.approx(180, abs=0.01)
+    assert experiments.turn_of_x_hat(far=1e-9) == pytest.approx(0, abs=1e-6)
+    for far in (1.0, 30.0):
+        ends = torch.stack([place(-far), place(far)])
+        cosine = torch.nn.functional.cosine_similarity(*ends, dim=0)
+        assert experiments.turn_of_x_hat(far) == pytest.approx(math.degrees(cosine.acos()), abs=1e-6)
+
+
+def test_nets_are_ordered_by_their_growth_at_the_common_rate():
+    rates = torch.tensor([0.1, 1.0], dtype=torch.float64)
+    at_one = {name: 10.0 - place for place, name in enumerate(experiments.ARMS)}
+
+    def run(middle):
+        return experiments.Growth(rates, torch.ones(2, 3), torch.tensor([[50.0] * 3, [0, middle, 99]]))
+
+    order = experiments.by_growth({name: run(middle) for name, middle in at_one.items()})
+    assert order == [name for name in reversed(experiments.ARMS) if "rate · a²" not in name]
