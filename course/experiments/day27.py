@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -247,6 +248,21 @@ def layer_table(
     return LayerTable(tuple(rows), batches, training)
 
 
+def stopped_by(switches: Mapping[str, Mapping[str, Any]], batches: int = 10) -> list[tuple[str, str]]:
+    """Pairs (name of a switch, what it stops in the batch norm): "gamma and beta" or "running statistics".
+
+    Args:
+        switches: name -> arguments of `layer_table`.
+    """
+    parts = {"gamma and beta": "1.weight", "running statistics": "1.running_mean"}
+    return [
+        (name, part)
+        for name, settings in switches.items()
+        for part, entry in parts.items()
+        if entry not in layer_table(batches, **settings).moved
+    ]
+
+
 def resnet50_batch_norm_features() -> int:
     """How many features all batch-norm layers of ResNet-50 have together.
 
@@ -371,6 +387,16 @@ def same_image_in_company(
     in_company = _logits_of_hidden(behind, hidden[rows], "batch", "batch")[:, 0].softmax(dim=1)
     alone = _logits_of_hidden(behind, hidden[index, None], "stored", "stored")[0].softmax(dim=0)
     return Company(label, rows, alone, in_company)
+
+
+def worst_company(batch_size: int, images: int = 20) -> str:
+    """The kind of company, as in `same_image_in_company`, in which most answers of the first test images are
+    wrong."""
+
+    def wrong(kind: str) -> int:
+        return sum(same_image_in_company(index, batch_size, kind).wrong for index in range(images))
+
+    return max(("random", "own", "other"), key=wrong)
 
 
 def logits_by(net: nn.Sequential, batches: Tensor, mean_from: str, var_from: str) -> Tensor:
@@ -499,6 +525,13 @@ class OtherLight:
     batch: Tensor
     mixed: Tensor
     stored_mixed: Tensor
+
+    @property
+    def better(self) -> str:
+        """Where all images are as bright as can be: "stored" or "batch", whichever is right more often in the
+        median, or "equal", within a point."""
+        lead = (self.batch - self.stored)[:, -1].median().item()
+        return "equal" if abs(lead) <= 1 else "batch" if lead > 0 else "stored"
 
 
 def other_light(

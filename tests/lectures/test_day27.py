@@ -348,3 +348,39 @@ def test_the_last_sorted_images_are_nines_or_eights():
     for seed in range(5):
         _, digits = experiments.trained_net(seed)
         assert (digits.test_y.sort().values[-44:] >= 8).all()
+
+
+# What the predictions are compared with
+
+
+def test_what_a_switch_stops_is_read_from_the_table():
+    switches = {
+        "none": {},
+        "gradient": {"requires_grad": False},
+        "data": {"training": False},
+        "both": {"requires_grad": False, "momentum": 0.0},
+    }
+    assert experiments.stopped_by(switches) == [
+        ("gradient", "gamma and beta"),
+        ("data", "running statistics"),
+        ("both", "gamma and beta"),
+        ("both", "running statistics"),
+    ]
+
+
+def test_the_worst_company_has_most_wrong_answers(monkeypatch):
+    assert experiments.worst_company(batch_size=8, images=5) == "own"
+    real = experiments.same_image_in_company
+    swapped = {"own": "random", "random": "own", "other": "other"}
+    monkeypatch.setattr(
+        experiments, "same_image_in_company", lambda index, size, kind: real(index, size, swapped[kind])
+    )
+    assert experiments.worst_company(batch_size=8, images=5) == "random"
+
+
+@pytest.mark.parametrize(("batch", "better"), ((97.0, "batch"), (90.5, "equal"), (80.0, "stored")))
+def test_which_statistics_do_better_in_the_brightest_light(batch, better):
+    stored = torch.tensor([[99.0, 90.0]] * 3, dtype=torch.float64)
+    other = torch.tensor([[50.0, batch]] * 3, dtype=torch.float64)
+    light = experiments.OtherLight(torch.tensor([0.0, 0.5]), stored, other, stored, other)
+    assert light.better == better
