@@ -95,6 +95,16 @@ def rate(eigenvalues: Tensor, lr: float, beta: float, nesterov: bool = False) ->
     return roots(eigenvalues, lr, beta, nesterov).abs().max().item()
 
 
+def largest_stable_lr(curvature: float, beta: float, nesterov: bool = False) -> float:
+    """The learning rate beyond which no path along this curvature comes to rest, by bisection."""
+    low, high = 0.0, 8 / curvature
+    one = torch.tensor([curvature], dtype=torch.float64)
+    for _ in range(50):
+        middle = (low + high) / 2
+        low, high = (middle, high) if rate(one, middle, beta, nesterov) < 1 else (low, middle)
+    return low
+
+
 def steps_per_digit(rate: float) -> float:
     """Steps in which the distance shrinks tenfold; infinite where it does not shrink."""
     if rate >= 1:
@@ -243,6 +253,11 @@ def moving_average(values: Tensor, beta: float) -> tuple[Tensor, Tensor]:
     return result, result / (1 - beta**times)
 
 
+def values_until(missing: float, beta: float) -> int:
+    """After how many values an average that starts at 0 lacks less than this part of its weights, beta^t."""
+    return math.floor(math.log(missing) / math.log(beta)) + 1
+
+
 def noisy_level(beta: float, noise: float, jump: float, length: int = 100, seed: int = 4) -> Averages:
     """Values around 1 that jump by `jump` halfway, with their averages."""
     draws = torch.randn(length, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
@@ -275,6 +290,12 @@ def stationary_variance(lr: float, beta: float, curvature: float = 1.0, noise: f
     """The variance of w in the long run, for gradients curvature · w + noise · N(0, 1)."""
     lr_c = lr * curvature
     return lr_c * (1 + beta) * noise**2 / ((1 - beta) * (2 * (1 + beta) - lr_c)) / curvature**2
+
+
+def floor_with_momentum(effective_lr: float, beta: float) -> float:
+    """The mean of w² in the long run in percent of that without momentum, at equal lr / (1 − beta)."""
+    with_it = stationary_variance(effective_lr * (1 - beta), beta)
+    return 100 * with_it / stationary_variance(effective_lr, 0.0)
 
 
 def noisy_descent(lr: float, beta: float, noise: Tensor, start: float = BALL_START) -> tuple[Tensor, Tensor]:

@@ -344,6 +344,29 @@ def test_a_schedule_is_converted():
     )
 
 
+@pytest.mark.parametrize("nesterov", (False, True))
+@pytest.mark.parametrize("beta", (0.0, 0.5, 0.9))
+def test_the_largest_stable_rate_is_that_of_the_formula(beta, nesterov):
+    exact = 2 * (1 + beta) / ((1 + 2 * beta) if nesterov else 1)
+    assert experiments.largest_stable_lr(1.0, beta, nesterov) == pytest.approx(exact)
+    assert experiments.largest_stable_lr(4.0, beta, nesterov) == pytest.approx(exact / 4)
+
+
+@pytest.mark.parametrize("beta", (0.5, 0.9, 0.99))
+def test_values_until_little_is_missing_are_counted(beta):
+    weights, t = 0.0, 0
+    while 1 - weights >= 0.01:
+        weights, t = beta * weights + (1 - beta), t + 1
+    assert experiments.values_until(0.01, beta) == t
+
+
+@pytest.mark.parametrize("effective_lr", (0.05, 1.5))
+def test_momentum_against_noise_is_that_of_a_long_path(effective_lr):
+    bowl = experiments.noise_floor([0.0, 0.9], effective_lr, [0])
+    measured = 100 * (bowl.floor[1] / bowl.floor[0]).item()
+    assert experiments.floor_with_momentum(effective_lr, 0.9) == pytest.approx(measured, rel=0.1)
+
+
 # What is drawn and moved
 
 
