@@ -24,10 +24,11 @@ from graders.batch import bounds
 from graders.batch.submission import is_shallow
 from graders.classroom import observations
 from graders.classroom.comments import NONE, Comments
+from graders.classroom.records import SAME_FOR_ALL
 from graders.judging.rubric import SHIPPED, Rubric
 from graders.judging.verdict import MIME, Verdict
 from graders.probing.process import protocol
-from graders.sandbox.box import Session, Stopped, TimedOut
+from graders.sandbox.box import Session, Stopped, TimedOut, Unforeseen
 
 if TYPE_CHECKING:  # the judge and PyTorch are imported where there is a check
     from graders.judging.question import Paper
@@ -82,6 +83,7 @@ class Graded:
     the same way. suspects: cells whose points a person should look at. stopped: why the notebook could not
     run to its end, if it could not. checks: for each check that was reached, what
     `graders.classroom.observations.Check` holds; seen: what was seen of the candidates, as it is kept.
+    behaviours: by cell, of wrong work that nothing explains, on inputs that are the same for everybody.
     """
 
     flags: list[str] = field(default_factory=list)
@@ -90,6 +92,7 @@ class Graded:
     stopped: str | None = None
     checks: list[dict[str, Any]] = field(default_factory=list)
     seen: bytes = b""
+    behaviours: dict[str, dict[str, list[Any]]] = field(default_factory=dict)
 
 
 def execute(
@@ -161,6 +164,8 @@ def execute(
             for form, source in ((_form(cell), _text(cell["source"])) for cell in notebook["cells"])
             if form.get("grade") and not form.get("solution") and not bound_exercise(source)
         }
+    if not done.stopped:
+        done.behaviours = dict(_behaviours(notebook["cells"], session, rubric))
     return done
 
 
@@ -283,6 +288,30 @@ def judged(
     }
     data["text/plain"] = f"{points:g}"
     return [_result(count, data)]
+
+
+def _behaviours(
+    cells: Sequence[Mapping[str, Any]], session: Session, rubric: Rubric
+) -> Iterator[tuple[str, dict[str, list[Any]]]]:
+    """How wrong work that no known mistake explains behaves, looked at once more.
+
+    On inputs that are the same for everybody and in every run, so that it can be compared. No points hang on
+    it, and it comes last, so that nothing is lost where the candidate does not come to an end.
+    """
+    from graders.judging.judge import judge
+
+    for cell in cells:
+        shown = [one["data"][MIME] for one in cell.get("outputs", ()) if MIME in one.get("data", {})]
+        if not shown or not shown[0]["behaviour"]:
+            continue
+        paper, packed = paper_of(shown[0]["exercise"], ("cpu",), SAME_FOR_ALL)
+        try:
+            _, sights, surveyed, _ = session.look(paper.exercise, packed, ["cpu"] * len(paper.questions))
+        except (Stopped, TimedOut, Unforeseen):
+            return
+        found = judge(paper, sights, surveyed, rubric).behaviour if surveyed is not None else {}
+        if found:
+            yield str(_form(cell).get("grade_id")), found
 
 
 def _paper(name: str, devices: tuple[str, ...], seed: int | None = None) -> tuple[Paper, tuple[Any, bytes]]:

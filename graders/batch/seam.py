@@ -222,6 +222,7 @@ class Sandboxed(NbGraderPreprocessor):
         answer = answers["notebooks"][name]
         for text in (*notes, *answer["flags"], *filter(None, [answer["stopped"]])):
             self.log.warning("%s: %s", resources["nbgrader"]["student"], shown(text))
+        resources["nbgrader"]["behaviours"] = answer["behaviours"]
         suspects = resources["nbgrader"]["suspects"] = doubtful.union(answer["suspects"])
         if isinstance(converter, Autograde):
             index = observations.indexed(converter.digest_of(name), answer["checks"], suspects)
@@ -265,7 +266,8 @@ class Harmless(NbGraderPreprocessor):
         if isinstance(converter, Autograde):
             name, folder = resources["nbgrader"]["notebook"], Path(resources["metadata"]["path"])
             last = converter.before.get(name)
-            lay(folder, dict([records.following(last, name, nb, records.when_in(folder))]))
+            again = resources["nbgrader"].get("behaviours", {})
+            lay(folder, dict([records.following(last, name, nb, records.when_in(folder), again)]))
         return nb, resources
 
 

@@ -8,10 +8,12 @@ same is read from the notebook's stored outputs. Nothing here imports PyTorch or
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,8 @@ from graders.judging.verdict import MIME
 #: The folder of the grader's own in a graded submission, and what a record in it is called.
 FOLDER, SUFFIX = ".graders", ".record.json"
 VERSION = 1
+#: The seed of the inputs on which wrong work that nothing explains is looked at once more, by everybody's.
+SAME_FOR_ALL = 0
 #: A record has at most so many bytes, a notebook too; what is larger is not read.
 RECORD_LIMIT, NOTEBOOK_LIMIT = 1 << 20, 64 << 20
 #: As much as is kept of the code of an exercise, and of a sentence, in characters.
@@ -43,8 +47,8 @@ class Check:
 
     cell: nbgrader's name of the one that checks. outcome: as in a verdict, or STOPPED. message: what was said
     of what no known mistake explains, else what was said first. mistakes: the known ones by key, each with
-    its message. behaviour: how it is wrong beyond these. code: of the answer cells before the check. seed: of
-    the inputs.
+    its message. behaviour: how it is wrong beyond these, and seed: on inputs from which seed. code: of the
+    answer cells before the check.
     """
 
     cell: str
@@ -103,8 +107,17 @@ class Record:
 # Making them
 
 
-def record_of(name: str, notebook: Mapping[str, Any], when: str = "", last: Record | None = None) -> Record:
-    """The record of an executed notebook, nbformat's JSON. last: the record that there was until now."""
+def record_of(
+    name: str,
+    notebook: Mapping[str, Any],
+    when: str = "",
+    last: Record | None = None,
+    behaviours: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Record:
+    """The record of an executed notebook, nbformat's JSON.
+
+    last: the record that there was until now. behaviours: by cell, on the inputs that are the same for all.
+    """
     checks: list[Check] = []
     answers: list[str] = []
     errors: list[str] = []
@@ -122,11 +135,25 @@ def record_of(name: str, notebook: Mapping[str, Any], when: str = "", last: Reco
             if found:
                 checks.append(_with_code(found, answers))
             answers, errors = [], []
-    made = Record(name, when, work.hexdigest()[:16], tuple(checks))
-    if last is None:
-        return made
-    before = last.before if last.work == made.work else last.summary()
-    return Record(made.notebook, made.when, made.work, made.checks, before)
+    digest = work.hexdigest()[:16]
+    is_new = last is None or last.work != digest
+    known = {} if is_new or behaviours is not None else {check.cell: check for check in last.checks}
+    again = behaviours or {}
+    checks = [_on_same_inputs(check, again.get(check.cell), known.get(check.cell)) for check in checks]
+    before = None if last is None else last.summary() if is_new else last.before
+    return Record(name, when, digest, tuple(checks), before)
+
+
+def _on_same_inputs(check: Check, again: Mapping[str, Any] | None, known: Check | None) -> Check:
+    """A check with its behaviour on the inputs that are the same for all, where that was looked at.
+
+    known: the same check before; judged again, with the same mistakes, it behaves as it did.
+    """
+    if not check.unexplained:
+        return check
+    if again is None and known and known.seed == SAME_FOR_ALL and known.mistakes == check.mistakes:
+        again = known.behaviour
+    return replace(check, behaviour=again, seed=SAME_FOR_ALL) if again else check
 
 
 def _check_in(
@@ -177,7 +204,7 @@ def check_of(cell: str, verdict: Mapping[str, Any]) -> Check:
 
 def _with_code(check: Check, answers: Sequence[str]) -> Check:
     code = "\n\n".join(filter(None, (one.strip() for one in answers)))
-    return Check(**{**vars(check), "code": code[:CODE_LIMIT]})
+    return replace(check, code=code[:CODE_LIMIT])
 
 
 def _text(source: Any) -> str:
@@ -189,20 +216,25 @@ def _text(source: Any) -> str:
 
 def kept_in(folder: Path) -> Iterator[Record]:
     """The records in a graded submission's folder; those that cannot be read are left out."""
-    for path in sorted((folder / FOLDER).glob(f"*{SUFFIX}")):
-        record = _read(path)
-        if record and (folder / f"{record.notebook}.ipynb").exists():
+    for name in _notebooks_in(folder):
+        record = _read(folder / FOLDER / f"{name}{SUFFIX}")
+        if record and record.notebook == name:
             yield record
 
 
 def records_in(folder: Path) -> Iterator[Record]:
     """A record of each notebook in a graded submission's folder, kept or made of the notebook's outputs."""
     kept = {record.notebook: record for record in kept_in(folder)}
-    for path in sorted(folder.glob("*.ipynb")):
-        if path.stem in kept:
-            yield kept[path.stem]
-        elif made := _made_of(path):
-            yield made
+    for name in _notebooks_in(folder):
+        record = kept.get(name) or _made_of(folder / f"{name}.ipynb")
+        if record:
+            yield record
+
+
+def _notebooks_in(folder: Path) -> list[str]:
+    with contextlib.suppress(OSError):
+        return sorted(name.removesuffix(".ipynb") for name in os.listdir(folder) if name.endswith(".ipynb"))
+    return []
 
 
 def last_of(folder: Path, notebook: str) -> Record | None:
@@ -210,9 +242,18 @@ def last_of(folder: Path, notebook: str) -> Record | None:
     return next((one for one in records_in(folder) if one.notebook == notebook), None)
 
 
-def following(last: Record | None, name: str, notebook: Mapping[str, Any], when: str) -> tuple[str, bytes]:
-    """The path in a submission's folder, and the content, of the record of a notebook that was graded now."""
-    record = record_of(name, notebook, when, last)
+def following(
+    last: Record | None,
+    name: str,
+    notebook: Mapping[str, Any],
+    when: str,
+    behaviours: Mapping[str, Mapping[str, Any]] | None = None,
+) -> tuple[str, bytes]:
+    """The path in a submission's folder, and the content, of the record of a notebook that was graded now.
+
+    behaviours: as in `record_of`; None where it was judged again from what was seen.
+    """
+    record = record_of(name, notebook, when, last, behaviours)
     text = json.dumps({"version": VERSION, **asdict(record)}, ensure_ascii=False, separators=(",", ":"))
     return f"{FOLDER}/{name}{SUFFIX}", text.encode("utf-8", "replace")
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from graders.classroom.groups import grouped
 from graders.classroom.records import STOPPED, Check
 from graders.classroom.report_data import Classroom, Student, read_class
+from graders.classroom.similar import Similar, similar
 
 #: A discrimination is said from so many students on; of fewer it is chance.
 ENOUGH = 10
@@ -133,7 +134,10 @@ class Lesson:
 
 @dataclass
 class Report:
-    """All figures of a class and an assignment. again: who handed in once more."""
+    """All figures of a class and an assignment. again: who handed in once more, better: with more points now.
+
+    similar: pairs whose code is unusually alike; None where that was not asked.
+    """
 
     classroom: Classroom
     exercises: list[Exercise]
@@ -141,6 +145,7 @@ class Report:
     again: list[Student]
     better: list[Student]
     changes: list[Change]
+    similar: list[Similar] | None = None
 
     @property
     def present(self) -> list[Student]:
@@ -161,9 +166,17 @@ class Report:
         return max(found, key=lambda entry: entry[:2], default=(0, 0, None))[2]
 
 
-def report(root: Path, assignment: str) -> Report:
+def report(root: Path, assignment: str, *, with_similar: bool = False) -> Report:
     """The report of the course in whose folder this is. Raises NoReport."""
-    return figures(read_class(root, assignment))
+    found = figures(read_class(root, assignment))
+    if with_similar:
+        found.similar = _similar(found.classroom)
+    return found
+
+
+def _similar(classroom: Classroom) -> list[Similar]:
+    codes = {one.id: "\n\n".join(check.code for check in one.checks.values()) for one in classroom.present}
+    return similar(codes, classroom.released.values())
 
 
 def figures(classroom: Classroom) -> Report:

@@ -43,7 +43,7 @@ def report(
 
     root = Path.cwd()
     try:
-        found = figures.report(root, assignment)
+        found = figures.report(root, assignment, with_similar=similar)
     except NoReport as problem:
         typer.echo(str(problem), err=True)
         raise typer.Exit(2) from None

@@ -13,6 +13,7 @@ import random
 import re
 from collections import Counter
 from collections.abc import Callable
+from functools import cached_property
 
 from graders.classroom.report_data import Classroom, Student
 
@@ -34,15 +35,29 @@ class Names:
         random.SystemRandom().shuffle(students)
         width = len(str(len(students)))
         self._numbers = {one.id: f"S{count:0{width}}" for count, one in enumerate(students, 1)}
-        self._used = Counter(
+        self._students = students
+
+    @cached_property
+    def _used(self) -> Counter[str]:
+        """In how many students' code a word is."""
+        return Counter(
             word
-            for one in students
+            for one in self._students
             for word in set(_words(" ".join(check.code for check in one.checks.values())))
         )
-        words = {word for one in students for word in _words(f"{one.id} {one.name}") if len(word) >= SHORT}
-        self._names = {word for word in words if self._used[word] < COMMON}
-        ids = sorted((re.escape(one.id) for one in students), key=len, reverse=True)
-        self._ids = re.compile(rf"(?<![^\W_])(?:{'|'.join(ids)})(?![^\W_])", re.IGNORECASE)
+
+    @cached_property
+    def _names(self) -> set[str]:
+        """Words that are somebody's name, or a part of it, and none of the subject."""
+        called = (word for one in self._students for word in _words(f"{one.id} {one.name}"))
+        return {word for word in called if len(word) >= SHORT and self._used[word] < COMMON}
+
+    @cached_property
+    def _ids(self) -> re.Pattern[str]:
+        """Names that are more than a word: s1234567."""
+        ids = sorted((one.id for one in self._students if not _WORD.fullmatch(one.id)), key=len, reverse=True)
+        any_id = "|".join(map(re.escape, ids)) or "(?!)"
+        return re.compile(rf"(?<![^\W_])(?:{any_id})(?![^\W_])", re.IGNORECASE)
 
     def as_numbers(self) -> Names:
         """The same numbers, and no names."""

@@ -63,6 +63,7 @@ class _Page:
                 *map(self._exercise, self.report.exercises),
                 self._pairs(),
                 self._again(),
+                self._similar(),
                 self._student_by_student(),
                 _ABOUT,
             )
@@ -310,8 +311,23 @@ class _Page:
             f"</tr></thead><tbody>{rows}</tbody></table></div>"
         )
         return (
-            f'<h2 id="again">Since the last hand-in</h2><p>{count(len(again))} handed in again; '
-            f"{len(self.report.better)} of them have more points now.</p>{table if rows else ''}"
+            f'<h2 id="again">Since the last hand-in</h2><p>{count(len(again))} handed in again; more '
+            f"points now: {len(self.report.better)}.</p>{table if rows else ''}"
+        )
+
+    def _similar(self) -> str:
+        if self.report.similar is None:
+            return ""
+        students = {one.id: one for one in self.report.present}
+        rows = "".join(
+            f"<li>{self._who(students[pair.one])} and {self._who(students[pair.other])}: {pair.share:.0%} of "
+            "what is not common in the class</li>"
+            for pair in self.report.similar
+        )
+        return (
+            '<h2 id="similar">Unusually alike</h2><p>This is similarity, and no accusation: two who worked '
+            "together, or read the same page, write alike. Read both before you ask.</p>"
+            f"{f'<ul>{rows}</ul>' if rows else '<p>No pair stands out from the class.</p>'}"
         )
 
     def _student_by_student(self) -> str:

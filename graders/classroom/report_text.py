@@ -60,6 +60,13 @@ def as_text(report: Report, names: Names) -> str:
         ]
         if one.stopped:
             lines.append(f"  {sum(map(len, one.stopped.values())):>4}  do not run")
+    if report.similar is not None:
+        students = {one.id: names.name(one) for one in report.present}
+        lines.append(f"{count(len(report.similar), 'pair')} unusually alike, which is no accusation")
+        lines += [
+            f"  {pair.share:>4.0%}  {students[pair.one]} and {students[pair.other]}"
+            for pair in report.similar
+        ]
     return "\n".join(lines)
 
 
