@@ -21,16 +21,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from graders.judging.checking import check, evaluate
+    from graders.judging.exposing import expose
     from graders.judging.verdict import Verdict
     from graders.judging.walk import check_steps
     from graders.probing.exercise import UnknownExercise
 
-__all__ = ["UnknownExercise", "Verdict", "check", "check_steps", "evaluate"]
+__all__ = ["UnknownExercise", "Verdict", "check", "check_steps", "evaluate", "expose"]
 
 _HOMES = {
     "check": "judging.checking",
     "check_steps": "judging.walk",
     "evaluate": "judging.checking",
+    "expose": "judging.exposing",
     "UnknownExercise": "probing.exercise",
     "Verdict": "judging.verdict",
 }

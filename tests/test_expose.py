@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from graders.judging import catalogue
+import graders
+from graders.judging import catalogue, exposing
+from graders.judging.question import Setting, cases
+from graders.judging.report import as_bundle
+from graders.judging.verdict import Verdict
 from tests.judged import judged
 from tests.solutions import ROOT, namespace
 
@@ -80,3 +86,101 @@ def test_what_takes_no_thought_fails_and_is_told_why(name: str, make: Callable[.
         verdict = judged(name, candidate, seed=seed)
         assert verdict.points == 0, str(verdict)
         assert verdict.mistake, str(verdict)
+
+
+# -- expose: any mistake that check has named --------------------------------------------------------
+
+
+@pytest.fixture
+def nothing_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A course of its own, in which check has named nothing."""
+    monkeypatch.setattr(exposing, "_named", {})
+    (tmp_path / "nbgrader_config.py").touch()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def batch_norm_forward(x, gamma, beta, eps=1e-5):
+    return gamma * (x - x.mean(0)) / (x.var(0, correction=0).sqrt() + eps) + beta, None
+
+
+def batch(scale: float) -> tuple[torch.Tensor, ...]:
+    return torch.linspace(-scale, scale, 5).unsqueeze(1).repeat(1, 3), torch.ones(3), torch.zeros(3)
+
+
+def test_what_check_has_named_is_listed_and_can_be_called(nothing_named: Path) -> None:
+    assert "named no mistake here" in repr(graders.expose())
+    graders.check(batch_norm_forward)
+    assert 'expose("eps_outside_root", exercise="batch_norm_forward")' in repr(graders.expose())
+    wrong = graders.expose("eps_outside_root")
+    torch.testing.assert_close(wrong(*batch(1e-3))[0], batch_norm_forward(*batch(1e-3))[0])
+    assert 'expose("eps_outside_root", x, gamma, beta)' in repr(wrong)
+
+
+def test_what_saved_notebooks_name_is_listed_and_broken_ones_are_not(nothing_named: Path) -> None:
+    def save(day: str, text: str) -> None:
+        path = nothing_named / "exercises" / day / f"{day}.ipynb"
+        path.parent.mkdir(parents=True)
+        path.write_text(text, encoding="utf-8")
+
+    verdict = Verdict("rms_norm", 0, 3, "mistake", "…", "mean_subtracted", mistakes=("mean_subtracted",))
+    data = as_bundle(verdict)
+    output = {"output_type": "display_data", "data": data, "metadata": {}}
+    save("day32", json.dumps({"cells": [{"cell_type": "code", "outputs": [output]}]}))
+    save("day26", "{")
+    save("day27", json.dumps({"cells": [{"outputs": [{"data": {exposing.MIME: {"mistake": 3}}}]}]}))
+    assert repr(graders.expose()).count("\nexpose(") == 1
+    assert 'expose("mean_subtracted", exercise="rms_norm")' in repr(graders.expose())
+
+
+@pytest.mark.parametrize(
+    "scale,shows,text", [(1e-4, True, "It shows: "), (0.1, True, "hardly"), (0.0, False, "does not show")]
+)
+def test_an_input_shows_a_mistake_or_does_not(scale: float, shows: bool, text: str) -> None:
+    found = graders.expose("eps_outside_root", *batch(scale), exercise="batch_norm_forward")
+    assert found.shows is shows
+    assert text in found.text
+
+
+def test_digits_are_lost_in_the_dtype_of_the_input() -> None:
+    far = batch(1.0)[0] + 10_000
+    for dtype, shows in ((torch.float32, True), (torch.float64, False)):
+        found = graders.expose("variance_by_cancellation", far.to(dtype), exercise="standardize")
+        assert found.shows is shows, found
+
+
+@pytest.mark.parametrize(
+    "given,text",
+    [
+        (("eps_outside_rot",), "Did you mean eps_outside_root?"),
+        (("rows_normalized",), "known in several exercises: standardize, batch_norm_forward"),
+        (("parameters_only",), "no plain input shows it"),
+        ((torch.ones(3),), "takes the key of a mistake first"),
+        (("borrowed_formula", torch.ones(3, 2)), "Hand over what the function takes"),
+        (("borrowed_formula", torch.ones(3, 2), torch.ones(3, 4), torch.ones(2)), "This is no input for"),
+    ],
+)
+def test_what_cannot_be_judged_is_told_why(nothing_named: Path, given: tuple, text: str) -> None:
+    found = graders.expose(*given)
+    assert found.shows is None and text in found.text
+
+
+def test_what_the_right_function_refuses_shows_who_takes_it() -> None:
+    x, ones = torch.rand(2, 6, 2, 2), torch.ones(6)
+    found = graders.expose("indivisible_groups", x, 4, ones, ones, exercise="group_norm")
+    assert found.shows and "refuses this with ValueError" in found.text
+
+
+def test_exercises_without_an_input_are_in_the_table() -> None:
+    assert set(catalogue.exercises()) >= exposing.WITHOUT_INPUT
+
+
+@pytest.mark.parametrize("name", ["batch_norm_forward", "instance_norm", "rms_norm", "convert_momentum"])
+def test_every_mistake_has_an_input_that_shows_it(name: str) -> None:
+    exercise = catalogue.find(name)
+    asked = []
+    for case in (*cases(exercise, 0, Setting(torch.float32)), *cases(exercise, 0, Setting(torch.float64))):
+        given = [case.inputs[one] for one in exposing._parameters(exercise.signature)]
+        asked.append(tuple(given[:-1] if given[-1] is None else given))
+    for one in catalogue.answer_of(name).mistakes:
+        assert any(exposing.judged(name, one, given).shows for given in asked), one.key

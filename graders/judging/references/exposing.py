@@ -43,7 +43,7 @@ class Asked:
         axes = self.shape.split(", ")
         kind = f"a tensor of shape ({', '.join(axes)}{',' * (len(axes) == 1)})" if self.shape else "a number"
         limit = f"{self.largest:g}" if isinstance(self.largest, float) else self.largest
-        return f"{self.name} {kind}, nothing in it above {limit} in size"
+        return f"{self.name}, {kind}, nothing in it above {limit} in size"
 
     def problem(self, value: Any, inputs: Inputs) -> str:
         """The key of what is wrong with the form of a value, or nothing."""
