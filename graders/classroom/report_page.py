@@ -74,8 +74,8 @@ class _Page:
             '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; style-src '
             "'unsafe-inline'\">"
             f"<style>{_STYLE.read_text(encoding='utf-8')}</style></head><body>"
-            f'<header><h1>{escape(title)}</h1><p class="soft">{handed_in}. Made on {made}.</p></header>'
-            f"{switch}<main>{body}</main></body></html>\n"
+            f'<main><h1>{escape(title)}</h1><p class="soft">{handed_in}. Made on {made}.</p>'
+            f"{switch}{body}</main></body></html>\n"
         )
 
     # Students
@@ -214,7 +214,7 @@ class _Page:
             f'<div class="wide" tabindex="0" role="region" aria-label="Parts of {escape(one.name)}"><table>'
             '<thead><tr><th scope="col">part</th><th scope="col" class="figure">points</th>'
             '<th scope="col" class="figure">facility</th>'
-            '<th scope="col" class="figure">discrimination</th><th scope="col"></th></tr></thead>'
+            '<th scope="col" colspan="2">discrimination</th></tr></thead>'
             f"<tbody>{rows}</tbody></table></div>"
         )
 
