@@ -9,6 +9,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from graders.judging.aside import offer
 from graders.judging.passages import Passage, Section, passage
 from graders.judging.rubric import course_folder
 from graders.judging.verdict import MIME, Evidence, Remark, Verdict, number
@@ -43,6 +44,8 @@ _STYLE = """
 .graders-verdict.graders-verdict a { display: inline-block; padding: 1px 9px; border-radius: 3px;
   border: 1px solid currentColor; color: var(--good); text-decoration: none; }
 .graders-verdict.graders-verdict a:is(:hover, :focus-visible) { text-decoration: underline; }
+/* In a notebook that is opened again JupyterLab has an error in place of the button. */
+.jp-OutputArea:has(.graders-verdict) .jp-OutputArea-output.jupyter-widgets:not(:has(*)) { display: none; }
 """
 
 #: Outcomes about an idea, which the lecture explains; the others are about how something is written.
@@ -57,6 +60,8 @@ class Report(Verdict):
         return as_text(self)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        if (found := _passage(self)) and found.view:
+            offer(found.view)
         return as_bundle(self, lectures_from(Path.cwd()))
 
 

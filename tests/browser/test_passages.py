@@ -2,7 +2,8 @@
 
 import re
 
-from lab import Notebook
+import pytest
+from lab import CELL, Notebook, copy_into
 from playwright.sync_api import expect
 
 EXERCISE = "exercises/day26/day26.ipynb"
@@ -14,22 +15,33 @@ OUTSIDE = """def batch_norm_forward(x, gamma, beta, eps=1e-5):
 """
 
 
-def test_a_named_mistake_leads_to_its_section_and_to_the_explorer_at_a_case(lab, page, open_notebook):
-    exercise = open_notebook(EXERCISE)
+@pytest.fixture
+def exercise(lab, root, open_notebook):
+    """The exercise notebook; what is saved of it is taken back."""
+    yield open_notebook(EXERCISE)
+    copy_into(root / EXERCISE, lab.folder / EXERCISE)
+
+
+def test_a_named_mistake_leads_to_its_section_and_to_the_explorer_at_a_case(
+    lab, page, exercise, open_notebook
+):
     exercise.run(SETUP)
     exercise.write("batch_norm_forward", OUTSIDE)
     exercise.run("batch_norm_forward")
-    report = exercise.run("check_batch_norm_forward").locator(".graders-verdict")
+    checked = exercise.run("check_batch_norm_forward")
+    report = checked.locator(".graders-verdict")
     expect(report).to_have_attribute("data-mistake", "eps_outside_root")
+
+    opens = checked.get_by_role("button", name="Open the explorer at this case")
+    opens.click()
+    shows_the_case(checked)
+    checked.get_by_role("button", name="Reset").click()
+    expect(checked.get_by_role("slider", name="step")).to_have_attribute("aria-valuetext", "0  input")
+    assert report.bounding_box()["y"] < opens.bounding_box()["y"]
 
     report.get_by_text("See in an explorer:").click()
     exercise.write("batch_norm_forward", report.locator("details pre").first.inner_text())
-    cell = exercise.run("batch_norm_forward")
-    expect(cell.locator(".explorer")).to_be_visible()
-    expect(cell.get_by_role("slider", name="eps")).to_have_attribute("aria-valuetext", "1")
-    expect(cell.get_by_role("slider", name="step")).to_have_attribute("aria-valuetext", "4  normalize")
-    cell.get_by_role("button", name="Reset").click()
-    expect(cell.get_by_role("slider", name="step")).to_have_attribute("aria-valuetext", "0  input")
+    shows_the_case(exercise.run("batch_norm_forward"))
 
     link = report.get_by_role("link", name="Awkward cases")
     link.click()
@@ -40,3 +52,18 @@ def test_a_named_mistake_leads_to_its_section_and_to_the_explorer_at_a_case(lab,
     heading = lecture.panel.locator("h2").filter(has_text=re.compile("Awkward cases"))
     expect(heading).to_be_in_viewport()
     assert LECTURE in page.url
+
+    exercise.save()
+    exercise.close()
+    cell = open_notebook(EXERCISE).cell("check_batch_norm_forward")
+    expect(cell.locator(".graders-verdict")).to_be_visible()
+    dead = cell.locator(".jp-OutputArea-output").filter(has_text="Error displaying widget")
+    expect(dead).to_have_count(1)
+    expect(dead).to_be_hidden()
+
+
+def shows_the_case(cell):
+    """The cell shows the explorer at the settings that the report names."""
+    expect(cell.locator(".explorer")).to_be_visible(timeout=CELL)  # it imports the explorers
+    expect(cell.get_by_role("slider", name="eps")).to_have_attribute("aria-valuetext", "1")
+    expect(cell.get_by_role("slider", name="step")).to_have_attribute("aria-valuetext", "4  normalize")

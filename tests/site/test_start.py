@@ -13,7 +13,6 @@ from course.explorers import modules
 from course.study import review, startpage
 from tests.students import entry
 
-NOW = datetime(2026, 11, 27, 9, tzinfo=UTC)
 KEY = "normalization-and-momentum.review"
 PLAN = """async ([text, cards, kept, now]) => {
   const address = URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
@@ -47,11 +46,11 @@ def test_a_new_reader_is_told_where_to_begin(read):
 
 
 def test_what_is_due_and_where_the_reader_is(read):
-    page = read("index.html", at=f"{NOW:%Y-%m-%dT%H:%M:%S}")
+    page = read("index.html")
     gates = {"day25:a": {"answer": 1, "at": "2026-11-20"}, "day27:b": {"answer": 2, "at": "2026-11-26"}}
     keep(page, "predictions", {"version": 1, "gates": gates})
     expect(page.locator(".start-next")).to_have_text("Next Go on with day 27.")
-    keep(page, KEY, reviews(NOW))
+    keep(page, KEY, reviews(datetime.now(UTC)))
     said = "Next Review the 12 cards due today, about 4 minutes, then go on with day 27."
     expect(page.locator(".start-next")).to_have_text(said)
     facts = page.locator(".start-facts dd b")
