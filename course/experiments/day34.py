@@ -152,6 +152,12 @@ def troubles(scale: float = 10.0, offset: float = 10.0, correlation: float = 0.9
     return [Trouble(name, condition_number(raw), condition_number(after), 1.0) for name, raw, after in cases]
 
 
+def cured(found: Iterable[Trouble]) -> list[tuple[str, str]]:
+    """The troubles whose condition number becomes 1: name of the trouble, and what cures it."""
+    cures = ("standardized", "whitened")
+    return [(each.name, cure) for each in found for cure in cures if abs(getattr(each, cure) - 1) < 1e-6]
+
+
 def diagonal_scalings(width: int, seeds: Iterable[int], steps: int = 120) -> Tensor:
     """(S, 3): condition numbers of random covariances: raw, standardized, best diagonal scaling found.
 
@@ -271,6 +277,19 @@ def rule_paths(
     paths = tuple(torch.tensor(path, dtype=torch.float64) for path, _ in runs)
     losses = tuple(torch.tensor(loss, dtype=torch.float64) / loss[0] for _, loss in runs)
     return RulePaths(hessian, paths, losses)
+
+
+def comes_to_rest(lrs: Sequence[float], far: float = 1e-3) -> list[str]:
+    """The rules that end below this part of the first loss at every one of these constant learning rates.
+
+    60 steps without momentum, on the standardized surface.
+    """
+
+    def ends(rule: str) -> list[float]:
+        runs = (rule_paths(rule, "standardized", 0.5, lr, False) for lr in lrs)
+        return [run.losses[0][-1].item() for run in runs]
+
+    return [rule for rule in RULES if max(ends(rule)) < far]
 
 
 def _sign(number: float) -> float:
@@ -602,6 +621,11 @@ def when_it_helps(
     return When(steps, loss, grouped, falling, lrs, floor)
 
 
+def helps_most(run: When) -> str:
+    """The batch size at which momentum lowers a normalized run's loss most, by the median of the seeds."""
+    return str(max(run.loss, key=lambda size: run.gain(run.loss[size]).median().item()))
+
+
 def judge_when(run: When) -> list[Finding]:
     """The sentences of the verdict."""
     floor = run.floor
@@ -746,6 +770,16 @@ def measured_map(
                 own_best(train(arm, seeds, size, MAP_STEPS, MAP_STEPS))[:, -1] for arm in LEVERS[name]
             )
     return found
+
+
+def loses_most(found: dict[int, dict[str, tuple[Tensor, Tensor]]], size: int) -> str:
+    """The lever whose loss momentum raises by the largest factor at this batch size, by the medians."""
+
+    def factor(name: str) -> float:
+        plain, ball = (losses.median().item() for losses in found[size][name])
+        return ball / plain
+
+    return max(found[size], key=factor)
 
 
 def judge_map(found: dict[int, dict[str, tuple[Tensor, Tensor]]]) -> list[Finding]:

@@ -348,6 +348,32 @@ def test_momentum_lengthens_a_weight_without_a_scale():
     assert same.velocity.min() < -0.9 and same.velocity[1:].max() < 1e-12
 
 
+def test_what_is_predicted_is_what_is_measured():
+    found = experiments.troubles(scale=3, offset=2, correlation=0.5)
+    assert experiments.cured(found) == [
+        ("scale 3", "standardized"),
+        ("scale 3", "whitened"),
+        ("offset 2", "standardized"),
+        ("offset 2", "whitened"),
+        ("correlation 0.5", "whitened"),
+    ]
+    assert experiments.comes_to_rest(lrs=(0.2, 0.4, 0.8)) == ["gradient"]
+    assert "gradient" not in experiments.comes_to_rest(lrs=(5.0,))  # it diverges
+
+    def run(gains):
+        loss = {
+            size: {"normalization": torch.full((5, 10), gain), "both": torch.ones(5, 10)}
+            for size, gain in gains.items()
+        }
+        return experiments.When(torch.arange(10), loss, {}, {}, {}, {})
+
+    assert experiments.helps_most(run({16: 0.9, 64: 2.0, 256: 1.0})) == "64"
+    assert experiments.helps_most(run({16: 3.0, 64: 2.0, 256: 1.0})) == "16"
+    one = torch.ones(5)
+    levers = {256: {"Adam": (one, 0.5 * one), "Muon": (one, 1.5 * one), "sign": (0.1 * one, 0.2 * one)}}
+    assert experiments.loses_most(levers, 256) == "sign"
+
+
 # What is moved
 
 
