@@ -20,6 +20,7 @@ import pytest
 from graders.classroom import records, report
 from graders.classroom.groups import alike, grouped
 from graders.classroom.records import SAME_FOR_ALL, Before, Check, Part, Record
+from graders.classroom.report_command import links_of
 from graders.classroom.report_data import Classroom, Mark, NoReport, Student, read_class
 from graders.classroom.report_names import Names
 from graders.classroom.report_page import Links, as_page
@@ -383,6 +384,22 @@ def test_the_command_writes_a_page_and_a_table(course, tmp_path):
     assert len(table.read_text().splitlines()) == 1 + 7
     graders(course, "report", DAY, "--no-names")
     assert "Dora" not in (course / "reports" / f"{DAY}.html").read_text()
+
+
+def test_names_lead_to_the_server_that_runs_in_the_course(course, tmp_path):
+    runtime = tmp_path / ".jupyter" / "runtime"
+    runtime.mkdir(parents=True)
+    (runtime / "jpserver-1.json").write_text("{")
+    about = {"pid": os.getpid(), "root_dir": str(tmp_path), "url": "http://here:8888/base/"}
+    (runtime / "jpserver-2.json").write_text(json.dumps(about))
+    links = links_of(tmp_path, tmp_path / "page.html", "")
+    assert links.submission("x") == "http://here:8888/base/formgrader/submissions/x/?index=0"
+    (runtime / "jpserver-2.json").write_text(json.dumps(about | {"root_dir": "/elsewhere"}))
+    assert links_of(tmp_path, tmp_path / "page.html", "").submission is None
+    (tmp_path / "course").mkdir()
+    (tmp_path / "course" / "index.ipynb").write_text("")
+    assert links_of(tmp_path, tmp_path / "reports" / "page.html", "").lectures == "../course"
+    assert links_of(tmp_path, tmp_path / "page.html", "http://hub/").lectures == "http://hub/lab/tree/course"
 
 
 def test_what_is_not_there_is_said_in_a_sentence(course, tmp_path):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from jupyter_core.paths import jupyter_runtime_dir
 
 if TYPE_CHECKING:
     from graders.classroom.report_page import Links
@@ -25,7 +28,10 @@ def report(
         bool, typer.Option("--names/--no-names", help="Without: numbers, and no name in any file.")
     ] = True,
     formgrader: Annotated[
-        str, typer.Option(help="Address of the Jupyter server whose Formgrader the page links to.")
+        str,
+        typer.Option(
+            help="Address of the Jupyter server that the page links to; one that runs here if not given."
+        ),
     ] = "",
     similar: Annotated[
         bool, typer.Option("--similar", help="List pairs whose code is unusually alike.")
@@ -65,14 +71,30 @@ def report(
 
 
 def links_of(root: Path, page: Path, formgrader: str) -> Links:
-    """Where the links of a page lead that lies there. formgrader: the address of its server."""
+    """Where the links of a page lead that lies there.
+
+    formgrader: the address of a Jupyter server; if none is given, of one that serves this course now.
+    """
     from graders.classroom.report_page import Links
 
-    def away(folder: Path) -> str:
-        return Path(os.path.relpath(folder, page.resolve().parent)).as_posix()
+    server = (formgrader or server_of(root)).rstrip("/").removesuffix("/formgrader")
+    lectures = root / "course"
+    if not (lectures / "index.ipynb").is_file():
+        away = ""
+    elif server:
+        away = f"{server}/lab/tree/course"
+    else:
+        away = Path(os.path.relpath(lectures, page.resolve().parent)).as_posix()
+    return Links(away, (lambda id: f"{server}/formgrader/submissions/{id}/?index=0") if server else None)
 
-    server = formgrader.rstrip("/").removesuffix("/formgrader")
-    return Links(
-        away(root / "course") if (root / "course" / "index.ipynb").is_file() else "",
-        (lambda id: f"{server}/formgrader/submissions/{id}/?index=0") if server else None,
-    )
+
+def server_of(root: Path) -> str:
+    """The address of a Jupyter server that was started in this folder, "" where none runs."""
+    for folder in (root / ".jupyter" / "runtime", Path(jupyter_runtime_dir())):
+        for path in sorted(folder.glob("jpserver-*.json")):
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                about = json.loads(path.read_bytes())
+                os.kill(about["pid"], 0)  # raises where it has ended
+                if Path(about["root_dir"]).resolve() == root.resolve():
+                    return str(about["url"])
+    return ""
