@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from graders.judging import catalogue, exposing
 from graders.judging.question import Setting, cases
 from graders.judging.report import as_bundle
 from graders.judging.verdict import Verdict
+from tests.batches import autograde
+from tests.courses import answered, make_course, recorded, release, solution_code
 from tests.judged import judged
 from tests.solutions import ROOT, namespace
 
@@ -86,6 +89,34 @@ def test_what_takes_no_thought_fails_and_is_told_why(name: str, make: Callable[.
         verdict = judged(name, candidate, seed=seed)
         assert verdict.points == 0, str(verdict)
         assert verdict.mistake, str(verdict)
+
+
+RANDOM = {
+    "expose_textbook_noise": "def expose_textbook_noise(n, batch_size):\n    return torch.randn(n, 1)",
+    # More than is looked at, and what only says that it is a tensor.
+    "hide_share_of_mask": """
+class Mask(torch.Tensor):
+    def __eq__(self, other):
+        return torch.ones(len(self), dtype=torch.bool)
+def hide_share_of_mask(n, p):
+    return torch.full((n,), 0.5).as_subclass(Mask)
+""",
+}
+
+
+@pytest.mark.skipif(not shutil.which("bwrap"), reason="no bubblewrap")
+def test_in_a_batch_inputs_earn_what_they_earn_in_a_notebook(tmp_path: Path) -> None:
+    """What the student's process returns is looked at where it cannot be touched."""
+    course = make_course(tmp_path / "course", [])
+    shutil.copytree(ROOT / "solutions" / "day30", course / "solutions" / "day30")
+    release(course, "day30")
+    answered(course, "right", "day30", solution_code("day30"))
+    answered(course, "random", "day30", solution_code("day30") | RANDOM)
+    autograde(course, "day30")
+    graded = recorded(course, "day30")
+    most = sum(one.points for one in catalogue.days()["day30"])
+    assert graded["right"]["score"] == most
+    assert graded["random"]["score"] == most - 4
 
 
 # -- expose: any mistake that check has named --------------------------------------------------------
