@@ -76,11 +76,12 @@ def points(verdict) -> tuple[float, float]:
 
 
 def solution_cells(path) -> list[str]:
-    """The nbgrader ids of the cells in which a student writes code."""
+    """The nbgrader ids of the cells in which a student writes code, but for paths of steps, which are folded."""
     import json
 
     return [
         cell["metadata"]["nbgrader"]["grade_id"]
         for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]
         if cell["cell_type"] == "code" and cell["metadata"].get("nbgrader", {}).get("solution")
+        if not cell["metadata"]["nbgrader"]["grade_id"].startswith("path_")
     ]
