@@ -76,7 +76,7 @@ def points(verdict) -> tuple[float, float]:
 
 
 def solution_cells(path) -> list[str]:
-    """The nbgrader ids of the cells in which a student writes code, but for paths of steps, which are folded."""
+    """The nbgrader ids of the cells in which a student writes code, but for folded steps."""
     import json
 
     return [
