@@ -150,6 +150,19 @@ def test_a_record_says_what_the_notebook_does(course):
     assert records.record_of(DAY, notebook, record.when).checks[0] == check
 
 
+def test_the_code_of_a_check_is_that_of_its_exercise():
+    def cell(source: str, **form) -> dict:
+        return {"cell_type": "code", "source": source, "metadata": {"nbgrader": form}, "outputs": []}
+
+    left, helper = "def step():\n    raise NotImplementedError", "def half(x):\n    return x / 2"
+    answer = "def f(x):\n    return half(x)"
+    cells = [cell(one, solution=True) for one in (left, helper, answer)]
+    cells.append(cell("check(f)", grade=True, points=2, grade_id="check_f"))
+    (found,) = records.record_of("n", {"cells": cells}).checks
+    assert (found.exercise, found.outcome) == ("f", records.STOPPED)
+    assert found.code == f"{answer}\n\n{helper}"
+
+
 def test_unexplained_work_is_looked_at_on_the_same_inputs(course):
     checks = [forward_in(course, student) for student in ("ada", "bela", "cleo")]
     assert {check.seed for check in checks} == {SAME_FOR_ALL}
@@ -332,6 +345,7 @@ def test_a_name_that_is_a_word_of_the_subject_stays_in_code():
     students[1].name = "Oakes"
     names = Names(Classroom(Path("/nowhere"), DAY, students), hidden=True)
     assert "x.max()" in names.code(code)
+    assert names.code('def f(x):\n    """Mine."""\n    return x  # mine') == "def f(x):\n    return x"
     alone = [student("oakes", replace(check("f", 0, "one"), code=code))]
     assert "oakes" not in Names(Classroom(Path("/nowhere"), DAY, alone), hidden=True).code(code)
 

@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -203,7 +204,11 @@ def check_of(cell: str, verdict: Mapping[str, Any]) -> Check:
 
 
 def _with_code(check: Check, answers: Sequence[str]) -> Check:
-    code = "\n\n".join(filter(None, (one.strip() for one in answers)))
+    """The check with its code: the cell that defines the candidate first, and no step that was left empty."""
+    defines = re.compile(rf"^(?:def|class)\s+{re.escape(check.exercise)}\b", re.MULTILINE)
+    own = [one for one in answers if defines.search(one)]
+    others = [one for one in answers if one not in own and not (own and "NotImplementedError" in one)]
+    code = "\n\n".join(filter(None, (one.strip() for one in (*own, *others))))
     return replace(check, code=code[:CODE_LIMIT])
 
 

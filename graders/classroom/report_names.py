@@ -110,13 +110,21 @@ class _Wordless(ast.NodeTransformer):
         kept = isinstance(node.value, str) and self._of_the_subject(node.value)
         return node if kept else ast.copy_location(ast.Constant("…"), node)
 
-    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
-        if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
-            return ast.copy_location(ast.Pass(), node)  # a docstring
-        return self.generic_visit(node)
+    def visit(self, node: ast.AST) -> ast.AST:
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body:
+            node.body = [one for one in body if not _is_text(one)] or [ast.Pass()]  # type: ignore[attr-defined]
+        return super().visit(node)
 
     def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.Constant:
         return ast.copy_location(ast.Constant("…"), node)
+
+
+def _is_text(statement: ast.stmt) -> bool:
+    """Whether a statement is nothing but a text, such as a docstring."""
+    if not isinstance(statement, ast.Expr) or not isinstance(statement.value, ast.Constant):
+        return False
+    return isinstance(statement.value.value, str)
 
 
 def _words(text: str) -> list[str]:

@@ -287,9 +287,10 @@ class _Page:
 
     def _pair(self, pair: Pair) -> str:
         (first, one), (second, other) = pair.one, pair.other
+        names = [_marked(self.names.text(seen.in_short.rstrip("."))) for seen in (one, other)]
         return (
-            f"<li>{pair.both} of the {len(one.students)} with «{_marked(self.names.text(one.in_short))}» "
-            f"in <code>{escape(first)}</code> also have «{_marked(self.names.text(other.in_short))}» in "
+            f"<li>{pair.both} of the {len(one.students)} with «{names[0]}» "
+            f"in <code>{escape(first)}</code> also have «{names[1]}» in "
             f"<code>{escape(second)}</code>; in the whole class {len(other.students)} of {pair.of} have it."
             "</li>"
         )
