@@ -133,6 +133,12 @@ def shared_statistics(
     )
 
 
+def by_set_size(x: Tensor, num_groups: int) -> list[str]:
+    """`KINDS`, the norm with the smallest sets of a block (N, C, H, W) first."""
+    first = (0, 0, 0, 0)
+    return sorted(KINDS, key=lambda kind: shared_statistics(x, kind, num_groups, first).set_size)
+
+
 def influence(x: Tensor, kind: str, num_groups: int, cell: tuple[int, int, int, int]) -> Tensor:
     """(N, C, H, W): the derivative of one normalized cell in every cell of `x`, by autograd."""
     x = x.detach().clone().requires_grad_()
@@ -171,6 +177,12 @@ def poke(name: str, x: Tensor, cell: tuple[int, int, int, int]) -> tuple[int, in
     return int(moved.flatten(1).any(1).sum()), int(moved.any(0).flatten(1).any(1).sum()), int(places.sum())
 
 
+def twins(x: Tensor, cell: tuple[int, int, int, int]) -> str:
+    """The names of the `BOXES` that `poke` cannot tell from another one, joined by "and"."""
+    found = {name: poke(name, x, cell) for name in BOXES}
+    return " and ".join(name for name in BOXES if list(found.values()).count(found[name]) > 1)
+
+
 def lift(name: str, x: Tensor) -> float:
     """Add 1 to all cells of the first sample: by how much its output moves at most."""
     lifted = x.clone()
@@ -191,6 +203,16 @@ class Forgotten:
     changes: tuple[str, ...]
     kinds: tuple[str, ...]
     moves: Tensor
+
+    @property
+    def undone(self) -> list[tuple[str, str]]:
+        """Of the additions: to whom a number was added, such as "every map", and a norm that undoes it."""
+        return [
+            (change.removeprefix("add a number for "), kind)
+            for change, moves in zip(self.changes, self.moves, strict=True)
+            for kind, moved in zip(self.kinds, moves, strict=True)
+            if change.startswith("add") and moved < 1e-6
+        ]
 
 
 def forgotten(x: Tensor, num_groups: int, seed: int) -> Forgotten:
@@ -308,6 +330,19 @@ def swap_statistics(images: Tensor, strength: float, what: str, axes: tuple[int,
     scale, shift = scale_and_shift(x, x.flip(0), mean=what != "std", std=what != "mean", axes=axes)
     scale, shift = 1 + strength * (scale - 1), strength * shift
     return Swap(x, *(each.expand(2, 3, 1, 1) for each in (scale, shift)))
+
+
+def colours(images: Tensor, axes: tuple[int, ...]) -> str:
+    """What `swap_statistics` does to the colours of two images: "kept", "exchanged" or "mixed".
+
+    The colours of an image are how its channels' means differ from their own mean, up to a positive factor.
+    """
+    swap = swap_statistics(images, 1, "both", axes)
+    before, after = (
+        F.normalize(x.mean((2, 3)) - x.mean((1, 2, 3))[:, None]) for x in (swap.images, swap.swapped)
+    )
+    wanted = {"kept": before, "exchanged": before.flip(0)}
+    return next((name for name, tint in wanted.items() if torch.allclose(after, tint, atol=1e-6)), "mixed")
 
 
 # The claims: what training with a norm makes a network ignore
@@ -465,6 +500,11 @@ class Light:
     renewed_contrast: Tensor
     renewed_each: Tensor
 
+    @property
+    def by_division(self) -> tuple[Tensor, Tensor]:
+        """(A,) and (A,): what the contrast is divided by, and the accuracy there, the median of the seeds."""
+        return 1 / torch.tensor(CONTRASTS), self.contrast.median(0).values
+
 
 #: The arms of the first claim.
 LIGHT = {
@@ -562,6 +602,16 @@ def light_as_label(
                 accuracy.append(_right(nets(lit(test_x, test_y, what)), test_y))
         results[what, net] = max(accuracy, key=lambda values: values.mean().item())
     return results
+
+
+def told(arms: dict[tuple[str, Net], Tensor], percent: float) -> list[tuple[str, str]]:
+    """Which nets without padding tell which light, by an accuracy above this: ("no norm", "contrast")."""
+    names = {"none": "no norm"} | {kind: f"{kind} norm" for kind in KINDS}
+    return [
+        (names[net.norm], what)
+        for (what, net), accuracy in arms.items()
+        if not net.padding and accuracy.median() > percent
+    ]
 
 
 def judge_light(arms: dict[str, Light]) -> list[Finding]:

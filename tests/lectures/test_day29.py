@@ -349,6 +349,50 @@ def test_training_draws_from_its_seed_and_alone():
     torch.testing.assert_close(both.second[1], alone.second[0], rtol=1e-3, atol=1e-4)
 
 
+# What the gates are given
+
+
+def test_sets_from_small_to_large():
+    """With more samples than channels the sets of batch norm are the largest."""
+    assert experiments.by_set_size(draw(0, (4, 6, 2, 3)), 3) == ["instance", "group", "batch", "layer"]
+    assert experiments.by_set_size(draw(0, (8, 6, 2, 3)), 3) == ["instance", "group", "layer", "batch"]
+
+
+def test_twins_are_what_a_poke_cannot_tell_apart(block, monkeypatch):
+    assert experiments.twins(block, (1, 4, 1, 1)) == "layer norm over C, H, W and RMS norm over C, H, W"
+    boxes = {name: box for name, box in experiments.BOXES.items() if "RMS" not in name}
+    monkeypatch.setattr(experiments, "BOXES", boxes)
+    assert experiments.twins(block, (1, 4, 1, 1)) == ""
+
+
+def test_what_is_undone_follows_from_the_sets(block):
+    undone = set(experiments.forgotten(block, 3, seed=0).undone)
+    expected = {("every sample", kind) for kind in ("layer", "instance", "group")}
+    expected |= {("every channel", kind) for kind in ("batch", "instance")}
+    assert undone == expected | {("every map", "instance")}
+    # A group for each channel is instance norm.
+    single = set(experiments.forgotten(block, 6, seed=0).undone)
+    assert single - undone == {("every channel", "group"), ("every map", "group")}
+
+
+def test_colours_stay_over_the_whole_image_and_are_exchanged_by_channel():
+    images = experiments.photographs(20, 30)
+    assert experiments.colours(images, (1, 2, 3)) == "kept"
+    assert experiments.colours(images, (2, 3)) == "exchanged"
+
+
+def test_lines_of_contrast_and_who_tells_the_light():
+    accuracy = torch.tensor([[90.0, 80, 70, 10], [90, 60, 50, 20], [90, 50, 40, 30]])
+    light = experiments.Light(0.01, accuracy, accuracy, accuracy[:, 0], accuracy, accuracy[:, 0])
+    divided, shown = light.by_division
+    assert divided.tolist() == [1, 2, 4, 8] and shown.tolist() == [90, 60, 50, 20]
+    price = {arm: torch.tensor([50.0, 50, 99]) for arm in experiments.PRICE}
+    assert experiments.told(price, 95) == []
+    price["contrast", experiments.Net("none")] = torch.tensor([50.0, 96, 99])
+    price["contrast", experiments.Net("layer", "zeros")] = torch.tensor([99.0, 99, 99])
+    assert experiments.told(price, 95) == [("no norm", "contrast")]
+
+
 # What is drawn and moved
 
 
