@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future
+from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +80,7 @@ def grade(course: Path, *students: str) -> None:
         opened.close()
 
 
-class Here:
+class Here(Executor):
     """An executor that does its work at once."""
 
     def submit(self, function: Any, *arguments: Any) -> Future:
@@ -102,9 +102,8 @@ def looked(course: Path, *students: str) -> Iterator[regrade.Regrading]:
     """A regrading that has looked, in this process; what is to run in the sandbox is only named."""
     opened = Course(course, HW)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(regrade, "judges", _here)
         patch.setattr(regrade.Regrading, "_run", lambda self: None)
-        regrading = regrade.Regrading(opened, options_of(course), 1)
+        regrading = regrade.Regrading(opened, options_of(course), Here(), 1)
         try:
             regrading.look(students)
             yield regrading

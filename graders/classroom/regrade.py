@@ -119,8 +119,9 @@ class _Notebook:
 class Regrading:
     """One regrading of an assignment: first `look`, then `write` what was found."""
 
-    def __init__(self, course: Course, options: worker.Options, workers: int) -> None:
+    def __init__(self, course: Course, options: worker.Options, executor: Executor, workers: int) -> None:
         self.course, self.options, self.workers = course, options, workers
+        self._executor = executor
         self.outcome = Outcome(course.assignment)
         self._scores = course.scores()
         self._kept: list[_Notebook] = []
@@ -149,9 +150,8 @@ class Regrading:
             if listed.get(student) != "grade"
             for one in self._notebooks(student, folder)
         ]
-        with judges(self.workers) as executor:
-            self._drop_what_stands(found, executor)
-            self._judge(found, executor, progress)
+        self._drop_what_stands(found)
+        self._judge(found, progress)
         lost = [student for student in self.outcome.sandbox if student not in listed]
         for student in lost:
             reason = self.outcome.sandbox.pop(student)
@@ -194,11 +194,11 @@ class Regrading:
     def _worth(self, one: _Notebook, check: Check) -> float:
         return float(self.course.release[one.name].cells[check.cell].points or 0.0)
 
-    def _drop_what_stands(self, found: list[_Notebook], executor: Executor) -> None:
+    def _drop_what_stands(self, found: list[_Notebook]) -> None:
         """Leave of the checks those that are to be judged again."""
         said = {(check.exercise, check.named) for one in found for check in one.due}
         given = self.options.rubric, self.options.comments
-        standing = submitted(executor, standings, sorted(said), *given).result()
+        standing = submitted(self._executor, standings, sorted(said), *given).result()
         for one in found:
             one.due = [
                 check
@@ -211,13 +211,13 @@ class Regrading:
                 )
             ]
 
-    def _judge(self, found: list[_Notebook], executor: Executor, progress: Progress) -> None:
+    def _judge(self, found: list[_Notebook], progress: Progress) -> None:
         due = sorted((one for one in found if one.due), key=lambda one: [check.seed for check in one.due])
         given = self.options.rubric, self.options.comments
         jobs = [due[start : start + AT_ONCE] for start in range(0, len(due), AT_ONCE)]
         waiting = [
             submitted(
-                executor,
+                self._executor,
                 judged_again,
                 [
                     (str(one.folder), one.name, [(asdict(two), self._worth(one, two)) for two in one.due])
@@ -402,6 +402,7 @@ def judges(workers: int) -> Iterator[ProcessPoolExecutor]:
     context.set_forkserver_preload(_AHEAD)
     resource_tracker.ensure_running()
     executor = ProcessPoolExecutor(workers, mp_context=context)
+    submitted(executor, abs, 0)  # so that they begin to start
     try:
         yield executor
     except BaseException:

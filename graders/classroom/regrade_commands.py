@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -42,6 +43,7 @@ def regrade(
     Exit status: 0 all is judged, 1 something could not be, 2 it could not start, 130 it was interrupted.
     """
     from graders.classroom import comments
+    from graders.classroom.regrade import judges
     from graders.judging.rubric import text_in
     from graders.sandbox import jail
 
@@ -53,7 +55,12 @@ def regrade(
     def options() -> Options:
         return _options(text_in(Path.cwd(), comments.FILE), assignment, kinds[sandbox], device, limits)
 
-    _in_words(lambda: _regrade(assignment, options(), student or [], workers, dry_run=dry_run))
+    def act() -> bool:
+        count = workers or len(os.sched_getaffinity(0))
+        with judges(count) as executor:
+            return _regrade(assignment, options(), student or [], (executor, count), dry_run=dry_run)
+
+    _in_words(act)
 
 
 def comment(
@@ -84,12 +91,13 @@ def comment(
     from graders.sandbox import jail
 
     path = Path.cwd() / comments.FILE
+    count = workers or len(os.sched_getaffinity(0))
 
-    def changed() -> tuple[str, str]:
+    def changed(executor: Executor) -> tuple[str, str]:
         before = text_in(Path.cwd(), comments.FILE)
         remark = None if remove else comments.remark_of(text or "", points, f"{exercise} {mistake}:")
-        with judges(1) as executor:  # which has PyTorch, and so the names of exercises and mistakes
-            after = submitted(executor, comments.changed, before, exercise, mistake, remark).result()
+        # By a process that has PyTorch, and so the names of exercises and mistakes.
+        after = submitted(executor, comments.changed, before, exercise, mistake, remark).result()
         if remove and after == before:
             _refuse(f"Nothing is said of {mistake} in {exercise}: see `graders comment {assignment}`.")
         return before, after
@@ -103,14 +111,16 @@ def comment(
                 "Name the exercise and the mistake, then what to say, such as "
                 f'`graders comment {assignment} batch_norm_forward eps_outside_root "Nearly."`.'
             )
-        before, after = changed()
-        options = _options(after, assignment, "bwrap", "cpu", jail.Limits())
+        with judges(count) as executor:
+            before, after = changed(executor)
+            options = _options(after, assignment, "bwrap", "cpu", jail.Limits())
 
-        def keep() -> None:
-            if after != before:
-                _put(path, after)
+            def keep() -> None:
+                if after != before:
+                    _put(path, after)
 
-        return _regrade(assignment, options, [], workers, dry_run=dry_run, asked=exercise, first=keep)
+            given = executor, count
+            return _regrade(assignment, options, [], given, dry_run=dry_run, asked=exercise, first=keep)
 
     _in_words(act)
 
@@ -167,6 +177,8 @@ def _options(comments: str, assignment: str, sandbox: str, device: str, limits: 
 
 
 def _course(assignment: str) -> Course:
+    # It takes a second to import, and what nbformat's validator wants of it no notebook needs.
+    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
     from graders.batch.gradebook import CannotStart, Course
 
     try:
@@ -179,7 +191,7 @@ def _regrade(
     assignment: str,
     options: Options,
     students: list[str],
-    workers: int | None,
+    judges: tuple[Executor, int],
     *,
     dry_run: bool,
     asked: str | None = None,
@@ -187,7 +199,8 @@ def _regrade(
 ) -> bool:
     """Look, print, and write; returns whether everything was judged.
 
-    asked: an exercise that the assignment must have. first: done before anything is written.
+    judges: the processes that judge, and how many. asked: an exercise that the assignment must have. first:
+    done before anything is written.
     """
     from tqdm import tqdm
 
@@ -197,7 +210,7 @@ def _regrade(
     try:
         if asked and asked not in _checked(course):
             _refuse(f"{assignment} has no check of {asked}; name the assignment that has one.")
-        regrading = Regrading(course, options, workers or len(os.sched_getaffinity(0)))
+        regrading = Regrading(course, options, *judges)
         try:
             with tqdm(total=0, desc=assignment, unit="notebook", file=sys.stderr, leave=False) as bar:
 
