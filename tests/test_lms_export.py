@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 from nbgrader.api import Gradebook
 from traitlets.config import Config
+from typer.testing import CliRunner
 
+from graders.cli import app
 from graders.lms import exporters, tables
 from graders.lms.collect import CannotCollect, collect, folders
 from graders.lms.returning import pack
@@ -255,6 +257,20 @@ def test_feedback_goes_back_by_the_names_of_the_zip(tmp_path: Path, system: str)
     else:  # infer_comment_context_from_filename
         user, attachment = [part for part in name.split("_") if part.isdigit()][:2]
         assert (user, attachment, name.endswith(f"_{DAY}.html")) == ("101", "9001", True)
+
+
+def test_command_packs_and_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    course = collected(tmp_path, "moodle")
+    monkeypatch.chdir(course)
+    refused = CliRunner().invoke(app, ["return", DAY, "out.zip"])
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert "There is no feedback on day26 yet" in refused.stderr
+    feed_back(course, "s1")
+    packed = CliRunner().invoke(app, ["return", DAY, "out.zip"])
+    assert (packed.exit_code, packed.stderr) == (0, "")
+    assert packed.stdout == "day26: feedback for 1 students in out.zip.\nNo feedback yet: s2.\n"
+    nowhere = CliRunner().invoke(app, ["return", DAY, "no/such/out.zip"])
+    assert nowhere.exit_code == 2 and "cannot be written" in nowhere.stderr
 
 
 def test_return_refuses_in_a_sentence(tmp_path: Path) -> None:
