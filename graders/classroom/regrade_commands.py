@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import sys
 from collections.abc import Callable
 from concurrent.futures import Executor
@@ -173,6 +174,7 @@ def _options(comments: str, assignment: str, sandbox: str, device: str, limits: 
         text_in(here),
         batch.imported(here, [assignment]),
         comments,
+        secrets.randbits(32),
     )
 
 
