@@ -248,19 +248,21 @@ def layer_table(
     return LayerTable(tuple(rows), batches, training)
 
 
-def stopped_by(switches: Mapping[str, Mapping[str, Any]], batches: int = 10) -> list[tuple[str, str]]:
-    """Pairs (name of a switch, what it stops in the batch norm): "gamma and beta" or "running statistics".
+def not_frozen(attempts: Mapping[str, Mapping[str, Any]], batches: int = 10) -> list[tuple[str, str]]:
+    """Pairs (name of an attempt to freeze, what it misses): "something in it moves" where gamma, beta or a
+    running statistic does, "it uses the batch" where batches are normalized by their own statistics.
 
     Args:
-        switches: name -> arguments of `layer_table`.
+        attempts: name -> arguments of `layer_table`.
     """
-    parts = {"gamma and beta": "1.weight", "running statistics": "1.running_mean"}
-    return [
-        (name, part)
-        for name, settings in switches.items()
-        for part, entry in parts.items()
-        if entry not in layer_table(batches, **settings).moved
-    ]
+    missed = []
+    for name, settings in attempts.items():
+        table = layer_table(batches, **settings)
+        if {"1.weight", "1.bias", "1.running_mean", "1.running_var"} & set(table.moved):
+            missed.append((name, "something in it moves"))
+        if table.training:
+            missed.append((name, "it uses the batch"))
+    return missed
 
 
 def resnet50_batch_norm_features() -> int:

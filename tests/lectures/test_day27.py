@@ -353,18 +353,22 @@ def test_the_last_sorted_images_are_nines_or_eights():
 # What the predictions are compared with
 
 
-def test_what_a_switch_stops_is_read_from_the_table():
-    switches = {
+def test_what_an_attempt_to_freeze_misses_is_read_from_the_table():
+    moves, mixes = "something in it moves", "it uses the batch"
+    attempts = {
         "none": {},
         "gradient": {"requires_grad": False},
         "data": {"training": False},
-        "both": {"requires_grad": False, "momentum": 0.0},
+        "stored": {"requires_grad": False, "momentum": 0.0},
+        "frozen": {"requires_grad": False, "training": False},
     }
-    assert experiments.stopped_by(switches) == [
-        ("gradient", "gamma and beta"),
-        ("data", "running statistics"),
-        ("both", "gamma and beta"),
-        ("both", "running statistics"),
+    assert experiments.not_frozen(attempts) == [
+        ("none", moves),
+        ("none", mixes),
+        ("gradient", moves),
+        ("gradient", mixes),
+        ("data", moves),
+        ("stored", mixes),
     ]
 
 
