@@ -50,6 +50,14 @@ class MeanNoise:
         """Measured over σ/√N at `size`."""
         return self.spread / (self.sigma / math.sqrt(self.size))
 
+    @property
+    def curves(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """By batch size, in units of σ: the spread of the means, and what independent samples have."""
+        return {
+            "measured": (self.sizes, self.measured / self.sigma),
+            "σ/√N": (self.sizes, self.theory / self.sigma),
+        }
+
     def counts(self, reach: float, bins: int) -> Tensor:
         """(bins,): how many means lie in each part of ± `reach` σ around the mean of all."""
         scaled = (self.means - self.centre) / self.sigma
@@ -591,6 +599,13 @@ class Needless:
         runs, place = self.runs(labels, name)
         return getattr(runs, what)[place, :, runs.steps.tolist().index(steps)]
 
+    def worse(self, labels: int, steps: int) -> str:
+        """Which has the larger test error after so many steps in every seed, "none" or "BN"; or "neither"."""
+        plain, normalized = (self.after(labels, name, steps) for name in ("none", "BN"))
+        if (plain > normalized).all():
+            return "none"
+        return "BN" if (normalized > plain).all() else "neither"
+
     def at_loss(self, labels: int, name: str, loss: float = LOSS) -> Tensor:
         """(S,): the test error of an arm where its training loss falls to `loss`."""
         return error_at(loss, *self.runs(labels, name))
@@ -659,6 +674,12 @@ def judge_dropout(run: Needless) -> list[Finding]:
 
 
 SPLIT = {"none": (0.0, 0.0), "hidden": (0.01, 0.0), "last": (0.0, 0.01), "both": (0.01, 0.01)}
+#: Controls of the experiment on decay -> the kind in `Split.ratio`.
+CONTROLS = {
+    "lengths held": ", held",
+    "a quarter of the rate": ", slow",
+    "and four times the steps": ", slow and long",
+}
 SPLIT_STEPS = (100, 200, 300, 325, 350, 375, 400)
 
 
@@ -692,6 +713,11 @@ class Split:
     def ratio(self, kind: str = "", what: str = "train_loss", where: str = "hidden") -> Tensor:
         """(S,): with decay there over without, of one kind: "", ", held", ", slow", ", slow and long"."""
         return self.late(where + kind, what) / self.late("none" + kind, what)
+
+    def cured(self, factor: float) -> list[tuple[str, str]]:
+        """Which of `CONTROLS` bring the median of `ratio` below this factor, each with "below 1.2 times"."""
+        column = f"below {factor:g} times"
+        return [(name, column) for name, kind in CONTROLS.items() if self.ratio(kind).median() < factor]
 
 
 def measure_decay(seeds: Sequence[int], each: Callable[[Iterable[int]], Iterable[int]] = iter) -> Split:

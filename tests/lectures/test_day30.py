@@ -1,6 +1,7 @@
 """Day 30: what the lecture shows, and every number that it states."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -45,6 +46,30 @@ def modules(seed: int, arm: experiments.Arm) -> nn.Sequential:
             layers += [nn.BatchNorm1d(8, dtype=torch.float32)] if arm.normalized else [nn.Identity()]
             layers += [nn.ReLU()]
     return nn.Sequential(*layers)
+
+
+def alone(arm: experiments.Arm, seed: int, share: float, batches: torch.Tensor):
+    """The data of a seed, and a network trained by itself with `torch.optim.SGD`, on batches (steps, N)."""
+    data = experiments.spoil(experiments.split_digits(seed, 60), share, seed)
+    model = modules(seed, arm)
+    matrices = [p for p in model.parameters() if p.dim() > 1]
+    groups = [
+        {"params": matrices[:2], "weight_decay": arm.decay[0]},
+        {"params": matrices[2:], "weight_decay": arm.decay[1]},
+        {"params": [p for p in model.parameters() if p.dim() == 1]},
+    ]
+    optimizer = torch.optim.SGD(groups, lr=arm.lr, momentum=arm.momentum)
+    for rows in batches:
+        optimizer.zero_grad()
+        F.cross_entropy(model(data.train_x[rows]), data.train_y[rows]).backward()
+        optimizer.step()
+    return data, model.eval()
+
+
+def drawn(seeds: tuple[int, ...], steps: int) -> torch.Tensor:
+    """(steps, seeds, 6): the batches that `experiments.train` takes with `TINY`."""
+    generator = torch.Generator().manual_seed(1_000_003 * seeds[0] + 30)
+    return torch.stack([torch.randint(60, (len(seeds), 6), generator=generator) for _ in range(steps)])
 
 
 # Experiments against other ways
@@ -134,24 +159,10 @@ def test_many_networks_train_as_modules_do(normalized):
     seeds = (3, 4)
     runs = experiments.train(arms, seeds, 0.2, (4, 12), **TINY)
     assert runs.train_loss.shape == (2, 2, 2)
-    generator = torch.Generator().manual_seed(1_000_003 * 3 + 30)
-    drawn = torch.stack([torch.randint(60, (2, 6), generator=generator) for _ in range(12)])
+    batches = drawn(seeds, 12)
     for place, arm in enumerate(arms):
         for column, seed in enumerate(seeds):
-            data = experiments.spoil(experiments.split_digits(seed, 60), 0.2, seed)
-            model = modules(seed, arm)
-            matrices = [p for p in model.parameters() if p.dim() > 1]
-            groups = [
-                {"params": matrices[:2], "weight_decay": arm.decay[0]},
-                {"params": matrices[2:], "weight_decay": arm.decay[1]},
-                {"params": [p for p in model.parameters() if p.dim() == 1]},
-            ]
-            optimizer = torch.optim.SGD(groups, lr=arm.lr, momentum=arm.momentum)
-            for rows in drawn[:, column]:
-                optimizer.zero_grad()
-                F.cross_entropy(model(data.train_x[rows]), data.train_y[rows]).backward()
-                optimizer.step()
-            model.eval()
+            data, model = alone(arm, seed, 0.2, batches[:, column])
             with torch.no_grad():
                 learned = F.cross_entropy(model(data.train_x), data.train_y).item()
                 out = model(data.test_x[400:])
@@ -161,6 +172,33 @@ def test_many_networks_train_as_modules_do(normalized):
             assert math.isclose(model[0].weight.norm().item(), runs.norm[place, column, -1], rel_tol=1e-5)
     with pytest.raises(ValueError, match="agree"):
         experiments.train([experiments.Arm("a"), experiments.Arm("b", True)], (0,), 0.0, (1,), **TINY)
+
+
+def test_the_long_arms_are_the_slow_ones_for_four_times_as_long(monkeypatch):
+    """All of `measure_decay` with few steps; its long runs against one network after the other."""
+    monkeypatch.setattr(experiments, "SPLIT_STEPS", (1, 2, 3))
+    train = experiments.train
+    monkeypatch.setattr(experiments, "train", lambda *args: train(*args, **TINY))
+    twins = experiments.exponential_twins(steps=2, width=8)
+    monkeypatch.setattr(experiments, "exponential_twins", lambda seed, steps: twins)
+    seeds = (3, 4)
+    split = experiments.measure_decay(seeds)
+    names = [arm.name for arm in split.runs.arms]
+    batches = drawn(seeds, 12)
+    for where, decay in (("none", (0.0, 0.0)), ("hidden", (0.01, 0.0))):
+        place = names.index(f"{where}, slow and long")
+        slow = experiments.Arm("slow", True, lr=0.005, decay=decay)
+        assert split.runs.arms[place] == replace(slow, name=f"{where}, slow and long")
+        assert split.runs.arms[names.index(f"{where}, slow")] == replace(slow, name=f"{where}, slow")
+        for column, seed in enumerate(seeds):
+            for checkpoint, steps in enumerate((4, 8, 12)):
+                data, model = alone(slow, seed, 0.0, batches[:steps, column])
+                with torch.no_grad():
+                    loss = F.cross_entropy(model(data.train_x), data.train_y).item()
+                length = model[0].weight.norm().item()
+                assert math.isclose(loss, split.runs.train_loss[place, column, checkpoint], rel_tol=1e-4)
+                assert math.isclose(length, split.runs.norm[place, column, checkpoint], rel_tol=1e-6)
+    assert len(experiments.long_arms()) == 2 and all("long" in arm.name for arm in experiments.long_arms())
 
 
 def test_a_held_length_stays_and_whole_statistics_are_those_of_all_images():
@@ -298,6 +336,38 @@ def few():
         for arms in groups
     ]
     return experiments.Needless(*runs, torch.rand(2, 2, 2))
+
+
+def test_gates_are_given_what_was_measured(few):
+    noise = experiments.mean_noise(64, "normal", "sorted")
+    (sizes, measured), (_, promised) = noise.curves.values()
+    place = sizes.tolist().index(64)
+    assert math.isclose(measured[place] / promised[place], noise.ratio, rel_tol=1e-9)
+    assert math.isclose(promised[place], 1 / 8)
+    shuffled = experiments.mean_noise(64, "normal", "shuffled").curves["measured"][1]
+    assert measured[place] > 4 * shuffled[place]
+
+    def with_errors(plain, normalized):
+        runs = [
+            replace(part[1], test_error=torch.tensor(errors)[None, :, None].expand(len(part[1].arms), -1, 3))
+            for part, errors in ((few.plain, plain), (few.normalized, normalized))
+        ]
+        return replace(few, plain=(few.plain[0], runs[0]), normalized=(few.normalized[0], runs[1]))
+
+    for plain, normalized, name in (
+        ((0.1, 0.2), (0.2, 0.3), "BN"),
+        ((0.2, 0.3), (0.1, 0.2), "none"),
+        ((0.1, 0.3), (0.2, 0.2), "neither"),
+    ):
+        assert with_errors(plain, normalized).worse(experiments.WRONG, 3) == name
+
+    arms = (*experiments.split_arms(), *experiments.long_arms())
+    losses = {"hidden": 3.0, "hidden, held": 1.1, "hidden, slow": 1.3, "hidden, slow and long": 2.0}
+    column = torch.tensor([losses.get(arm.name, 1.0) for arm in arms])
+    flat = column[:, None, None].expand(-1, 2, 7)
+    split = experiments.Split(experiments.Runs(arms, torch.arange(7), *[flat] * 6), torch.zeros(2))
+    assert split.cured(1.2) == [("lengths held", "below 1.2 times")]
+    assert split.cured(1.5)[1] == ("a quarter of the rate", "below 1.5 times")
 
 
 def test_pictures(few):
