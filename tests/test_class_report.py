@@ -184,6 +184,15 @@ def test_a_record_that_cannot_be_read_gives_way_to_the_notebook(course, tmp_path
         assert read.checks[0] == forward_in(course, "dora"), text[:20]
 
 
+def test_judged_again_it_behaves_as_it_did(course):
+    last = record_in(course, "ada")
+    notebook = json.loads((course / "autograded" / "ada" / DAY / f"{DAY}.ipynb").read_text())
+    assert records.record_of(DAY, notebook, last.when, last) == last
+    assert records.record_of(DAY, notebook, last.when, last, {}).checks[0].seed != SAME_FOR_ALL
+    other = replace(last, checks=(replace(last.checks[0], mistakes={"another": "one"}),))
+    assert records.record_of(DAY, notebook, last.when, other).checks[0].seed != SAME_FOR_ALL
+
+
 def test_stock_grading_leaves_the_same_record(course, tmp_path):
     other = shutil.copytree(course, tmp_path / "course", ignore=shutil.ignore_patterns("autograded"))
     for student in FORWARD.keys() - {"ada", "dora"}:

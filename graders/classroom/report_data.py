@@ -12,6 +12,7 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +53,9 @@ class Student:
     def handed_in(self) -> bool:
         return bool(self.records)
 
-    @property
+    @cached_property
     def checks(self) -> dict[str, Check]:
+        """By exercise, once all records are there."""
         return {check.exercise: check for record in self.records for check in record.checks}
 
 
@@ -84,13 +86,13 @@ def read_class(root: Path, assignment: str) -> Classroom:
             f"There is no graded work of {assignment} in this folder: run `graders autograde {assignment}` "
             "in the folder of the course first."
         )
+    checked = {one.id: {check.cell for check in one.checks.values()} for one in students.values()}
     for row in _marks(places, assignment):
         student = students.get(row.student)
         if student is None:
             continue
         student.pages[row.notebook] = row.page
-        checked = {check.cell for record in student.records for check in record.checks}
-        if row.cell is not None and row.cell not in checked:
+        if row.cell is not None and row.cell not in checked.get(row.student, ()):
             waiting = bool(row.waiting) or (row.score is None)
             student.marks.append(Mark(row.cell, float(row.score or 0.0), float(row.most), waiting))
     found = sorted(students.values(), key=lambda one: one.id)
