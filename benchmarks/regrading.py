@@ -18,18 +18,18 @@ import os
 import re
 import resource
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
-
-from nbgrader.api import Gradebook  # noqa: E402
 
 from tests.courses import answered, make_course, solution_code  # noqa: E402
 from tests.test_nbgrader import MISTAKEN  # noqa: E402
@@ -96,23 +96,37 @@ def command(course: Path, package: Path, *arguments: str) -> Run:
 
 
 def multiplied(course: Path, count: int) -> None:
-    """Copy graded submissions, and what the gradebook says of them, until there are so many."""
-    with Gradebook(f"sqlite:///{course}/gradebook.db") as book:
-        there = list(book.find_assignment(DAY).submissions)
-        held = {
-            one.student.id: {grade.cell.name: grade.auto_score for grade in one.notebooks[0].grades}
-            for one in there
-        }
-        names = sorted(held)
+    """Copy graded submissions, and what the gradebook holds of them, until there are so many."""
+    names = sorted(folder.name for folder in (course / "autograded").iterdir())
+    with contextlib.closing(sqlite3.connect(course / "gradebook.db")) as book:
         for number in range(len(names), count):
             like, student = names[number % len(names)], f"student{number:05}"
             for folder in ("submitted", "autograded"):
                 shutil.copytree(course / folder / like, course / folder / student)
-            book.add_student(student)
-            handed_in = book.add_submission(DAY, student)
-            for grade in handed_in.notebooks[0].grades:
-                grade.auto_score, grade.needs_manual_grade = held[like][grade.cell.name], False
-        book.db.commit()
+            copied(book, "student", ("id", like), id=student)
+            for handed_in, new in copied(
+                book, "submitted_assignment", ("student_id", like), student_id=student
+            ):
+                for notebook, its in copied(
+                    book, "submitted_notebook", ("assignment_id", handed_in), assignment_id=new
+                ):
+                    for table in ("grade", "comment"):
+                        copied(book, table, ("notebook_id", notebook), notebook_id=its)
+        book.commit()
+
+
+def copied(book: sqlite3.Connection, table: str, whose: tuple[str, str], **new: str) -> list[tuple[str, str]]:
+    """Copy rows of a table, with some columns anew; returns their ids, before and after."""
+    rows = book.execute(f"SELECT * FROM {table} WHERE {whose[0]} = ?", whose[1:])
+    columns = [one[0] for one in rows.description]
+    made = []
+    for row in rows.fetchall():
+        old = dict(zip(columns, row, strict=True))
+        one = {**old, "id": uuid.uuid4().hex, **new}
+        places = ", ".join("?" * len(columns))
+        book.execute(f"INSERT INTO {table} VALUES ({places})", [one[name] for name in columns])
+        made.append((old["id"], one["id"]))
+    return made
 
 
 def changed(path: Path, old: str, new: str) -> None:
