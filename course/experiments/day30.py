@@ -141,6 +141,10 @@ class Decay:
     norm_end: float
     angle_end: float
 
+    def angles_from(self, first: int, every: int = 10) -> tuple[Tensor, Tensor]:
+        """Steps, from this one on, and their angles."""
+        return torch.arange(first, len(self.angle), every), self.angle[first::every]
+
 
 def rest(lr: float, weight_decay: float) -> tuple[float, float]:
     """Where ‖w‖ and the angle of a step, in degrees, settle; infinite and 0 without decay.

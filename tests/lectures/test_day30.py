@@ -346,6 +346,12 @@ def test_gates_are_given_what_was_measured(few):
     assert math.isclose(promised[place], 1 / 8)
     shuffled = experiments.mean_noise(64, "normal", "shuffled").curves["measured"][1]
     assert measured[place] > 4 * shuffled[place]
+    dropped = experiments.scale_free_steps(1.0, 0.05, 1.0, steps=60, drop_at=50, drop_to=0.1)
+    steps, angles = dropped.angles_from(40)
+    assert steps.tolist() == [40, 50] and angles.equal(dropped.angle[[40, 50]])
+    state = explorers.decay_explorer().compute(lr=1.0, weight_decay=0.05, start=1.0, drop=0.1)
+    lecture = experiments.scale_free_steps(1.0, 0.05, 1.0, steps=1500, drop_at=500, drop_to=0.1)
+    assert lecture.angles_from(400)[1].equal(state["angle"][400::10])
 
     def with_errors(plain, normalized):
         runs = [
