@@ -188,7 +188,8 @@ def hub(folder: Path, students: Sequence[str], services: Sequence[dict[str, Any]
     )
     seen = [str(one) for one in (ROOT, sys.prefix, shared)]
     jail = [
-        *("bwrap", "--unshare-user", "--uid", "1000", "--gid", "1000", "--ro-bind", "/", "/"),
+        *("bwrap", "--die-with-parent", "--unshare-user", "--uid", "1000", "--gid", "1000"),
+        *("--ro-bind", "/", "/"),
         *("--dev-bind", "/dev", "/dev", "--tmpfs", "/tmp", "--tmpfs", str(homes)),
         *(part for one in seen for part in ("--ro-bind", one, one)),
         *("--bind", str(exchange), str(exchange), "--ro-bind", str(shared / "passwd"), "/etc/passwd"),
