@@ -1,12 +1,33 @@
 // A deep network, plain and with batch normalization: one batch of digits, forward and back, layer by layer.
 import { linspace, significant } from "./kit.js";
 
-// The function, and its slope from its value.
+// Each with a loop of its own, which the browser compiles for it: h from z, and a gradient times the slope at h, in place.
 const ACTIVATIONS = {
-  linear: [(z) => z, () => 1],
-  sigmoid: [(z) => 1 / (1 + Math.exp(-z)), (h) => h * (1 - h)],
-  tanh: [Math.tanh, (h) => 1 - h * h],
-  ReLU: [(z) => Math.max(z, 0), (h) => (h > 0 ? 1 : 0)],
+  linear: [(z, h) => h.set(z), () => {}],
+  sigmoid: [
+    (z, h) => {
+      for (let i = 0; i < z.length; i += 1) h[i] = 1 / (1 + Math.exp(-z[i]));
+    },
+    (h, grad) => {
+      for (let i = 0; i < h.length; i += 1) grad[i] *= h[i] * (1 - h[i]);
+    },
+  ],
+  tanh: [
+    (z, h) => {
+      for (let i = 0; i < z.length; i += 1) h[i] = Math.tanh(z[i]);
+    },
+    (h, grad) => {
+      for (let i = 0; i < h.length; i += 1) grad[i] *= 1 - h[i] * h[i];
+    },
+  ],
+  ReLU: [
+    (z, h) => {
+      for (let i = 0; i < z.length; i += 1) h[i] = Math.max(z[i], 0);
+    },
+    (h, grad) => {
+      for (let i = 0; i < h.length; i += 1) if (!(h[i] > 0)) grad[i] = 0;
+    },
+  ],
 };
 
 // Matrices are {rows, columns, entries}, row after row. What flows through the network has a row for each unit and a
@@ -16,32 +37,35 @@ function matrix(rows, columns, entries = new Float64Array(rows * columns)) {
   return { rows, columns, entries };
 }
 
-/** aᵀ @ b, in blocks of 2 × 4 entries, several times as fast as one by one; sizes are multiples of these. */
-function product({ rows: inner, columns: rows, entries: a }, { columns, entries: b }) {
-  const made = matrix(rows, columns);
+/**
+ * Write factor · aᵀ @ b into `made`, in blocks of 2 × 4 entries, several times as fast as one by one; sizes are multiples of
+ * these. Nothing is made here: room for a matrix takes as long as its product.
+ */
+function product(factor, { rows: inner, columns: rows, entries: a }, { columns, entries: b }, made) {
   const out = made.entries;
   for (let i = 0; i < rows; i += 2) {
     for (let j = 0; j < columns; j += 4) {
-      let [s0, s1, s2, s3, t0, t1, t2, t3] = [0, 0, 0, 0, 0, 0, 0, 0];
+      let s0 = 0, s1 = 0, s2 = 0, s3 = 0, t0 = 0, t1 = 0, t2 = 0, t3 = 0;
       for (let k = 0, p = i, q = j; k < inner; k += 1, p += rows, q += columns) {
-        s0 += a[p] * b[q];
-        s1 += a[p] * b[q + 1];
-        s2 += a[p] * b[q + 2];
-        s3 += a[p] * b[q + 3];
-        t0 += a[p + 1] * b[q];
-        t1 += a[p + 1] * b[q + 1];
-        t2 += a[p + 1] * b[q + 2];
-        t3 += a[p + 1] * b[q + 3];
+        const a0 = a[p], a1 = a[p + 1], b0 = b[q], b1 = b[q + 1], b2 = b[q + 2], b3 = b[q + 3];
+        s0 += a0 * b0;
+        s1 += a0 * b1;
+        s2 += a0 * b2;
+        s3 += a0 * b3;
+        t0 += a1 * b0;
+        t1 += a1 * b1;
+        t2 += a1 * b2;
+        t3 += a1 * b3;
       }
       const at = i * columns + j;
-      out[at] = s0;
-      out[at + 1] = s1;
-      out[at + 2] = s2;
-      out[at + 3] = s3;
-      out[at + columns] = t0;
-      out[at + columns + 1] = t1;
-      out[at + columns + 2] = t2;
-      out[at + columns + 3] = t3;
+      out[at] = factor * s0;
+      out[at + 1] = factor * s1;
+      out[at + 2] = factor * s2;
+      out[at + 3] = factor * s3;
+      out[at + columns] = factor * t0;
+      out[at + columns + 1] = factor * t1;
+      out[at + columns + 2] = factor * t2;
+      out[at + columns + 3] = factor * t3;
     }
   }
   return made;
@@ -52,20 +76,20 @@ function normOfProduct({ rows, columns, entries: a }, { rows: others, entries: b
   let sum = 0;
   for (let i = 0; i < rows; i += 2) {
     for (let j = 0; j < others; j += 4) {
-      const [p0, p1] = [i * columns, (i + 1) * columns];
-      const [q0, q1, q2, q3] = [j * columns, (j + 1) * columns, (j + 2) * columns, (j + 3) * columns];
-      let [s0, s1, s2, s3, t0, t1, t2, t3] = [0, 0, 0, 0, 0, 0, 0, 0];
-      for (let k = 0; k < columns; k += 1) {
-        s0 += a[p0 + k] * b[q0 + k];
-        s1 += a[p0 + k] * b[q1 + k];
-        s2 += a[p0 + k] * b[q2 + k];
-        s3 += a[p0 + k] * b[q3 + k];
-        t0 += a[p1 + k] * b[q0 + k];
-        t1 += a[p1 + k] * b[q1 + k];
-        t2 += a[p1 + k] * b[q2 + k];
-        t3 += a[p1 + k] * b[q3 + k];
+      let s0 = 0, s1 = 0, s2 = 0, s3 = 0, t0 = 0, t1 = 0, t2 = 0, t3 = 0;
+      for (let k = 0, p = i * columns, q = j * columns; k < columns; k += 1, p += 1, q += 1) {
+        const a0 = a[p], a1 = a[p + columns];
+        const b0 = b[q], b1 = b[q + columns], b2 = b[q + 2 * columns], b3 = b[q + 3 * columns];
+        s0 += a0 * b0;
+        s1 += a0 * b1;
+        s2 += a0 * b2;
+        s3 += a0 * b3;
+        t0 += a1 * b0;
+        t1 += a1 * b1;
+        t2 += a1 * b2;
+        t3 += a1 * b3;
       }
-      sum += s0 ** 2 + s1 ** 2 + s2 ** 2 + s3 ** 2 + t0 ** 2 + t1 ** 2 + t2 ** 2 + t3 ** 2;
+      sum += s0 * s0 + s1 * s1 + s2 * s2 + s3 * s3 + t0 * t0 + t1 * t1 + t2 * t2 + t3 * t3;
     }
   }
   return Math.sqrt(sum);
@@ -79,11 +103,32 @@ function transposed({ rows, columns, entries }) {
   return turned;
 }
 
-/** An array of Python, factor times as large. */
-function scaled(array, [rows, columns], factor) {
-  const made = matrix(rows, columns);
-  for (let i = 0; i < array.length; i += 1) made.entries[i] = factor * array[i];
-  return made;
+const made = new WeakMap();
+
+/** The matrices in double precision and room for all that a network computes; made once for these data. */
+function prepare(data) {
+  if (!made.has(data)) {
+    const { x, first, inner, readout } = data;
+    const entered = (array, [rows, columns]) => matrix(rows, columns, Float64Array.from(array));
+    const [others, ...shape] = inner.shape;
+    const size = shape[0] * shape[1];
+    const deeper = Array.from({ length: others }, (_, i) => entered(inner.subarray(i * size, (i + 1) * size), shape));
+    const weights = [entered(first, first.shape), ...deeper];
+    const [batch, out] = [transposed(entered(x, x.shape)), entered(readout, readout.shape)];
+    const room = ({ columns }) => matrix(columns, batch.columns);
+    made.set(data, {
+      batch,
+      weights,
+      turned: weights.map(transposed),
+      readout: out,
+      readoutTurned: transposed(out),
+      sums: weights.map(room),
+      outputs: weights.map(room),
+      logits: room(out),
+      grads: [room(weights[0]), room(weights[0])],
+    });
+  }
+  return made.get(data);
 }
 
 function norm({ entries }) {
@@ -144,30 +189,31 @@ function crossEntropyBack({ rows: classes, columns: samples, entries }, labels) 
 }
 
 /** Norms of dL/dW and dL/dh and the standard deviation of h, by layer. The twin of experiments.day25.network_report. */
-function networkReport(weights, readout, x, labels, activation, normalized, eps) {
-  const [value, slope] = ACTIVATIONS[activation];
-  const [sums, outputs, factors] = [[], [], []];
-  for (const weight of weights) {
-    const z = product(weight, outputs.at(-1) ?? x);
-    if (normalized) factors.push(standardize(z, eps));
-    const h = matrix(z.rows, z.columns);
-    for (let i = 0; i < h.entries.length; i += 1) h.entries[i] = value(z.entries[i]);
-    sums.push(z);
-    outputs.push(h);
+function networkReport(ready, labels, { depth, activation, gain }, normalized, eps) {
+  const { batch, weights, turned, readout, readoutTurned, sums, outputs, logits } = ready;
+  const [forward, back] = ACTIVATIONS[activation];
+  const factors = [];
+  for (let layer = 0; layer < depth; layer += 1) {
+    product(gain, weights[layer], outputs[layer - 1] ?? batch, sums[layer]);
+    if (normalized) factors.push(standardize(sums[layer], eps));
+    forward(sums[layer].entries, outputs[layer].entries);
   }
-  const logits = product(readout, outputs.at(-1));
+  product(1, readout, outputs[depth - 1], logits);
   crossEntropyBack(logits, labels);
-  let grad = product(transposed(readout), logits);
+  let [grad, next] = ready.grads;
+  product(1, readoutTurned, logits, grad);
   const [gradients, arriving] = [[], []];
-  for (let layer = weights.length - 1; layer >= 0; layer -= 1) {
+  for (let layer = depth - 1; layer >= 0; layer -= 1) {
     arriving[layer] = norm(grad);
-    const h = outputs[layer].entries;
-    for (let i = 0; i < h.length; i += 1) grad.entries[i] *= slope(h[i]);
+    back(outputs[layer].entries, grad.entries);
     if (normalized) standardizeBack(grad, sums[layer], factors[layer]);
-    gradients[layer] = normOfProduct(outputs[layer - 1] ?? x, grad);
-    if (layer) grad = product(transposed(weights[layer]), grad);
+    gradients[layer] = normOfProduct(outputs[layer - 1] ?? batch, grad);
+    if (layer) {
+      product(gain, turned[layer], grad, next);
+      [grad, next] = [next, grad];
+    }
   }
-  return { gradients, arriving, activations: outputs.map(std) };
+  return { gradients, arriving, activations: outputs.slice(0, depth).map(std) };
 }
 
 /** A word for a norm by the band that it should lie in. */
@@ -175,24 +221,15 @@ function fate(size, [low, high]) {
   return size < low ? "vanished" : size > high ? "exploded" : "in bounds";
 }
 
-function compute({ depth, activation, gain }, { x, labels, first, inner, readout, eps, band, wanted }) {
-  const [others, ...shape] = inner.shape;
-  const size = shape[0] * shape[1];
-  const weights = [scaled(first, first.shape, gain)];
-  for (let place = 0; place < depth - 1; place += 1) {
-    weights.push(scaled(inner.subarray(place * size, (place + 1) * size), shape, gain));
-  }
-  const behind = scaled(readout, readout.shape, 1);
-  const batch = transposed(scaled(x, x.shape, 1));
-  const [plain, normalized] = [false, true].map((on) => {
-    return networkReport(weights, behind, batch, labels, activation, on, eps);
-  });
+function compute(settings, data) {
+  const { labels, inner, eps, band, wanted } = data;
+  const [plain, normalized] = [false, true].map((on) => networkReport(prepare(data), labels, settings, on, eps));
   const within = plain.gradients.every((each) => each >= wanted[0] && each <= wanted[1]);
   return {
     plain,
     normalized,
     fates: [plain, normalized].map(({ gradients }) => fate(gradients[0], band)),
-    reached: depth === others + 1 && activation === "ReLU" && within,
+    reached: settings.depth === inner.shape[0] + 1 && settings.activation === "ReLU" && within,
   };
 }
 
