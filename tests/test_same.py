@@ -13,6 +13,7 @@ import pytest
 
 from graders.judging import catalogue
 from tests import batches
+from graders.batch.submission import OWN
 from tests.batches import NUMBERS, assert_nothing_left, autograde, copied, ended, files, make_class, started
 from tests.courses import ROOT, make_course, nbgrader, nbgrader_command, own_programs, solution_code
 from tests.test_nbgrader import MISTAKEN
@@ -57,7 +58,9 @@ def test_same_as_stock(graded: Path, handed_in: Path, tmp_path: Path) -> None:
         command, cwd=stock, env=os.environ | own_programs(), check=True, capture_output=True, timeout=300
     )
     assert dump(graded, COMPARED) == dump(stock, COMPARED)
-    assert files(graded, COMPARED) == files(stock, COMPARED)
+    ours = files(graded, COMPARED).items()
+    # Stock nbgrader keeps nothing by which it could judge again.
+    assert {name: one for name, one in ours if OWN not in Path(name).parts} == files(stock, COMPARED)
 
 
 def test_same_as_the_seam(graded: Path, course: Path) -> None:

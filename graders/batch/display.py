@@ -144,7 +144,7 @@ _BOXES = {
     '<input class="task-list-item-checkbox" type="checkbox" disabled/>': "☐ ",
     '<input class="task-list-item-checkbox" type="checkbox" disabled checked/>': "☑ ",
 }
-_FLAGS = ("collapsed", "deletable", "editable", "scrolled")
+_FLAGS = ("collapsed", "deletable", "editable", "jp-MarkdownHeadingCollapsed", "scrolled")
 _WORD = re.compile(r"[\w.:-]{1,100}")
 
 

@@ -211,6 +211,7 @@ _CELL_METADATA: Mapping[str, Any] = {
     "nbgrader": lambda value: isinstance(value, Mapping),
     "tags": _are_tags,
     "collapsed": _is_flag,
+    "jp-MarkdownHeadingCollapsed": _is_flag,
     "deletable": _is_flag,
     "editable": _is_flag,
     "jupyter": _is_hiding,
