@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from graders.batch.submission import OWN
 from graders.judging import catalogue
 from tests import batches
-from graders.batch.submission import OWN
 from tests.batches import NUMBERS, assert_nothing_left, autograde, copied, ended, files, make_class, started
 from tests.courses import ROOT, make_course, nbgrader, nbgrader_command, own_programs, solution_code
 from tests.test_nbgrader import MISTAKEN
