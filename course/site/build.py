@@ -157,9 +157,7 @@ def _write_assets(folder: Path, every: Sequence[Page]) -> None:
     script += f"function gate(root, live) {{\n{asset('predict.js')}\n}}\n"
     script += f"const listening = (() => {{\n{voice}\n}})();\n"
     (folder / "site.js").write_text(script, encoding="utf-8")
-    (folder / PARSONS_SCRIPT).write_text(
-        modules.alone_classic(parsons.MODULE, "ordering"), encoding="utf-8"
-    )
+    (folder / PARSONS_SCRIPT).write_text(modules.alone_classic(parsons.MODULE, "ordering"), encoding="utf-8")
     for page in every:
         if page.reviews:
             script = modules.alone_classic(review.MODULE, "reviewing")

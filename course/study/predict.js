@@ -303,11 +303,17 @@
         show(guess) {
           box.className = "predict-tracks";
           box.replaceChildren(...(guess === null ? [] : [track("you", guess, "yours")]), track("measured", gate.measured, "measured"));
-          if (guess === null) return `It is ${written(gate.measured)}.`;
+          if (guess === null) return `It is ${written(gate.measured)}. ${reason()}`.trim();
           const gap = gate.log ? Math.max(guess / gate.measured, gate.measured / guess) : Math.abs(guess - gate.measured);
           return filled(gate.says[against(guess, gate.measured)], { guess, measured: gate.measured }, gate.log ? `${number(gap)} times` : written(gap));
         },
       };
+    }
+
+    /** The reason behind what was measured, without what is said to whoever has guessed it. */
+    function reason() {
+      const said = gate.says.close.split(/(?<=[.?!])\s+/).filter((one) => !/^(Right|Close|Yes|So |It ends)|\byou\b|\{g/i.test(one));
+      return filled(said.join(" "), { measured: gate.measured }, "");
     }
 
     /** A sentence with its {guess}, {measured} and {gap}. */
@@ -361,7 +367,7 @@
         const drawn = [draw("defs", {}, clip)];
         for (const tick of ticks()) {
           const y = down(share(tick));
-          drawn.push(draw("line", { x1: LEFT, x2: width - RIGHT, y1: y, y2: y, class: "grid" }), draw("text", { x: LEFT - 6, y: y + 4, "text-anchor": "end" }, written(tick)));
+          drawn.push(draw("line", { x1: LEFT, x2: width - RIGHT, y1: y, y2: y, class: "grid" }), draw("text", { x: LEFT - 12, y: y + 4, "text-anchor": "end" }, written(tick)));
         }
         const room = Math.max(1, Math.ceil((count * 34) / (width - LEFT - RIGHT)));
         gate.x.forEach((x, at) => {
@@ -390,17 +396,20 @@
       }
 
       function sweep(event) {
-        if (result || !event.buttons) return;
+        if (result) return;
         const frame = svg.getBoundingClientRect();
         const [x, y] = [((event.clientX - frame.left) * width) / frame.width, ((event.clientY - frame.top) * height) / frame.height];
         const near = gate.x.map((at) => Math.abs(across(at) - x));
         set(near.indexOf(Math.min(...near)), 1 - (y - TOP) / (height - TOP - BOTTOM));
       }
+      // A finger that goes up or down scrolls the page; one that goes across draws, and so does a tap.
       svg.addEventListener("pointerdown", (event) => {
+        if (event.pointerType === "touch") return;
         event.preventDefault();
         sweep(event);
       });
-      svg.addEventListener("pointermove", sweep);
+      svg.addEventListener("pointermove", (event) => event.buttons && sweep(event));
+      svg.addEventListener("pointerup", sweep);
       new ResizeObserver(([{ contentRect }]) => {
         const wide = Math.min(640, Math.round(contentRect.width));
         if (wide < 100 || wide === width) return;
@@ -423,7 +432,7 @@
           gate.measured.forEach(({ name }, at) => key.append(make("span", { className: `measured other${at}` }, name)));
           box.append(key);
           svg.setAttribute("aria-label", `At ${number(end)}: measured ${written(ends)}${guess ? `, your curve ${written(guess.at(-1))}` : ""}.`);
-          if (!guess) return `At ${number(end)} it is ${written(ends)}.`;
+          if (!guess) return `At ${number(end)} it is ${written(ends)}. ${reason()}`.trim();
           const gap = gate.log ? Math.max(guess.at(-1) / ends, ends / guess.at(-1)) : Math.abs(guess.at(-1) - ends);
           return filled(gate.says[against(guess.at(-1), ends)], { guess: guess.at(-1), measured: ends }, gate.log ? `${number(gap)} times` : written(gap));
         },
