@@ -298,12 +298,12 @@ def _behaviours(
     On inputs that are the same for everybody and in every run, so that it can be compared. No points hang on
     it, and it comes last, so that nothing is lost where the candidate does not come to an end.
     """
-    from graders.judging.judge import judge
-
     for cell in cells:
         shown = [one["data"][MIME] for one in cell.get("outputs", ()) if MIME in one.get("data", {})]
         if not shown or not shown[0]["behaviour"]:
             continue
+        from graders.judging.judge import judge  # there was a check, so that it is there already
+
         paper, packed = paper_of(shown[0]["exercise"], ("cpu",), SAME_FOR_ALL)
         try:
             _, sights, surveyed, _ = session.look(paper.exercise, packed, ["cpu"] * len(paper.questions))

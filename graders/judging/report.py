@@ -44,7 +44,7 @@ _STYLE = """
 .graders-verdict.graders-verdict a { display: inline-block; padding: 1px 9px; border-radius: 3px;
   border: 1px solid currentColor; color: var(--good); text-decoration: none; }
 .graders-verdict.graders-verdict a:is(:hover, :focus-visible) { text-decoration: underline; }
-/* In a notebook that is opened again JupyterLab has an error in place of the button. */
+/* In a notebook that was closed meanwhile JupyterLab has an error in place of the button. */
 .jp-OutputArea:has(.graders-verdict) .jp-OutputArea-output.jupyter-widgets:not(:has(*)) { display: none; }
 """
 

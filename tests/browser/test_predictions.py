@@ -161,6 +161,7 @@ def test_it_fits_and_is_accessible_open_and_closed(open_page, width):
 
 
 def test_in_jupyterlab_it_is_kept_in_a_file_and_read_in_another_browser(lab, browser, open_notebook):
+    (lab.folder / "course/predictions.json").unlink(missing_ok=True)  # of other tests
     lecture = open_notebook(LECTURE)
     gate = lecture.panel.locator('.study-predict[data-name="shift-order"]')
     expect(gate.get_by_role("button", name="This is my prediction")).to_be_visible()

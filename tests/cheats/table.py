@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from graders.probing.days import days
 from tests.courses import solution_code
 from tests.test_nbgrader import MISTAKEN
 
@@ -63,7 +64,7 @@ def some() -> Mapping[str, str]:
 
 
 #: All points of the day, and what is left with a mistake in every exercise.
-FULL = 25
+FULL = sum(exercise.points for exercise in days()[DAY])
 PARTIAL = sum(points for _, _, points in MISTAKEN.values())
 
 
