@@ -93,7 +93,8 @@ def test_a_browser_without_a_voice_says_so(page, open_notebook):
     shown = output(lecture, "listen")
     shown.get_by_role("button", name="Listen").click()
     expect(shown.get_by_role("status")).to_have_text(
-        "This browser has no English voice, so nothing can be read aloud here. The text is on this page."
+        "This browser has no English voice, so nothing can be read aloud here. The text is on this page.",
+        timeout=30_000,  # a browser may still be looking for voices
     )
 
 
