@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import urllib.error
 from collections.abc import Iterator
@@ -22,6 +23,8 @@ MISTAKEN_CODE, _, LEFT = MISTAKEN[EXERCISE]
 ANSWERS = {"ann": solution_code(DAY)[EXERCISE], "bob": MISTAKEN_CODE}
 
 pytestmark = [
+    # It starts a hub and three servers, and waits for each: minutes, and longer on a busy machine.
+    pytest.mark.skipif(not os.environ.get("TEST_HUB"), reason="only where TEST_HUB=1 asks for it"),
     pytest.mark.skipif(sys.platform != "linux", reason="the jail of a student's server is Linux's"),
     pytest.mark.skipif(sys.platform == "linux" and bool(why := hubs.missing()), reason=str(why)),
 ]
@@ -117,7 +120,8 @@ def test_feedback_comes_back_to_whom_it_is_for(hub: Hub, graded: Path) -> None:
         of_assignment(hub, student, "fetch_feedback")
         (page,) = hub.home(student).glob(f"{DAY}/feedback/*/{DAY}.html")
         pages[student] = unescape(page.read_text(encoding="utf-8"))
-    assert "outside the root" in pages["bob"] and "outside the root" not in pages["ann"]
+    told = "added to the standard deviation"
+    assert told in pages["bob"] and told not in pages["ann"]
 
 
 def test_nobody_reaches_anybody_elses_server_or_home(hub: Hub) -> None:
