@@ -147,9 +147,9 @@ def build(folder: Path, root: Path | None = None) -> list[Page]:
 def _write_assets(folder: Path, every: Sequence[Page]) -> None:
     light, dark = (HtmlFormatter(style=style).get_style_defs for style in ("default", "github-dark"))
     style = (HERE / "site.css").read_text(encoding="utf-8")
-    style += "\n".join(map(asset, ("study.css", "startpage.css", "predict.css", "review.css")))
+    sheets = ("study.css", "startpage.css", "predict.css", "panel.css", "review.css", "parsons.css")
+    style += "\n".join(map(asset, sheets))
     style += f"\n{light('.code')}\n{dark('[data-theme=dark] .code')}\n"
-    style += f"\n{asset('parsons.css')}\n"
     (folder / "site.css").write_text(style, encoding="utf-8")
     shutil.copyfile(modules.FOLDER / "kit.css", folder / "kit.css")
     script = (HERE / "site.js").read_text(encoding="utf-8")

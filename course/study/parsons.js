@@ -5,6 +5,7 @@
 // is the line that opens its block, after are the lines that it needs before it, wrong is a twin that is not right, and
 // why says so. The pool is [[id, wrong first], …].
 // An arrangement is a list of {id, indent, twin}: the given lines in their places, and those that were put between them.
+import { make } from "./element.js";
 
 const STEP = 2; // characters of an indent on the screen
 
@@ -92,16 +93,6 @@ function begin({ lines }) {
 }
 
 // ---------------------------------------------------------------------------- the page
-
-function make(tag, properties = {}, ...children) {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(properties)) {
-    if (name in element) element[name] = value;
-    else element.setAttribute(name, value);
-  }
-  element.append(...children);
-  return element;
-}
 
 /** Show a puzzle in `host`, folded. Returns a function that takes it away. */
 function mount(host, puzzle) {

@@ -21,7 +21,7 @@ import anywidget
 import traitlets
 
 from course.explorers import modules
-from course.study.pages import HERE
+from course.study.pages import HERE, asset
 
 #: The page's side, as `course.explorers.modules` names it.
 MODULE = "../study/parsons"
@@ -112,7 +112,7 @@ class Parsons(anywidget.AnyWidget):
     """A Parsons problem as a widget."""
 
     _esm = modules.alone(MODULE)
-    _css = HERE / "parsons.css"
+    _css = asset("panel.css") + asset("parsons.css")
     puzzle = traitlets.Dict().tag(sync=True)
 
     def __init__(self, puzzle: Puzzle) -> None:

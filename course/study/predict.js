@@ -50,8 +50,6 @@
 
     // ---- what is kept: in the browser, and in Jupyter in a file beside the lecture too
 
-    let alone = {}; // where the browser keeps nothing
-
     function kept() {
       try {
         const data = JSON.parse(localStorage.getItem(KEY));
@@ -59,11 +57,11 @@
       } catch {
         // damaged, or the browser keeps nothing
       }
-      return alone;
+      return window.coursePredictionsKept ?? {};
     }
 
     function keep(gates) {
-      alone = gates;
+      window.coursePredictionsKept = gates; // all there is where the browser keeps nothing
       try {
         localStorage.setItem(KEY, JSON.stringify({ version: VERSION, gates }));
       } catch {
@@ -126,6 +124,13 @@
         }
       });
       return window.coursePredictions;
+    }
+
+    /** The same once for all gates of a page as it opens. */
+    function readFile() {
+      const address = fileAddress();
+      const read = (window.coursePredictionsRead ??= {});
+      return address ? (read[address] ??= shareWithFile()) : Promise.resolve();
     }
 
     // ---- what stands behind the gate
@@ -303,9 +308,7 @@
         show(guess) {
           box.className = "predict-tracks";
           box.replaceChildren(...(guess === null ? [] : [track("you", guess, "yours")]), track("measured", gate.measured, "measured"));
-          if (guess === null) return `It is ${written(gate.measured)}. ${reason()}`.trim();
-          const gap = gate.log ? Math.max(guess / gate.measured, gate.measured / guess) : Math.abs(guess - gate.measured);
-          return filled(gate.says[against(guess, gate.measured)], { guess, measured: gate.measured }, gate.log ? `${number(gap)} times` : written(gap));
+          return guess === null ? `It is ${written(gate.measured)}. ${reason()}`.trim() : told(guess, gate.measured);
         },
       };
     }
@@ -314,6 +317,12 @@
     function reason() {
       const said = gate.says.close.split(/(?<=[.?!])\s+/).filter((one) => !/^(Right|Close|Yes|So |It ends)|\byou\b|\{g/i.test(one));
       return filled(said.join(" "), { measured: gate.measured }, "");
+    }
+
+    /** The sentence about the gap. */
+    function told(guess, measured) {
+      const gap = gate.log ? Math.max(guess / measured, measured / guess) : Math.abs(guess - measured);
+      return filled(gate.says[against(guess, measured)], { guess, measured }, gate.log ? `${number(gap)} times` : written(gap));
     }
 
     /** A sentence with its {guess}, {measured} and {gap}. */
@@ -432,9 +441,7 @@
           gate.measured.forEach(({ name }, at) => key.append(make("span", { className: `measured other${at}` }, name)));
           box.append(key);
           svg.setAttribute("aria-label", `At ${number(end)}: measured ${written(ends)}${guess ? `, your curve ${written(guess.at(-1))}` : ""}.`);
-          if (!guess) return `At ${number(end)} it is ${written(ends)}. ${reason()}`.trim();
-          const gap = gate.log ? Math.max(guess.at(-1) / ends, ends / guess.at(-1)) : Math.abs(guess.at(-1) - ends);
-          return filled(gate.says[against(guess.at(-1), ends)], { guess: guess.at(-1), measured: ends }, gate.log ? `${number(gap)} times` : written(gap));
+          return guess ? told(guess.at(-1), ends) : `At ${number(end)} it is ${written(ends)}. ${reason()}`.trim();
         },
       };
     }
@@ -498,7 +505,7 @@
 
     ask();
     recall();
-    shareWithFile().then(() => opened === null && recall());
+    readFile().then(() => opened === null && recall());
     // JupyterLab attaches cells and renders their headings one after the other; each notebook is watched by one gate.
     if (place !== root && !notebook.gatesAreWatched) {
       notebook.gatesAreWatched = true;

@@ -3,6 +3,7 @@
 // A card is {id, day, front, back, mistake}, front and back being HTML. Kept of it is an entry: what FSRS knows of it,
 // dates as ISO strings, and `first`, when it was learned. Kept of a reader is {version, cards: {id: entry}, left_out:
 // {days, at}}. A store has load(), save(news), problem(), a sentence or "", and watch(changed).
+import { make } from "./element.js";
 import { Rating, State, createEmptyCard, fsrs } from "./vendor/fsrs.js";
 
 const NEW_A_DAY = 10;
@@ -248,16 +249,6 @@ function kernelStore(model) {
 }
 
 // ---------------------------------------------------------------------------- the page
-
-function make(tag, properties = {}, ...children) {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(properties)) {
-    if (name in element) element[name] = value;
-    else element.setAttribute(name, value);
-  }
-  element.append(...children);
-  return element;
-}
 
 /**
  * Show the review in `host`. data: {cards, days: [{number, title, address}], anki, place}, `anki` being the cards as a

@@ -30,7 +30,7 @@ import traitlets
 from course.days import DAYS, cells, find_root
 from course.explorers import modules
 from course.progress import verdicts
-from course.study.pages import HERE
+from course.study.pages import asset
 from course.study.texts import days, load, to_inline_html
 
 #: The page's side, as `course.explorers.modules` names it.
@@ -306,7 +306,7 @@ class Review(anywidget.AnyWidget):
     """The review as a widget; `store` is where it is kept."""
 
     _esm = modules.alone(MODULE)
-    _css = HERE / "review.css"
+    _css = asset("panel.css") + asset("review.css")
     cards = traitlets.List().tag(sync=True)
     days = traitlets.List().tag(sync=True)
     anki = traitlets.Unicode().tag(sync=True)
