@@ -58,6 +58,21 @@ def nbgrader(course: Path, *arguments: str) -> str:
     return result.stdout + result.stderr
 
 
+def run_graders(course: Path, *arguments: str, package: Path = ROOT, status: int = 0) -> str:
+    """A command of `graders` as the checkout, or another `package`, has it; returns all that it writes."""
+    done = subprocess.run(
+        [sys.executable, "-m", "graders", *arguments],
+        cwd=course,
+        env={**os.environ, "PYTHONPATH": str(package)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == status, done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
 def release(course: Path, *assignments: str) -> None:
     """What `nbgrader generate_assignment --force` does in the course folder, in this process."""
     from nbgrader.converters import GenerateAssignment

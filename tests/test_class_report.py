@@ -27,7 +27,7 @@ from graders.classroom.report_page import Links, as_page
 from graders.classroom.report_text import as_csv, as_text
 from graders.classroom.similar import similar
 from tests import classes, copies, ways
-from tests.courses import ROOT, make_course, nbgrader, release, solution_code
+from tests.courses import ROOT, make_course, nbgrader, release, run_graders, solution_code
 from tests.judged import judged
 
 DAY = classes.DAY
@@ -110,23 +110,9 @@ def course(tmp_path_factory: pytest.TempPathFactory) -> Path:
     release(course, DAY)
     works = {student: solution_code(DAY) | {"batch_norm_forward": code} for student, code in FORWARD.items()}
     classes.hand_in(course, works, "2026-02-28 10:00:00 UTC")
-    graders(course, "autograde", DAY)
+    run_graders(course, "autograde", DAY)
     classes.named(course)
     return course
-
-
-def graders(course: Path, *arguments: str, status: int = 0) -> str:
-    result = subprocess.run(
-        [sys.executable, "-m", "graders", *arguments],
-        cwd=course,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert result.returncode == status, result.stdout + result.stderr
-    assert "Traceback" not in result.stdout + result.stderr
-    return result.stdout + result.stderr
 
 
 def record_in(course: Path, student: str) -> Record:
@@ -209,11 +195,11 @@ def test_stock_grading_leaves_the_same_record(course, tmp_path):
 
 def test_the_hand_in_before_is_kept_and_grading_again_is_none(course, tmp_path):
     other = shutil.copytree(course, tmp_path / "course")
-    graders(other, "autograde", DAY, "--force", "--student", "dora")
+    run_graders(other, "autograde", DAY, "--force", "--student", "dora")
     assert record_in(other, "dora").before is None
     classes.hand_in(other, {"dora": solution_code(DAY)}, "2026-03-01 10:00:00 UTC")
     for _ in range(2):
-        graders(other, "autograde", DAY, "--force", "--student", "dora")
+        run_graders(other, "autograde", DAY, "--force", "--student", "dora")
         before = record_in(other, "dora").before
         assert before and before.when == "2026-02-28 10:00:00 UTC"
         assert before.mistakes["batch_norm_forward"] == ["eps_outside_root"]
@@ -401,11 +387,11 @@ def test_what_was_released_and_what_many_have_is_no_similarity():
 
 def test_the_command_writes_a_page_and_a_table(course, tmp_path):
     page, table = tmp_path / "deep" / "page.html", tmp_path / "table.csv"
-    said = graders(course, "report", DAY, "--html", str(page), "--csv", str(table))
+    said = run_graders(course, "report", DAY, "--html", str(page), "--csv", str(table))
     assert "7 of 7 students handed in." in said
     assert "Dora" in page.read_text() and 'id="names"' in page.read_text()
     assert len(table.read_text().splitlines()) == 1 + 7
-    graders(course, "report", DAY, "--no-names")
+    run_graders(course, "report", DAY, "--no-names")
     assert "Dora" not in (course / "reports" / f"{DAY}.html").read_text()
 
 
@@ -426,10 +412,10 @@ def test_names_lead_to_the_server_that_runs_in_the_course(course, tmp_path):
 
 
 def test_what_is_not_there_is_said_in_a_sentence(course, tmp_path):
-    assert "no gradebook" in graders(tmp_path, "report", DAY, status=2)
-    assert "check its name" in graders(course, "report", "day99", status=2)
+    assert "no gradebook" in run_graders(tmp_path, "report", DAY, status=2)
+    assert "check its name" in run_graders(course, "report", "day99", status=2)
     (tmp_path / "file").write_text("")
-    assert "cannot be written" in graders(
+    assert "cannot be written" in run_graders(
         course, "report", DAY, "--html", str(tmp_path / "file" / "page.html"), status=2
     )
     with pytest.raises(NoReport, match="graders autograde"):

@@ -19,7 +19,7 @@ from graders.classroom.comments import Comments, changed, comments_of
 from graders.judging.report import as_html, as_text
 from graders.judging.rubric import MalformedRubric
 from graders.judging.verdict import Remark
-from tests.courses import nbgrader, recorded
+from tests.courses import nbgrader, recorded, run_graders
 from tests.regraded import (
     CHECKED,
     HW,
@@ -34,10 +34,8 @@ from tests.regraded import (
     told,
 )
 from tests.test_carried import eps_outside
-from tests.test_regrade import run
 
 EXERCISE = "batch_norm_forward"
-ROOT = Path(__file__).resolve().parent.parent
 TABLE, OTHERS = f"[{EXERCISE}.{MISTAKE}]\n", "[standardize.eps_missing]\npoints = -1\n"
 
 
@@ -215,7 +213,7 @@ def test_the_command_says_whom_it_reaches_and_feedback_shows_both(course: Path) 
     given = ("comment", HW, EXERCISE, MISTAKE)
     said = told(course, *given, "Nearly: which root?", "--points", "-0.5", "--dry-run")
     assert "points of 2 students change" in said and not (course / comments.FILE).exists()
-    said = run(course, ROOT, *given, "Nearly: which root?", "--points", "-0.5")
+    said = run_graders(course, *given, "Nearly: which root?", "--points", "-0.5")
     assert f"twin     {CHECKED}  3 → 2.5" in said
     assert score_of(recorded(course, HW), "twin")[0] == 2.5
     assert f"{EXERCISE} {MISTAKE} (-0.5): Nearly: which root?" in told(course, "comment", HW)

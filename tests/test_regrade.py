@@ -6,8 +6,6 @@ import json
 import os
 import random
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,7 +20,7 @@ from graders.classroom import observations, regrade
 from graders.judging.rubric import FILE as RUBRIC
 from graders.judging.rubric import MalformedRubric
 from graders.probing.process import protocol
-from tests.courses import ROOT, recorded
+from tests.courses import ROOT, recorded, run_graders
 from tests.regraded import (
     CHECKED,
     HW,
@@ -367,35 +365,20 @@ def test_digests_notice_what_counts_and_nothing_else(tmp_path: Path, monkeypatch
 # The command
 
 
-def run(course: Path, package: Path, *arguments: str, status: int = 0) -> str:
-    """A command of `graders` as `package` has it."""
-    done = subprocess.run(
-        [sys.executable, "-m", "graders", *arguments],
-        cwd=course,
-        env={**os.environ, "PYTHONPATH": str(package)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == status, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr, done.stderr
-    return done.stdout + done.stderr
-
-
 def test_the_command_after_a_mistake_and_the_questions_have_changed(course: Path, tmp_path: Path) -> None:
     package = tmp_path / "package" / "graders"
     shutil.copytree(ROOT / "graders", package, ignore=shutil.ignore_patterns("__pycache__"))
     references = package / "judging" / "references" / "normalizing.py"
     knob = "deviation=lambda var, eps: var.sqrt() + eps"
     references.write_text(references.read_text().replace(knob, f"{knob} * 3", 1))
-    said = run(course, package.parent, "regrade", HW, "--student", "twin")
+    said = run_graders(course, "regrade", HW, "--student", "twin", package=package.parent)
     assert f"twin     {CHECKED}  3 → 0   {MISTAKE} → values" in said, said
     assert "Judged by what is stored: 1 submission." in said and "generate_feedback hw --force" in said
     assert points_of(course) == {"right": 4, "wrong": 3, "twin": 0, "nothing": 0}
 
     cases = package / "probing" / "cases.py"
     cases.write_text(cases.read_text().replace("std=0.15", "std=0.16"))
-    said = run(course, package.parent, "regrade", HW, "--student", "wrong", "--workers", "1")
+    said = run_graders(course, "regrade", HW, "--student", "wrong", "--workers", "1", package=package.parent)
     assert "Run again in the sandbox: 1 submission; the questions have changed." in said
     assert f"wrong    {CHECKED}  3 → 0" in said
     assert points_of(course) == {"right": 4, "wrong": 0, "twin": 0, "nothing": 0}
