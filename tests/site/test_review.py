@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -124,7 +125,7 @@ def test_a_card_that_was_not_known_comes_back_at_once(read):
 def test_buttons_say_what_fsrs_says(read):
     page = read("review.html", at=FRIDAY)
     at = page.evaluate("new Date().toISOString()")
-    scheduler = (review.HERE / "vendor" / "fsrs.js").read_text(encoding="utf-8")
+    scheduler = (Path(review.__file__).parent / "vendor" / "fsrs.js").read_text(encoding="utf-8")
     for grades in (
         ["Good", "Good", "Good", "Again", "Hard", "Easy"],
         ["Hard"] * 5,
