@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING, Any
 
 from graders.batch import interrupt, worker
 from graders.batch import run as batch
-from graders.batch.intake import Submission
 from graders.batch.submission import shown
 from graders.classroom import observations
 from graders.classroom.observations import Check, Index
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # nbgrader takes long to import, and the processes that judge can do without
     from graders.batch.gradebook import Course
+    from graders.batch.intake import Submission
 
 #: What a worker is asked at once: so many verdicts keep it busy longer than asking takes.
 AT_ONCE = 8
@@ -35,6 +35,8 @@ AT_ONCE = 8
 #: What is imported once for all processes that judge.
 _AHEAD = [
     "graders.batch.notebook",
+    "graders.classroom.regrade",
+    "graders.judging.catalogue",
     "graders.judging.judge",
     "graders.judging.report",
     "graders.probing.process.values",
@@ -362,6 +364,8 @@ class _Again:
 
     def taken(self, student: str) -> tuple[Submission, dict[str, Any]]:
         """What was put by of a student, as `Course.record` wants it."""
+        from graders.batch.intake import Submission
+
         head, files = worker.opened(self._place(student).read_bytes())
         doubtful = {name: set(cells) for name, cells in head["doubtful"].items()}
         found = Submission(student, {}, files, head["notes"], head["unreadable"], doubtful)
