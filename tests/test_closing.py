@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -13,7 +17,9 @@ from graders.batch.notebook import _paper
 from graders.judging import catalogue
 from graders.judging.judge import judge
 from graders.judging.verdict import Verdict
+from graders.sandbox import closing
 from graders.sandbox.box import Box, Session, Stopped, Unforeseen
+from tests.cheats.tampering import CHEATS
 from tests.courses import solution_code
 
 pytestmark = pytest.mark.skipif(not shutil.which("bwrap"), reason="no bubblewrap")
@@ -354,6 +360,73 @@ def reopen():
         with pytest.raises(Stopped, match="own code"):
             verdict_on(session, "batch_norm_forward")
         assert any(event.startswith("ctypes") for event in session.noticed)
+
+
+#: Where the library's batch norm begins, found past Python.
+_PLACE = """
+import ctypes, glob, os
+c = ctypes.CDLL(None, use_errno=True)
+lib = ctypes.CDLL(glob.glob(os.path.dirname(torch.__file__) + '/lib/libtorch_cpu.so')[0])
+function = lib._ZN2at6native10batch_normERKNS_6TensorERKSt8optionalIS1_ES7_S7_S7_bddb
+place = ctypes.cast(function, ctypes.c_void_p).value
+"""
+
+
+def test_what_one_writes_into_the_librarys_code_reaches_nobody_else() -> None:
+    """The first check of a box finds the code of a library that a submission has spoiled before."""
+    spoils = """
+assert not c.mprotect(ctypes.c_void_p(place & ~4095), ctypes.c_size_t(8192), 7)
+ctypes.memmove(place, b'\\x0f\\x0b' * 4, 8)
+"""
+    with Box() as box:
+        with box.session({}) as session:
+            run(session, _PLACE + spoils + with_body("", "x"))
+            verdict_on(session, "batch_norm_forward")
+        with box.session({}) as session:
+            run(session, with_body(*WAYS["functional"]))
+            verdict_on(session, "batch_norm_forward")
+            run(session, "batch_norm_forward(torch.zeros(4, 2), torch.ones(2), torch.zeros(2))")
+
+
+def test_letting_go_of_the_librarys_code_ends_the_notebook_and_no_other(box: Box) -> None:
+    lets_go = "assert not c.munmap(ctypes.c_void_p(place & ~4095), ctypes.c_size_t(8192))"
+    with box.session({}) as session:
+        run(session, _PLACE + lets_go + with_body("", "x"))
+        with pytest.raises(Stopped, match="own code"):
+            verdict_on(session, "batch_norm_forward")
+    with box.session({}) as session:
+        run(session, solution_code("day26")["batch_norm_forward"])
+        assert verdict_on(session, "batch_norm_forward")[0].passed
+
+
+@pytest.mark.parametrize("before_it_is_opened", [False, True])
+def test_who_ends_with_an_answer_has_given_none(
+    box: Box, monkeypatch: pytest.MonkeyPatch, before_it_is_opened: bool
+) -> None:
+    """A process that answers for its candidate and is gone: what was loaded in it, nobody can look up."""
+
+    @contextmanager
+    def closed(places: closing.Places, barred: frozenset[str], memory: int) -> Iterator[None]:
+        with closing_really(places, barred, memory):
+            yield
+            if before_it_is_opened:
+                gone()
+        gone()
+
+    def gone() -> None:
+        end = time.monotonic() + 20
+        with contextlib.suppress(ProcessLookupError):
+            while os.pread(session._status, 1, 0):
+                assert time.monotonic() < end
+                time.sleep(0.01)
+
+    closing_really = closing.closed
+    monkeypatch.setattr(closing, "closed", closed)
+    (forged,) = (one for one in CHEATS if one.name == "forged sights with the number of the request")
+    with box.session({}) as session:
+        run(session, forged.answers["batch_norm_forward"])
+        with pytest.raises(Stopped, match="ended here"):
+            verdict_on(session, "batch_norm_forward")
 
 
 def test_a_second_copy_of_the_library_is_seen(box: Box) -> None:

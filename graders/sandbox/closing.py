@@ -140,22 +140,31 @@ class Places:
         self._node_call: int = told["node_call"]
         self._closed: dict[frozenset[str], tuple[tuple[int, bytes, bytes], ...]] = {}
 
-    def of(self, barred: frozenset[str], memory: int) -> tuple[tuple[int, bytes, bytes], ...]:
-        """(address, what is written there, what stands there) for all that this bars.
+    def learn(self, bars: Iterable[frozenset[str]], memory: int) -> None:
+        """Read what stands where all of these are closed, if that is not known yet.
 
-        memory: that of a process which has not run anything of a student's; it is read the first time.
+        memory: that of a process which has not run anything of a student's. One that has could say what it
+        likes, and would have that written into the processes of those who come after it.
         """
-        if barred not in self._closed:
-            written = dict(self._compiled(barred, memory))
-            written |= dict.fromkeys(self._python(barred), RAISE)
-            there = tuple(
-                (address, code, os.pread(memory, len(code), address))
-                for address, code in sorted(written.items())
-            )
-            if any(len(before) != len(code) for _, code, before in there):
-                raise Vanished
-            self._closed[barred] = there
+        for barred in bars:
+            if barred not in self._closed:
+                self._closed[barred] = self._read(barred, memory)
+
+    def of(self, barred: frozenset[str]) -> tuple[tuple[int, bytes, bytes], ...]:
+        """(address, what is written there, what stands there) for all that this bars, once it is learned."""
         return self._closed[barred]
+
+    def _read(self, barred: frozenset[str], memory: int) -> tuple[tuple[int, bytes, bytes], ...]:
+        if not barred:
+            return ()
+        written = dict(self._compiled(barred, memory))
+        written |= dict.fromkeys(self._python(barred), RAISE)
+        there = tuple(
+            (address, code, os.pread(memory, len(code), address)) for address, code in sorted(written.items())
+        )
+        if any(len(before) != len(code) for _, code, before in there):
+            raise Vanished
+        return there
 
     def are_elsewhere_too(self, maps: bytes) -> bool:
         """Whether a process has the code of one of the libraries a second time. maps: its /proc/PID/maps."""
@@ -226,25 +235,39 @@ def closed(places: Places, barred: frozenset[str], memory: int) -> Iterator[None
     """A context in which a process has none of the answers that `barred` names.
 
     memory: /proc/PID/mem of the process, open for writing. Raises CannotClose where the answers cannot be
-    closed, Vanished where there is no such process any more, and Reopened at the end where they did not stay
-    closed.
+    closed, Vanished where there is no such process any more, and Reopened where the process has let go of
+    their places, or at the end where they did not stay closed.
     """
-    there = places.of(barred, memory) if barred else ()
-    try:
-        if any(os.pwrite(memory, code, address) != len(code) for address, code, _ in there):
+    there = places.of(barred)
+    for address, code, _ in there:
+        try:
+            written = os.pwrite(memory, code, address)
+        except OSError as error:
+            _found(memory, code, address)
+            text = f"The memory of a submission's process cannot be written ({error.strerror})."
+            raise CannotClose(text) from None
+        if written != len(code):
             raise Vanished
-    except OSError as error:
-        text = f"The memory of a submission's process cannot be written ({error.strerror})."
-        raise CannotClose(text) from None
     try:
         yield
         compiled = [one for one in there if one[1] is not RAISE]  # Python notes in its code that it has run
-        if any(os.pread(memory, len(code), address) != code for address, code, _ in compiled):
+        if any(_found(memory, code, address) != code for address, code, _ in compiled):
             raise Reopened
     finally:
         with contextlib.suppress(OSError):  # it is gone
             for address, _, before in there:
                 os.pwrite(memory, before, address)
+
+
+def _found(memory: int, code: bytes, address: int) -> bytes:
+    """What stands in the place of this code. Raises Vanished, and Reopened where there is no such place."""
+    try:
+        found = os.pread(memory, len(code), address)
+    except OSError:
+        raise Reopened from None
+    if len(found) != len(code):
+        raise Vanished
+    return found
 
 
 class Reopened(Exception):
