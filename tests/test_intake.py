@@ -175,6 +175,36 @@ def _two_of_a_kind(folder: Path) -> None:
     (folder / "plain (2).ipynb").write_text(text.replace("return a + b", "return b + a"))
 
 
+def _left_by_macos(folder: Path) -> None:
+    for name in ("._plain.ipynb", "__MACOSX/plain/._plain.ipynb", ".DS_Store"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"\0\5\x16\7")
+
+
+def _archive_by_the_name_of_a_notebook(folder: Path) -> None:
+    _zipped("plain.ipynb")(folder)
+    (folder / "all.zip").rename(_notebook(folder))
+
+
+def _exported(suffix: str) -> Callable[[Path], object]:
+    """The text of the notebook, in a form that is none."""
+
+    def place(folder: Path) -> None:
+        sources = ("".join(cell["source"]) for cell in json.loads(_notebook(folder).read_text())["cells"])
+        _notebook(folder).with_suffix(suffix).write_text("\n\n".join(sources))
+        _notebook(folder).unlink()
+
+    return place
+
+
+def _defined_later(data: dict[str, Any]) -> None:
+    """The answer in a cell of its own behind the first test of it, and nothing where it belongs."""
+    place, answer = next((place, cell) for place, cell in enumerate(data["cells"]) if _name_of(cell) == "add")
+    own = {**answer, "id": "own", "metadata": {}}
+    answer["source"] = "# YOUR CODE HERE\nraise NotImplementedError()"
+    data["cells"].insert(place + 2, own)
+
+
 def _stripped(*, ids: bool, names: bool = True) -> Callable[[Path], object]:
     """Without metadata. ids: cells keep theirs. names: locked texts are as they were."""
 
@@ -315,12 +345,23 @@ ROWS: dict[str, tuple[Callable[[Path], object], float | None]] = {
     "capitals": (_named("PLAIN.IPYNB"), plain.FULL),
     "own-name": (_named("homework.ipynb"), plain.FULL),
     "as-text": (_named("plain.ipynb.txt"), plain.FULL),
+    "no-suffix": (_named("plain"), plain.FULL),
+    "as-download": (_named("plain.ipynb.download"), plain.FULL),
+    "utf-16": (
+        lambda folder: _notebook(folder).write_bytes(_notebook(folder).read_text().encode("utf-16-le")),
+        plain.FULL,
+    ),
+    "exported": (_exported(".html"), None),
+    "scanned": (_instead(lambda path, folder: (folder / "work.pdf").write_bytes(b"%PDF-1.7")), None),
+    "macos": (_left_by_macos, plain.FULL),
+    "defined-later": (_changed(_defined_later), plain.FULL - 2),
     "deeper": (_named("plain/plain.ipynb"), plain.FULL),
     "much-deeper": (_named("a/b/Homework 3/plain.ipynb"), plain.FULL),
     "same-twice": (_named("plain (1).ipynb", "old/plain.ipynb"), plain.FULL),
     "zip": (_zipped("plain.ipynb"), plain.FULL),
     "zip-deeper": (_zipped("hand in/plain.ipynb"), plain.FULL),
     "zip-beside-untouched": (_zipped("plain.ipynb", beside=True), 0),
+    "zip-as-notebook": (_archive_by_the_name_of_a_notebook, plain.FULL),
     "zip-bomb": (_bomb, plain.FULL),
     "copy-with-the-work": (_copy_with_the_work, 0),
     "backup": (_backup, plain.FULL),
@@ -418,6 +459,7 @@ def test_doubtful_points_are_looked_at(courses: dict[str, Path]) -> None:
     """Whatever the command, a person is asked: about these, and about nobody else."""
     asked = {
         *("doubtful", "zip-beside-untouched", "copy-with-the-work", "two-of-a-kind", "broken-beside-a-copy"),
+        "defined-later",
     }
     for course in courses.values():
         held = recorded(course, DAY)
@@ -441,6 +483,10 @@ NOTES: dict[str, str | None] = {
     "broken-beside-a-copy": r"plain\.ipynb is no valid JSON",
     "stripped": "8 of the 8 released cells had lost nbgrader's mark",
     "line-ends": None,
+    "macos": None,
+    "utf-16": "The file is in UTF-16-LE",
+    "zip-as-notebook": "plain.ipynb/plain.ipynb was graded as plain.ipynb",
+    "defined-later": "add: a cell defines this, but not in an order in which test_add meets it",
     "tests-deleted": r"missing and were put back: setup, test_add, test_parts\.",
     "tests-emptied": "locked cell test_add had been changed; it was put back",
     "writes-over": None,

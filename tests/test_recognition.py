@@ -14,6 +14,7 @@ import pytest
 from graders.batch import bounds, intake, notebook
 from graders.batch.recognition import Match, Release, ReleasedCell, asked_for, restore
 from graders.batch.submission import Submitted
+from graders.sandbox.box import Stopped
 
 
 def released(name: str, source: str, **more: Any) -> ReleasedCell:
@@ -154,6 +155,33 @@ def test_a_changed_test_is_no_work() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("cells", "doubtful"),
+    [
+        ([code(STUB, "id-f"), code("assert f(1) == 2", "id-test_f"), code(F)], {"test_f"}),
+        ([code(F), code(STUB, "id-f"), code("assert f(1) == 2", "id-test_f")], {"test_f"}),
+        ([code("assert f(1) == 2", "id-test_f"), code(F, "id-f")], {"test_f"}),
+        ([code(STUB, "id-f"), code(F), code("assert f(1) == 2", "id-test_f")], set()),
+        ([code(F, "id-f"), code("assert f(1) == 2", "id-test_f"), code("def f(x):\n    ...", "x")], set()),
+        ([code(STUB, "id-f"), code("assert f(1) == 2", "id-test_f"), code(STUB, "copy")], set()),
+        ([code("assert g(1) == 3", "id-test_g"), code(G)], {"test_g"}),
+    ],
+    ids=["behind", "overridden", "moved", "between", "an attempt", "a copy", "nothing to fill in"],
+)
+def test_what_is_defined_in_another_order_is_looked_at(
+    cells: list[dict[str, Any]], doubtful: set[str]
+) -> None:
+    assert matched(*cells).doubtful == doubtful
+
+
+def test_what_only_students_can_define() -> None:
+    setup = released("setup", "import math, numpy as np\nfrom a import b as c\nk = 1", locked=True)
+    checks = test(
+        "t", "def helper(n):\n    return [m for m in n]\nassert len(h(k)) == helper(math.pi) + c + np.x"
+    )
+    assert Release({"setup": setup, "q": released("q", STUB), "t": checks}).to_define == {"f", "h"}
+
+
 QUESTION = released("question", "What did you learn?", kind="markdown", locked=True, solution=False)
 WITH_A_QUESTION = Release(
     {
@@ -220,7 +248,7 @@ def test_what_students_are_asked_to_define(stub: str, said: str, asked: set[str]
 
 
 class Fine:
-    """A session in which all goes well."""
+    """A session in which all goes well, until there is a check."""
 
     noticed: frozenset[str] = frozenset()
 
@@ -229,6 +257,9 @@ class Fine:
 
     def run_graded(self, source: str, body: str, last: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
         return [], {"status": "ok"}
+
+    def look(self, *given: Any) -> Any:
+        raise Stopped("It ended here.")
 
 
 def flags(answer: str, tested: str, asked: Collection[str] = ()) -> list[str]:
@@ -269,6 +300,12 @@ def test_a_built_in_name_of_a_test_is_flagged(answer: str) -> None:
     assert not flags(answer, "assert f([1]) == 1")
 
 
+def test_equality_is_no_matter_where_nothing_is_asserted() -> None:
+    own = "class A:\n    def __eq__(self, other):\n        return True"
+    assert not flags(own, "check(batch_norm_forward)")
+    assert flags(own, "check(batch_norm_forward) == 1")
+
+
 def test_what_was_asked_for_is_not_flagged() -> None:
     assert not flags("def sum(x):\n    return 1", "assert sum([1]) == 1", asked={"sum"})
     assert flags("class A:\n    def __eq__(self, other):\n        return True", "assert A() == 1")
@@ -292,6 +329,38 @@ def test_files_of_an_archive_come_with_its_notebook(tmp_path: Path) -> None:
     found = intake.take_in("ada", tmp_path, {"hw": RELEASE}, [])
     assert found.notebooks["hw"]["cells"] and not found.doubtful
     assert found.files.keys() == {"all.zip", "data/x.csv"}
+
+
+def test_an_archive_in_an_archive_is_named(tmp_path: Path) -> None:
+    (tmp_path / "all.zip").write_bytes(archived(**{"work/hw.zip": archived(**{"hw.ipynb": b"0"})}))
+    found = intake.take_in("ada", tmp_path, {"hw": RELEASE}, [])
+    assert found.notes[0] == "all.zip/work/hw.zip is an archive in an archive, and not opened."
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "refused"),
+    [
+        ("hw.html", b"<span>def</span> <span>f</span>(x)", True),
+        ("hw.py", b"def f(x): return 2 * x", True),
+        ("hw.rar", b"Rar!", True),
+        ("helpers.py", b"import os", False),
+        ("table.csv", b"f,g", False),
+    ],
+)
+def test_work_in_a_form_that_is_not_run_is_no_zero(
+    tmp_path: Path, name: str, content: bytes, refused: bool
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    found = intake.take_in("ada", tmp_path, {"hw": RELEASE}, [])
+    assert bool(found.unreadable) == refused == (name in " ".join(found.unreadable))
+    assert refused != ("There is no hw.ipynb; it counts as 0." in found.notes)
+
+
+def test_an_archive_by_the_name_of_a_notebook_that_holds_none_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "hw.ipynb").write_bytes(archived(**{"a.txt": b"1"}))
+    found = intake.take_in("ada", tmp_path, {"hw": RELEASE}, [])
+    assert found.unreadable == ["hw.ipynb is an archive in which there is no such notebook."]
+    assert not found.files
 
 
 def _encrypted(content: bytes) -> bytes:

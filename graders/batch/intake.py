@@ -41,12 +41,15 @@ _MARKUP = frozenset('<>"&\\`')
 TIMESTAMP_LIMIT = 256
 #: The share of the released cells from which on a notebook of any name is the released one beyond doubt.
 ENOUGH = 0.5
-#: What else browsers and mail programs call a notebook.
-_AS_TEXT = (".txt", ".json")
-#: How a file begins that is an archive, and what marks its last part and one that is too large for this.
-_ARCHIVE, _END, _LARGE = b"PK\x03\x04", b"PK\x05\x06", b"PK\x06\x07"
+#: What a file begins with, whatever it is called, that may be a notebook, and what is in all of them.
+_BRACE, _MARK = re.compile(rb"(?:\xef\xbb\xbf)?\s*\{"), b'"nbformat"'
+#: What marks the last part of an archive and one that is too large for this.
+_END, _LARGE = b"PK\x05\x06", b"PK\x06\x07"
 #: Other archives, which are not opened.
 _OTHER_ARCHIVES = (".7z", ".rar", ".tar", ".tgz", ".gz", ".bz2", ".xz")
+#: What may be a notebook in a form that is not run: text, which the names in it tell, and what is not read.
+_EXPORTED = (".html", ".htm", ".py", ".md", ".txt")
+_CLOSED = (".pdf", ".docx", ".doc", ".odt", *_OTHER_ARCHIVES)
 
 
 @dataclass
@@ -129,6 +132,9 @@ def take_in(
                 named[name] = restore(submission.read(path), release)
             except Unreadable as problem:
                 problems[name] = str(problem)
+                if (content := submission.archive_at(path)) is not None:
+                    found.files[path.name] = content
+                    problems[name] = f"{path.name} is an archive in which there is no such notebook."
     others = list(_notebooks_in(folder, released, ignored))
     wanting = {
         name: release
@@ -141,6 +147,7 @@ def take_in(
         others.sort(key=lambda other: not _called(other, wanting))  # of many, those are looked at first
         mentioned = _look_further(found, named, problems, wanting, list(_modest(others)), ignored)
     for name in released:
+        found.files.pop(f"{name}.ipynb", None)  # an archive of this name
         if name in named:
             found.notes += named[name].notes
             found.notebooks[name] = named[name].notebook
@@ -149,6 +156,11 @@ def take_in(
                 found.doubtful[name] = named[name].doubtful
         elif name in problems:
             found.unreadable.append(problems[name])
+        elif not named and (exported := _exported(found.files, released[name])):
+            found.unreadable.append(
+                f"There is no {name}.ipynb, but {', '.join(exported[:3])}, which may be the work in a form "
+                "that is not run; it is not graded."
+            )
         else:
             found.notes.append(f"There is no {name}.ipynb; it counts as 0.")
     left_out = [other for other in others if other not in mentioned]
@@ -164,20 +176,26 @@ def _notebooks_in(folder: Path, released: Mapping[str, Release], ignored: Sequen
     found = []
     for path in submission.files_in(folder, ignored, []):
         place = PurePosixPath(path.relative_to(folder).as_posix())
+        if submission.is_foreign(place):
+            continue
         if is_notebook(path.name) and not (place.parent.name == "" and place.stem in released):
             found.append(_Other(place, path.lstat().st_size, functools.partial(submission.read, path)))
     yield from sorted(found, key=lambda other: (len(other.place.parts), other.place))
 
 
 def _hidden_in(found: Submission, ignored: Sequence[str]) -> Iterator[_Other]:
-    """Notebooks among the data files: saved as text, or in an archive."""
+    """Notebooks among the data files: under names that are none of a notebook, or in an archive."""
     for name, content in list(found.files.items()):
         place = PurePosixPath(name)
-        if place.suffix.lower() in _AS_TEXT and content[:1] == b"{" and b'"nbformat"' in content:
+        if _BRACE.match(content) and _MARK in content:
             yield _Other(place, len(content), functools.partial(submission.read_from, content, place.name))
-        elif content.startswith(_ARCHIVE):
+        elif content.startswith(submission.ARCHIVE):
             for member in _members(name, content, ignored, found.notes):
                 inner = PurePosixPath(_path_of(member))
+                if inner.name.lower().endswith((".zip", *_OTHER_ARCHIVES)):
+                    found.notes.append(
+                        f"{shown(f'{name}/{inner}')} is an archive in an archive, and not opened."
+                    )
                 if is_notebook(inner.name):
                     read = functools.partial(_notebook_of, content, member, inner.name)
                     yield _Other(inner, member.file_size, read, archive=name)
@@ -185,17 +203,30 @@ def _hidden_in(found: Submission, ignored: Sequence[str]) -> Iterator[_Other]:
             found.notes.append(f"{shown(name)} is an archive that is not opened; of archives, .zip is.")
 
 
+def _exported(files: Mapping[str, bytes], release: Release) -> list[str]:
+    """Files that may be a notebook in another form: they have names that it asks for, or cannot be read."""
+    asked = sorted(release.to_define)
+    names = re.compile(rb"\b(?:%s)\b" % b"|".join(re.escape(name.encode()) for name in asked))
+    return [
+        shown(name)
+        for name, content in files.items()
+        if name.lower().endswith(_CLOSED)
+        or (asked and name.lower().endswith(_EXPORTED) and names.search(content))
+    ]
+
+
 def _look_further(
     found: Submission,
     named: dict[str, Match],
-    problems: Mapping[str, str],
+    problems: dict[str, str],
     wanting: Mapping[str, Release],
     others: Sequence[_Other],
     ignored: Sequence[str],
 ) -> set[_Other]:
     """Find notebooks that are not there under their names, and work that is not in those that are.
 
-    named: the notebooks by name; what is found is added. problems: why those that are there cannot be read.
+    named: the notebooks by name; what is found is added. problems: why those that are there cannot be read;
+    that one is an archive is none any more once what is in it was found.
     Returns the notebooks of other names that were taken or are named in a note.
     """
     alike = {name: list(_alike(name, release, others, len(wanting))) for name, release in wanting.items()}
@@ -216,6 +247,8 @@ def _look_further(
             best = max(free, key=lambda one: _rank(name, one))
             named[name] = restore(best.other.read(), release)
             found.notes.append(f"{best.other} was graded as {name}.ipynb: it holds that notebook's cells.")
+            if best.other.archive == f"{name}.ipynb":
+                problems.pop(name)  # it could be opened
             if name in problems:
                 found.notes.append(problems[name])
             _move_files(found, best.other, ignored)
@@ -326,7 +359,7 @@ def _members(
     for member in members:
         path = PurePosixPath(_path_of(member))
         strange = path.is_absolute() or ".." in path.parts or shown(str(path)) != str(path)
-        foreign = "__MACOSX" in path.parts or path.name.startswith("._")
+        foreign = submission.is_foreign(path)
         if member.is_dir() or strange or foreign or any(is_ignored(part, ignored) for part in path.parts):
             continue
         if not stat.S_ISLNK(member.external_attr >> 16):

@@ -114,6 +114,7 @@ def execute(
     count = 0
     students_names = _defined_by_the_student(notebook["cells"]) | _set_from_within(notebook["cells"])
     students_names -= set(asked)
+    has_asserts = any(map(_is_tested, notebook["cells"]))
     for cell in notebook["cells"]:
         if cell["cell_type"] != "code":
             continue
@@ -129,7 +130,7 @@ def execute(
             if len(source) > bounds.PARSED_LIMIT:
                 done.words.append(f"A cell of {len(source) >> 10} KB was not looked through.")
             _look_for_words(source, done)
-            if "__eq__" not in asked and _defines_equality(source):
+            if has_asserts and "__eq__" not in asked and _defines_equality(source):
                 done.flags.append(_OWN_EQUALITY)
         if done.stopped:
             cell["outputs"] = [_error("Stopped", done.stopped)]
@@ -159,14 +160,17 @@ def execute(
     if session.noticed:
         looks = ", ".join(sorted(session.noticed))
         done.flags.append(f"The submission looks past what it was given ({looks}).")
-        done.suspects |= {
-            str(form.get("grade_id"))
-            for form, source in ((_form(cell), _text(cell["source"])) for cell in notebook["cells"])
-            if form.get("grade") and not form.get("solution") and not bound_exercise(source)
-        }
+        done.suspects |= {str(_form(cell).get("grade_id")) for cell in notebook["cells"] if _is_tested(cell)}
     if not done.stopped:
         done.behaviours = dict(_behaviours(notebook["cells"], session, rubric))
     return done
+
+
+def _is_tested(cell: Mapping[str, Any]) -> bool:
+    """Whether a cell gives points by what runs in it, and not by the judge."""
+    form = _form(cell)
+    graded = form.get("grade") and not form.get("solution")
+    return bool(graded) and not bound_exercise(_text(cell["source"]))
 
 
 def libraries(notebook: dict[str, Any]) -> set[str]:

@@ -80,6 +80,17 @@ class Release:
         """The names of the cells that carry points."""
         return frozenset(name for name, one in self.cells.items() if one.points is not None)
 
+    @cached_property
+    def to_define(self) -> frozenset[str]:
+        """The names that its tests use and that only a student can define."""
+        used: set[str] = set()
+        known = set(dir(builtins))
+        for one in self.cells.values():
+            if one.locked and one.kind == "code":
+                used |= _used_in(one)
+                known |= _bound_in(one)
+        return frozenset(used - known).union(*(one.defines for one in self.cells.values()))
+
     @property
     def to_answer(self) -> frozenset[str]:
         """The names of the cells that are for the student to fill in."""
@@ -143,6 +154,7 @@ def restore(submitted: Submitted, release: Release) -> Match:
             _set_beside(cells, cell, written, match.notes)
     _add_missing(cells, release, {name: cell for name, (cell, _) in there.items()}, match, definitions)
     match.doubtful |= _answered_elsewhere(cells, release, match)
+    match.doubtful |= _defined_elsewhere(cells, release, match, definitions)
     if release.kernel:
         match.notebook["metadata"]["kernelspec"] = release.kernel
     return match
@@ -309,6 +321,32 @@ def _answered_elsewhere(cells: Sequence[dict[str, Any]], release: Release, match
     return found
 
 
+def _defined_elsewhere(
+    cells: Sequence[dict[str, Any]], release: Release, match: Match, definitions: _Definitions
+) -> set[str]:
+    """Tests of what is not there yet when they run, or is as it was released, while some cell defines it.
+
+    That cell stands behind the test, or before the one that was left empty; it was run in another order.
+    """
+    given = frozenset(release.unmarked).union(*(one.texts for one in release.cells.values()))
+    is_work = [plain(cell["source"]) not in given for cell in cells]
+    late: dict[str, set[str]] = {}
+    for end, cell in enumerate(cells):
+        test = _marked(cell, release.cells)
+        if not (test and test.grade and test.locked and test.kind == "code"):
+            continue
+        for name in _used_in(test) & release.to_define:
+            places = [place for place, one in enumerate(cells) if name in definitions.of(one)]
+            in_force = max((place for place in places if place < end), default=None)
+            if (in_force is None or not is_work[in_force]) and any(is_work[place] for place in places):
+                late.setdefault(test.name, set()).add(name)
+    for test, names in late.items():
+        match.notes.append(
+            f"{', '.join(sorted(names))}: a cell defines this, but not in an order in which {test} meets it."
+        )
+    return set(late)
+
+
 def _marked(cell: Mapping[str, Any], released: Mapping[str, ReleasedCell]) -> ReleasedCell | None:
     """The released cell that a cell's mark names, if it has one."""
     return released.get(cell["metadata"].get("nbgrader", {}).get("grade_id", ""))
@@ -381,6 +419,22 @@ def _used_in(one: ReleasedCell) -> frozenset[str]:
     return (
         frozenset(node.id for node in ast.walk(tree) if isinstance(node, ast.Name)) if tree else frozenset()
     )
+
+
+def _bound_in(one: ReleasedCell) -> frozenset[str]:
+    """All names that a cell's code gives a value to, anywhere in it."""
+    tree = _parsed(one.source)
+    found: set[str] = set()
+    for node in ast.walk(tree) if tree else ():
+        if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+            found.add(node.id)
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.arg):
+            found.add(node.arg)
+        elif isinstance(node, ast.alias):
+            found.add((node.asname or node.name).partition(".")[0])
+    return frozenset(found)
 
 
 def _free(wanted: str, ids: set[str]) -> str:

@@ -12,7 +12,7 @@ import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from graders.batch import bounds
@@ -24,6 +24,8 @@ TIMESTAMP = "timestamp.txt"
 #: The folder of the grader's own beside a graded notebook; one that was handed in, or that a submission's
 #: code has made, is no part of the submission.
 OWN = ".graders"
+#: How a file begins that is an archive.
+ARCHIVE = b"PK\x03\x04"
 _CELL_KINDS = ("code", "markdown", "raw")
 
 
@@ -42,6 +44,15 @@ class Submitted:
 def read(path: Path) -> Submitted:
     """The notebook in a file as nbformat 4 data. Raises Unreadable."""
     return read_from(_content_of(path), path.name)
+
+
+def archive_at(path: Path) -> bytes | None:
+    """The content of a file that has a notebook's name and is an archive."""
+    try:
+        content = _content_of(path)
+    except Unreadable:
+        return None
+    return content if content.startswith(ARCHIVE) else None
 
 
 def read_from(content: bytes, name: str) -> Submitted:
@@ -139,7 +150,9 @@ def _text_in(data: bytes, notes: list[str]) -> str:
             notes.append(f"The file is in {encoding.upper()} with a byte order mark.")
             break
     else:
-        encoding = "utf-8"
+        encoding = json.detect_encoding(data)
+        if encoding != "utf-8":
+            notes.append(f"The file is in {encoding.upper()}.")
     try:
         return data.decode(encoding)
     except UnicodeDecodeError:
@@ -322,6 +335,11 @@ def files_in(folder: Path, ignored: Sequence[str], left_out: list[str]) -> Itera
                 folders.remove(name)
         folders.sort()
         yield from (Path(place, name) for name in sorted(names) if not is_ignored(name, ignored))
+
+
+def is_foreign(path: PurePath) -> bool:
+    """Whether a file is one of those that macOS sets beside others, under their names, for itself."""
+    return "__MACOSX" in path.parts or path.name.startswith("._")
 
 
 def is_notebook(name: str) -> bool:
