@@ -61,6 +61,29 @@ def test_definition_passes(name: str, seed: int) -> None:
     assert verdict.points == verdict.max_points == catalogue.find(name).points
 
 
+#: What cells leave behind that is no part of an answer, and what takes it back.
+LEFT_BEHIND = {
+    "no gradients": (lambda: torch.set_grad_enabled(False), lambda: torch.set_grad_enabled(True)),
+    "float64": (
+        lambda: torch.set_default_dtype(torch.float64),
+        lambda: torch.set_default_dtype(torch.float32),
+    ),
+}
+
+
+@pytest.mark.parametrize("state", LEFT_BEHIND)
+@pytest.mark.parametrize("name", EXERCISES)
+def test_what_cells_leave_behind_costs_nothing(name: str, state: str) -> None:
+    leave, take_back = LEFT_BEHIND[state]
+    definition = catalogue.answer_of(name).definition
+    leave()
+    try:
+        verdict = graders.evaluate(name, definition, seed=0)
+    finally:
+        take_back()
+    assert verdict.passed, str(verdict)
+
+
 @pytest.mark.parametrize("name,key,variant", MISTAKES)
 def test_mistake_is_rejected_and_named(name: str, key: str, variant: object) -> None:
     verdict = judged(name, variant, seed=0)  # many seeds: benchmarks/judging.py

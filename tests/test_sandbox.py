@@ -108,3 +108,20 @@ def test_honest_code_is_not_noticed(box: Box, code: str) -> None:
     with box.session({}) as session:
         session.run(code)
     assert not session.noticed
+
+
+#: Cells of honest notebooks that ask for another program, and what they print where there is none.
+WITHOUT_PROGRAMS = {
+    "lines of a command": ("gpu = !nvidia-smi\nprint(len(gpu), gpu.n == gpu[0])", "1 True\n"),
+    "compiled": (
+        "@torch.compile\ndef f(x):\n    return 2 * x\nprint(f(torch.ones(2)).tolist())",
+        "[2.0, 2.0]\n",
+    ),
+}
+
+
+@pytest.mark.parametrize("code, printed", WITHOUT_PROGRAMS.values(), ids=WITHOUT_PROGRAMS)
+def test_cells_that_ask_for_programs_go_on(box: Box, code: str, printed: str) -> None:
+    with box.session({}) as session:
+        outputs, answer = session.run(f"import torch\n{code}")
+    assert answer["status"] == "ok" and outputs[0]["text"] == printed

@@ -77,8 +77,8 @@ class Probing:
     Never raises for what the candidate does; KeyboardInterrupt passes. What the candidate writes to
     stdout is kept, up to a limit; warnings and stderr are dropped, because one line on stderr costs
     all points in a notebook graded by nbgrader. The global random state is the same at every start, and
-    afterwards what it was before. A probe yields outside of contexts such as torch.no_grad(), which would
-    stay in force while it is left.
+    afterwards what it was before; gradients are enabled, whatever a cell before has left behind. A probe
+    yields outside of contexts such as torch.no_grad(), which would stay in force while it is left.
     """
 
     def __init__(self, exercise: Exercise, candidate: Candidate, case: Case) -> None:
@@ -98,6 +98,7 @@ class Probing:
                 contextlib.redirect_stderr(io.StringIO()),
                 warnings.catch_warnings(),
                 torch.random.fork_rng(devices=[]),
+                torch.enable_grad(),
                 _exact_convolutions(),
             ):
                 warnings.simplefilter("ignore")

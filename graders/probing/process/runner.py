@@ -36,11 +36,13 @@ from IPython.core.compilerop import CachingCompiler
 from IPython.core.displayhook import DisplayHook
 from IPython.core.displaypub import DisplayPublisher
 from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.text import LSString, SList
 from traitlets import Type
 from traitlets.config import Config
 
 from graders.probing.process import protocol
 
+_NO_PROGRAMS = "A notebook that is graded starts no other programs."
 _ENOUGH = "\n… The output was cut here: it is longer than what is kept.\n"
 #: What an output costs of the limit beside its text, so that a million empty ones have an end too.
 _OVERHEAD = 200
@@ -221,13 +223,16 @@ class Shell(InteractiveShell):
         return {}
 
     def system(self, cmd: str) -> None:
-        print("A notebook that is graded starts no other programs.")
+        print(_NO_PROGRAMS)
+
+    def getoutput(self, cmd: str, split: bool = True, depth: int = 0) -> Any:
+        """What `files = !ls` gets: lines, as from a program that says why it does nothing."""
+        return SList([_NO_PROGRAMS]) if split else LSString(_NO_PROGRAMS)
 
     def enable_gui(self, gui: Any = None) -> None:
         """There is no event loop to join."""
 
     system_piped = system_raw = system
-    getoutput = system
 
 
 def make_shell() -> Shell:
