@@ -11,7 +11,8 @@ import pytest
 
 import course.study
 from course.days import DAYS, find_root
-from course.study import predict
+from course.study import gates, predict
+from course.study.predict import compare, gap_in_words
 from course.study.texts import FOLDER, StudyError, load
 
 PREDICT = sys.modules["course.study.predict"]
@@ -66,7 +67,7 @@ low = 1e-4
 high = 1
 log = true
 close = 2
-says = { low = "Too low.", close = "Close.", high = "Too high by {gap}." }
+says = { close = "You know it.", shape = "Each layer takes a half.", level = "It is a half, no more." }
 """
 LAYERS = np.arange(1, 11)
 MEASURED = {
@@ -167,6 +168,74 @@ def test_what_was_predicted_is_read_from_the_file_of_jupyter(tmp_path):
         assert PREDICT.made(tmp_path) == {}
 
 
+# ---------------------------------------------------------------------------- drawn curves
+
+
+@pytest.fixture
+def judged(day, tmp_path):
+    """Judge a curve drawn at layers 1, 5 and 10 for the gate "decay": the outcome, and the gap in words."""
+    asked = next(one for one in load("day26", tmp_path).predictions if one.name == "decay")
+
+    def judged(*guess: float, measured=0.5**LAYERS):
+        compared = compare(asked, list(zip(LAYERS.tolist(), measured.tolist(), strict=True)), guess)
+        return compared.outcome, gap_in_words(asked, compared)
+
+    return judged
+
+
+def test_a_curve_that_is_near_all_along_is_close(judged):
+    assert judged(0.5, 0.5**5, 0.5**10) == ("close", "Close all along.")
+    assert judged(0.6, 0.5**5, 0.0012) == ("close", "Close all along: at most 1.2 times off, at 10.")
+
+
+def test_a_curve_is_judged_where_it_is_wrong_and_not_only_at_its_end(judged):
+    outcome, says = judged(0.5, 0.0005, 0.5**10)
+    assert outcome != "close"
+    assert "Furthest off at 5: you drew 0.0005, it is 0.031, 62.5 times too low." in says
+    outcome, says = judged(0.0005, 0.5**5, 0.5**10)
+    assert "Furthest off at 1" in says and outcome == "shape"
+
+
+def test_a_curve_may_have_the_right_shape_at_the_wrong_height(judged):
+    outcome, says = judged(0.5, 0.2, 0.05)
+    assert outcome == "level"
+    assert says.endswith("The curves part at 5 and are 6.9 times apart on average. Both fall.")
+
+
+def test_the_shapes_of_two_curves_are_named_where_they_differ(judged):
+    outcome, says = judged(0.5, 0.001, 0.5)
+    assert outcome == "shape"
+    assert says.endswith("Yours falls, then rises; the measured one falls.")
+    assert judged(0.01, 0.01, 0.01)[1].endswith("Yours stays level; the measured one falls.")
+    level = np.full(10, 0.01)
+    assert judged(0.001, 0.01, 1, measured=level)[1].endswith("Yours rises; the measured one stays level.")
+    assert judged(1, 1, 1, measured=level)[1].endswith("Both stay level.")
+
+
+def test_a_curve_outside_of_the_drawing_is_met_at_its_edge(judged):
+    outcome, says = judged(1e-4, 1e-4, 1e-4, measured=np.full(10, 1e-9))
+    assert (outcome, says) == ("close", "Close all along.")
+    assert judged(1e-4, 1e-4, 1e-4, measured=np.zeros(10))[0] == "close"
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    (
+        (0, "0"),
+        (0.125, "0.13"),
+        (-0.0048, "−0.0048"),
+        (97.62, "97.6"),
+        (1250, "1300"),
+        (12.25, "12.3"),
+        (9.96, "10"),
+        (0.0000213, "2.1e−5"),
+        (3_000_000, "3e6"),
+    ),
+)
+def test_numbers_are_written_as_the_page_writes_them(value, written):
+    assert PREDICT._number(value) == written
+
+
 # ---------------------------------------------------------------------------- the gates of the lectures
 
 
@@ -196,6 +265,15 @@ def test_explorers_verdicts_and_experiments_stand_behind_a_gate(day):
         if shown and any(kinds) and not closed and not CALL.match(cell.source):
             open_ones.append(cell.id)
     assert open_ones == []
+
+
+@pytest.mark.parametrize("day", DAYS, ids=lambda day: day.name)
+def test_stored_gates_are_what_their_texts_script_and_style_make_today(day):
+    """If this fails: `python -m course.study.gates course/day*.ipynb`, then `make format`."""
+    notebook = nbformat.read(day.lecture(find_root()), as_version=4)
+    found = list(gates.again(notebook))
+    assert len(found) == len(load(day.name).predictions)
+    assert [data["text/plain"] for output, data in found if dict(output.data) != data] == []
 
 
 def test_there_is_one_name_for_the_call():

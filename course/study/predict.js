@@ -308,7 +308,9 @@
         show(guess) {
           box.className = "predict-tracks";
           box.replaceChildren(...(guess === null ? [] : [track("you", guess, "yours")]), track("measured", gate.measured, "measured"));
-          return guess === null ? `It is ${written(gate.measured)}. ${reason()}`.trim() : told(guess, gate.measured);
+          if (guess !== null) return told(guess, gate.measured);
+          const [it, why] = [`It is ${written(gate.measured)}`, reason()];
+          return why.startsWith(it) ? why : `${it}. ${why}`.trim();
         },
       };
     }
@@ -330,18 +332,91 @@
       return text.replaceAll("{gap}", gap).replace(/\{(guess|measured)\}/g, (_, name) => written(values[name]));
     }
 
+    // A drawn curve against the measured one, all along it; the twin of course.study.predict.compare.
+
+    const MOVES = { up: ["rises", "rise"], down: ["falls", "fall"] };
+    const xOf = (x) => (gate.log_x ? Math.log(x) : x);
+    const height = (y) => (gate.log && !(y > 0) ? 0 : clamp(share(y))); // in the drawing: 0 below, 1 above
+
+    /** The measured value at a place, between its neighbours as the line is drawn. */
+    function measuredAt(x) {
+      const points = gate.measured[0].points.filter(([at]) => !gate.log_x || at > 0).sort((one, other) => one[0] - other[0]);
+      const after = points.findIndex(([at]) => at >= x);
+      if (after < 1) return after ? points.at(-1)[1] : points[0][1];
+      const [[x0, y0], [x1, y1]] = [points[after - 1], points[after]];
+      const part = (xOf(x) - xOf(x0)) / (xOf(x1) - xOf(x0));
+      if (part === 1 || y0 === y1) return y1;
+      return gate.log && !(y0 > 0 && y1 > 0) ? y0 : backward(forward(y0) + part * (forward(y1) - forward(y0)));
+    }
+
+    /** The rises and falls of a curve, each larger than what counts as near. */
+    function moves(heights, near) {
+      const found = [];
+      let [low, high] = [heights[0], heights[0]]; // since the last turn
+      for (const at of heights) {
+        [low, high] = [Math.min(low, at), Math.max(high, at)];
+        const move = at - low > near ? "up" : high - at > near ? "down" : null;
+        if (!move || move === found.at(-1)) continue;
+        found.push(move);
+        [low, high] = [at, at];
+      }
+      return found;
+    }
+
+    /** "rises", "falls, then rises" … */
+    function shape(found, many = 0) {
+      const words = found.map((move) => MOVES[move][many]);
+      if (!words.length) return many ? "stay level" : "stays level";
+      return words.length === 1 ? words[0] : `${words.slice(0, -1).join(", ")}, then ${words.at(-1)}`;
+    }
+
+    function compare(guess) {
+      const range = gate.log ? Math.log(gate.high / gate.low) : gate.high - gate.low;
+      const near = ((gate.log ? Math.log(gate.close) : gate.close) / range) * (1 + 1e-9);
+      const along = gate.x.map((x, at) => ({ x, drawn: guess[at], is: measuredAt(x) })).sort((one, other) => one.x - other.x);
+      for (const place of along) place.gap = height(place.drawn) - height(place.is);
+      const sizes = along.map(({ gap }) => Math.abs(gap));
+      const mean = sizes.reduce((sum, size) => sum + size, 0) / sizes.length;
+      const furthest = along[sizes.findIndex((size) => size >= Math.max(...sizes) - 1e-9)];
+      const first = along.find(({ gap }) => Math.abs(gap) > near);
+      const [yours, its] = [moves(along.map(({ drawn }) => height(drawn)), near), moves(along.map(({ is }) => height(is)), near)];
+      const isClose = mean <= near && Math.abs(furthest.gap) <= 2 * near;
+      const outcome = isClose ? "close" : String(yours) === String(its) ? "level" : "shape";
+      return { outcome, along, mean: mean * range, furthest, largest: Math.abs(furthest.gap) * range, first, yours, its };
+    }
+
+    /** The sentences about the gap between two curves: how far apart, where, and in what shape. */
+    function gapOf({ outcome, along, mean, furthest, largest, first, yours, its }) {
+      const [size, average] = [largest, mean].map((gap) => (gate.log ? `${number(Math.exp(gap))} times` : written(gap)));
+      if (outcome === "close") return size === (gate.log ? "1 times" : written(0)) ? "Close all along." : `Close all along: at most ${size} off, at ${number(furthest.x)}.`;
+      const sentences = [`Furthest off at ${number(furthest.x)}: you drew ${written(furthest.drawn)}, it is ${written(furthest.is)}, ${size} too ${furthest.gap < 0 ? "low" : "high"}.`];
+      const apart = `${average} apart on average`;
+      if (first === furthest || !first) sentences.push(`The curves are ${apart}.`);
+      else sentences.push(`The curves part ${first === along[0] ? "from the start" : `at ${number(first.x)}`} and are ${apart}.`);
+      sentences.push(String(yours) === String(its) ? `Both ${shape(its, 1)}.` : `Yours ${shape(yours)}; the measured one ${shape(its)}.`);
+      return sentences.join(" ");
+    }
+
+    /** The measured curve in words, for whoever drew none. */
+    function curveInWords() {
+      const along = [...gate.x].sort((one, other) => one - other).map((x) => ({ x, is: measuredAt(x) }));
+      const { its } = compare(gate.x.map(measuredAt));
+      const [from, to] = [along[0], along.at(-1)];
+      return `It ${shape(its)}: ${written(from.is)} at ${number(from.x)}, ${written(to.is)} at ${number(to.x)}.`;
+    }
+
     function curve(touched) {
       const [LEFT, RIGHT, TOP, BOTTOM] = [70, 14, 12, 44];
       const STEPS = 40;
       const count = gate.x.length;
       const parts = Array(count).fill(0.5);
       let result = null; // {guess: values or null}, once shown
-      let [width, height] = [560, 270];
-      const xOf = (x) => (gate.log_x ? Math.log(x) : x);
+      let [width, tall] = [560, 270];
       const every = [...gate.x, ...(gate.measured.flatMap(({ points }) => points.map(([x]) => x)))].filter((x) => !gate.log_x || x > 0);
       const [first, last] = [Math.min(...every.map(xOf)), Math.max(...every.map(xOf))];
+      const ends = Math.max(...every);
       const across = (x) => LEFT + ((xOf(x) - first) / (last - first)) * (width - LEFT - RIGHT);
-      const down = (part) => TOP + (1 - part) * (height - TOP - BOTTOM);
+      const down = (part) => TOP + (1 - part) * (tall - TOP - BOTTOM);
       const box = make("div", { className: "predict-curve" });
       const svg = draw("svg", { role: "group", "aria-label": `${gate.y_label} against ${gate.x_label}; draw your curve`, "data-lm-suppress-shortcuts": "true" });
       box.append(svg);
@@ -351,8 +426,11 @@
         const [from, to] = [Math.ceil(Math.log10(gate.low) - 1e-9), Math.floor(Math.log10(gate.high) + 1e-9)];
         const every = Math.ceil((to - from) / 6) || 1;
         const found = [];
-        for (let exponent = from; exponent <= to; exponent += every) found.push(10 ** exponent);
-        return found.length > 1 ? found : [gate.low, gate.high];
+        for (let exponent = from - 1; exponent <= to; exponent += every) {
+          found.push(10 ** exponent);
+          if (to - from < 3) found.push(3 * 10 ** exponent); // few decades
+        }
+        return found.filter((tick) => tick >= gate.low * (1 - 1e-9) && tick <= gate.high * (1 + 1e-9));
       }
 
       function line(points, attributes) {
@@ -371,19 +449,22 @@
 
       function render() {
         const focused = svg.contains(document.activeElement) ? document.activeElement.dataset.at : null;
-        svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
-        const clip = draw("clipPath", { id: group }, draw("rect", { x: LEFT, y: TOP - 3, width: width - LEFT - RIGHT, height: height - TOP - BOTTOM + 6 }));
+        svg.setAttribute("viewBox", `0 0 ${width} ${tall}`);
+        const clip = draw("clipPath", { id: group }, draw("rect", { x: LEFT, y: TOP - 3, width: width - LEFT - RIGHT, height: tall - TOP - BOTTOM + 6 }));
         const drawn = [draw("defs", {}, clip)];
         for (const tick of ticks()) {
           const y = down(share(tick));
           drawn.push(draw("line", { x1: LEFT, x2: width - RIGHT, y1: y, y2: y, class: "grid" }), draw("text", { x: LEFT - 12, y: y + 4, "text-anchor": "end" }, written(tick)));
         }
-        const room = Math.max(1, Math.ceil((count * 34) / (width - LEFT - RIGHT)));
-        gate.x.forEach((x, at) => {
-          if (at % room === 0) drawn.push(draw("text", { x: across(x), y: height - BOTTOM + 17, "text-anchor": "middle" }, number(x)));
-        });
-        drawn.push(draw("text", { x: (LEFT + width - RIGHT) / 2, y: height - 6, "text-anchor": "middle", class: "axis" }, gate.x_label));
-        drawn.push(draw("text", { x: 12, y: (TOP + height - BOTTOM) / 2, "text-anchor": "middle", class: "axis", transform: `rotate(-90 12 ${(TOP + height - BOTTOM) / 2})` }, gate.y_label));
+        // Where something is drawn, and where the measured curves end; what has no room is left out.
+        const taken = [];
+        for (const x of [...gate.x, ends]) {
+          if (taken.some((other) => Math.abs(across(other) - across(x)) < 34)) continue;
+          taken.push(x);
+          drawn.push(draw("text", { x: across(x), y: tall - BOTTOM + 17, "text-anchor": "middle" }, number(x)));
+        }
+        drawn.push(draw("text", { x: (LEFT + width - RIGHT) / 2, y: tall - 6, "text-anchor": "middle", class: "axis" }, gate.x_label));
+        drawn.push(draw("text", { x: 12, y: (TOP + tall - BOTTOM) / 2, "text-anchor": "middle", class: "axis", transform: `rotate(-90 12 ${(TOP + tall - BOTTOM) / 2})` }, gate.y_label));
         const guess = result ? result.guess : parts.map(valueAt);
         if (guess) drawn.push(line(gate.x.map((x, at) => [x, guess[at]]), { class: "yours" }));
         if (result) gate.measured.forEach(({ points }, at) => drawn.push(line(points, { class: `measured other${at}` })));
@@ -407,9 +488,9 @@
       function sweep(event) {
         if (result) return;
         const frame = svg.getBoundingClientRect();
-        const [x, y] = [((event.clientX - frame.left) * width) / frame.width, ((event.clientY - frame.top) * height) / frame.height];
+        const [x, y] = [((event.clientX - frame.left) * width) / frame.width, ((event.clientY - frame.top) * tall) / frame.height];
         const near = gate.x.map((at) => Math.abs(across(at) - x));
-        set(near.indexOf(Math.min(...near)), 1 - (y - TOP) / (height - TOP - BOTTOM));
+        set(near.indexOf(Math.min(...near)), 1 - (y - TOP) / (tall - TOP - BOTTOM));
       }
       // A finger that goes up or down scrolls the page; one that goes across draws, and so does a tap.
       svg.addEventListener("pointerdown", (event) => {
@@ -422,7 +503,7 @@
       new ResizeObserver(([{ contentRect }]) => {
         const wide = Math.min(640, Math.round(contentRect.width));
         if (wide < 100 || wide === width) return;
-        [width, height] = [wide, Math.max(220, Math.min(290, Math.round(0.5 * wide)))];
+        [width, tall] = [wide, Math.max(220, Math.min(290, Math.round(0.5 * wide)))];
         render();
       }).observe(box);
       render();
@@ -433,15 +514,15 @@
           result = { guess };
           svg.setAttribute("role", "img");
           render();
-          const { points } = gate.measured[0];
-          const end = gate.x.at(-1);
-          const [, ends] = points.reduce((best, point) => (Math.abs(point[0] - end) < Math.abs(best[0] - end) ? point : best));
           const key = make("p", { className: "predict-key" });
           if (guess) key.append(make("span", { className: "yours" }, "your curve"));
           gate.measured.forEach(({ name }, at) => key.append(make("span", { className: `measured other${at}` }, name)));
           box.append(key);
-          svg.setAttribute("aria-label", `At ${number(end)}: measured ${written(ends)}${guess ? `, your curve ${written(guess.at(-1))}` : ""}.`);
-          return guess ? told(guess.at(-1), ends) : `At ${number(end)} it is ${written(ends)}. ${reason()}`.trim();
+          const values = gate.x.map((x, at) => `At ${number(x)}: measured ${written(measuredAt(x))}${guess ? `, your curve ${written(guess[at])}` : ""}.`);
+          svg.setAttribute("aria-label", values.join(" "));
+          if (!guess) return `${curveInWords()} ${gate.says.shape}`;
+          const compared = compare(guess);
+          return `${gapOf(compared)} ${gate.says[compared.outcome]}`;
         },
       };
     }

@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import html
 import json
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 from typing import Any
 
@@ -168,3 +170,169 @@ def _told(points: Sequence[Sequence[float]], name: str, asked: Prediction) -> st
     xs, ys = np.array(points).T
     where = [int(np.abs(xs - x).argmin()) for x in asked.x]
     return f"{name}: " + ", ".join(f"{ys[i]:g}{asked.unit} at {xs[i]:g}" for i in dict.fromkeys(where))
+
+
+# ---------------------------------------------------------------------------- the gap between two curves
+
+
+@dataclass(frozen=True)
+class Place:
+    """A place of a drawn curve. gap: how far above the measured one it lies, in heights of the drawing."""
+
+    x: float
+    drawn: float
+    measured: float
+    gap: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A drawn curve against the measured one; the page computes the same.
+
+    outcome: which of the texts is read. along: the places, in the order of x. furthest: where the two are
+    furthest apart. first: where they part, None if nowhere. largest, mean: vertical distances on the scale of
+    the drawing: differences, or logarithms of factors. drawn, measured: the rises and falls of the two.
+    """
+
+    outcome: str
+    along: tuple[Place, ...]
+    furthest: Place
+    first: Place | None
+    largest: float
+    mean: float
+    drawn: tuple[str, ...]
+    measured: tuple[str, ...]
+
+
+def compare(asked: Prediction, points: Sequence[Sequence[float]], guess: Sequence[float]) -> Comparison:
+    """How a drawn curve compares with the measured one, all along it; the twin of `compare` in predict.js.
+
+    Args:
+        asked: a prediction of the kind "curve".
+        points: of the measured curve, pairs (x, y).
+        guess: the drawn values, one for each of `asked.x`.
+    """
+    scale = math.log if asked.log else float
+    span = scale(asked.high) - scale(asked.low)
+    near = scale(asked.close) / span * (1 + 1e-9)
+
+    def height(y: float) -> float:
+        if asked.log and y <= 0:
+            return 0.0
+        return min(1.0, max(0.0, (scale(y) - scale(asked.low)) / span))
+
+    along = []
+    for x, drawn in sorted(zip(asked.x, guess, strict=True)):
+        measured = _measured_at(asked, points, x)
+        along.append(Place(x, drawn, measured, height(drawn) - height(measured)))
+    sizes = [abs(place.gap) for place in along]
+    mean, largest = sum(sizes) / len(sizes), max(sizes)
+    furthest = next(place for place in along if abs(place.gap) >= largest - 1e-9)
+    yours, its = (
+        _moves([height(y) for y in values], near)
+        for values in ([place.drawn for place in along], [place.measured for place in along])
+    )
+    close = mean <= near and largest <= 2 * near
+    return Comparison(
+        "close" if close else "level" if yours == its else "shape",
+        tuple(along),
+        furthest,
+        next((place for place in along if abs(place.gap) > near), None),
+        abs(furthest.gap) * span,
+        mean * span,
+        yours,
+        its,
+    )
+
+
+def gap_in_words(asked: Prediction, compared: Comparison) -> str:
+    """The sentences about the gap between two curves: how far apart, where, and in what shape."""
+
+    def written(value: float) -> str:
+        return f"{_number(value)}{asked.unit}"
+
+    size, average = (
+        f"{_number(math.exp(gap))} times" if asked.log else written(gap)
+        for gap in (compared.largest, compared.mean)
+    )
+    at, first = compared.furthest, compared.first
+    if compared.outcome == "close":
+        none = "1 times" if asked.log else written(0)
+        return (
+            "Close all along."
+            if size == none
+            else f"Close all along: at most {size} off, at {_number(at.x)}."
+        )
+    drawn, measured, way = written(at.drawn), written(at.measured), "low" if at.gap < 0 else "high"
+    said = f"Furthest off at {_number(at.x)}: you drew {drawn}, it is {measured}, {size} too {way}. "
+    if first in (at, None):
+        said += f"The curves are {average} apart on average. "
+    else:
+        where = "from the start" if first == compared.along[0] else f"at {_number(first.x)}"
+        said += f"The curves part {where} and are {average} apart on average. "
+    if compared.drawn == compared.measured:
+        return f"{said}Both {_shape(compared.drawn, many=True)}."
+    return f"{said}Yours {_shape(compared.drawn)}; the measured one {_shape(compared.measured)}."
+
+
+def _measured_at(asked: Prediction, points: Sequence[Sequence[float]], x: float) -> float:
+    """The measured value at a place, between its neighbours as the line is drawn."""
+    there = sorted((a, b) for a, b in points if not asked.log_x or a > 0)
+    after = next((i for i, (a, _) in enumerate(there) if a >= x), None)
+    if after is None:
+        return there[-1][1]
+    if after == 0:
+        return there[0][1]
+    (x0, y0), (x1, y1) = there[after - 1], there[after]
+    across = math.log if asked.log_x else float
+    part = (across(x) - across(x0)) / (across(x1) - across(x0))
+    if part == 1 or y0 == y1:
+        return y1
+    if not asked.log:
+        return y0 + part * (y1 - y0)
+    return y0 if min(y0, y1) <= 0 else math.exp(math.log(y0) + part * (math.log(y1) - math.log(y0)))
+
+
+def _moves(heights: Sequence[float], near: float) -> tuple[str, ...]:
+    """The rises and falls of a curve, each larger than what counts as near."""
+    found: list[str] = []
+    low = high = heights[0]  # since the last turn
+    for at in heights:
+        low, high = min(low, at), max(high, at)
+        move = "up" if at - low > near else "down" if high - at > near else None
+        if move is None or found[-1:] == [move]:
+            continue
+        found.append(move)
+        low = high = at
+    return tuple(found)
+
+
+_MOVES = {"up": ("rises", "rise"), "down": ("falls", "fall")}
+
+
+def _shape(moves: Sequence[str], many: bool = False) -> str:
+    """ "rises", "falls, then rises" and so on; of many curves "rise", "fall, then rise"."""
+    words = [_MOVES[move][many] for move in moves]
+    if not words:
+        return "stay level" if many else "stays level"
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])}, then {words[-1]}"
+
+
+def _number(value: float) -> str:
+    """Two or three significant digits, as the page writes them."""
+    size = abs(value)
+    if value == 0:
+        return "0"
+    if size < 1e-4 or size >= 1e6:
+        rounded = _digits(value, 2)
+        exponent = rounded.adjusted()
+        text = f"{rounded.scaleb(-exponent).normalize():f}e{exponent}"
+        return text.replace("-", "\N{MINUS SIGN}")
+    rounded = _digits(value, 3 if 10 <= size < 1000 else 2)
+    return f"{rounded.normalize():f}".replace("-", "\N{MINUS SIGN}")
+
+
+def _digits(value: float, digits: int) -> Decimal:
+    """A number to so many significant digits; halves away from zero, as in a browser."""
+    exact = Decimal(value)
+    return exact.quantize(Decimal(1).scaleb(exact.adjusted() - digits + 1), ROUND_HALF_UP)

@@ -2,13 +2,17 @@
 
 import html
 import json
+import random
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from course.study import predict
-from tests.test_predictions import MEASURED, day  # noqa: F401 (a fixture)
+from course.days import DAYS
+from course.study import gates, predict
+from course.study.predict import compare, gap_in_words
+from course.study.texts import load, to_plain
+from tests.test_predictions import MEASURED, day, lecture  # noqa: F401 (day is a fixture)
 
 LECTURE = "course/day31_what_does_batch_normalization_change.ipynb"
 STYLE = (
@@ -84,7 +88,9 @@ def test_what_is_behind_shows_when_something_was_predicted_and_is_remembered(ope
             expect(page.locator(f"#behind-{name}")).to_be_visible()
         for name, says in SAYS.items():
             expect(card(page, name).locator(".predict-says")).to_have_text(says)
-        expect(card(page, "decay").locator(".predict-says")).to_contain_text("Too high by")
+        says = card(page, "decay").locator(".predict-says")
+        expect(says).to_contain_text("Furthest off at 10: you drew")
+        expect(says).to_contain_text("Each layer takes a half.")
         expect(card(page, "order").locator("li").first).to_contain_text("third")
         expect(card(page, "decay").get_by_text("your curve", exact=True)).to_be_visible()
         page.reload()
@@ -110,7 +116,9 @@ def test_whoever_wants_to_be_shown_is_and_may_predict_after_all(open_page):
         card(page, name).get_by_role("button", name="Show me").click()
         expect(page.locator(f"#behind-{name}")).to_be_visible()
     expect(card(page, "factor").locator(".predict-says")).to_have_text("It is 0.11 times.")
-    expect(card(page, "decay").locator(".predict-says")).to_have_text("At 10 it is 0.00098.")
+    expect(card(page, "decay").locator(".predict-says")).to_have_text(
+        "It falls: 0.5 at 1, 0.00098 at 10. Each layer takes a half."
+    )
     card(page, "which").get_by_role("button", name="Predict again").click()
     expect(page.locator("#behind-which")).to_be_hidden()
 
@@ -129,6 +137,43 @@ def test_keys_are_enough(open_page):
     expect(card(page, "decay").get_by_role("button", name="This is my prediction")).to_be_focused()
     page.keyboard.press("Enter")
     expect(card(page, "decay").locator(".predict-says")).to_be_focused()
+
+
+def drawn_curves(seed: int):
+    """Of each curve of the course: its id, its page, a curve that somebody may draw, and what Python says."""
+    draw = random.Random(seed)
+    outputs = [output for each in DAYS for cell in lecture(each) for output in cell.get("outputs", ())]
+    pages = [output.get("data", {}).get("text/html", "") for output in outputs]
+    for source, found in ((source, gates.STORED.search(source)) for source in pages):
+        stored = json.loads(found[1]) if found else {}
+        if stored.get("kind") != "curve":
+            continue
+        day_name, name = stored["id"].split(":")
+        asked = next(one for one in load(day_name).predictions if one.name == name)
+        points, (low, high) = stored["measured"][0]["points"], (asked.low, asked.high)
+        parts = [draw.random() for _ in asked.x]
+        guess = [low * (high / low) ** part if asked.log else low + part * (high - low) for part in parts]
+        if draw.random() < 0.6:  # near the measured one
+            right = {place.x: place.measured for place in compare(asked, points, guess).along}
+            guess = [right[x] * draw.choice((1, 1.02, 1.15, 0.7)) for x in asked.x]
+        compared = compare(asked, points, guess)
+        says = f"{gap_in_words(asked, compared)} {to_plain(asked.says[compared.outcome])}"
+        yield stored["id"], source, guess, says
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_drawn_curve_is_judged_as_python_judges_it(page, tmp_path, seed):
+    names, sources, drawn, expected = zip(*drawn_curves(seed), strict=True)
+    assert len(names) > 10
+    kept = {name: {"answer": guess, "at": "2026-01-01"} for name, guess in zip(names, drawn, strict=True)}
+    text = json.dumps({"version": 1, "gates": kept})
+    page.add_init_script(f"localStorage.setItem('predictions', {json.dumps(text)})")
+    file = tmp_path / "curves.html"
+    file.write_text(f"<!doctype html><title>Curves</title>{STYLE}<main>{''.join(sources)}</main>", "utf-8")
+    page.goto(file.as_uri())
+    says = page.locator(".predict-says")
+    expect(says).to_have_count(len(names))
+    assert says.all_text_contents() == list(expected)
 
 
 def test_an_address_leads_behind_a_gate(open_page):
@@ -162,17 +207,17 @@ def test_it_fits_and_is_accessible_open_and_closed(open_page, width):
 
 def test_in_jupyterlab_it_is_kept_in_a_file_and_read_in_another_browser(lab, browser, open_notebook):
     (lab.folder / "course/predictions.json").unlink(missing_ok=True)  # of other tests
-    lecture = open_notebook(LECTURE)
-    gate = lecture.panel.locator('.study-predict[data-name="shift-order"]')
+    notebook = open_notebook(LECTURE)
+    gate = notebook.panel.locator('.study-predict[data-name="shift-order"]')
     expect(gate.get_by_role("button", name="This is my prediction")).to_be_visible()
-    hidden = lecture.panel.locator(".predict-behind")
+    hidden = notebook.panel.locator(".predict-behind")
     expect(hidden).not_to_have_count(0)
     gate.get_by_role("button", name="This is my prediction").click()
     expect(gate.locator(".predict-says")).to_be_visible()
 
-    file = lecture.path.parent / "predictions.json"
-    lecture.page.wait_for_function("() => window.coursePredictions")
-    lecture.page.evaluate("() => window.coursePredictions")
+    file = notebook.path.parent / "predictions.json"
+    notebook.page.wait_for_function("() => window.coursePredictions")
+    notebook.page.evaluate("() => window.coursePredictions")
     kept = json.loads(file.read_text(encoding="utf-8"))
     assert kept["gates"]["day31:shift-order"]["answer"]
 
