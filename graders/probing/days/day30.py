@@ -87,11 +87,11 @@ def probe_groups(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, An
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     for position, group in zip(("first", "second"), groups, strict=False):
         if "params" not in group:
-            raise BrokenContract("Each dict needs the key 'params', by which an optimizer finds its tensors.")
+            raise BrokenContract("Each dict needs the key 'params', where optimizers look for tensors.")
         given = list(group["params"])
         if not all(isinstance(one, torch.Tensor) for one in given):
-            raise BrokenContract("'params' should hold the parameters themselves, not their names.")
-        known = sorted(names.get(id(one), "a tensor that is no parameter of the model") for one in given)
+            raise BrokenContract("'params' should hold the parameters alone, as tensors and without names.")
+        known = sorted(names.get(id(one), "a tensor that isn't a parameter of the model") for one in given)
         yield f"parameters in the {position} group", ", ".join(known)
         decay = group.get("weight_decay")
         yield f"weight_decay of the {position} group", None if decay is None else float(decay)
