@@ -9,11 +9,11 @@ from urllib.parse import unquote, urlsplit
 
 import nbformat
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 
 from course.days import DAYS
 from course.explorers.pictures import MIME
 from course.site.build import build, pages, repository
+from tests.accessible import violations
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 FIRST_PAGE = 300_000  # bytes before pictures
@@ -189,15 +189,12 @@ def test_a_phone_reads_it_and_its_explorers_wake(read, address):
 )
 def test_it_is_accessible(read, address, theme):
     page = read(address, theme=theme)
-    rules = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}
-    closed = Axe().run(page, options=rules)
-    assert closed.violations_count == 0, closed.generate_report()
+    assert violations(page) == ""
     open_gates(page)
     for place in page.locator(".explorer-place").all():
         place.scroll_into_view_if_needed()
         place.locator(".explorer").wait_for()
-    results = Axe().run(page, options=rules)
-    assert results.violations_count == 0, results.generate_report()
+    assert violations(page) == ""
 
 
 def test_search_finds_a_section_and_leads_there(read):
