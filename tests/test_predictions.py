@@ -206,10 +206,10 @@ def test_the_shapes_of_two_curves_are_named_where_they_differ(judged):
     outcome, says = judged(0.5, 0.001, 0.5)
     assert outcome == "shape"
     assert says.endswith("Yours falls, then rises; the measured one falls.")
-    assert judged(0.01, 0.01, 0.01)[1].endswith("Yours stays level; the measured one falls.")
+    assert judged(0.01, 0.01, 0.01)[1].endswith("Yours hardly changes; the measured one falls.")
     level = np.full(10, 0.01)
-    assert judged(0.001, 0.01, 1, measured=level)[1].endswith("Yours rises; the measured one stays level.")
-    assert judged(1, 1, 1, measured=level)[1].endswith("Both stay level.")
+    assert judged(0.001, 0.01, 1, measured=level)[1].endswith("Yours rises; the measured one hardly changes.")
+    assert judged(1, 1, 1, measured=level)[1].endswith("Both hardly change.")
 
 
 def test_a_curve_outside_of_the_drawing_is_met_at_its_edge(judged):

@@ -47,6 +47,9 @@ LEFT_OUT = {
 OPENING = "open-anywhere"  # brings the course to where a notebook runs
 SHORT = 24  # characters of a formula that fits into a phone's line with what stands around it
 FORMULA_AND_SIGN = re.compile(r"<math\b[^>]*>(?:(?!</math>).)*</math>[.,;:!?)\]]+", re.DOTALL)
+CODE = re.compile(r"(<(?:code|pre)\b.*?</(?:code|pre)>)", re.DOTALL)
+PERCENT = re.compile(r"(?<=\d) %")  # no line breaks there
+SENTENCES = re.compile(r"^show\(", re.M)  # verdicts
 #: Calls whose code says nothing to a reader of the page.
 QUIET = re.compile(
     r"^(?:\w+_explorer|dialogue|summary|listen|flashcards|quiz|predict|review|show)\(.*\)$", re.DOTALL
@@ -236,6 +239,8 @@ class Exporter(HTMLExporter):
         renderer = Renderer(self._page, self._addresses, self._repository)
         text = MarkdownWithMath(renderer=renderer)(source)
         text = FORMULA_AND_SIGN.sub(_whole, text)
+        parts = CODE.split(text)
+        text = "".join(part if CODE.match(part) else PERCENT.sub("\u00a0%", part) for part in parts)
         # A table scrolls by itself where the page is narrow.
         text = text.replace("<table>", '<div class="wide" tabindex="0"><table>')
         return text.replace("</table>", "</table></div>")
@@ -276,6 +281,7 @@ class Exporter(HTMLExporter):
             cell.metadata["hidden_source"] = True
         if cell.id == "setup":
             cell.metadata["folded"] = True
+        cell.metadata["sentences"] = bool(SENTENCES.search(source))
         if found := LISTEN.match(source):
             cell.outputs = [_place("listen", spoken_parts(load(found[1])))]
             return

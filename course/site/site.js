@@ -86,6 +86,39 @@ addEventListener("keydown", (event) => {
   }
 });
 
+// ---------------------------------------------------------------------------- what is wider than the page
+
+// What may be, and what a screen reader calls it; a figure is a link and has a name.
+const WIDE = { ".wide": "Table", ".formula": "Formula", ".code pre, .words pre": "Code", "pre.printed": "Output", ".figure": "" };
+
+/** Let a box that scrolls sideways show so at its edges, and be reached with the keyboard, while there is more of it. */
+function sideways(box, name) {
+  const frame = document.createElement("div");
+  frame.className = "sideways";
+  box.replaceWith(frame);
+  frame.append(box);
+  function look() {
+    const more = box.scrollWidth - box.clientWidth;
+    const scrolls = more > 1;
+    box.classList.toggle("scrolls", scrolls);
+    frame.classList.toggle("more-before", scrolls && box.scrollLeft > 1);
+    frame.classList.toggle("more-after", scrolls && box.scrollLeft < more - 1);
+    if (!name) return;
+    const states = { tabindex: "0", role: "group", "aria-label": `${name}, scrolls sideways` };
+    for (const [state, value] of Object.entries(states)) {
+      if (scrolls) box.setAttribute(state, value);
+      else box.removeAttribute(state);
+    }
+  }
+  box.addEventListener("scroll", look, { passive: true });
+  const sizes = new ResizeObserver(look);
+  for (const element of [box, ...box.children]) sizes.observe(element);
+}
+
+for (const [kind, name] of Object.entries(WIDE)) {
+  for (const box of document.querySelectorAll(kind)) sideways(box, name);
+}
+
 // ---------------------------------------------------------------------------- explorers, voices, the review
 
 async function wake(place) {

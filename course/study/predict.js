@@ -309,8 +309,9 @@
           box.className = "predict-tracks";
           box.replaceChildren(...(guess === null ? [] : [track("you", guess, "yours")]), track("measured", gate.measured, "measured"));
           if (guess !== null) return told(guess, gate.measured);
-          const [it, why] = [`It is ${written(gate.measured)}`, reason()];
-          return why.startsWith(it) ? why : `${it}. ${why}`.trim();
+          const why = reason();
+          const isSaid = why.split(/(?<=[.?!])\s+/)[0].includes(written(gate.measured));
+          return isSaid ? why : `It is ${written(gate.measured)}. ${why}`.trim();
         },
       };
     }
@@ -366,7 +367,7 @@
     /** "rises", "falls, then rises" … */
     function shape(found, many = 0) {
       const words = found.map((move) => MOVES[move][many]);
-      if (!words.length) return many ? "stay level" : "stays level";
+      if (!words.length) return many ? "hardly change" : "hardly changes";
       return words.length === 1 ? words[0] : `${words.slice(0, -1).join(", ")}, then ${words.at(-1)}`;
     }
 

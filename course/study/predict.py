@@ -314,7 +314,7 @@ def _shape(moves: Sequence[str], many: bool = False) -> str:
     """ "rises", "falls, then rises" and so on; of many curves "rise", "fall, then rise"."""
     words = [_MOVES[move][many] for move in moves]
     if not words:
-        return "stay level" if many else "stays level"
+        return "hardly change" if many else "hardly changes"
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])}, then {words[-1]}"
 
 

@@ -1,0 +1,93 @@
+"""What a reader meets on the way through a lecture, most of all on a phone."""
+
+import re
+
+import pytest
+
+from course.days import DAYS
+from tests.site.test_site import open_gates
+
+PHONE = 390
+LECTURES = [f"{day.name}.html" for day in DAYS]
+#: Boxes that may scroll sideways: their kind, how much of them is hidden, and what says so.
+BOXES = """() => [...document.querySelectorAll(".sideways")].filter((each) => each.checkVisibility())
+.map((frame) => {
+  const box = frame.firstElementChild;
+  return {
+    of: frame.closest("[id^=cell]")?.id,
+    more: box.scrollWidth - box.clientWidth,
+    before: getComputedStyle(frame, "::before").content,
+    after: getComputedStyle(frame, "::after").content,
+    isLink: box.matches("a"),
+    focusable: box.tabIndex === 0,
+    label: box.getAttribute("aria-label") ?? "",
+  };
+})"""
+
+
+UNFRAMED = """() => [...document.querySelectorAll("main *")].filter((box) =>
+  !box.closest(".explorer, .study, .sideways, .unseen, math")
+  && box.scrollWidth > box.clientWidth + 1
+  && ["auto", "scroll"].includes(getComputedStyle(box).overflowX)
+).map((box) => box.outerHTML.slice(0, 80))"""
+
+
+@pytest.fixture(params=LECTURES)
+def lecture(request, read):
+    page = read(request.param, width=PHONE)
+    open_gates(page)
+    return page
+
+
+def test_what_is_wider_than_a_phone_shows_that_it_scrolls_and_keys_reach_it(lecture):
+    boxes = lecture.evaluate(BOXES)
+    wide = [box for box in boxes if box["more"] > 1]
+    assert wide and len(wide) < len(boxes)
+    for box in boxes:
+        scrolls = box["more"] > 1
+        assert ("›" in box["after"]) == scrolls, box
+        assert "‹" not in box["before"], box
+        if not box["isLink"]:
+            assert box["focusable"] == scrolls == ("scrolls sideways" in box["label"]), box
+    # Nothing scrolls sideways without a frame that says so.
+    assert lecture.evaluate(UNFRAMED) == []
+
+
+def test_at_the_end_of_a_wide_table_the_arrow_points_back(read):
+    page = read("day34.html", width=PHONE)
+    frame = page.locator("#cell-map .sideways")
+    frame.locator("> *").focus()
+    for _ in range(40):
+        page.keyboard.press("ArrowRight")
+    page.wait_for_function("frame => !frame.classList.contains('more-after')", arg=frame.element_handle())
+    assert "more-before" in frame.get_attribute("class")
+
+
+def test_on_a_desk_a_table_that_fits_is_no_stop_for_keys(read):
+    page = read("day34.html", width=1280)
+    table = page.locator("#cell-map .wide")
+    page.wait_for_function("box => !box.hasAttribute('tabindex')", arg=table.element_handle())
+    assert table.get_attribute("role") is None
+
+
+def test_a_phone_shows_verdicts_figures_and_gaps_as_they_are_to_be_read(lecture):
+    verdicts = lecture.locator(".printed.sentences")
+    assert verdicts.count() > 0
+    for verdict in verdicts.all():  # they wrap
+        assert re.search(r"\d of 5 seeds: ", verdict.text_content())
+        assert verdict.evaluate("box => box.scrollWidth <= box.clientWidth")
+    widths = lecture.locator(".figure img").evaluate_all("all => all.map((each) => each.width)")
+    assert widths and min(widths) >= 480
+    texts = lecture.locator(".words").evaluate_all(
+        """all => all.map((each) => {
+          const copy = each.cloneNode(true);
+          copy.querySelectorAll("code, pre").forEach((code) => code.remove());
+          return copy.textContent;
+        })"""
+    )
+    assert [found for text in texts for found in re.findall(r".{20}\d %", text)] == []
+    for says in lecture.locator(".predict-says").all_text_contents():  # nothing twice
+        sentences = re.split(r"(?<=[.?!])\s+", says)
+        assert len(set(sentences)) == len(sentences), says
+        first, second = [re.findall(r"\d[\d.]*", each) for each in [*sentences, ""][:2]]
+        assert not first or first != second[: len(first)], says
