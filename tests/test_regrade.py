@@ -6,11 +6,15 @@ import json
 import os
 import random
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import pytest
+import sqlalchemy
 from nbgrader.api import Gradebook
 
 from graders.batch import gradebook, worker
@@ -411,3 +415,34 @@ def test_random_order_of_frames_makes_no_difference(course: Path) -> None:
     path.write_bytes(b"".join(protocol.frame(*one) for one in reversed(frames)))
     regraded(course)
     assert points_of(course)["wrong"] == 2
+
+
+# What it costs
+
+
+def test_processes_that_judge_need_no_nbgrader() -> None:
+    """It takes them as long to import as PyTorch does."""
+    code = "import sys, graders.classroom.judge_ahead; print(sys.modules.keys() & {'nbgrader', 'nbformat'})"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_a_submission_is_read_at_once_and_not_grade_by_grade(course: Path) -> None:
+    (course / RUBRIC).write_text(HALF)
+    said: list[str] = []
+    with looked(course) as regrading:
+        engine = regrading.course.gradebook.engine
+        sqlalchemy.event.listen(engine, "before_cursor_execute", lambda *given: said.append(given[2]))
+        regrading.write()
+    asked = [text for text in said if text.startswith("SELECT")]
+    assert len(asked) == 3 * len({one.student for one in regrading.outcome.changes}), asked
+
+
+def test_a_notebook_is_written_as_nbformat_writes_it(course: Path) -> None:
+    (course / RUBRIC).write_text(HALF)
+    path = course / "autograded" / "twin" / HW / f"{HW}.ipynb"
+    before = path.read_bytes()
+    regraded(course)
+    text = path.read_text(encoding="utf-8")
+    assert text.encode() != before
+    assert text == nbformat.writes(nbformat.reads(text, as_version=4)) + "\n"

@@ -26,7 +26,7 @@ from typing import Any
 import sqlalchemy
 import sqlalchemy.exc
 from nbformat.notebooknode import from_dict
-from nbformat.v4 import nbjson
+from nbformat.v4.rwbase import split_lines, strip_transient
 from nbgrader import utils
 from nbgrader.api import (
     Assignment,
@@ -52,6 +52,7 @@ from nbgrader.preprocessors import (
     OverwriteKernelspec,
     SaveAutoGrades,
 )
+from sqlalchemy.orm import contains_eager, joinedload, selectinload
 from traitlets.utils.importstring import import_item
 
 from graders.batch import submission
@@ -343,7 +344,7 @@ class Course:
         lay(
             building,
             {
-                f"{entry.name}.ipynb": _written(node),
+                f"{entry.name}.ipynb": _text_of(_as_in_a_file(node)),
                 path: record,
                 observations.index_path(entry.name): index.content,
             },
@@ -425,24 +426,22 @@ class Course:
         folder = self._path(self.directory.autograded_directory, student)
         ready: list[tuple[Path, Path]] = []
         try:
-            book = self.gradebook.find_submission(self.assignment, student)
-            for notebook in book.notebooks:
-                if notebook.name in outputs:
-                    index = indices[notebook.name]
-                    node = self._rewritten(notebook, folder, outputs[notebook.name], index)
-                    ready.append(self._ready(folder, f"{notebook.name}.ipynb", _written(node)))
-                    last = records.last_of(folder, notebook.name)
-                    record = records.following(last, notebook.name, node, records.when_in(folder))
+            handed_in = self._entries_of(student)
+            for entry in handed_in.notebooks:
+                if entry.name in outputs:
+                    index = indices[entry.name]
+                    notebook = self._rewritten(entry, folder, outputs[entry.name], index)
+                    ready.append(self._ready(folder, f"{entry.name}.ipynb", _text_of(notebook)))
+                    last = records.last_of(folder, entry.name)
+                    record = records.following(last, entry.name, notebook, records.when_in(folder))
                     ready.append(self._ready(folder, *record))
-            self._enter_penalties(book, outputs)
+            self._enter_penalties(handed_in, outputs)
             for name, index in indices.items():  # last: what they say is then true
                 ready.append(self._ready(folder, observations.index_path(name), index.content))
             self.session.commit()
             while ready:
                 os.replace(*ready[0])
                 ready.pop(0)
-        except MissingEntry:
-            raise NotRecorded(f"The gradebook knows no submission of {student!r}.") from None
         except Exception as error:
             raise _refusal(error) from None
         finally:
@@ -452,30 +451,62 @@ class Course:
             for path, _ in ready:
                 path.unlink(missing_ok=True)
 
+    def _entries_of(self, student: str) -> SubmittedAssignment:
+        """What the gradebook holds of a submission, read at once: three queries, and none for each grade.
+
+        Raises NotRecorded where it holds nothing.
+        """
+        found = (
+            self.session.query(SubmittedAssignment)
+            .join(SubmittedAssignment.assignment)
+            .filter(Assignment.name == self.assignment, SubmittedAssignment.student_id == student)
+            .options(
+                contains_eager(SubmittedAssignment.assignment),
+                joinedload(SubmittedAssignment.student),
+                selectinload(SubmittedAssignment.notebooks).options(
+                    joinedload(SubmittedNotebook.notebook),
+                    selectinload(SubmittedNotebook.grades).joinedload(Grade.cell),
+                ),
+            )
+            .one_or_none()
+        )
+        if found is None:
+            raise NotRecorded(f"The gradebook knows no submission of {student!r}.")
+        return found
+
     def _rewritten(
         self,
         entry: SubmittedNotebook,
         folder: Path,
         outputs: Mapping[str, list[dict[str, Any]]],
         index: observations.Index,
-    ) -> Any:
-        """A graded notebook with other outputs in some of its cells, whose points are entered."""
-        node = from_dict(json.loads((folder / f"{entry.name}.ipynb").read_text(encoding="utf-8")))
-        cells = {one.metadata.nbgrader.grade_id: one for one in filter(utils.is_grade, node.cells)}
-        changed = [cells[name] for name in outputs]
-        for cell in changed:
-            name = cell.metadata.nbgrader.grade_id
+    ) -> dict[str, Any]:
+        """A graded notebook, as it lies in a file, with other outputs in some of its cells.
+
+        The points of these cells are entered.
+        """
+        notebook = json.loads((folder / f"{entry.name}.ipynb").read_text(encoding="utf-8"))
+        places = {
+            cell["metadata"]["nbgrader"]["grade_id"]: place
+            for place, cell in enumerate(notebook["cells"])
+            if cell["metadata"].get("nbgrader", {}).get("grade")
+        }
+        changed = [from_dict(notebook["cells"][places[name]]) for name in outputs]
+        for name, cell in zip(outputs, changed, strict=True):
             cell.outputs = [from_dict(one) for one in outputs[name]]
             for one in cell.outputs:
                 if one.output_type == "execute_result":
                     one.execution_count = cell.execution_count
             cell.metadata.nbgrader.points = self.release[entry.name].cells[name].points
-        steps = from_dict({**node, "cells": changed})
+        steps = from_dict({**notebook, "cells": changed})
         shown = self._through(self._steps[1], steps, str(entry.student.id), entry.name)
         for cell, one in zip(changed, shown.cells, strict=True):
             cell.outputs = one.outputs
         self._enter_grades(entry, changed, index.suspects)
-        return node
+        lying = _as_in_a_file(from_dict({**notebook, "cells": changed}))
+        for name, cell in zip(outputs, lying["cells"], strict=True):
+            notebook["cells"][places[name]] = cell
+        return notebook
 
     def _ready(self, folder: Path, name: str, content: bytes) -> tuple[Path, Path]:
         """A file that is written beside the one whose place it takes, with the permissions of that."""
@@ -541,9 +572,15 @@ def completed(notebook: dict[str, Any]) -> Any:
     return node
 
 
-def _written(node: Any) -> bytes:
-    text = nbjson.writes(node)
-    return (text if text.endswith("\n") else text + "\n").encode()
+def _as_in_a_file(node: Any) -> dict[str, Any]:
+    """A notebook of nbformat's with texts in lines, as in a file."""
+    return strip_transient(split_lines(node))
+
+
+def _text_of(notebook: Mapping[str, Any]) -> bytes:
+    """The text that nbformat gives a notebook that is as in a file; its writer would copy all of it first."""
+    text = json.dumps(notebook, ensure_ascii=False, indent=1, sort_keys=True, separators=(",", ": "))
+    return f"{text}\n".encode()
 
 
 def _release_of(notebook: Any, lying: Sequence[Mapping[str, Any]]) -> Release:

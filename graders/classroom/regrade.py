@@ -12,6 +12,7 @@ import contextlib
 import multiprocessing
 import os
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
@@ -31,16 +32,6 @@ if TYPE_CHECKING:  # nbgrader takes long to import, and the processes that judge
 
 #: What a worker is asked at once: so many verdicts keep it busy longer than asking takes.
 AT_ONCE = 8
-
-#: What is imported once for all processes that judge.
-_AHEAD = [
-    "graders.batch.notebook",
-    "graders.classroom.regrade",
-    "graders.judging.catalogue",
-    "graders.judging.judge",
-    "graders.judging.report",
-    "graders.probing.process.values",
-]
 #: A notebook, and the name of a cell in it.
 _Cell = tuple[str, str]
 Progress = Callable[[int, int], Any]
@@ -403,10 +394,16 @@ def judges(workers: int) -> Iterator[ProcessPoolExecutor]:
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(_AHEAD)
+    context.set_forkserver_preload(["graders.classroom.judge_ahead"])  # which is imported once
+    # Its start opens the signal mask, so it must not fall between our closing it and a worker's start.
     resource_tracker.ensure_running()
     executor = ProcessPoolExecutor(workers, mp_context=context)
-    submitted(executor, abs, 0)  # so that they begin to start
+
+    def begin() -> None:
+        with contextlib.suppress(RuntimeError):  # the run is over before it has begun
+            submitted(executor, abs, 0)
+
+    threading.Thread(target=begin, daemon=True).start()  # they import PyTorch while the course is opened
     try:
         yield executor
     except BaseException:
