@@ -45,7 +45,7 @@ def condition_cases(draw: Draw) -> Iterator[Case]:
     yield Case("a single feature", {"x": draw.normal(n, 1, mean=0.5)})
 
     even = torch.linalg.qr(draw.normal(n, d).cpu().double()).Q * draw.number(2.0, 4.0)
-    yield Case("features at right angles, of one scale", {"x": draw.tensor(even)})
+    yield Case("orthogonal features of one scale", {"x": draw.tensor(even)})
 
     yield Case("small values", {"x": draw.normal(n, d, mean=0.002, std=0.003)})
     wide = draw.integer(12, 24)
@@ -83,7 +83,7 @@ def activation_cases(draw: Draw) -> Iterator[Case]:
     yield case(
         "linear and tanh layers of one width", x, ["linear", "tanh", "linear", "tanh", "linear"], d, d, d
     )
-    yield case("widths that differ", x, ["linear", "relu", "linear"], h, k)
+    yield case("layers of different widths", x, ["linear", "relu", "linear"], h, k)
     in_turn = ["identity", "relu in place", "linear", "relu in place"]
     yield case("a layer that returns its input, then ReLU in place", x, in_turn, h)
     yield case("a first layer that works in place", x, ["relu in place", "linear", "relu in place"], d)
@@ -200,7 +200,7 @@ def gradient_cases(draw: Draw) -> Iterator[Case]:
 
     yield case("three linear layers", "plain", "none")
     yield case("every .grad holds something already", "plain", "all")
-    yield case("some .grad hold something, some are None", "repeated", "some")
+    yield case("some .grad hold something, others are None", "repeated", "some")
     yield case("a layer that the loss does not use", "unused", "some")
     yield case("many blocks within the model", "nested", "none")
     yield case("layers of other kinds among them", "other layers", "some")
@@ -376,7 +376,7 @@ def profile_cases(draw: Draw) -> Iterator[Case]:
     one = norms(*even()) * 1e-8
     yield case("norms of one size, of about 1e-8", True, one)
     long = norms(*even(), draw.many()) * 1e-9
-    yield case("the same of 1e-9, of many layers", True, long)
+    yield case("norms of one size, of about 1e-9, of many layers", True, long)
     yield case("norms of one size, of about 1e8", True, norms(*even()) * 1e8)
     yield case("norms near 1e-9 that fall", True, norms(tenfold(-13.5, -13.0), tenfold(-9.2, -8.8)))
     yield case("norms near 1e-9 that grow", True, norms(tenfold(-9.2, -8.8), tenfold(-13.5, -13.0)))

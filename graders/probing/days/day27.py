@@ -269,7 +269,7 @@ def made(candidate: Candidate, inputs: Inputs, *given: str) -> nn.Module:
     with paused():  # layers are made on the CPU and moved, as PyTorch's own are
         layer = candidate(like.shape[0], **options)
         if not isinstance(layer, nn.Module):
-            raise BrokenContract(f"BatchNorm1d(…) should be a torch.nn.Module, and it is {describe(layer)}.")
+            raise BrokenContract(f"BatchNorm1d(…) should be a torch.nn.Module, but it is {describe(layer)}.")
         layer.to(device=like.device, dtype=like.dtype)
         for name in given:
             tensor = held(layer, name)[1]
@@ -282,7 +282,7 @@ def output(layer: nn.Module, x: Tensor) -> Tensor:
     """What the layer makes of x. Raises BrokenContract where that is no tensor."""
     y = layer(x)
     if not isinstance(y, Tensor):
-        raise BrokenContract(f"Calling the layer should give a tensor, and it gives {describe(y)}.")
+        raise BrokenContract(f"Calling the layer should give a tensor, but it gives {describe(y)}.")
     return y
 
 
@@ -547,7 +547,7 @@ def probe_freeze(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, An
     if result is model:
         yield FORM, None
     elif isinstance(result, nn.Module):
-        yield FORM, "another model than the one it was given"
+        yield FORM, "a different model from the one it was given"
     else:
         yield FORM, f"{describe(result)} instead of the model"
 
@@ -735,11 +735,11 @@ def probe_momenta(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, A
         found = [float(one) for one in momenta]
     except (TypeError, ValueError):
         raise BrokenContract(
-            f"It should return a list of numbers, and it returns {describe(momenta)}."
+            f"It should return a list of numbers, but it returns {describe(momenta)}."
         ) from None
     if len(found) != len(sizes):
         raise BrokenContract(
-            f"It should return one momentum for each batch, and for {len(sizes)} it returns {len(found)}."
+            f"It should return one momentum for each batch: for {len(sizes)} batches it returns {len(found)}."
         )
     for momentum, mean in zip(found, inputs["means"], strict=True):
         running = (1 - momentum) * running + momentum * mean

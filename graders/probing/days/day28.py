@@ -84,7 +84,7 @@ def probe_block(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any
     given = (weight.shape[1], weight.shape[0], inputs["kernel_size"])
     block = candidate(*(value for value in given if value is not None))
     if not isinstance(block, nn.Sequential):
-        raise BrokenContract(f"It should return an nn.Sequential, and it returns {describe(block)}.")
+        raise BrokenContract(f"It should return an nn.Sequential, but it returns {describe(block)}.")
     block.to(x)
     if any(is_lazy(parameter) for parameter in block.parameters()):
         with torch.no_grad():
@@ -111,8 +111,8 @@ def layers_of(block: nn.Sequential) -> tuple[nn.Conv2d, nn.BatchNorm2d]:
     if len(convolutions) != 1 or len(norms) != 1:
         held = [type(layer).__name__ for layer in block.modules() if not isinstance(layer, nn.Sequential)]
         raise BrokenContract(
-            "The nn.Sequential should hold one nn.Conv2d and one nn.BatchNorm2d; "
-            f"it holds {', '.join(held) or 'nothing'}."
+            "The nn.Sequential should hold one nn.Conv2d and one nn.BatchNorm2d, "
+            f"but it holds {', '.join(held) or 'nothing'}."
         )
     return convolutions[0], norms[0]
 
@@ -260,7 +260,7 @@ def pair(value: Any) -> Any:
 def what_folds(folded: Any, x: torch.Tensor) -> Iterator[tuple[str, Any]]:
     """What a folded convolution does to `x`, its bias apart, in whichever dtype it has."""
     if not isinstance(folded, nn.Conv2d):
-        raise BrokenContract(f"It should return one nn.Conv2d, and it returns {describe(folded)}.")
+        raise BrokenContract(f"It should return one nn.Conv2d, but it returns {describe(folded)}.")
     own, conv_has = (str(dtype).removeprefix("torch.") for dtype in (folded.weight.dtype, x.dtype))
     yield "dtype of the folded layer", "that of conv" if own == conv_has else f"{own} instead of {conv_has}"
     with torch.no_grad():
@@ -534,11 +534,11 @@ def stale_cases(draw: Draw) -> Iterator[Case]:
         )
 
     sign = 1.0 if draw.integer(0, 1) else -1.0
-    yield case("the first of two", "images", (0, "mean", 3.0))
-    yield case("all fit", "images", mode="training")
+    yield case("the first of two layers is stale", "images", (0, "mean", 3.0))
+    yield case("all layers fit", "images", mode="training")
     yield case("a shift of the data since training", "images", shifted=(3.0, 2.0 * sign))
-    yield case("both, in their variance", "images", (0, "var", 3.0), (1, "var", -0.7))
-    yield case("one channel of the last", "images", (1, "one mean", 2.0), mode="training")
+    yield case("both layers are stale, by their variance", "images", (0, "var", 3.0), (1, "var", -0.7))
+    yield case("one channel of the last layer is stale", "images", (1, "one mean", 2.0), mode="training")
     yield case("activations of size 0.01", "images", (0, "mean", 2.0), spread=0.01, offset=0.0)
     yield case("parts within parts, dropout between them", "nested", (0, "var", 2.0))
     yield case("many features, nn.BatchNorm1d", "features", (1, "mean", 1.5), size=draw.integer(300, 500))
@@ -578,7 +578,7 @@ def probe_stale(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any
     given = {"model": model, "batches": inputs["batches"], "tolerance": inputs["tolerance"]}
     names = candidate(*arguments(given))
     if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
-        raise BrokenContract(f"It should return a list of names, and it returns {described(names)}.")
+        raise BrokenContract(f"It should return a list of names, but it returns {described(names)}.")
     yield STALE, ", ".join(names) or "none"
     changed = [
         *(["training flags"] if any(m.training != flags.get(n) for n, m in model.named_modules()) else []),
