@@ -441,20 +441,20 @@ BACKWARD_MISTAKES = (
     ),
     mistake(
         "dgamma_and_dbeta_swapped",
-        "dgamma and dbeta are returned in each other's place; the order is dx, dgamma, dbeta.",
+        "dgamma and dbeta are swapped; the order is dx, dgamma, dbeta.",
         (forward, swapped),
     ),
     mistake(
         "cache_layout",
-        """backward takes the cache apart into another number of values than forward has put in, so it stops
-        at once. The two functions have to agree on what the cache holds, and in which order.""",
+        """backward unpacks the cache into another number of values than forward has put in, so it stops at
+        once. The two functions have to agree on what the cache holds, and in which order.""",
         *(with_other_layout(*one) for one in MISMATCHES),
     ),
     mistake(
         "kept_between_calls",
-        """backward goes back through the batch that went forward last, whatever cache it is given. What it
-        needs is kept in one place for all calls, a global or an attribute of the function, where a second
-        batch overwrites the first. The cache is there to carry it, for each batch its own.""",
+        """backward goes back through the batch that went forward last, whatever cache it is given. It looks
+        for its values in one place for all calls, a global or an attribute of the function, where a second
+        batch overwrites the first. The cache carries them, for each batch its own.""",
         of_the_latest_batch(),
     ),
 )
@@ -537,41 +537,40 @@ NUMERICAL_MISTAKES = (
     ),
     mistake(
         "factor_two",
-        """Every entry is off by the factor 2. From x − h to x + h the distance is 2h, and that is what
-        the difference is divided by.""",
+        "Every entry is off by the factor 2. From x − h to x + h the distance is 2h: divide by that.",
         partial(differences, divisor=1.0),
         partial(differences, divisor=4.0),
         partial(differences, back=0.0, divisor=2.0),
     ),
     mistake(
         "dy_ignored",
-        """dy is not used: this is the gradient of sum(f(x)). Asked for is that of sum(f(x) · dy), the
-        way in which a gradient from above meets f.""",
+        """dy is not used: this is the gradient of sum(f(x)). We want that of sum(f(x) · dy), where dy is the
+        gradient that reaches f from above.""",
         partial(differences, weighted=lambda y, dy: y.sum()),
     ),
     mistake(
         "mean_for_sum",
-        """The gradient is that of a mean; asked for is the sum of f(x) · dy. All entries are too small by one
-        factor, the number of entries of f(x).""",
+        """This is the gradient of a mean, but we want that of the sum of f(x) · dy. All entries are too small
+        by one factor, the number of entries of f(x).""",
         partial(differences, weighted=lambda y, dy: (y * dy).mean()),
     ),
     mistake(
         "all_at_once",
-        """All elements of x are moved at once. That gives the derivative only if every output depends on
-        its own input alone; f may mix them, as batch norm does. Move one element at a time.""",
+        """All elements of x are moved at once. That gives the derivative only if every output depends on its
+        own input alone. But f may mix them, as batch norm does. Move one element at a time.""",
         elementwise_only,
         partial(differences, step=lambda unit: torch.full_like(unit, float(unit.sum()))),
     ),
     mistake(
         "single_precision",
-        """f is called in the dtype of x. In float32 with h = 1e-6 the difference of two nearly equal
-        sums is rounding and nothing else. Work in float64 and convert the result at the end.""",
+        """f is called in the dtype of x. In float32 with h = 1e-6, the difference of two nearly equal sums is
+        nothing but rounding. Work in float64 and convert the result at the end.""",
         partial(differences, dtype=None),
         rounding=True,
     ),
     mistake(
         "step_fixed",
-        "The result does not change when h changes: a fixed step stands where the argument h should be used.",
+        "The result doesn't change when h does: there is a fixed step in place of the argument h.",
         fixed_step(1e-6),
         fixed_step(1e-5),
         fixed_step(1e-4),
@@ -579,20 +578,20 @@ NUMERICAL_MISTAKES = (
     ),
     mistake(
         "not_restored",
-        """An element that was moved is not put back before the next one is, so the later entries are
+        """An element is moved but not put back before the next one is moved, so the later entries are
         gradients at another point.""",
         partial(differences, restored=False),
     ),
     mistake(
         "result_shares_memory",
-        """What f returned is read after x has been changed again. f may return x itself or a view of it, and
-        then the first result has changed with it, so that the difference is 0. Give f a tensor of its own for
-        each call, or take the sum at once.""",
+        """The result of f is read after x has been changed again. f may return x itself or a view of it. Then
+        the first result changes too, and the difference is 0. Give f a tensor of its own for each call, or
+        take the sum at once.""",
         read_too_late,
     ),
     mistake(
         "gradient_sign",
-        "The sign is turned round: the value at x + h comes first, the one at x − h is subtracted.",
+        "The sign is wrong: subtract the value at x − h from the one at x + h.",
         partial(differences, divisor=-2.0),
     ),
 )
@@ -657,7 +656,7 @@ IDENTITY_MISTAKES = (
     ),
     mistake(
         "eps_default",
-        "Right whenever eps is passed, wrong when it is left out: the default is 1e-5.",
+        "Right when eps is passed, but wrong when it is left out: the default is 1e-5.",
         identity_with_default(1e-8),
         identity_with_default(1e-3),
     ),
@@ -669,8 +668,8 @@ IDENTITY_MISTAKES = (
     ),
     mistake(
         "unbiased_and_eps_outside",
-        """gamma is torch.std plus eps, and two things are off at once. torch.std divides by N − 1 unless
-        told otherwise; batch norm divides by N. And eps belongs under the root, added to the variance.""",
+        """gamma is torch.std plus eps, and that is wrong twice. torch.std divides by N − 1 unless told
+        otherwise, but batch norm divides by N. And eps belongs under the root, added to the variance.""",
         partial(identity, gamma=lambda x, eps: x.std(0) + eps),
     ),
     mistake(
@@ -698,8 +697,7 @@ IDENTITY_MISTAKES = (
     ),
     mistake(
         "variance_for_deviation",
-        """gamma is the variance. Normalizing divides by its root, and a gamma that gives x back
-        multiplies by the same.""",
+        "gamma is the variance. Batch norm divides by its root, so a gamma that gives x back is that root.",
         partial(identity, gamma=lambda x, eps: biased(x) + eps),
         partial(identity, gamma=lambda x, eps: biased(x)),
     ),
@@ -711,7 +709,7 @@ IDENTITY_MISTAKES = (
     ),
     mistake(
         "swapped",
-        "gamma and beta are returned in each other's place: the scale comes first, the shift second.",
+        "gamma and beta are swapped: the scale comes first, the shift second.",
         lambda x, eps=EPS: identity(x, eps)[::-1],
     ),
     mistake(
@@ -822,8 +820,7 @@ FUNCTION_MISTAKES = (
     ),
     mistake(
         "dgamma_and_dbeta_swapped",
-        """dgamma and dbeta are returned in each other's place. backward returns in the order in which
-        forward takes.""",
+        "dgamma and dbeta are swapped. backward returns gradients in the order of forward's arguments.",
         function_class(order=(0, 2, 1)),
     ),
     mistake(
@@ -834,15 +831,15 @@ FUNCTION_MISTAKES = (
     ),
     mistake(
         "values_unpacked",
-        """forward is right, and backward stops. It takes a tuple apart into more or fewer values than it
-        holds. ctx.saved_tensors holds what forward has saved, and ctx.needs_input_grad one entry for every
+        """forward is right, but backward stops. It unpacks a tuple into more or fewer values than it holds.
+        ctx.saved_tensors holds what forward has saved, and ctx.needs_input_grad has one entry for every
         argument of forward, eps included.""",
         *(function_class(taken_apart=lambda one=one: one[0]((None,) * one[1])) for one in MISMATCHES),
     ),
     mistake(
         "eps_saved_as_tensor",
-        """save_for_backward is handed eps, and takes tensors only. A plain number is kept as an attribute of
-        ctx.""",
+        """eps is passed to save_for_backward, which takes tensors only. Keep a plain number as an attribute
+        of ctx.""",
         *(
             function_class(saved=lambda *values, count=count: (*values[:count], values[-1]))
             for count in range(1, 5)
@@ -850,9 +847,9 @@ FUNCTION_MISTAKES = (
     ),
     mistake(
         "kept_between_calls",
-        """backward goes back through the batch that went forward last. What it needs is kept by the class, in
-        one place for all calls, where a second batch overwrites the first. Each call has a ctx of its own
-        to keep it in.""",
+        """backward goes back through the batch that went forward last. The class keeps its values in one
+        place for all calls, where a second batch overwrites the first. Each call has a ctx of its own to keep
+        them in.""",
         kept_by_the_class(),
     ),
     *MISTAKES_IN_Y,
@@ -961,28 +958,28 @@ def plain_sum(values: Tensor, dx: Tensor) -> Tensor:
 PATH_MISTAKES = (
     mistake(
         "what_is_there",
-        """You name the path that is there. Asked for is the one that is missing: where the columns of dx sum
-        to 0 the path through the mean is in it, and where they are at right angles to x_hat, that through
-        the variance.""",
+        """The path that is there is named, not the one that is missing. If the columns of dx sum to 0, the
+        path through the mean is there. If they are at right angles to x_hat, the path through the variance
+        is.""",
         partial(path, words={(a, b): WORDS[not a, not b] for a, b in WORDS}),
     ),
     mistake(
         "paths_swapped",
-        """'mean' and 'variance' have changed places. The gradient through the mean takes a constant from each
-        column, so that it sums to 0; the one through the variance takes what lies along x_hat.""",
+        """'mean' and 'variance' are swapped. The gradient through the mean takes a constant from each column,
+        so that it sums to 0; the one through the variance takes what lies along x_hat.""",
         partial(path, words={(a, b): WORDS[b, a] for a, b in WORDS}),
     ),
     mistake(
         "both_overlooked",
-        """Where both paths are missing you name one of them: the first question is answered with yes and the
-        second is not asked. The two are independent, so there are four answers.""",
+        """Where both paths are missing, only one is named: once the first question is answered with yes, the
+        second isn't asked. The two are independent, so there are four answers.""",
         partial(path, words=WORDS | {(True, True): "mean"}),
         partial(path, words=WORDS | {(True, True): "variance"}),
     ),
     mistake(
         "right_one_accused",
-        """A right dx is called wrong. Not every gradient lacks something: where both facts hold, the answer
-        is 'none'.""",
+        """A right dx is called wrong. Not every gradient lacks something: if both facts hold, the answer is
+        'none'.""",
         *(partial(path, words=WORDS | {(False, False): word}) for word in ("mean", "variance", "both")),
     ),
     mistake(
@@ -994,45 +991,46 @@ PATH_MISTAKES = (
     ),
     mistake(
         "eps_default",
-        "Right whenever eps is passed, wrong when it is left out: the default is 1e-5.",
+        "Right when eps is passed, but wrong when it is left out: the default is 1e-5.",
         with_path_default(1e-8),
         with_path_default(1e-3),
         with_path_default(0.0),
     ),
     mistake(
         "size_left_out",
-        """Sums are called 0 where they are small in themselves. A loss can be scaled, and gradients of 1e-10
-        with it; then all sums are small. Small compared with what? With the size of dx.
-        (torch.allclose with 0 also knows an absolute limit only, 1e-8.)""",
+        """Sums are called 0 if they are small in themselves. But a loss can be scaled, and gradients of 1e-10
+        with it; then all sums are small. Compare them with the size of dx. (With 0, torch.allclose knows only
+        an absolute limit, 1e-8.)""",
         *(partial(path, size=plain_sum, limit=limit) for limit in (1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3)),
     ),
     mistake(
         "nothing_is_zero",
-        """You find both paths missing everywhere, also in a right dx. Either a sum is asked to be exactly 0,
-        which rounding never leaves; or the sums run along the rows, and one feature is a column: axis 0.""",
+        """Both paths are found missing everywhere, even in a right dx. Either you ask whether a sum is
+        exactly 0, which rounding never leaves. Or the sums run along the rows, but one feature is a column:
+        axis 0.""",
         partial(path, size=plain_sum, limit=0.0),
         partial(path, axis=1),
         lambda dx, dy, x, gamma, eps=EPS: "both",
     ),
     mistake(
         "some_features_only",
-        """Not every feature is looked at, or every one has to show the fault. One whose gamma is 0 has no
-        gradient and shows nothing, a constant one has no path through the variance; a path is missing where
-        any feature says so.""",
+        """Not every feature is looked at, or every one has to show the fault. A feature whose gamma is 0 has
+        no gradient and shows nothing, and a constant one has no path through the variance. A path is missing
+        if any feature says so.""",
         partial(path, told=lambda beyond: beyond[0]),
         partial(path, told=lambda beyond: beyond.all()),
         partial(path, size=lambda values, dx: share_of(values[:, :1], dx[:, :1])),
     ),
     mistake(
         "gamma_missing",
-        """gamma is not part of the computation, so that dx is compared with another layer's. On the way from
-        y back to x_hat the gradient is multiplied by it.""",
+        """gamma is left out, so dx is compared with the gradient of another layer. On the way from y back to
+        x_hat the gradient is multiplied by gamma.""",
         lambda dx, dy, x, gamma, eps=EPS: nearest(dx, dy, x, torch.ones_like(gamma), eps),
     ),
     mistake(
         "other_words",
-        """The answer is none of 'mean', 'variance', 'both' and 'none', as strings and spelled so. A right dx
-        also gets one of them: 'none' is a word, None is nothing.""",
+        """The answer is none of the strings 'mean', 'variance', 'both' and 'none', spelled exactly so. For a
+        right dx, return the word 'none', not None.""",
         partial(path, words=WORDS | {(False, False): None}),
         partial(path, words=WORDS | {(False, False): ""}),
         partial(path, words={key: word.capitalize() for key, word in WORDS.items()}),
@@ -1160,9 +1158,8 @@ OUTSIDE_MISTAKES = (
     ),
     mistake(
         "eps_in_one_place",
-        """eps is in one of the two divisors only. x_hat is divided by std + eps, and that is done once more
-        on the way from x_hat to x: twice the same divisor, and std alone only in the derivative of the
-        root.""",
+        """eps is in only one of the two divisors. x_hat is divided by std + eps, and so is the gradient on
+        the way from x_hat to x. std alone stands only in the derivative of the root.""",
         partial(
             outside,
             dx=partial(input_gradient, slope=by_deviation, deviation=lambda cache: deviation_of(cache[0])),
@@ -1180,9 +1177,9 @@ OUTSIDE_MISTAKES = (
     ),
     mistake(
         "constant_feature",
-        """Right but for a constant feature, where you divide 0 by 0: std is 0 and stands alone below, in the
-        derivative of the root. x − mean is 0 as well and faster, so that nothing comes back through the
-        variance; the other two paths are there, divided by eps.""",
+        """Right except for a constant feature, where you divide 0 by 0: std is 0 and stands alone below, in
+        the derivative of the root. But x − mean is 0 too, and faster, so nothing comes back through the
+        variance. The other two paths remain, divided by eps.""",
         partial(outside, dx=partial(input_gradient, slope=partial(by_deviation, constant=math.nan))),
         without_constant_features,
         lambda dy, x, gamma, eps=OUTSIDE_EPS: (
@@ -1201,21 +1198,21 @@ OUTSIDE_MISTAKES = (
     mistake(
         "second_eps",
         """A second small number stands under the root, to save a constant feature. That is another norm: y
-        and all gradients change where the variance is small. Only the one quotient that is 0/0 has to be
-        looked after.""",
+        and all gradients change where the variance is small. Only the one quotient that is 0/0 needs
+        care.""",
         *(with_second_eps(value) for value in (1e-12, 1e-10, 1e-8, 1e-6, 1e-5)),
         lambda dy, x, gamma, eps=OUTSIDE_EPS: with_second_eps(eps)(dy, x, gamma, eps),
     ),
     mistake(
         "eps_default",
-        "Right whenever eps is passed, wrong when it is left out: the default of this norm is 1e-3.",
+        "Right when eps is passed, but wrong when it is left out: the default of this norm is 1e-3.",
         with_outside_default(1e-5),
         with_outside_default(1e-8),
     ),
     mistake(
         "unbiased_deviation",
         """The standard deviation is the one that divides by N − 1, as torch.std does unless told otherwise.
-        This norm takes the biased one, divided by N; of a single sample the other is NaN.""",
+        This norm takes the biased one, divided by N. For a single sample the other is NaN.""",
         partial(outside, kept=unbiased_deviation),
         partial(
             outside,
@@ -1262,7 +1259,7 @@ EPS_OUTSIDE_REASONS = (
     mistake(
         "constant_everywhere",
         """Your input does not show it, because every feature is constant. Then x − mean is 0, and 0 divided
-        by anything is 0. The variance has to be small, and there.""",
+        by anything is 0. The variance has to be small, but not 0.""",
         lambda n, d, eps: torch.zeros(n, d),
         lambda n, d, eps: torch.ones(n, d),
     ),
@@ -1302,21 +1299,21 @@ UNBIASED_REASONS = (
     ),
     mistake(
         "more_samples_would_do",
-        """It shows, and it would show enough with more samples too. Asked for is the largest batch on which
-        the difference is the given share: from there on nobody would see it.""",
+        """It shows, but it would show enough with more samples too. We want the largest batch on which the
+        difference is the given share: beyond it nobody would see the mistake.""",
         lambda d, share: torch.randn(2, d),
         lambda d, share: torch.randn(int(1 / (1 - (1 - share) ** 2)) - 1, d),
     ),
     mistake(
         "one_sample",
-        """One sample shows it, as 0/0 is NaN. But asked for is the largest batch on which the difference is
+        """One sample shows it, because 0/0 is NaN. But we want the largest batch on which the difference is
         the given share.""",
         lambda d, share: torch.randn(1, d),
     ),
     mistake(
         "hardly_any_variance",
-        """The number of samples is right, but the variance is so small that eps outweighs it, and then nobody
-        sees by what it was divided. Let the features vary by about 1.""",
+        """The number of samples is right, but the variance is so small that eps outweighs it. Then nobody
+        sees what it was divided by. Let the features vary by about 1.""",
         lambda d, share: torch.ones(int(1 / (1 - (1 - share) ** 2)), d),
         lambda d, share: torch.randn(int(1 / (1 - (1 - share) ** 2)), d) * 1e-3,
     ),

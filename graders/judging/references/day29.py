@@ -48,7 +48,7 @@ def kind_mistakes(make: Callable[..., Candidate]) -> tuple[Mistake, ...]:
     return (
         mistake(
             "another_kind_accepted",
-            """Another kind is answered where a ValueError is asked for. A function that returns None, or
+            """Another kind gets an answer where it should get a ValueError. A function that returns None, or
             falls through to its last branch, hides the caller's slip until much later; an error raised at
             once names it. (Raised, not returned.)""",
             make(other=lambda kind: None),
@@ -65,14 +65,14 @@ def kind_mistakes(make: Callable[..., Candidate]) -> tuple[Mistake, ...]:
         ),
         mistake(
             "spelling_forgiven",
-            """'Batch' is taken for 'batch'. Only the names as they stand in the contract are kinds;
-            everything else, another spelling included, is a ValueError.""",
+            """'Batch' is taken for 'batch'. Only the names exactly as listed are kinds. Anything else,
+            another spelling included, is a ValueError.""",
             make(read=str.lower, other=refused),
         ),
         mistake(
             "empty_kind_accepted",
-            """The empty string is taken for a kind. Is the test one for a part of a string? '' is in every
-            string. A kind has to be equal to one of the names.""",
+            """The empty string is taken for a kind. Do you test whether the kind is part of a string? '' is
+            in every string. A kind has to be equal to one of the names.""",
             make(read=lambda kind: kind or "layer", other=refused),
         ),
     )
@@ -111,8 +111,8 @@ def axes_with(**knobs: Any) -> Callable:
 AXES_MISTAKES = (
     mistake(
         "kept_axes",
-        """These are the axes that are kept, one mean for each position along them. Asked for are the others,
-        which the mean runs over and which are gone afterwards.""",
+        """These are the axes that are kept, with one mean for each position along them. We want the others:
+        those that the mean runs over, and that are gone afterwards.""",
         axes_with(batch=(1,), layer=(0,), instance=(0, 1)),
     ),
     mistake(
@@ -125,7 +125,7 @@ AXES_MISTAKES = (
     ),
     mistake(
         "batch_and_layer_swapped",
-        """Batch and layer normalization have changed places. Batch normalization averages over the samples,
+        """Batch and layer normalization are swapped. Batch normalization averages over the samples,
         separately for each channel; layer normalization averages over all features of one sample.""",
         axes_with(batch=(1, 2, 3), layer=(0, 2, 3)),
     ),
@@ -177,9 +177,9 @@ AXES_MISTAKES = (
     ),
     mistake(
         "group_accepted",
-        """'group' is answered. The mean of group normalization does not run over whole axes of N×C×H×W: it
-        takes a part of the channels, so no tuple of these axes describes it, and a ValueError is asked
-        for.""",
+        """'group' gets an answer. The mean of group normalization doesn't run over whole axes of N×C×H×W: it
+        takes a part of the channels. So no tuple of these axes describes it, and you should raise a
+        ValueError.""",
         lambda kind: (1, 2, 3) if kind == "group" else axes(kind),
     ),
     *kind_mistakes(axes_with),
@@ -225,8 +225,8 @@ def count_with(**knobs: Any) -> Callable:
 COUNT_MISTAKES = (
     mistake(
         "values_per_mean",
-        """This is how many values share one mean. Asked for is how many means there are: together the two
-        give the number of elements.""",
+        """This is how many values share one mean. We want the number of means; the product of the two is the
+        number of elements.""",
         count_with(
             batch=lambda n, c, h, w: n * h * w,
             layer=lambda n, c, h, w: c * h * w,
@@ -247,7 +247,7 @@ COUNT_MISTAKES = (
     ),
     mistake(
         "samples_not_counted",
-        """The batch is missing in the count. Layer, instance and group normalization treat every sample by
+        """The batch is missing from the count. Layer, instance and group normalization treat every sample by
         itself, so N samples have N times as many means as one.""",
         count_with(
             layer=lambda n, c, h, w: 1,
@@ -263,14 +263,14 @@ COUNT_MISTAKES = (
     ),
     mistake(
         "one_for_all",
-        """There is not one mean for the whole array. Which axes does the mean keep apart, and how many
+        """There is more than one mean for the whole array. Which axes does the mean keep apart, and how many
         positions do they have?""",
         count_with(batch=lambda n, c, h, w: 1, instance=lambda n, c, h, w: 1, group=lambda n, c, h, w, g: 1),
     ),
     mistake(
         "batch_and_layer_swapped",
-        """The counts of batch and layer normalization have changed places: batch normalization has one mean
-        for each channel, layer normalization one for each sample.""",
+        """The counts of batch and layer normalization are swapped: batch normalization has one mean for each
+        channel, layer normalization one for each sample.""",
         count_with(batch=lambda n, c, h, w: n, layer=lambda n, c, h, w: c),
     ),
     mistake(
@@ -306,7 +306,7 @@ COUNT_MISTAKES = (
     ),
     mistake(
         "mean_and_variance_counted",
-        "The count is twice what it should be: asked for are the means alone, without the variances.",
+        "The count is twice what it should be: count the means alone, without the variances.",
         count_with(
             batch=lambda n, c, h, w: 2 * c,
             layer=lambda n, c, h, w: 2 * n,
@@ -695,8 +695,9 @@ GROUP_MISTAKES = (
     ),
     mistake(
         "extra_axes",
-        """The values are right, with axes of length 1 in front: a gamma of shape (1, 1, 1, C, 1, 1) and its
-        like bring them in by broadcasting. The result has the shape of x, (N, C, H, W).""",
+        """The values are right, but there are axes of length 1 in front. Broadcasting brings them in, from a
+        gamma of shape (1, 1, 1, C, 1, 1) or the like. The result should have the shape of x, (N, C, H,
+        W).""",
         *(
             group_with(result=lambda y, groups, extra=extra: y.reshape(*(1,) * extra, *y.shape))
             for extra in (1, 2, 3)
@@ -704,16 +705,16 @@ GROUP_MISTAKES = (
     ),
     mistake(
         "groups_not_undone",
-        """The values are right, but the channels are still cut into groups. The result has the shape of x,
-        (N, C, H, W).""",
+        """The values are right, but the channels are still cut into groups. The result should have the shape
+        of x, (N, C, H, W).""",
         group_with(result=lambda y, groups: y.reshape(y.shape[0], groups, -1, *y.shape[2:])),
         group_with(result=lambda y, groups: y.reshape(y.shape[0], groups, -1)),
     ),
     mistake(
         "indivisible_groups",
-        """Where num_groups does not divide C there are no groups of one size, and a ValueError is asked for.
-        Yours ends in another way. Left to itself, reshape stops with a RuntimeError, and a failed assert is
-        an AssertionError. chunk or a slice goes on with groups that nobody asked for.""",
+        """Where num_groups does not divide C, groups of one size don't exist, and you should raise a
+        ValueError. Yours ends in another way. Left to itself, reshape stops with a RuntimeError, and a failed
+        assert is an AssertionError. chunk or a slice goes on with groups that nobody wanted.""",
         group_with(refuse=lambda channels, groups: None),
         group_with(refuse=assert_groups),
         by_chunks,
@@ -873,40 +874,40 @@ def by_fitting(norm: Norm, x: Tensor) -> Found:
 NORM_MISTAKES = (
     mistake(
         "outputs_averaged",
-        """You look for axes along which the outputs average to 0 (or vary by 1). They do so before gamma and
-        beta, and these move them anywhere. What they cannot hide is which outputs follow when an input is
-        changed.""",
+        """The test is whether the outputs average to 0 (or vary by 1) along some axes. They do so before
+        gamma and beta, which then move them anywhere. What gamma and beta can't hide is which outputs follow
+        when an input changes.""",
         by_means,
     ),
     mistake(
         "compared_on_one_x",
-        """You compare the outputs with what the norms would give for this x. Different norms can agree on one
-        x: all of them on maps that are normalized already, batch and instance norm on a single sample. Change
-        x, and see which outputs follow.""",
+        """The outputs are compared with what the norms would give for this x. But different norms can agree
+        on one x: all of them on maps that are normalized already, batch and instance norm on a single sample.
+        Change x, and see which outputs follow.""",
         by_fitting,
     ),
     mistake(
         "other_samples_overlooked",
-        """Batch norm is taken for another: you look only at the sample that you have changed. What makes it
-        batch norm happens in the others.""",
+        """Batch norm is taken for another: only the sample that was changed is looked at. What makes it batch
+        norm happens in the others.""",
         saying({"batch": ("instance", None)}),
     ),
     mistake(
         "single_sample",
-        """Right, but for a batch of one. Batch and instance norm do the same to a single sample. Nobody says
-        that you may call norm on x alone: what does it do to two samples?""",
+        """Right except for a batch of one. Batch and instance norm do the same to a single sample. But you
+        may call norm on more than x alone: what does it do to two samples?""",
         partial(which, second=lambda x: x),
     ),
     mistake(
         "one_channel_only",
-        """You change one channel only. Its gamma, or that of its neighbour, may be 0; then the outputs there
-        stay as they are, whatever the statistics do. Let each channel have its turn.""",
+        """Only one channel is changed. Its gamma, or that of its neighbour, may be 0. Then the outputs there
+        stay as they are, whatever the statistics do. Give each channel its turn.""",
         partial(which, channels=lambda count: [0]),
         partial(which, channels=lambda count: [count - 1]),
     ),
     mistake(
         "group_as_layer",
-        """Group norm is taken for layer norm: some other channel follows, and you take that for all of them.
+        """Group norm is taken for layer norm: some other channel follows, and that is taken for all of them.
         How many follow?""",
         saying({"group": ("layer", None)}),
     ),
@@ -918,37 +919,37 @@ NORM_MISTAKES = (
     ),
     mistake(
         "whole_map_changed",
-        """Instance norm is taken for none. You change a whole map and look outside of it, or add a constant,
-        which is subtracted again with the mean. What instance norm mixes lies within one map: change a single
-        value and look at the others.""",
+        """Instance norm is taken for none. A whole map is changed and only the outside is looked at, or a
+        constant is added, which is subtracted again with the mean. Instance norm mixes within one map: change
+        a single value and look at the others.""",
         partial(which, change=replaced(lambda channel: (0, channel))),
         partial(which, change=shifted(lambda channel: (0, channel))),
     ),
     mistake(
         "whole_sample_changed",
-        """You change a whole sample at once. That shows batch norm, where other samples follow. What is mixed
-        within a sample does not show when all of it is changed: change one value.""",
+        """A whole sample is changed at once. That shows batch norm, where other samples follow. But what is
+        mixed within a sample doesn't show when all of it changes: change one value.""",
         partial(which, change=replaced(lambda channel: 0)),
         partial(which, change=shifted(lambda channel: 0)),
     ),
     mistake(
         "whole_channel_changed",
-        """You change a channel in all samples at once. Batch norm mixes within a channel, so it does not show
+        """A channel is changed in all samples at once. Batch norm mixes within a channel, so it doesn't show
         that way, nor does instance norm. Change one value of one sample.""",
         partial(which, change=replaced(lambda channel: (slice(None), channel))),
         partial(which, change=shifted(lambda channel: (slice(None), channel))),
     ),
     mistake(
         "change_too_small",
-        """Your answer is 'none' for every norm. If x is changed at all, the change is too small: a mean of
-        many values passes on only a small part of it, which is lost among the digits or under your
-        tolerance. Nothing keeps you from changing a value by much.""",
+        """The answer is 'none' for every norm. If x is changed at all, the change is too small: a mean of
+        many values passes on only a small part of it, which is lost among the digits or under your tolerance.
+        You are free to change a value by a lot.""",
         *(partial(which, change=by(amount)) for amount in (1e-8, 1e-6, 1e-4)),
     ),
     mistake(
         "size_of_x_forgotten",
-        """The change has a fixed size, and where values are in the thousands it is too small to be seen: a
-        norm divides by the standard deviation. Measure it by x.""",
+        """The change has a fixed size. If the values are in the thousands it is too small to be seen, because
+        a norm divides by the standard deviation. Measure the change by x.""",
         *(partial(which, change=by(amount)) for amount in (1.0, 3.0)),
     ),
     mistake(
@@ -962,28 +963,27 @@ NORM_MISTAKES = (
     ),
     mistake(
         "own_cell_counted",
-        """What is no norm is taken for one. The output in the place that you have changed follows in any
-        case; the question is whether others do. (In eval mode batch norm is only a scale and a shift: the
-        statistics are stored, and no input affects them.)""",
+        """What is no norm is taken for one. The output in the place that was changed follows in any case. The
+        question is whether others do. (In eval mode batch norm is only a scale and a shift: the statistics
+        are stored, and no input affects them.)""",
         saying({"none": ("instance", None)}),
         saying({"none": ("batch", None)}),
     ),
     mistake(
         "batch_and_layer_swapped",
-        """Batch and layer norm have changed places. In batch norm the other samples follow, in the same
-        channel; in layer norm the other channels, in the same sample.""",
+        """Batch and layer norm are swapped. In batch norm the other samples follow, in the same channel; in
+        layer norm the other channels, in the same sample.""",
         saying({"batch": ("layer", None), "layer": ("batch", None)}),
     ),
     mistake(
         "layer_and_instance_swapped",
-        """Layer and instance norm have changed places. If all channels of a sample follow, it is the first;
-        if only one does, it is the second.""",
+        """Layer and instance norm are swapped. If all channels of a sample follow, it is layer norm; if only
+        one does, instance norm.""",
         saying({"layer": ("instance", None), "instance": ("layer", None)}),
     ),
     mistake(
         "group_size",
-        """num_groups is how many groups there are, not how many channels are in one. The two multiplied give
-        C.""",
+        "num_groups is the number of groups, not the number of channels in one. The product of the two is C.",
         with_number(lambda kind, channels, groups: groups and channels // groups),
     ),
     mistake(
@@ -1023,13 +1023,13 @@ NORM_MISTAKES = (
     ),
     mistake(
         "always_the_same",
-        "The answer is the same for every norm. All four occur, and what is none too.",
+        "The answer is the same for every norm. But all four norms occur, and so does what is no norm.",
         *(lambda norm, x, kind=kind: (kind, None) for kind in ("batch", "layer", "instance")),
     ),
     mistake(
         "other_words",
-        """The kind is none of 'batch', 'layer', 'instance', 'group' and 'none', as strings and spelled so.
-        What is no norm also gets one: 'none' is a word, None is nothing.""",
+        """The kind is none of the strings 'batch', 'layer', 'instance', 'group' and 'none', spelled exactly
+        so. For what is no norm, return the word 'none', not None.""",
         saying({"none": (None, None)}),
         saying({"none": ("", None)}),
         saying({"none": ("affine", None)}),
@@ -1115,9 +1115,9 @@ ADAPTIVE_MISTAKES = (
     *content_mistakes(),
     mistake(
         "unbiased_in_both",
-        """Both variances are divided by H·W − 1, as in a widely copied implementation. The biased ones are
-        asked for, divided by H·W. The two slips all but cancel where content and style are of one size, and
-        only there.""",
+        """Both variances are divided by H·W − 1, as in a widely copied implementation. We want the biased
+        ones, divided by H·W. The two slips all but cancel if content and style are of one size, and only
+        then.""",
         in_both(variance=lambda x, axes: x.var(axes, keepdim=True)),
     ),
     mistake(
@@ -1135,8 +1135,8 @@ ADAPTIVE_MISTAKES = (
     ),
     mistake(
         "eps_against_zero_only",
-        """eps is used as a guard against dividing by zero: it is added to the content's standard deviation,
-        and the style's goes without, as nothing is divided by it. Here both are the root of (var + eps).""",
+        """eps is only a guard against dividing by zero here: it is added to the content's standard deviation,
+        but not to the style's, which divides nothing. Both should be the root of (var + eps).""",
         adaptive_with(
             of_content={"deviation": lambda var, eps: var.sqrt() + eps},
             of_style={"deviation": lambda var, eps: var.sqrt()},
@@ -1180,7 +1180,7 @@ ADAPTIVE_MISTAKES = (
     ),
     mistake(
         "mean_and_deviation_swapped",
-        """The style's mean scales and its standard deviation shifts: they have changed places.""",
+        "The style's mean scales and its standard deviation shifts: they are swapped.",
         adaptive_with(mean=lambda mean, std: std, std=lambda mean, std: mean),
     ),
     mistake(
@@ -1199,14 +1199,14 @@ ADAPTIVE_MISTAKES = (
     ),
     mistake(
         "content_not_scaled",
-        """The content is centred and not divided by its standard deviation, so the product of both standard
+        """The content is centred but not divided by its standard deviation, so the product of both standard
         deviations is left.""",
         in_content(deviation=lambda var, eps: torch.ones_like(var)),
     ),
     mistake(
         "content_and_style_swapped",
-        """Content and style have changed places: the result has the size of the style. It is the content that
-        is normalized and the style that lends its statistics.""",
+        """Content and style are swapped: the result has the size of the style. Normalize the content, and
+        give it the style's statistics.""",
         lambda content, style, eps=EPS: adaptive(style, content, eps),
     ),
     mistake(
@@ -1354,8 +1354,7 @@ LAYER_BACKWARD_MISTAKES = (
     ),
     mistake(
         "channels_alone",
-        """The statistics are taken over the channels at each place. In this row they are taken over C, H and
-        W.""",
+        "The statistics are taken over the channels at each place. Here they are taken over C, H and W.",
         partial(layer_backward, over=(1,), sums_over=(1,)),
         partial(layer_backward, sums_over=(1,)),
     ),
@@ -1386,7 +1385,7 @@ LAYER_BACKWARD_MISTAKES = (
     ),
     mistake(
         "gradients_of_parameters_swapped",
-        "dgamma and dbeta are returned in each other's place: dgamma comes first.",
+        "dgamma and dbeta are swapped: dgamma comes first.",
         partial(layer_backward, result=lambda dx, dgamma, dbeta: (dx, dbeta, dgamma)),
     ),
     mistake(
@@ -1403,8 +1402,7 @@ LAYER_BACKWARD_MISTAKES = (
     ),
     mistake(
         "eps_default",
-        """Right where eps is given. Left out, it is another one than 1e-5: the default belongs to the
-        signature.""",
+        "Right when eps is passed, but wrong when it is left out. The default in the signature is 1e-5.",
         *map(layer_backward_default_eps, (1e-3, 1e-6, 1e-8, 1e-12)),
     ),
     mistake(
@@ -1449,8 +1447,8 @@ GROUPS_REASONS = (
     ),
     mistake(
         "means_of_channels",
-        """A channel has a mean that is not 0. Shifted channels show the mistake at once; here each channel is
-        to have mean 0 over its pixels, so that it is the scales alone that tell.""",
+        """A channel has a mean that isn't 0. Shifted channels show the mistake at once. Here each channel
+        should have mean 0 over its pixels, so that only the scales can tell.""",
         lambda n, c, groups: torch.randn(n, c, 4, 4),
         lambda n, c, groups: torch.arange(1, c + 1).view(1, c, 1, 1).expand(n, c, 4, 4),
         lambda n, c, groups: torch.rand(n, c, 4, 4),
@@ -1494,16 +1492,16 @@ def why_axes_differ(x: Tensor, n: int) -> str:
 ROWS_REASONS = (
     mistake(
         "means_differ",
-        """It shows: rows and columns do not all have one mean. Of each element the mean of its row is taken
-        off where the mean of its column should be; every row meets every column, so all of these have to be
-        equal.""",
+        """It shows: rows and columns do not all have one mean. From each element the mean of its row is
+        subtracted where that of its column should be. Every row meets every column, so all of these have to
+        be equal.""",
         lambda n: torch.randn(n, n),
         lambda n: (x := torch.randn(n, n)) + x.T,
         lambda n: torch.arange(n * n).view(n, n) / n**2 * 10,
     ),
     mistake(
         "variances_differ",
-        """It shows, if less: rows and columns all have one mean, and not yet one variance. What if each row
+        """It shows, if less: rows and columns all have one mean, but not yet one variance. What if each row
         holds the same numbers, and each column too?""",
         lambda n: (x := torch.randn(n, n) * 2) - x.mean(0) - x.mean(1, keepdim=True) + x.mean(),
     ),

@@ -48,44 +48,43 @@ def groups(
 GROUP_MISTAKES = (
     mistake(
         "gamma_decays",
-        """The gammas of the normalization layers are in the group that decays. They are called weight as
-        well, but have one dimension; pulling them to 0 pulls the outputs of the layer to 0.""",
+        """The gammas of the normalization layers are in the group that decays. They are called weight too,
+        but have one dimension, and pulling them to 0 pulls the outputs of the layer to 0.""",
         partial(groups, decays=lambda name, w: name.endswith("weight")),
         partial(groups, decays=lambda name, w: "bias" not in name),
     ),
     mistake(
         "everything_decays",
-        """All parameters are in the group that decays. Biases, gammas and betas, with one dimension, belong
-        in the second one.""",
+        """All parameters are in the group that decays. Biases, gammas and betas have one dimension and belong
+        in the second group.""",
         partial(groups, decays=lambda name, w: True),
     ),
     mistake(
         "only_matrices",
-        """Only tensors with exactly two dimensions decay. The weight of a convolution has three or four, and
-        is a weight all the same.""",
+        """Only tensors with exactly two dimensions decay. The weight of a convolution has three or more, and
+        should decay too.""",
         partial(groups, decays=lambda name, w: w.dim() == 2),
     ),
     mistake(
         "scalars_decay",
-        """A parameter without dimensions is in the group that decays. Weights are what has two dimensions or
-        more; to ask whether it is one dimension lets through what has none.""",
+        """A parameter without dimensions is in the group that decays. Weights have two dimensions or more.
+        Sparing only what has one lets through what has none.""",
         partial(groups, decays=lambda name, w: w.dim() != 1),
     ),
     mistake(
         "groups_swapped",
-        "The groups have changed places: the weights that decay come first.",
+        "The groups are swapped: the weights that decay come first.",
         partial(groups, result=lambda both: both[::-1]),
     ),
     mistake(
         "decays_swapped",
-        """The weight decays have changed places: the weights with two or more dimensions decay, the others
-        have 0.""",
+        "The weight decays are swapped: the weights with two or more dimensions decay, the others get 0.",
         partial(groups, values=lambda decay: (0.0, decay)),
     ),
     mistake(
         "both_decay",
-        """The second group decays as well. It is there to be left alone: its weight decay is 0, and it has to
-        say so, or the optimizer's own default is used.""",
+        """The second group decays too. It is there to be spared: its weight decay is 0, and it has to say so,
+        or the optimizer uses its own default.""",
         partial(groups, values=lambda decay: (decay, decay)),
         partial(groups, values=lambda decay: (decay, None)),
     ),
@@ -99,14 +98,14 @@ GROUP_MISTAKES = (
     ),
     mistake(
         "frozen_included",
-        """A frozen parameter is in a group. Only what trains belongs there: whatever has requires_grad =
-        False was taken out of training on purpose.""",
+        """A frozen parameter is in a group. Only what trains belongs there; requires_grad = False takes a
+        parameter out of training on purpose.""",
         partial(groups, trains=lambda w: True),
     ),
     mistake(
         "others_lost",
-        """Some parameters are in neither group and would never be trained. Everything that does not decay
-        goes into the second one: biases, gammas and betas.""",
+        """Some parameters are in neither group and would never be trained. Whatever doesn't decay goes into
+        the second group: biases, gammas and betas.""",
         partial(groups, left=lambda name: name.endswith("bias")),
         partial(groups, left=lambda name: name.endswith("weight")),
         partial(groups, left=lambda name: False),
@@ -114,8 +113,8 @@ GROUP_MISTAKES = (
     ),
     mistake(
         "some_numbers_of_dimensions",
-        """Weights of some numbers of dimensions do not decay. There are three for a convolution over
-        sequences, four over images, five over volumes: two or more is one rule for all of them.""",
+        """Weights with some numbers of dimensions don't decay. For a convolution there are three over
+        sequences, four over images and five over volumes. Two or more is one rule for them all.""",
         *(
             partial(groups, decays=lambda name, w, kinds=kinds: w.dim() in kinds)
             for kinds in ((2, 4), (2, 3, 4), (2, 4, 5), (2, 3))
@@ -171,72 +170,71 @@ def saying(word: str) -> Callable[..., str]:
 KIND_MISTAKES = (
     mistake(
         "drowned_by_the_gradient",
-        """You find no pull on w where there is one, because you look while a gradient pulls too. A division
-        by the gradient's own size, or its sign, hides a small penalty behind a large gradient. With a
-        gradient of 0 nothing else moves w.""",
+        """A pull on w is missed, because a gradient pulls at the same time. If an optimizer divides by the
+        size of the gradient, or takes its sign, a large gradient hides a small penalty. With a gradient of 0
+        nothing else moves w.""",
         partial(kind, gradient=lambda w: torch.full_like(w, 10.0)),
         partial(kind, gradient=lambda w: w),
         partial(kind, gradient=lambda w: -10 * w),
     ),
     mistake(
         "one_size_only",
-        """Only weights of one size are looked at. A gradient brought to length 1 takes from each coordinate
-        in proportion to w too, but from a weight twice as large no more than before: that is no fixed
-        share.""",
+        """Only weights of one size are looked at. An optimizer that scales the gradient to length 1 also
+        takes equal shares from all coordinates. But from a weight twice as large it takes no more than
+        before, so the share isn't fixed.""",
         partial(kind, sizes=(1.0,)),
         partial(kind, sizes=(2.0,)),
     ),
     mistake(
         "unequal_shares",
-        """Coordinates lose different shares of themselves, and it passes for decay. One coordinate alone
-        does not show it, nor does the length of the whole. Where a penalty is divided by a size of each
-        coordinate, some are held back more than others.""",
+        """Coordinates lose different shares of themselves, and this is called decay. One coordinate alone
+        doesn't show it, nor does the length of the whole. When each coordinate has a divisor of its own, a
+        penalty holds some back more than others.""",
         partial(kind, coordinates=slice(1)),
         partial(kind, coordinates=slice(-1, None)),
     ),
     mistake(
         "any_pull_is_decay",
-        """Every pull towards 0 is called a decay. With Adam a penalty pulls too, but each coordinate by about
-        the same length, whether it is large or small; a decay takes the same share.""",
+        """Every pull towards 0 is called a decay. With Adam a penalty pulls too, but moves large and small
+        coordinates by about the same length. A decay takes the same share of each.""",
         partial(kind, words={"penalty": "decay"}),
     ),
     mistake(
         "decay_not_seen",
-        """A fixed share is called a penalty. Two numbers from different roundings are never quite equal:
-        compare with a tolerance. And in plain descent a penalty takes a fixed share too, so that 'decay' is
-        what it is.""",
+        """A fixed share is called a penalty. Two numbers that were rounded differently are never quite equal,
+        so compare with a tolerance. In plain descent a penalty takes a fixed share too, so there the answer
+        is 'decay'.""",
         partial(kind, words={"decay": "penalty"}),
     ),
     mistake(
         "names_swapped",
-        """'decay' and 'penalty' have changed places. A penalty enters the gradient, and the optimizer divides
-        it with the gradient; a decay passes by all that and takes its share of w.""",
+        """'decay' and 'penalty' are swapped. A penalty enters the gradient, and the optimizer divides it
+        along with the gradient. A decay bypasses that and takes its share of w.""",
         partial(kind, words={"decay": "penalty", "penalty": "decay"}),
     ),
     mistake(
         "pull_without_decay",
-        """You see a pull on w where there is none. What the gradient alone does to w has to be left out: with
-        a gradient of 0 a step without decay leaves w where it is.""",
+        """A pull on w is seen where there is none. Leave out what the gradient alone does to w: with a
+        gradient of 0, a step without decay leaves w where it is.""",
         partial(kind, words={"none": "decay"}),
         partial(kind, words={"none": "penalty"}),
     ),
     mistake(
         "decay_overlooked",
-        """A pull on w passes for none. A few per cent in a step are enough to matter, and far above
-        rounding.""",
+        "A pull on w passes for none. Even a share well below one per cent is far above rounding.",
         partial(kind, words={"decay": "none"}),
         partial(kind, words={"penalty": "none"}),
     ),
     mistake(
         "always_the_same",
-        """The answer is the same for every optimizer. All three kinds occur. What a step takes from w shows
-        where the gradient is 0, or where its own part has been subtracted.""",
+        """The answer is the same for every optimizer, but all three kinds occur. To see what a step takes
+        from w, set the gradient to 0, or subtract the gradient's own part.""",
         *(saying(word) for word in KINDS),
     ),
     mistake(
         "other_words",
-        """The answer is none of 'none', 'decay' and 'penalty', as strings and spelled so. Where there is no
-        decay 'none' is the word, and None is nothing.""",
+        """The answer is none of the strings 'none', 'decay' and 'penalty', spelled exactly so. Without decay,
+        return the word 'none', not None.""",
         partial(kind, words={"none": None}),
         partial(kind, words={"none": ""}),
         partial(kind, words={word: word.capitalize() for word in KINDS}),
@@ -282,32 +280,32 @@ def plain(x: Tensor, keep: Tensor, p: float) -> Tensor:
 DROPOUT_MISTAKES = (
     mistake(
         "not_scaled",
-        """What is kept is not scaled up. With a share p dropped the outputs are smaller by the factor 1 − p
-        on average, and the next layer would meet another scale at test time; inverted dropout makes up for it
-        while it trains.""",
+        """What is kept isn't scaled up. With a share p dropped, the outputs shrink by the factor 1 − p on
+        average, and at test time the next layer meets another scale. Inverted dropout makes up for that in
+        training.""",
         partial(dropped, scale=lambda y, p, keep: y),
     ),
     mistake(
         "scaled_by_p",
-        """What is kept is divided by p. p is the probability of dropping; a share of 1 − p is kept, and that
-        is what the scale makes up for.""",
+        """What is kept is divided by p. But p is the probability of dropping: a share of 1 − p is kept, and
+        the scale has to make up for that.""",
         partial(dropped, scale=lambda y, p, keep: y / p if p else y),
     ),
     mistake(
         "scaled_down",
-        """What is kept is multiplied by 1 − p, so it gets smaller twice: once by dropping, once by the scale.
-        Divide, so that the average stays.""",
+        """What is kept is multiplied by 1 − p, so the output shrinks twice: once by dropping, once by the
+        scale. Divide, and the average stays.""",
         partial(dropped, scale=lambda y, p, keep: y * (1 - p)),
     ),
     mistake(
         "scaled_in_evaluation",
-        """This is the older form of dropout: nothing is scaled in training, and everything by 1 − p at test
-        time. Inverted dropout scales in training, so that the network is left alone afterwards.""",
+        """This is the older form of dropout, which scales nothing in training and everything by 1 − p at test
+        time. Inverted dropout scales in training, so nothing is left to do afterwards.""",
         partial(dropped, scale=lambda y, p, keep: y, evaluated=lambda x, keep, p: x * (1 - p)),
     ),
     mistake(
         "evaluation_scaled_too",
-        """Training is right, but the output is scaled when not training as well. Then dropout does nothing: x
+        """Training is right, but the output is scaled when not training too. Dropout then does nothing: x
         comes back as it is.""",
         partial(dropped, evaluated=lambda x, keep, p: x * (1 - p)),
         partial(dropped, evaluated=lambda x, keep, p: x / (1 - p)),
@@ -320,12 +318,12 @@ DROPOUT_MISTAKES = (
     ),
     mistake(
         "mask_inverted",
-        """The mask is turned round: where keep is 1 the value stays, where it is 0 the value is dropped.""",
+        "The mask is inverted. Where keep is 1 the value stays; where it is 0 the value is dropped.",
         partial(dropped, mask=lambda keep: 1 - keep),
     ),
     mistake(
         "share_of_the_mask",
-        """The scale is taken from this mask, from how many values happened to be kept. The scale that keeps
+        """The scale is taken from this mask: from how many values it happens to keep. The scale that keeps
         the average right over all masks is 1/(1 − p), the same at every step.""",
         partial(dropped, scale=lambda y, p, keep: y / keep.mean()),
     ),
@@ -337,14 +335,13 @@ DROPOUT_MISTAKES = (
     ),
     mistake(
         "p_of_one_not_dropped",
-        """With p = 1 something is still there. If everything is dropped the output is 0, whatever the mask
-        says.""",
+        "With p = 1 something is left. If everything is dropped the output is 0, whatever the mask says.",
         partial(dropped, all_dropped=plain),
         partial(dropped, all_dropped=lambda x, keep, p: x),
     ),
     mistake(
         "default_evaluating",
-        "Right whenever training is passed, and wrong when it is left out: its default is True.",
+        "Right when training is passed, but wrong when it is left out: its default is True.",
         default_evaluating,
     ),
 )
@@ -375,14 +372,14 @@ def noise_by_reshape(x: Tensor, batch_size: int) -> Tensor:
 NOISE_MISTAKES = (
     mistake(
         "last_batch_kept",
-        """The incomplete last batch is counted. Its mean is noisier than the others, being taken over fewer
-        samples; it is dropped, so that all means are of one kind.""",
+        """The incomplete last batch is counted. Its mean is taken over fewer samples, so it is noisier than
+        the others. Drop it, so that all means are of one kind.""",
         partial(noise, cut=lambda x, size: list(x.split(size))),
     ),
     mistake(
         "unbiased",
-        """The standard deviation divides by the number of batches less one. Asked for is the biased one,
-        divided by the number of batches; with a single batch that is 0, and yours is NaN.""",
+        """The standard deviation divides by the number of batches less one. We want the biased one, divided
+        by the number of batches. With a single batch that is 0, and yours is NaN.""",
         partial(noise, spread=lambda means: means.std(0)),
     ),
     mistake(
@@ -392,8 +389,8 @@ NOISE_MISTAKES = (
     ),
     mistake(
         "spread_within_batches",
-        """This is how much the samples vary inside the batches. Asked for is how far their means lie apart,
-        from one batch to the next.""",
+        """This is how much the samples vary inside the batches. We want how much the batch means differ from
+        one batch to the next.""",
         partial(
             noise,
             statistic=lambda batch: batch.std(0, correction=0),
@@ -403,21 +400,21 @@ NOISE_MISTAKES = (
     ),
     mistake(
         "theory",
-        """This is σ/√B from the textbook, what the spread would be on average for independent samples. Asked
-        for is the spread that these batches really have.""",
+        """This is σ/√B from the textbook: the spread of the means, on average, for independent samples. We
+        want the spread that these batches really have.""",
         partial(noise, result=lambda std, x, size: x.std(0, correction=0) / size**0.5),
         partial(noise, result=lambda std, x, size: x.std(0) / size**0.5),
     ),
     mistake(
         "all_features_together",
-        "One number is taken over all features. Each of the D features has a mean, and a spread, of its own.",
+        "One number is taken over all features. Each of the D features has a mean and a spread of its own.",
         partial(noise, statistic=lambda batch: batch.mean().expand(batch.shape[1])),
         partial(noise, result=lambda std, x, size: std.mean().expand(x.shape[1])),
     ),
     mistake(
         "interleaved",
-        """The batches are not consecutive: every so-many-th sample is taken. Where the samples drift, that
-        evens the means out.""",
+        """The batches are not consecutive: each takes samples at a fixed distance from one another. If the
+        samples drift, that evens out the means.""",
         partial(
             noise,
             cut=lambda x, size: [
@@ -427,13 +424,13 @@ NOISE_MISTAKES = (
     ),
     mistake(
         "number_of_batches",
-        "batch_size is taken for the number of batches. It is how many samples are in one.",
+        "batch_size is taken for the number of batches. It is the number of samples in one.",
         partial(noise, cut=lambda x, size: list(x[: len(x) // size * size].split(len(x) // size))),
     ),
     mistake(
         "sums_for_means",
-        """The sums of the batches are compared instead of their means; the result is too large by the batch
-        size.""",
+        """The sums of the batches are compared, not their means. The result is too large by the factor
+        batch_size.""",
         partial(noise, statistic=lambda batch: batch.sum(0)),
     ),
 )
@@ -460,15 +457,15 @@ def rate_by_norm(lr: float, weight: Tensor) -> Tensor:
 RATE_MISTAKES = (
     mistake(
         "norm_not_squared",
-        """The learning rate is divided by the norm once. It counts twice: the gradient of a scale-invariant
-        loss shrinks as 1/‖w‖, and a step of the same length turns a longer weight by less, again as
-        1/‖w‖.""",
+        """The learning rate is divided by the norm only once. It counts twice: the gradient of a
+        scale-invariant loss shrinks as 1/‖w‖, and so does the angle by which a step of a given length turns
+        the weight.""",
         partial(rate, size=lambda w: (w * w).sum().sqrt()),
     ),
     mistake(
         "multiplied",
-        """The learning rate is multiplied by the squared norm. A longer weight is turned by less, so the step
-        it feels is smaller.""",
+        """The learning rate is multiplied by the squared norm. A step turns a longer weight by less, so the
+        direction feels a smaller step.""",
         partial(rate, combine=lambda lr, size: lr * size),
         partial(rate, combine=lambda lr, size: size / lr),
     ),
@@ -479,20 +476,20 @@ RATE_MISTAKES = (
     ),
     mistake(
         "spectral_norm",
-        """A matrix norm stands for the norm, such as the largest singular value. Scaling acts on all entries,
-        and the norm meant is the root of the sum of all squares.""",
+        """A matrix norm is used, such as the largest singular value. Scaling acts on all entries; the norm
+        meant here is the root of the sum of all squares.""",
         partial(rate, size=lambda w: torch.linalg.svdvals(w.reshape(len(w), -1)).amax().square()),
         partial(rate, size=lambda w: torch.linalg.matrix_norm(w.reshape(len(w), -1), 1).square()),
     ),
     mistake(
         "absolute_values",
-        "The norm is the sum of absolute values. Asked for is the Euclidean norm, squared.",
+        "The norm is the sum of absolute values. We want the Euclidean norm, squared.",
         partial(rate, size=lambda w: w.abs().sum().square()),
         partial(rate, size=lambda w: w.abs().sum()),
     ),
     mistake(
         "one_per_row",
-        "There is one number for each row. The weight is one vector here, with one norm.",
+        "There is one number for each row. Here the weight is one vector, with one norm.",
         partial(rate, size=lambda w: (w * w).reshape(len(w), -1).sum(1)),
     ),
 )
@@ -524,58 +521,58 @@ def equivalent_by_rates(lr: float, weight_decay: float, scale: float) -> tuple[f
 EQUIVALENT_MISTAKES = (
     mistake(
         "scale_not_squared",
-        """The scale enters once. A weight a times as large has a gradient a times smaller and is also a times
-        longer to turn: the same angle takes a step with a² times the lr.""",
+        """The scale enters once. A weight a times as large has a gradient a times smaller, and needs a step a
+        times longer for the same angle. So lr grows by a².""",
         partial(equivalent, for_lr=lambda a: a, for_decay=lambda a: 1 / a),
         partial(equivalent, for_lr=lambda a: a),
     ),
     mistake(
         "scale_inverted",
-        """The factors are upside down. A larger weight takes a larger lr for the same angle: its gradient is
+        """The factors are upside down. For the same angle a larger weight needs a larger lr: its gradient is
         smaller, and the same step turns it less.""",
         partial(equivalent, for_lr=lambda a: 1 / (a * a), for_decay=lambda a: a * a),
         partial(equivalent, for_lr=lambda a: 1 / a, for_decay=lambda a: a),
     ),
     mistake(
         "decay_unchanged",
-        """Weight decay stays the same, and shrinks the weight faster than before. In a step it takes away lr
+        """Weight decay stays the same, but now it shrinks the weight at another pace. Each step takes away lr
         times the decay, and lr has changed.""",
         partial(equivalent, for_decay=lambda a: 1.0),
     ),
     mistake(
         "lr_unchanged",
-        """lr stays the same. The output does not change with the size of the weight, but its gradient does,
-        and so does the angle by which a step turns it.""",
+        """lr stays the same. The size of the weight doesn't change the output, but it changes the gradient,
+        and the angle by which a step turns the weight.""",
         partial(equivalent, for_lr=lambda a: 1.0),
     ),
     mistake(
         "nothing_changes",
-        """Both come back as they were. Only the output of a scale-invariant weight is the same at every size;
-        its gradient is not, and so neither are the steps.""",
+        """Both come back as they were. Only the output of a scale-invariant weight is the same at every size.
+        Its gradient isn't, so the steps aren't either.""",
         partial(equivalent, for_lr=lambda a: 1.0, for_decay=lambda a: 1.0),
     ),
     mistake(
         "decay_scaled_as_lr",
-        """The decay grows together with lr. In a step the weight loses lr times the decay of its size; for
-        that share to stay, one has to fall as the other grows.""",
+        """The decay grows together with lr. In a step the weight loses the share lr times decay. To keep that
+        share, one must fall as the other grows.""",
         partial(equivalent, for_decay=lambda a: a * a),
     ),
     mistake(
         "decay_scaled_once",
-        """lr is right, and the decay has the scale in it once. It has to undo what happened to lr, so that
-        their product stays what it was.""",
+        """lr is right, but the decay has the scale in it only once. It has to undo what happened to lr, so
+        that their product stays what it was.""",
         partial(equivalent, for_decay=lambda a: 1 / a),
     ),
     mistake(
         "decay_scaled_with_size",
-        """The decay is divided by too high a power of the scale. Its share of the weight in a step is lr
+        """The decay is divided by too high a power of the scale. The share that it takes in a step is lr
         times the decay, whatever the size of the weight.""",
         partial(equivalent, for_decay=lambda a: a**-3),
         partial(equivalent, for_decay=lambda a: a**-4),
     ),
     mistake(
         "swapped",
-        "lr and weight decay are returned in each other's place: lr comes first.",
+        "lr and weight decay are swapped: lr comes first.",
         partial(equivalent, result=lambda lr, decay: (decay, lr)),
     ),
 )
@@ -639,74 +636,74 @@ def rest_with_division(lr: float, weight_decay: float, gradient_norm: float) -> 
 REST_MISTAKES = (
     mistake(
         "small_steps",
-        """This is the balance for small steps, with 2 · lr · weight_decay for the share that ‖w‖² loses. A
-        step multiplies ‖w‖² by (1 − lr · weight_decay)²; the square of lr · weight_decay is part of it, and
-        asked for is the exact norm.""",
+        """This is the balance for small steps, where ‖w‖² loses the share 2 · lr · weight_decay. We want the
+        exact norm: a step multiplies ‖w‖² by (1 − lr · weight_decay)², and that contains the square of lr ·
+        weight_decay too.""",
         partial(rest, lost=lambda p: 2 * p),
     ),
     mistake(
         "root_missing",
-        """This is a power of the norm: ‖w‖² or ‖w‖⁴. The gradient is gradient_norm/‖w‖ long and enters
-        squared, so that the balance is one of ‖w‖⁴; a gradient of the same length at every size would make it
-        one of ‖w‖².""",
+        """This is a power of the norm: ‖w‖² or ‖w‖⁴. The gradient has the length gradient_norm/‖w‖ and enters
+        squared, so the balance gives you ‖w‖⁴. A gradient of the same length at every size would give
+        ‖w‖².""",
         partial(rest, roots=1),
         partial(rest, roots=0),
     ),
     mistake(
         "two_missing",
         """The 2 is missing. The decay multiplies the norm by 1 − lr · weight_decay, and ‖w‖² by the square of
-        that: it loses the share about twice.""",
+        that. So ‖w‖² loses about twice the share.""",
         partial(rest, lost=lambda p: p),
         partial(rest, lost=lambda p: p * (1 - p)),
     ),
     mistake(
         "sign_in_the_square",
-        """A sign has slipped in the square: with p = lr · weight_decay, (1 − p)² is 1 − 2p + p², so that
-        2p − p² is what is lost.""",
+        """A sign in the square is wrong. With p = lr · weight_decay, (1 − p)² is 1 − 2p + p², so ‖w‖² loses
+        the share 2p − p².""",
         partial(rest, lost=lambda p: p * (2 + p)),
     ),
     mistake(
         "pulls_in_one_line",
-        """Gradient and decay are set against each other as if they pulled along one line. The gradient stands
-        at right angles to the weight: the squares of the lengths add, by Pythagoras.""",
+        """Gradient and decay are balanced as if they pulled along one line. The gradient stands at right
+        angles to the weight, so by Pythagoras the squares of the lengths add.""",
         partial(rest, lost=lambda p: p.square()),
     ),
     mistake(
         "gradient_not_squared",
-        """The gradient's norm enters once, or not at all. By Pythagoras it is the square of the step that is
-        added to ‖w‖².""",
+        """The gradient's norm enters once, or not at all. By Pythagoras, what is added to ‖w‖² is the square
+        of the step.""",
         partial(rest, gained=lambda of: of[0].square() * of[2]),
         partial(rest, gained=lambda of: of[0].square()),
     ),
     mistake(
         "lr_not_squared",
-        """lr is not squared in what the gradient adds, or left out. The step is lr times the gradient, and
+        """lr is left out of what the gradient adds, or isn't squared. The step is lr times the gradient, and
         its square is added to ‖w‖².""",
         partial(rest, gained=lambda of: of[0] * of[2].square()),
         partial(rest, gained=lambda of: of[2].square()),
     ),
     mistake(
         "lr_and_decay_swapped",
-        """lr and weight decay have changed places. Both enter the share that is lost; but what the gradient
-        adds grows with lr alone, so a larger lr makes a longer weight, and more decay a shorter one.""",
+        """lr and weight decay are swapped. Both enter the share that is lost, but what the gradient adds
+        grows with lr alone. So a larger lr makes the weight longer, and more decay makes it shorter.""",
         partial(rest, gained=lambda of: (of[1] * of[2]).square()),
     ),
     mistake(
         "decay_without_lr",
-        """The weight loses the share weight_decay in a step here. It is lr · weight_decay: the decay is added
-        to the gradient, and lr multiplies both.""",
+        """Here the weight loses the share weight_decay in a step. It should be lr · weight_decay: the decay
+        is added to the gradient, and lr multiplies both.""",
         partial(rest, share=lambda of: of[1]),
     ),
     mistake(
         "decay_twice",
-        """The decay counts twice. weight_decay multiplies w itself; the factor 2 belongs to a penalty, a
-        strength times ‖w‖², whose gradient is 2 · strength · w.""",
+        """The decay counts twice. weight_decay multiplies w itself. A factor of 2 belongs to a penalty,
+        strength · ‖w‖², whose gradient is 2 · strength · w.""",
         partial(rest, share=lambda of: 2 * of[0] * of[1]),
     ),
     mistake(
         "no_rest_missed",
-        """Where no norm stays put, a ValueError is asked for. Without decay the weight grows at every step;
-        and where lr · weight_decay is 2 or more, the decay itself makes it longer.""",
+        """Where no norm stays put, a ValueError should be raised. Without decay the weight grows at every
+        step. And if lr · weight_decay is 2 or more, the decay itself makes it no shorter.""",
         partial(rest, refused=lambda p: False),
         partial(rest, refused=lambda p: p == 0),
         partial(rest, refused=lambda p: p >= 2),
@@ -714,8 +711,8 @@ REST_MISTAKES = (
     ),
     mistake(
         "too_much_refused",
-        """A decay is refused that still comes to rest. Where lr · weight_decay is between 1 and 2 it turns
-        the weight round, and its norm shrinks all the same.""",
+        """A decay is refused under which the weight does come to rest. If lr · weight_decay is between 1 and
+        2, the decay turns the weight round, but still shrinks it.""",
         partial(rest, refused=lambda p: not 0 < p < 1),
     ),
 )
@@ -739,22 +736,21 @@ def why_textbook_is_right(x: Tensor, n: int, batch_size: int) -> str:
 NOISE_REASONS = (
     mistake(
         "batches_well_mixed",
-        """Your input does not show it: the mini-batches are mixed about as well as by shuffling, or better,
-        and the textbook's σ/√B is right on average for samples in random order. In which order do the means
-        of the batches lie farthest apart?""",
+        """Your input doesn't show it: the mini-batches are mixed as well as by shuffling, or better. On
+        average σ/√B is right for samples in random order. In which order do the batch means lie farthest
+        apart?""",
         lambda n, batch_size: (torch.rand(n, 1) < 0.5).float(),
         lambda n, batch_size: (torch.arange(n) % 2).unsqueeze(1),
     ),
     mistake(
         "not_zeros_and_ones",
-        """There is something in x besides 0 and 1. How large the values are is not the point here: it is
-        their order.""",
+        "x holds something besides 0 and 1. Here the point isn't how large the values are, but their order.",
         lambda n, batch_size: torch.randn(n, 1),
         lambda n, batch_size: torch.arange(n).unsqueeze(1) / n,
     ),
     mistake(
         "all_the_same",
-        "All values are the same, so that the means are too, and any formula says 0. Both have to occur.",
+        "All values are the same, so the means are too, and any formula gives 0. Both 0 and 1 have to occur.",
         lambda n, batch_size: torch.zeros(n, 1),
         lambda n, batch_size: torch.ones(n, 1),
     ),
@@ -786,27 +782,27 @@ def why_share_is_seen(keep: Tensor, n: int, p: float) -> str:
 MASK_REASONS = (
     mistake(
         "too_many_kept",
-        """It shows: more values are kept than the share 1 − p, so that the code divides by more than that,
-        and its outputs are too small.""",
+        """It shows: the mask keeps more than the share 1 − p. So the code divides by too much, and its
+        outputs are too small.""",
         lambda n, p: torch.ones(n),
         lambda n, p: torch.arange(n) > 0,
     ),
     mistake(
         "too_few_kept",
-        """It shows: fewer values are kept than the share 1 − p, so that the code divides by less than that,
-        and its outputs are too large.""",
+        """It shows: the mask keeps less than the share 1 − p. So the code divides by too little, and its
+        outputs are too large.""",
         lambda n, p: torch.arange(n) == 0,
         lambda n, p: torch.arange(n) < round(n * (1 - p)) - 1,
     ),
     mistake(
         "nothing_kept",
-        """Nothing is kept. The right output is 0 then, and the code, which divides by the share of what is
-        kept, says 0/0: that shows it, in the worst way.""",
+        """Nothing is kept. The right output is then 0. But the code divides by the share that is kept and
+        gets 0/0, so it shows in the worst way.""",
         lambda n, p: torch.zeros(n),
     ),
     mistake(
         "not_a_mask",
-        "There is something in keep besides 0 and 1. A mask says of each value whether it is kept.",
+        "keep holds something besides 0 and 1. For each value a mask says whether it is kept.",
         lambda n, p: torch.rand(n),
         lambda n, p: torch.full((n,), 1 - p),
     ),

@@ -89,8 +89,8 @@ SHIFT_MISTAKES = (
     mistake(
         "layer_by_layer",
         """Each tensor is compared by itself, and the results are averaged or added up. The gradient is one
-        vector with an entry for every parameter of the network: join the tensors first, then compare. A
-        small layer counts little then, and one without a gradient does no harm.""",
+        vector with an entry for every parameter of the network. Join the tensors first, then compare: a small
+        layer then counts little, and one without a gradient does no harm.""",
         layer_by_layer,
         partial(layer_by_layer, l2=torch.sum),
         partial(layer_by_layer, l2=None),
@@ -107,28 +107,28 @@ SHIFT_MISTAKES = (
     ),
     mistake(
         "sum_of_absolutes",
-        """The distance is the sum (or the mean) of absolute differences. l2 is the root of the sum of
-        squared differences.""",
+        """The distance is the sum or mean of absolute differences. l2 is the root of the sum of squared
+        differences.""",
         partial(shift, l2=lambda a, b: (a - b).abs().sum()),
         partial(shift, l2=lambda a, b: (a - b).abs().mean()),
     ),
     mistake(
         "relative_distance",
-        """The distance is divided by the length of a gradient. Asked for is the plain distance; it is the
-        cosine that does not depend on lengths.""",
+        """The distance is divided by the length of a gradient. We want the plain distance. Only the cosine
+        doesn't depend on lengths.""",
         partial(shift, l2=lambda a, b: distance(a, b) / length(a)),
         partial(shift, l2=lambda a, b: distance(a, b) / length(b)),
     ),
     mistake(
         "difference_of_lengths",
-        """The lengths of the two gradients are subtracted. Two gradients of one length can point in opposite
-        directions: subtract the vectors, then take the length.""",
+        """The lengths of the two gradients are subtracted. Two gradients of the same length can point in
+        opposite directions: subtract the vectors, then take the length.""",
         partial(shift, l2=lambda a, b: (length(a) - length(b)).abs()),
         partial(shift, l2=lambda a, b: length(b) - length(a)),
     ),
     mistake(
         "distance_by_cancellation",
-        """The distance is computed from the lengths and the dot product. On paper that is the same; where
+        """The distance is computed from the lengths and the dot product. On paper that is the same. But if
         the two gradients are nearly the same, large numbers cancel and float32 keeps no digit. Subtract
         first, then square.""",
         partial(shift, l2=lambda a, b: ((a * a).sum() + (b * b).sum() - 2 * (a * b).sum()).sqrt()),
@@ -139,28 +139,28 @@ SHIFT_MISTAKES = (
     ),
     mistake(
         "eps_in_distance",
-        """A small number is added to every difference, which F.pairwise_distance does by default. Two lists
-        that are the same then have a distance, and small distances lose their digits.""",
+        """A small number is added to every difference, as F.pairwise_distance does by default. Two identical
+        lists then have a distance, and small distances lose their digits.""",
         partial(shift, l2=lambda a, b: length(a - b + 1e-6)),
         partial(shift, l2=lambda a, b: length(a - b + 1e-8)),
         partial(shift, l2=lambda a, b: ((a - b).square().sum() + 1e-8).sqrt()),
     ),
     mistake(
         "cosine_distance",
-        """This is 1 minus the cosine. Asked for is the cosine itself: 1 where both gradients point the same
-        way, −1 where they are opposite.""",
+        """This is 1 minus the cosine. We want the cosine itself: 1 if both gradients point the same way, −1
+        if they are opposite.""",
         partial(shift, cos=lambda a, b: 1 - cosine(a, b)),
     ),
     mistake(
         "angle_for_cosine",
-        "This is the angle between the two gradients. Asked for is its cosine.",
+        "This is the angle between the two gradients. We want its cosine.",
         partial(shift, cos=lambda a, b: cosine(a, b).clamp(-1, 1).acos()),
         partial(shift, cos=lambda a, b: torch.rad2deg(cosine(a, b).clamp(-1, 1).acos())),
     ),
     mistake(
         "cosine_not_normalized",
-        """The dot product is not divided by both lengths. The cosine is that of two vectors of length 1, and
-        never leaves −1 to 1.""",
+        """The dot product isn't divided by both lengths. A cosine compares directions only, and always lies
+        between −1 and 1.""",
         partial(shift, cos=lambda a, b: (a * b).sum()),
         partial(shift, cos=lambda a, b: (a * b).mean()),
         partial(shift, cos=lambda a, b: (a * b).sum() / length(a)),
@@ -177,14 +177,14 @@ SHIFT_MISTAKES = (
     ),
     mistake(
         "cosine_without_sign",
-        """The cosine has lost its sign, by an absolute value or a square. It is negative where the gradient
-        has turned by more than a right angle, and then a step along the old one leads uphill.""",
+        """The cosine has lost its sign, by an absolute value or a square. It is negative if the gradient has
+        turned by more than a right angle. A step along the old one then leads uphill.""",
         partial(shift, cos=lambda a, b: cosine(a, b).abs()),
         partial(shift, cos=lambda a, b: cosine(a, b).square()),
     ),
     mistake(
         "swapped",
-        "The two numbers are in each other's place: the distance comes first, the cosine second.",
+        "The two numbers are swapped: the distance comes first, the cosine second.",
         other_way_round,
     ),
 )
@@ -313,25 +313,23 @@ def path_mistakes(make: Callable[..., Tensor], what: str) -> tuple:
         ),
         mistake(
             "steps_added_up",
-            """Each step starts where the last one ended, so the later points are too far away (or the way
-            is a descent with new gradients). All step sizes are measured from the same w, along the
-            gradient at w.""",
+            """Each step starts where the last one ended, so the later points are too far away (or this is a
+            descent with new gradients). Every step starts at the same w and goes along the gradient at w.""",
             partial(make, points=cumulative),
             partial(make, points=cumulative_in_place),
             partial(make, points=descent),
         ),
         mistake(
             "direction_of_length_one",
-            """The gradient is brought to length 1 (or to its signs) before the steps are taken. A step of
-            size s moves w by s times the gradient as it is, so where the slope is steep the point is further
-            away.""",
+            """The gradient is scaled to length 1 (or to its signs) before the steps. A step of size s moves w
+            by s times the gradient as it is, so where the slope is steep the point is further away.""",
             partial(make, direction=unit),
             partial(make, direction=torch.sign),
         ),
         mistake(
             "w_drawn_into_autograd",
-            """Afterwards w asks for gradients, or holds one in .grad. It is the caller's tensor: ask for the
-            gradient of a detached copy.""",
+            """Afterwards w has requires_grad, or holds a gradient in .grad. It is the caller's tensor: take
+            the gradient of a detached copy.""",
             partial(make, marked=True),
             partial(make, filled=True),
             partial(make, marked=True, filled=True),
@@ -343,8 +341,8 @@ LOSS_MISTAKES = (
     *path_mistakes(losses, "the loss"),
     mistake(
         "change_of_loss",
-        """These are differences from the loss at w, or ratios to it. Asked for is the loss at each point, so
-        that a step size of 0 gives the loss at w.""",
+        """These are differences from the loss at w, or ratios to it. We want the loss at each point, so a
+        step size of 0 gives the loss at w.""",
         partial(along, measure=lambda loss_fn, w, gradient, point: loss_fn(point) - loss_fn(w)),
         partial(along, measure=lambda loss_fn, w, gradient, point: loss_fn(w) - loss_fn(point)),
         partial(along, measure=lambda loss_fn, w, gradient, point: (loss_fn(w) - loss_fn(point)).abs()),
@@ -352,8 +350,8 @@ LOSS_MISTAKES = (
     ),
     mistake(
         "straight_line",
-        """This is what the gradient promises: loss(w) − s·‖gradient‖², the straight line. How far the loss
-        itself departs from it is the point of looking; call loss_fn at each point.""",
+        """This is what the gradient promises: loss(w) − s·‖gradient‖², a straight line. We want to see how
+        far the loss itself departs from it, so call loss_fn at each point.""",
         partial(
             along,
             measure=lambda loss_fn, w, gradient, point: loss_fn(w) + (gradient * (point - w)).sum(),
@@ -361,15 +359,15 @@ LOSS_MISTAKES = (
     ),
     mistake(
         "loss_of_step",
-        """The loss is taken at the step itself, −s·gradient, or at the gradient. Start from w: the point is
-        w − s·gradient.""",
+        """The loss is taken at the step itself, −s·gradient, or at the gradient. Start from w: the point is w
+        − s·gradient.""",
         partial(along, measure=lambda loss_fn, w, gradient, point: loss_fn(point - w)),
         partial(along, measure=lambda loss_fn, w, gradient, point: loss_fn(w - point)),
     ),
     mistake(
         "start_left_behind",
-        """Your values are those of the step before: the first one is the loss at w itself, and the last
-        step size is not used. Take the step, then the loss.""",
+        """Your values lag one step behind: the first is the loss at w itself, and the last step size isn't
+        used. Take the step, then the loss.""",
         partial(
             along,
             points=lambda w, gradient, sizes, loss_fn: [w, *direct(w, gradient, sizes, loss_fn)[:-1]],
@@ -392,8 +390,8 @@ CHANGE_MISTAKES = (
     *path_mistakes(changes, "the gradient"),
     mistake(
         "previous_point",
-        """Each gradient is compared with the one at the point before. Asked for is how far the gradient at w
-        can be trusted: compare all of them with the one at w.""",
+        """Each gradient is compared with the one at the point before. The question is how far the gradient at
+        w can be trusted, so compare all of them with that one.""",
         partial(changes, paired=lambda points, w: [w, *points[:-1]]),
     ),
     mistake(
@@ -406,8 +404,8 @@ CHANGE_MISTAKES = (
     ),
     mistake(
         "new_gradient_alone",
-        """These are the norms of the gradients at the new points. The gradient at w has to be subtracted: a
-        step of 0 changes nothing, and gives 0.""",
+        """These are the norms of the gradients at the new points. Subtract the gradient at w first: a step of
+        0 changes nothing, so it should give 0.""",
         changes_by(lambda before, after, step: length(after)),
     ),
     mistake(
@@ -419,40 +417,40 @@ CHANGE_MISTAKES = (
     ),
     mistake(
         "other_norm",
-        """This is the sum of absolute values, or the largest of them. Asked for is the Euclidean norm, the
-        root of the sum of squares.""",
+        """This is the sum of absolute values, or the largest of them. We want the Euclidean norm, the root of
+        the sum of squares.""",
         changes_by(lambda before, after, step: (before - after).abs().sum()),
         changes_by(lambda before, after, step: (before - after).abs().amax()),
     ),
     mistake(
         "spectral_norm",
-        """Where w is a matrix, this is the largest singular value of the difference. The Euclidean norm takes
-        all entries as one long vector; torch.linalg.norm with ord=2 does that only for one axis.""",
+        """When w is a matrix, this is the largest singular value of the difference. The Euclidean norm takes
+        all entries as one long vector. For a matrix, torch.linalg.norm with ord=2 doesn't.""",
         changes_by(lambda before, after, step: torch.linalg.norm(before - after, 2)),
     ),
     mistake(
         "change_per_distance",
-        """The change is divided by the length of the step or by its size. That measures smoothness, how fast
-        the gradient changes; asked for is the change itself, which grows with the step.""",
+        """The change is divided by the length of the step or by its size. That measures smoothness: how fast
+        the gradient changes. We want the change itself, which grows with the step.""",
         changes_by(lambda before, after, step: length(before - after) / length(step)),
         changes_by(lambda before, after, step: length(before - after) * length(before) / length(step)),
     ),
     mistake(
         "relative_change",
-        """The change is divided by the norm of a gradient. Asked for is the plain norm of the difference.""",
+        "The change is divided by the norm of a gradient. We want the plain norm of the difference.",
         changes_by(lambda before, after, step: length(before - after) / length(before)),
         changes_by(lambda before, after, step: length(before - after) / length(after)),
     ),
     mistake(
         "cosine_for_difference",
-        """The two gradients are compared by their cosine. Asked for is the length of their difference, which
-        also sees that a gradient grows.""",
+        """The two gradients are compared by their cosine. We want the length of their difference, which also
+        shows when a gradient grows.""",
         changes_by(lambda before, after, step: cosine(before, after)),
         changes_by(lambda before, after, step: 1 - cosine(before, after)),
     ),
     mistake(
         "losses_compared",
-        """Losses are compared, not gradients. Asked for is how much the gradient has changed at the new
+        """Losses are compared, not gradients. We want to know how much the gradient has changed at the new
         point.""",
         partial(along, measure=lambda loss_fn, w, gradient, point: (loss_fn(w) - loss_fn(point)).abs()),
         partial(along, measure=lambda loss_fn, w, gradient, point: loss_fn(w) - loss_fn(point)),
@@ -499,38 +497,38 @@ def power(
 POWER_MISTAKES = (
     mistake(
         "one_iteration_off",
-        """The result is that of one iteration more, or one fewer. After no iteration it is the Rayleigh
-        quotient of v as it came; every iteration multiplies by the Hessian once, and the quotient takes one
-        product of its own.""",
+        """There is one iteration too many, or one too few. After no iteration the result is the Rayleigh
+        quotient of v as it came. Every iteration multiplies by the Hessian once; the quotient takes one more
+        product.""",
         partial(power, count=lambda iterations: iterations + 1),
         partial(power, count=lambda iterations: max(iterations - 1, 0)),
     ),
     mistake(
         "sign_lost",
-        """The eigenvalue has lost its sign. The length of the product tells its size only; the Rayleigh
-        quotient also tells on which side of 0 it is, and a negative one means that the loss bends down.""",
+        """The eigenvalue has lost its sign. The length of the product gives its size only. The Rayleigh
+        quotient keeps the sign, and a negative one means that the loss bends down.""",
         partial(power, result=lambda v, hv: quotient(v, hv).abs()),
         partial(power, result=lambda v, hv: length(hv) / length(v)),
         partial(power, result=lambda v, hv: length(hv)),
     ),
     mistake(
         "quotient_not_divided",
-        """The product of v with Hv is not divided by that of v with itself. The two agree where v has length
-        1, and v does not come that way: after 0 iterations it still has the length it had.""",
+        """The product of v with Hv isn't divided by that of v with itself. It makes no difference when v has
+        length 1. But v need not come that way, and after 0 iterations it still has its old length.""",
         partial(power, result=lambda v, hv: (v * hv).sum()),
         partial(power, result=lambda v, hv: (v * hv).sum() / length(v)),
     ),
     mistake(
         "never_rescaled",
-        """v is not brought back to length 1 between the iterations. It grows (or shrinks) by the eigenvalue
-        every time, and after enough of them it is inf or 0, and the quotient NaN.""",
+        """v isn't scaled back to length 1 between the iterations. It grows or shrinks by the eigenvalue every
+        time. After enough of them it is inf or 0, and the quotient is NaN.""",
         partial(power, rescaled=lambda v: v),
         partial(power, rescaled=lambda v: v, result=lambda v, hv: (v * hv).sum()),
     ),
     mistake(
         "entries_compared",
-        """Entries of Hv and of v are compared. That is right only when v has become an eigenvector; the
-        Rayleigh quotient uses all entries and is much nearer before.""",
+        """Entries of Hv and v are compared. That is right only once v is an eigenvector. The Rayleigh
+        quotient uses all entries and gets much closer before that.""",
         partial(power, result=lambda v, hv: (hv / v).mean()),
         partial(power, result=lambda v, hv: hv.abs().amax() / v.abs().amax()),
         partial(power, result=lambda v, hv: (hv / v).abs().amax()),
@@ -539,25 +537,25 @@ POWER_MISTAKES = (
     ),
     mistake(
         "eigenvalue_squared",
-        """This is the quotient of the squared Hessian, the product of Hv with Hv. One of the two factors is v
-        itself.""",
+        """This is the quotient of the squared Hessian: the product of Hv with Hv. One of the two factors
+        should be v itself.""",
         partial(power, result=lambda v, hv: (hv * hv).sum() / (v * v).sum()),
     ),
     mistake(
         "quotient_upside_down",
-        "The quotient stands on its head: the product of v with Hv is divided by that of v with v.",
+        "The quotient is upside down: divide the product of v with Hv by that of v with v.",
         partial(power, result=lambda v, hv: (v * v).sum() / (v * hv).sum()),
     ),
     mistake(
         "iterations_fixed",
-        """The number of iterations does not follow the argument. Is there a fixed number in the code, or
-        does it go on until v settles?""",
+        """The number of iterations doesn't follow the argument. Is there a fixed number in your code, or does
+        it go on until v settles?""",
         *(partial(power, count=lambda iterations, fixed=fixed: fixed) for fixed in (1, 10, 20, 60)),
     ),
     mistake(
         "start_replaced",
-        """The iterations start from another vector than v. Which one is the caller's choice; after few
-        iterations it shows.""",
+        """The iterations don't start from v but from another vector. The caller chooses the start, and after
+        few iterations it shows.""",
         partial(power, start=torch.ones_like),
         partial(power, start=lambda v: torch.ones_like(v).cumsum(0)),
     ),
@@ -623,14 +621,14 @@ RATE_MISTAKES = (
     mistake(
         "momentum_ignored",
         """This is 2 over the eigenvalue, whatever beta is: the limit of plain gradient descent. Momentum
-        changes the iteration, and with it the step at which it begins to swing out. Which way?""",
+        changes the step at which the path begins to swing out. Which way?""",
         partial(rate, factor=lambda beta: 2.0),
     ),
     mistake(
         "smaller_with_momentum",
-        """Your limit falls as beta grows. Steps along a slope add up with momentum; across a valley they
-        change sign each time, and the old velocity works against the new gradient. That is where the limit
-        lies, and it rises.""",
+        """Your limit falls as beta grows. With momentum, steps along a slope add up. But across a valley they
+        change sign each time, and the old velocity works against the new gradient. The limit is set there,
+        and it rises.""",
         partial(rate, factor=lambda beta: 2 * (1 - beta)),
         partial(rate, factor=lambda beta: 2 / (1 + beta)),
         partial(rate, factor=lambda beta: 1 - beta),
@@ -644,15 +642,15 @@ RATE_MISTAKES = (
     ),
     mistake(
         "effective_step",
-        """The step is stretched or shortened by 1 / (1 − beta), as it is along a slope that never changes.
-        At the limit the gradient changes its sign at every step, and the velocity cannot add up.""",
+        """The step is stretched or shortened by 1 / (1 − beta), which fits a slope that never changes. At the
+        limit the gradient changes its sign at every step, so the velocity can't add up.""",
         partial(rate, factor=lambda beta: 2 / (1 - beta)),
         partial(rate, factor=lambda beta: (1 + beta) / (1 - beta)),
     ),
     mistake(
         "fastest_not_largest",
-        """That is a step that converges quickly, where the two roots of the iteration meet. It goes on
-        converging for longer steps: the largest is the one for which a root reaches −1.""",
+        """That step converges quickly, but longer ones still converge. At the largest, one of the two roots
+        of the iteration reaches −1.""",
         partial(rate, factor=lambda beta: (1 + math.sqrt(beta)) ** 2),
         partial(rate, factor=lambda beta: (1 - math.sqrt(beta)) ** 2),
         partial(rate, factor=lambda beta: 1 + beta),
@@ -660,14 +658,15 @@ RATE_MISTAKES = (
     ),
     mistake(
         "factor_two",
-        "Right but for a factor of 2: look at beta = 0, where the limit is that of plain gradient descent.",
+        """Right except for a factor of 2. Look at beta = 0, where the limit is that of plain gradient
+        descent.""",
         partial(rate, factor=lambda beta: 4 * (1 + beta)),
         partial(rate, factor=lambda beta: (1 + beta) / 2),
     ),
     mistake(
         "other_formula",
-        """beta enters in another way than it should. Each step is a linear recurrence in w, with a polynomial
-        of second degree; at the limit −1 is one of its roots. Which learning rate does that ask for?""",
+        """beta enters in the wrong way. Each step is a linear recurrence in w, with a polynomial of second
+        degree. At the limit −1 is one of its roots. Which learning rate makes it one?""",
         partial(rate, factor=lambda beta: 2 * (1 + beta**2)),
         partial(rate, factor=lambda beta: 2 * (1 + math.sqrt(beta))),
         partial(rate, factor=lambda beta: 2 * (1 + beta) ** 2),
@@ -676,32 +675,31 @@ RATE_MISTAKES = (
     ),
     mistake(
         "eigenvalue_upside_down",
-        """The limit grows with the eigenvalue. The sharper the valley, the shorter the step that it bears:
-        the eigenvalue stands below.""",
+        """The limit grows with the eigenvalue. The sharper the valley, the shorter the step it allows: divide
+        by the eigenvalue.""",
         partial(rate, quotient=lambda factor, value: factor * value),
         partial(rate, quotient=lambda factor, value: value / factor),
     ),
     mistake(
         "other_power",
-        """The eigenvalue enters with another power, or something is added to it. A step multiplies the
-        distance from the minimum by a number in which lr and the eigenvalue stand as a product. Half the one
-        bears twice the other.""",
+        """The eigenvalue enters with another power, or something is added to it. In a step, lr and the
+        eigenvalue appear only as a product. So half the eigenvalue allows twice the lr.""",
         partial(rate, quotient=lambda factor, value: factor / value.sqrt()),
         partial(rate, quotient=lambda factor, value: factor / value.square()),
         partial(rate, quotient=lambda factor, value: factor / (1 + value)),
     ),
     mistake(
         "error_missing",
-        """No ValueError is raised where the eigenvalue is not positive. There the loss bends down or is flat,
-        so no learning rate is the largest stable one, and a negative one or inf would be misleading.""",
+        """No ValueError is raised when the eigenvalue isn't positive. There the loss is flat or bends down,
+        so no learning rate is the largest stable one. A negative number or inf would mislead.""",
         partial(rate, allowed=lambda eigenvalue: True),
         lambda eigenvalue, beta: 2 * (1 + beta) / eigenvalue,
         *(partial(rate, otherwise=lambda value=value: value) for value in (math.inf, math.nan, 0.0, None)),
     ),
     mistake(
         "zero_let_through",
-        """An eigenvalue of 0 gets through. It is not positive: the loss is flat there, and every learning
-        rate is as good as another.""",
+        """An eigenvalue of 0 gets through. It isn't positive: the loss is flat there, and any learning rate
+        is as good as another.""",
         partial(rate, allowed=lambda eigenvalue: bool(eigenvalue >= 0)),
         lambda eigenvalue, beta: (2 if eigenvalue >= 0 else math.sqrt(-1)) * (1 + beta) / eigenvalue,
     ),
@@ -713,7 +711,7 @@ RATE_MISTAKES = (
     ),
     mistake(
         "other_error",
-        """An error is raised, but not a ValueError. The caller is told to expect that one; an assert can be
+        """An error is raised, but not a ValueError, which is what the caller expects. An assert can be
         switched off, and other kinds mean other things.""",
         *(with_error(error) for error in (AssertionError, RuntimeError, TypeError, ZeroDivisionError)),
     ),
@@ -765,65 +763,64 @@ def unscaled(new: Tensor, before: Tensor, after: Tensor) -> Tensor:
 FROZEN_MISTAKES = (
     mistake(
         "not_rescaled",
-        """This is the plain step. The norms of the rows change in it, and to keep them is the whole point of
-        the control: bring each row back to the length that it had.""",
+        """This is the plain step, and it changes the norms of the rows. Scale each row back to the length it
+        had: that is the whole point of the ablation.""",
         partial(frozen, result=unscaled),
     ),
     mistake(
         "tangent_only",
-        """The part of the gradient along each row is taken out, and nothing else is done. A step at right
-        angles still makes the row longer, by Pythagoras, and step by step it grows.""",
+        """The part of the gradient along each row is taken out, and nothing else is done. By Pythagoras a
+        step at right angles still makes the row longer, so it grows step by step.""",
         partial(frozen, taken=tangent, result=unscaled),
     ),
     mistake(
         "radial_part_removed",
-        """The norms are right and the directions are not. The part of the gradient along the row is taken out
-        before the step; asked for is the plain step, rescaled afterwards, so that nothing but the norm is
-        held.""",
+        """The norms are right, but the directions aren't. The part of the gradient along the row is taken out
+        before the step. We want the plain step, rescaled afterwards, so that only the norm is held.""",
         partial(frozen, taken=tangent),
     ),
     mistake(
         "columns_for_rows",
-        """The norms are taken along the wrong axis. PyTorch lays weights out as (out, in, …): what belongs to
-        one unit is a row, w[o], and its norm runs over all axes but the first.""",
+        """The norms are taken along the wrong axis. PyTorch lays weights out as (out, in, …). What belongs to
+        one output is a row, w[o], and its norm runs over all axes but the first.""",
         partial(frozen, norms=lambda w: row_norms(w, (0,))),
     ),
     mistake(
         "one_norm_for_all",
-        """One norm is kept, that of the whole tensor. Rows can then grow at the cost of others. Every unit
+        """One norm is kept, that of the whole tensor. Some rows can then grow while others shrink. Each row
         has a norm of its own.""",
         partial(frozen, norms=lambda w: w.norm()),
     ),
     mistake(
         "some_axes_only",
-        """Right for matrices. A kernel has more axes, and all numbers that belong to one output make one
+        """Right for matrices. But a kernel has more axes, and all numbers that belong to one output form one
         vector: the norm runs over all axes but the first.""",
         partial(frozen, norms=lambda w: row_norms(w, (1,))),
         partial(frozen, norms=lambda w: row_norms(w, (w.dim() - 1,))),
     ),
     mistake(
         "norm_of_one",
-        """The rows are brought to length 1. Asked for is the length that each had before the step.""",
+        "The rows are scaled to length 1. We want the length that each had before the step.",
         partial(frozen, result=lambda new, before, after: new / after),
     ),
     mistake(
         "ratio_upside_down",
-        """The rows are multiplied by the wrong ratio: one that has grown is made longer still. Divide by the
-        norm after the step, multiply by the one before.""",
+        """The rows are multiplied by the wrong factor. Multiply by the norm before the step and divide by the
+        one after it.""",
         partial(frozen, result=lambda new, before, after: new * (after / before)),
         partial(frozen, result=lambda new, before, after: new * after),
         partial(frozen, result=lambda new, before, after: new * before),
     ),
     mistake(
         "squares_compared",
-        """The ratio is one of squared norms: the root is missing. A row that is twice too long is then made
-        half as long as it should be.""",
+        """The ratio is one of squared norms: the root is missing. A row that is twice too long ends up half
+        as long as it should be.""",
         partial(frozen, result=lambda new, before, after: new * (before / after).square()),
     ),
     mistake(
         "gradient_normalized",
-        """It is the gradient that is rescaled, to length 1 or to that of the row. The ablation leaves the
-        step as it is and holds the norm of the weights.""",
+        """The gradient is rescaled, to length 1 or to that of the row. The ablation leaves the step as it is
+        and holds the norm of the weights.""",
         partial(frozen, taken=lambda w, g: g / row_norms(g)),
         partial(frozen, taken=lambda w, g: g / row_norms(g), result=unscaled),
         partial(frozen, taken=lambda w, g: g / row_norms(g) * row_norms(w), result=unscaled),
@@ -836,7 +833,7 @@ FROZEN_MISTAKES = (
     ),
     mistake(
         "number_added",
-        """A small number is added to a norm. Nothing is divided by 0 here, and where the weights are small it
+        """A small number is added to a norm. Nothing here is divided by 0, and when the weights are small it
         changes their length.""",
         *(
             partial(frozen, result=lambda new, before, after, eps=eps: new * (before / (after + eps)))
@@ -918,35 +915,34 @@ def with_margin(default: float, fixed: bool) -> Callable:
 REGIME_MISTAKES = (
     mistake(
         "limit_half",
-        """The limit is taken for 1 / sharpness, at which a step lands in the bottom of the valley. A longer
-        one lands on the other side and still comes nearer, as long as lr is below 2 / sharpness.""",
+        """The limit is taken for 1 / sharpness. There a step lands at the bottom of the valley. A longer one
+        lands on the other side but still comes nearer, as long as lr is below 2 / sharpness.""",
         partial(regime, ratio=lambda sharpness, lr: lr * sharpness),
     ),
     mistake(
         "learning_rate_ignored",
-        """The sharpness is judged by itself. No valley is too sharp as such: what counts is the learning
-        rate against 2 / sharpness.""",
+        """The sharpness is judged by itself. No valley is too sharp as such: what counts is the learning rate
+        against 2 / sharpness.""",
         partial(regime, ratio=lambda sharpness, lr: sharpness / 2),
         partial(regime, ratio=lambda sharpness, lr: sharpness),
     ),
     mistake(
         "ratio_upside_down",
-        """The limit is divided by the learning rate, so that a short step counts as beyond it. Sharper and
-        longer have to make the ratio larger.""",
+        """The limit is divided by the learning rate, so a short step counts as beyond it. Both a sharper
+        valley and a longer step must make the ratio larger.""",
         partial(regime, ratio=lambda sharpness, lr: 2 / (lr * sharpness)),
     ),
     mistake(
         "any_rise_diverges",
-        """A loss that rises is called diverging. At the edge it swings and falls all the same, and a
-        catapult first throws it high up. Ask whether it ends above its start.""",
+        """A loss that rises is called diverging. At the edge it swings but falls all the same, and a catapult
+        first throws it high up. Ask whether it ends above its start.""",
         partial(regime, higher=rises),
         partial(regime, higher=lambda losses: losses.max() > losses[0]),
     ),
     mistake(
         "beyond_limit_diverges",
-        """A ratio above 1 is called diverging. That holds on a parabola, whose curvature stays. In a
-        network it may fall where the weights are thrown to, and then the loss comes down: look where it
-        ends.""",
+        """A ratio above 1 is called diverging. That holds on a parabola, whose curvature stays. In a network
+        the curvature may fall where the weights land, and then the loss comes down: look where it ends.""",
         partial(regime, words={CATAPULT: DIVERGING}),
         partial(regime, words={CATAPULT: DIVERGING, EDGE: DIVERGING}),
         partial(regime, finite=lambda losses, r: r.max() <= 1),
@@ -954,22 +950,21 @@ REGIME_MISTAKES = (
     ),
     mistake(
         "end_not_compared",
-        """Only inf and NaN count as diverging. A loss that ends a thousand times above its start is on the
-        way there, however finite it is.""",
+        """Only inf and NaN count as diverging. A loss that ends a thousand times above its start diverges
+        too, though it is still finite.""",
         partial(regime, higher=lambda losses: False),
     ),
     mistake(
         "compared_with_another",
-        """The last loss is compared with another one than the first: the lowest, or the one before. A loss
-        that swings is often above those.""",
+        """The last loss is compared with the lowest, or with the one before, not with the first. A loss that
+        swings is often above those.""",
         partial(regime, higher=lambda losses: losses[-1] > losses.min()),
         partial(regime, higher=lambda losses: losses[-1] > losses[-2]),
     ),
     mistake(
         "finite_check_missing",
-        """A value that is not finite gets through. Comparisons with NaN are all false, so it is above
-        nothing and the run ends as something harmless. Ask first whether all losses and all sharpnesses are
-        finite.""",
+        """A value that isn't finite gets through. NaN is above nothing and below nothing, so the run ends up
+        as something harmless. Ask first whether all losses and all sharpnesses are finite.""",
         partial(regime, finite=lambda losses, r: True),
         partial(regime, finite=lambda losses, r: losses[-1].isfinite()),
         partial(regime, finite=lambda losses, r: losses[-1].isfinite() and r[-1].isfinite()),
@@ -977,13 +972,13 @@ REGIME_MISTAKES = (
     ),
     mistake(
         "sharpness_not_checked",
-        """The losses are asked whether they are finite, and the sharpness is not. It overflows first: it is
+        """The losses are checked for finite values, but the sharpness isn't. It can overflow first: it is
         measured by products that grow with each iteration.""",
         partial(regime, finite=lambda losses, r: losses.isfinite().all()),
     ),
     mistake(
         "catapult_missed",
-        """The start is not asked. A run that began beyond the limit and came down is a catapult, wherever
+        """The start isn't looked at. A run that began beyond the limit and came down is a catapult, wherever
         it has landed.""",
         partial(regime, order="de"),
         partial(regime, start=lambda r: r[-1]),
@@ -992,36 +987,35 @@ REGIME_MISTAKES = (
     mistake(
         "catapult_anywhere",
         """A ratio above 1 at any step is called a catapult. That word is for runs that start beyond the
-        limit; the others climb to it, which is what leads them to the edge.""",
+        limit. Others climb to it, and that leads them to the edge.""",
         partial(regime, start=lambda r: r.max()),
     ),
     mistake(
         "edge_before_catapult",
-        """The end is asked before the start. A run that was thrown out can climb to the edge later on; in
+        """The end is looked at before the start. A run that was thrown out can climb to the edge later. In
         the order of the table it is a catapult.""",
         partial(regime, order="dec"),
         partial(regime, order="edc"),
     ),
     mistake(
         "edge_missed",
-        """The edge of stability is not seen. Runs that start below the limit climb towards it: the first
+        """The edge of stability is missed. Runs that start below the limit climb towards it: the first
         sharpness says where a run begins, and the last quarter where it ends.""",
         partial(regime, order="dc"),
         partial(regime, end=lambda r: r[0]),
     ),
     mistake(
         "one_step_for_the_mean",
-        """One step decides about the edge, the last, the lowest or the median. There the
-        sharpness swings about the limit from step to step; its mean over the last quarter is what stands
-        still.""",
+        """One step decides about the edge: the last, the lowest or the median. At the edge the sharpness
+        swings about the limit from step to step. Only its mean over the last quarter stands still.""",
         partial(regime, end=lambda r: r[-1]),
         partial(regime, end=lambda r: quarter(r).min()),
         partial(regime, end=lambda r: quarter(r).median()),
     ),
     mistake(
         "peak_for_the_mean",
-        """The highest sharpness decides about the edge. Runs that swing below the limit reach up now and
-        then, and one can climb over the edge and come back; the mean over the last quarter says where it
+        """The highest sharpness decides about the edge. A run that swings below the limit reaches up now and
+        then, and one can climb over the edge and come back. The mean over the last quarter says where it
         stays.""",
         partial(regime, end=lambda r: r.max()),
         partial(regime, end=lambda r: r.max(), swings=rises),
@@ -1029,8 +1023,8 @@ REGIME_MISTAKES = (
     ),
     mistake(
         "another_window",
-        """The steps that are averaged are others than the last quarter: all of them, or the last half. They
-        take in the climb, so that a run which comes late to the edge is not seen there.""",
+        """The average is over other steps than the last quarter: all of them, or the last half. They include
+        the climb, so you miss a run that reaches the edge late.""",
         partial(regime, end=lambda r: r.mean()),
         partial(regime, end=lambda r: r[len(r) // 2 :].mean()),
         partial(regime, end=lambda r: r.mean(), swings=rises),
@@ -1040,62 +1034,61 @@ REGIME_MISTAKES = (
     ),
     mistake(
         "rise_anywhere",
-        """Any rise of the loss counts, and not only one in the last quarter. A run can swing on its way and
-        be calm in the end.""",
+        """Any rise of the loss counts, not only one in the last quarter. A run can swing on its way and still
+        end calm.""",
         partial(regime, swings=rises),
     ),
     mistake(
         "last_two_losses",
-        """Only the last two losses are compared. A loss that swings falls at every other step; any rise
+        """Only the last two losses are compared. A loss that swings falls at every other step. Any rise
         within the last quarter counts.""",
         partial(regime, swings=lambda losses: losses[-1] > losses[-2]),
     ),
     mistake(
         "loss_not_asked",
-        """The sharpness alone decides about the edge. A run that comes near the limit from below, and whose
-        loss falls at every step, is stable.""",
+        """The sharpness alone decides about the edge. But if a run comes near the limit from below and its
+        loss falls at every step, it is stable.""",
         partial(regime, swings=lambda losses: True),
     ),
     mistake(
         "sharpness_not_asked",
-        """The loss alone decides about the edge. One that has been learned trembles by rounding, far below
-        the limit; the sharpness in the last quarter tells.""",
+        """The loss alone decides about the edge. Late in training, rounding makes it tremble, even far below
+        the limit. The sharpness in the last quarter tells the two apart.""",
         partial(regime, near=lambda end, margin: True),
         partial(regime, near=lambda end, margin: True, swings=rises),
     ),
     mistake(
         "standing_still_rises",
-        """A loss that stays the same counts as a rise. Asked for is one above the loss before it.""",
+        "A loss that stays the same counts as a rise. It must be above the loss before it.",
         partial(regime, swings=lambda losses: (quarter(losses).diff() >= 0).any()),
     ),
     mistake(
         "limit_from_both_sides",
-        """The edge has an upper end in your answer. Sharpness hovers at the limit or above it, by how much
-        depends on the loss; asked for is a mean above 1 − margin.""",
+        """The edge has an upper end here. Sharpness hovers at the limit or above it, and how far above
+        depends on the loss. All we ask is a mean above 1 − margin.""",
         partial(regime, near=lambda end, margin: abs(end - 1) < margin),
     ),
     mistake(
         "margin_unused",
         """The mean has to be above 1, or above 1 + margin. A measured sharpness is a little too small,
-        since power iteration comes to the eigenvalue from below: the limit is 1 − margin.""",
+        because power iteration approaches the eigenvalue from below. So the limit is 1 − margin.""",
         partial(regime, near=lambda end, margin: end > 1),
         partial(regime, near=lambda end, margin: end > 1 + margin),
     ),
     mistake(
         "margin_fixed",
-        """The answer does not change when the margin does: a number stands where the argument should be
-        used.""",
+        "The answer doesn't change with the margin: your code has a number in place of the argument.",
         *(with_margin(value, fixed=True) for value in (0.1, 0.15)),
     ),
     mistake(
         "margin_default",
-        "Right where the margin is passed and wrong where it is left out. Its default is 0.1.",
+        "Right when the margin is passed, but wrong when it is left out. Its default is 0.1.",
         *(with_margin(value, fixed=False) for value in (0.0, 0.01, 0.3, 0.5)),
     ),
     mistake(
         "other_words",
-        """Your answers are others than 'diverging', 'catapult', 'edge of stability' and 'stable', or two of
-        them have changed places. Whoever reads them compares strings.""",
+        """Your words aren't 'diverging', 'catapult', 'edge of stability' and 'stable', or two of them are
+        swapped. They are compared as strings, so spell them exactly so.""",
         partial(regime, words={EDGE: "edge"}),
         partial(regime, words={EDGE: "edge of stability.", STABLE: "Stable"}),
         partial(regime, words={STABLE: "converging"}),
@@ -1125,7 +1118,7 @@ def why_sign_is_kept(a: Tensor, low: float) -> str:
     if a.diagonal().min() < low * (1 - ALIKE):
         return "small_on_the_diagonal"
     first, *_, last = torch.linalg.eigvalsh(a)
-    if abs(first + last) < 0.05 * (last - first):
+    if abs(first + last) < (last - first) / 21:  # the larger is less than 1.1 times the smaller
         return "largest_of_either_sign"
     given = partial(torch.mv, a), START, ITERATIONS
     shows = first + last < 0 and apart(power(*given), lost_sign(*given)) > 0.1
@@ -1140,8 +1133,8 @@ def tied(low: float) -> Tensor:
 SIGN_REASONS = (
     mistake(
         "largest_is_positive",
-        """Your matrix does not show it: its eigenvalue that is largest in size is positive, so there is no
-        sign to be lost. The diagonal says what the eigenvalues sum to; what lies beside it can still make one
+        """Your matrix doesn't show it: the eigenvalue that is largest in size is positive, so there is no
+        sign to lose. The diagonal fixes the sum of the eigenvalues. The entries beside it can still push one
         of them far below 0.""",
         lambda low: torch.eye(3) * low,
         lambda low: torch.full((3, 3), 5.0),
@@ -1149,22 +1142,23 @@ SIGN_REASONS = (
     ),
     mistake(
         "small_on_the_diagonal",
-        """An entry on the diagonal is below low. With a negative one there the sign would be plain to see;
-        all three have to be low or more.""",
+        """An entry on the diagonal is below low. A negative one there would give the sign away. All three
+        must be low or more.""",
         lambda low: -torch.eye(3),
         lambda low: torch.diag(torch.tensor([2.0, 2.0, -9.0])),
         lambda low: torch.zeros(3, 3),
     ),
     mistake(
         "not_symmetric",
-        "The matrix is not symmetric. A Hessian is: the entries on either side of the diagonal are the same.",
+        """The matrix isn't symmetric, but a Hessian is: the entries on either side of the diagonal are the
+        same.""",
         lambda low: torch.randn(3, 3),
         lambda low: 5 * torch.ones(3, 3).triu() + torch.eye(3),
     ),
     mistake(
         "largest_of_either_sign",
-        """The most negative eigenvalue and the most positive one are of nearly the same size, so that power
-        iteration cannot tell which is the larger. Let the negative one be larger by a tenth or more.""",
+        """The most negative eigenvalue and the most positive one are nearly the same in size, so power
+        iteration can't tell which is larger. Make the negative one larger by a tenth or more.""",
         tied,
     ),
 )
@@ -1193,21 +1187,21 @@ def why_layers_do(before: Tensor, after: Tensor, d: int) -> str:
 LAYERS_REASONS = (
     mistake(
         "joined_gradient_turns",
-        """The gradient as one long vector turns: its cosine is below 0.99. Asked for is one that hardly
-        turns, while the code thinks that it does. How can a layer turn without turning the whole?""",
+        """The gradient as one long vector turns: its cosine is below 0.99. It should hardly turn, while the
+        code thinks it does. How can a layer turn without turning the whole?""",
         lambda d: (torch.randn(2, d), torch.randn(2, d)),
         lambda d: (torch.ones(2, d), torch.tensor([[1.0], [-1.0]]).repeat(1, d)),
     ),
     mistake(
         "layers_agree",
-        """The gradient does not turn, and the code sees that: both layers keep their direction. One of them
+        """The gradient doesn't turn, and the code sees that. Both layers keep their direction. One of them
         has to turn round, and count little.""",
         lambda d: (torch.ones(2, d), torch.ones(2, d)),
         lambda d: (x := torch.randn(2, d), 3 * x),
     ),
     mistake(
         "a_layer_of_zeros",
-        """A layer has no gradient, before or after: its cosine is 0/0. Small is enough; its length has to be
+        """A layer has no gradient, before or after, so its cosine is 0/0. Small is enough: its length must be
         0.0001 or more.""",
         lambda d: (torch.zeros(2, d), torch.zeros(2, d)),
         lambda d: (torch.eye(2, d), torch.eye(2, d) * torch.tensor([[1.0], [0.0]])),
