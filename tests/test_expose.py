@@ -14,6 +14,7 @@ import torch
 import graders
 from graders.judging import catalogue, exposing
 from graders.judging.question import Setting, cases
+from graders.judging.references import day31
 from graders.judging.report import as_bundle
 from graders.judging.verdict import Verdict
 from tests.batches import autograde
@@ -89,6 +90,13 @@ def test_what_takes_no_thought_fails_and_is_told_why(name: str, make: Callable[.
         verdict = judged(name, candidate, seed=seed)
         assert verdict.points == 0, str(verdict)
         assert verdict.mistake, str(verdict)
+
+
+@pytest.mark.parametrize("ratio,why", [(1.09, "largest_of_either_sign"), (1.101, "")])
+def test_larger_by_a_tenth_means_a_tenth(ratio: float, why: str) -> None:
+    """Two eigenvalues are 6, the third is −6 · ratio."""
+    matrix = 6 * torch.eye(3, dtype=torch.float64) - 2 * (1 + ratio)
+    assert day31.why_sign_is_kept(matrix, low=1.0) == why
 
 
 RANDOM = {
