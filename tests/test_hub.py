@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 import urllib.error
 from collections.abc import Iterator
 from html import unescape
@@ -30,9 +31,13 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
-def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
-    with hubs.hub(tmp_path_factory.mktemp("hub") / "hub", sorted(ANSWERS)) as started:
+@pytest.fixture(scope="module", params=["a folder", "ngshare"])
+def hub(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+    """A hub whose exchange is a folder, or ngshare."""
+    ngshare = hubs.ngshare() if request.param == "ngshare" else None
+    if request.param == "ngshare" and not ngshare:
+        pytest.skip("only where TEST_NGSHARE names an environment with ngshare")
+    with hubs.hub(tmp_path_factory.mktemp("hub") / "hub", sorted(ANSWERS), ngshare) as started:
         course = started.home(INSTRUCTOR) / "course"
         (course / "solutions" / DAY).mkdir(parents=True)
         for path in ("nbgrader_config.py", f"solutions/{DAY}/{DAY}.ipynb"):
@@ -122,6 +127,8 @@ def test_feedback_comes_back_to_whom_it_is_for(hub: Hub, graded: Path) -> None:
         pages[student] = unescape(page.read_text(encoding="utf-8"))
     told = "added to the standard deviation"
     assert told in pages["bob"] and told not in pages["ann"]
+    lies_in_exchange = any((hub.folder / "exchange").iterdir())
+    assert lies_in_exchange != (hub.folder / "ngshare").exists()
 
 
 def test_nobody_reaches_anybody_elses_server_or_home(hub: Hub) -> None:
@@ -138,3 +145,20 @@ def test_student_in_a_container_has_the_name_that_the_hub_gives(hub: Hub) -> Non
     said = hub.run("bob", [asked, "print(pwd.getpwuid(os.getuid()).pw_name, get_username())"])
     assert said[-1].strip() == "jovyan bob"
     assert "useradd --create-home --uid 1000 jovyan" in (ROOT / "Dockerfile").read_text(encoding="utf-8")
+
+
+def test_nothing_is_left_of_a_hub_that_has_ended(tmp_path: Path) -> None:
+    """Neither servers nor their kernels, in a jail or not."""
+    with hubs.hub(tmp_path / "hub", ["ann"]) as hub:
+        hub.start(INSTRUCTOR, "ann")
+        for user in (INSTRUCTOR, "ann"):
+            hub.of(user, "POST", "/api/kernels", {"name": "python3", "path": ""})
+        at_work = list(hub.processes().values())
+        for what in ("jupyterhub-singleuser", "ipykernel", "configurable-http-proxy", "bwrap"):
+            assert any(what in one for one in at_work), (what, at_work)
+        hub.end()
+        assert hub.process.returncode == 0
+        end = time.monotonic() + 30
+        while (left := hub.processes()) and time.monotonic() < end:
+            time.sleep(0.2)
+        assert not left
