@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ from graders.classroom.observations import Check, Index
 if TYPE_CHECKING:  # nbgrader takes long to import, and the processes that judge can do without
     from graders.batch.gradebook import Course
     from graders.batch.intake import Submission
+    from graders.judging.question import Paper
 
 #: What a worker is asked at once: so many verdicts keep it busy longer than asking takes.
 AT_ONCE = 8
@@ -465,7 +467,7 @@ def _judged(
 ) -> Iterator[tuple[str, tuple[list[dict[str, Any]], dict[str, Any]]]]:
     import torch
 
-    from graders.batch.notebook import about_check, judged, paper_of, writable
+    from graders.batch.notebook import about_check, judged, writable
     from graders.judging import catalogue
     from graders.probing.process import protocol, values
 
@@ -478,8 +480,8 @@ def _judged(
             check, worth = left.pop(header["cell"])
             if any(not _is_there(device) for device in check.devices):
                 raise _NotKept("it was checked on a device that is not here")
-            paper, packed = paper_of(check.exercise, check.devices, check.seed)
-            if header["cases"] != observations.digest_of(packed):
+            paper, cases = _asked(check.exercise, check.devices, check.seed)
+            if header["cases"] != cases:
                 raise _NotKept("the questions have changed")
             answer, sights, surveyed = header["answer"], [], None
             if "sights" in answer:
@@ -492,6 +494,15 @@ def _judged(
         raise _NotKept("what is stored of it cannot be read") from None
     if left:
         raise _NotKept("nothing is stored of one of its checks")
+
+
+@lru_cache(maxsize=64)
+def _asked(exercise: str, devices: tuple[str, ...], seed: int) -> tuple[Paper, str]:
+    """The questions of an exercise from a seed, and a digest of their cases."""
+    from graders.batch.notebook import paper_of
+
+    paper, packed = paper_of(exercise, devices, seed)
+    return paper, observations.digest_of(packed)
 
 
 def _is_there(device: str) -> bool:
