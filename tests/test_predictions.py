@@ -199,7 +199,7 @@ def test_a_curve_is_judged_where_it_is_wrong_and_not_only_at_its_end(judged):
 def test_a_curve_may_have_the_right_shape_at_the_wrong_height(judged):
     outcome, says = judged(0.5, 0.2, 0.05)
     assert outcome == "level"
-    assert says.endswith("The curves part at 5 and are 6.9 times apart on average. Both fall.")
+    assert says.endswith("The curves part at 5, by a factor of 6.9 on average. Both fall.")
 
 
 def test_the_shapes_of_two_curves_are_named_where_they_differ(judged):

@@ -34,6 +34,7 @@
     }
 
     const written = (value) => `${number(value)}${gate.unit}`;
+    const distance = (gap) => (gate.unit.trim() === "%" ? `${number(gap)} points` : written(gap));
     const forward = (value) => (gate.log ? Math.log(value) : value);
     const backward = (value) => (gate.log ? Math.exp(value) : value);
     const [lowest, highest] = [forward(gate.low), forward(gate.high)];
@@ -325,7 +326,7 @@
     /** The sentence about the gap. */
     function told(guess, measured) {
       const gap = gate.log ? Math.max(guess / measured, measured / guess) : Math.abs(guess - measured);
-      return filled(gate.says[against(guess, measured)], { guess, measured }, gate.log ? `${number(gap)} times` : written(gap));
+      return filled(gate.says[against(guess, measured)], { guess, measured }, gate.log ? `${number(gap)} times` : distance(gap));
     }
 
     /** A sentence with its {guess}, {measured} and {gap}. */
@@ -368,6 +369,7 @@
     function shape(found, many = 0) {
       const words = found.map((move) => MOVES[move][many]);
       if (!words.length) return many ? "hardly change" : "hardly changes";
+      if (words.length > 3) return `${many ? "turn" : "turns"} ${words.length - 1} times`;
       return words.length === 1 ? words[0] : `${words.slice(0, -1).join(", ")}, then ${words.at(-1)}`;
     }
 
@@ -388,12 +390,12 @@
 
     /** The sentences about the gap between two curves: how far apart, where, and in what shape. */
     function gapOf({ outcome, along, mean, furthest, largest, first, yours, its }) {
-      const [size, average] = [largest, mean].map((gap) => (gate.log ? `${number(Math.exp(gap))} times` : written(gap)));
-      if (outcome === "close") return size === (gate.log ? "1 times" : written(0)) ? "Close all along." : `Close all along: at most ${size} off, at ${number(furthest.x)}.`;
+      const size = gate.log ? `${number(Math.exp(largest))} times` : distance(largest);
+      const average = gate.log ? `a factor of ${number(Math.exp(mean))}` : distance(mean);
+      if (outcome === "close") return size === (gate.log ? "1 times" : distance(0)) ? "Close all along." : `Close all along: at most ${size} off, at ${number(furthest.x)}.`;
       const sentences = [`Furthest off at ${number(furthest.x)}: you drew ${written(furthest.drawn)}, it is ${written(furthest.is)}, ${size} too ${furthest.gap < 0 ? "low" : "high"}.`];
-      const apart = `${average} apart on average`;
-      if (first === furthest || !first) sentences.push(`The curves are ${apart}.`);
-      else sentences.push(`The curves part ${first === along[0] ? "from the start" : `at ${number(first.x)}`} and are ${apart}.`);
+      if (first === furthest || !first) sentences.push(`On average the curves are ${average} apart.`);
+      else sentences.push(`The curves part ${first === along[0] ? "from the start" : `at ${number(first.x)}`}, by ${average} on average.`);
       sentences.push(String(yours) === String(its) ? `Both ${shape(its, 1)}.` : `Yours ${shape(yours)}; the measured one ${shape(its)}.`);
       return sentences.join(" ");
     }
@@ -479,7 +481,7 @@
               event.preventDefault();
               set(at, parts[at] + by / STEPS);
             });
-            drawn.push(handle);
+            drawn.push(draw("circle", { cx: across(x), cy: down(parts[at]), r: 18, class: "grip" }), handle);
           });
         }
         svg.replaceChildren(...drawn);
@@ -493,7 +495,9 @@
         const near = gate.x.map((at) => Math.abs(across(at) - x));
         set(near.indexOf(Math.min(...near)), 1 - (y - TOP) / (tall - TOP - BOTTOM));
       }
-      // A finger that goes up or down scrolls the page; one that goes across draws, and so does a tap.
+      // A finger that goes up or down scrolls the page; one that goes across draws, and so does a tap, and whatever starts on a handle.
+      const keepThePage = (event) => event.target.matches(".grip, .handle") && event.preventDefault();
+      svg.addEventListener("touchstart", keepThePage, { passive: false });
       svg.addEventListener("pointerdown", (event) => {
         if (event.pointerType === "touch") return;
         event.preventDefault();

@@ -251,13 +251,15 @@ def gap_in_words(asked: Prediction, compared: Comparison) -> str:
     def written(value: float) -> str:
         return f"{_number(value)}{asked.unit}"
 
-    size, average = (
-        f"{_number(math.exp(gap))} times" if asked.log else written(gap)
-        for gap in (compared.largest, compared.mean)
-    )
+    def distance(gap: float) -> str:
+        return f"{_number(gap)} points" if asked.unit.strip() == "%" else written(gap)
+
+    largest, mean = compared.largest, compared.mean
+    size = f"{_number(math.exp(largest))} times" if asked.log else distance(largest)
+    average = f"a factor of {_number(math.exp(mean))}" if asked.log else distance(mean)
     at, first = compared.furthest, compared.first
     if compared.outcome == "close":
-        none = "1 times" if asked.log else written(0)
+        none = "1 times" if asked.log else distance(0)
         return (
             "Close all along."
             if size == none
@@ -266,10 +268,10 @@ def gap_in_words(asked: Prediction, compared: Comparison) -> str:
     drawn, measured, way = written(at.drawn), written(at.measured), "low" if at.gap < 0 else "high"
     said = f"Furthest off at {_number(at.x)}: you drew {drawn}, it is {measured}, {size} too {way}. "
     if first in (at, None):
-        said += f"The curves are {average} apart on average. "
+        said += f"On average the curves are {average} apart. "
     else:
         where = "from the start" if first == compared.along[0] else f"at {_number(first.x)}"
-        said += f"The curves part {where} and are {average} apart on average. "
+        said += f"The curves part {where}, by {average} on average. "
     if compared.drawn == compared.measured:
         return f"{said}Both {_shape(compared.drawn, many=True)}."
     return f"{said}Yours {_shape(compared.drawn)}; the measured one {_shape(compared.measured)}."
@@ -315,6 +317,8 @@ def _shape(moves: Sequence[str], many: bool = False) -> str:
     words = [_MOVES[move][many] for move in moves]
     if not words:
         return "hardly change" if many else "hardly changes"
+    if len(words) > 3:
+        return f"{'turn' if many else 'turns'} {len(words) - 1} times"
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])}, then {words[-1]}"
 
 

@@ -158,6 +158,7 @@ def drawn_curves(seed: int):
             guess = [right[x] * draw.choice((1, 1.02, 1.15, 0.7)) for x in asked.x]
         compared = compare(asked, points, guess)
         says = f"{gap_in_words(asked, compared)} {to_plain(asked.says[compared.outcome])}"
+        assert len(says.split()) <= 60, says
         yield stored["id"], source, guess, says
 
 
@@ -174,6 +175,29 @@ def test_a_drawn_curve_is_judged_as_python_judges_it(page, tmp_path, seed):
     says = page.locator(".predict-says")
     expect(says).to_have_count(len(names))
     assert says.all_text_contents() == list(expected)
+
+
+def test_a_finger_on_a_handle_draws_and_does_not_scroll(open_page, browser):
+    source = open_page().url
+    context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    phone = context.new_page()
+    phone.goto(source)
+    handle = card(phone, "decay").get_by_role("slider", name="gradient at 5")
+    handle.scroll_into_view_if_needed()
+    box, before = handle.bounding_box(), handle.get_attribute("aria-valuetext")
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    scrolled = phone.evaluate("scrollY")
+    finger = context.new_cdp_session(phone)
+    places = [("touchStart", y + 12), *(("touchMove", y + 12 + 6 * step) for step in range(1, 9))]
+    for kind, at in places:
+        finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": at}]})
+        phone.wait_for_timeout(20)
+    finger.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    expect(handle).not_to_have_attribute("aria-valuetext", before)
+    moved = card(phone, "decay").locator('[data-at="1"]').bounding_box()
+    assert moved["y"] + moved["height"] / 2 == pytest.approx(y + 60, abs=2)
+    assert phone.evaluate("scrollY") == scrolled
+    context.close()
 
 
 def test_an_address_leads_behind_a_gate(open_page):
