@@ -108,6 +108,42 @@ def test_other_wrong_implementations_fail(name: str, candidate: object) -> None:
         assert verdict.message
 
 
+class CountsInEval(alternatives.day27.LayerWithLerp):
+    """Right, but for a counter that goes on in eval mode."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not self.training:
+            self.num_batches_tracked += 1
+        return super().forward(x)
+
+
+def apart_where_constant(x: torch.Tensor, eps: float = 1e-5) -> torch.Tensor:
+    std = x.std(0, correction=0)
+    return (x - x.mean(0)) / torch.where(std == 0, 1.0, std)
+
+
+def larger_on_the_diagonal(eigenvalues: torch.Tensor, lr: float, beta: float = 0.0) -> float:
+    return max(beta, float((1 - lr * eigenvalues).abs().max()))
+
+
+@pytest.mark.parametrize(
+    ("name", "candidate", "key"),
+    [
+        (
+            "BatchNorm1d",
+            CountsInEval,
+            None,
+        ),  # batch statistics in eval mode are counted as well, and much more
+        ("standardize", apart_where_constant, "eps_as_floor"),
+        ("convergence_rate", larger_on_the_diagonal, "diagonal_for_eigenvalues"),
+    ],
+)
+def test_a_mistake_that_does_more_or_less_is_not_named(name: str, candidate: Any, key: str | None) -> None:
+    for seed in SEEDS:
+        verdict = judged(name, candidate, seed=seed)
+        assert not verdict.passed and verdict.mistake == key, str(verdict)
+
+
 def test_two_mistakes_are_both_named_and_no_third() -> None:
     class BatchNorm1d(alternatives.day27.LayerWithLerp):
         def forward(self, x: torch.Tensor) -> torch.Tensor:

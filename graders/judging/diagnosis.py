@@ -24,6 +24,10 @@ FIRST_LOOKS = 2
 ENOUGH = 8
 
 
+#: A mistake that makes so many times more observations wrong than it explains is another one.
+STRAYS = 2
+
+
 @dataclass(frozen=True)
 class Diagnosis:
     """The known mistakes that a candidate is like.
@@ -67,6 +71,8 @@ def diagnose(exercise: Exercise, answer: Answer, tried: Sequence[Trial]) -> Diag
             if not at_once and not _promising(looked_at, variant, one.rounding, naming):
                 continue
             likeness = _likeness(looked_at, variant, one.rounding, failing, naming)
+            if likeness.strays > STRAYS * len(likeness.explained):
+                continue
             if failing <= likeness.explained:
                 rank = (-likeness.strays, sum(likeness.shares.values()))
                 if rank == (0, len(failing)):  # nothing can be more like it

@@ -283,7 +283,8 @@ _LONG_MEMORY = _at(
 # -- mistakes that every norm can have ---------------------------------------------------------------
 
 _EPS = (
-    _on("eps_outside_root eps_on_deviation eps_missing eps_subtracted eps_squared", AWKWARD, _LARGE_EPS),
+    _on("eps_outside_root eps_on_deviation eps_missing eps_as_floor", AWKWARD, _LARGE_EPS),
+    _on("eps_subtracted eps_squared", AWKWARD, _LARGE_EPS),
     _on("eps_outside_root_* eps_missing_* eps_against_*", AWKWARD, _LARGE_EPS),
 )
 _VARIANCE = (

@@ -1,8 +1,9 @@
 """Inputs that several exercises share: batches and feature maps that tell normalizations apart.
 
 A wrong place or size of eps shows only where a variance is about as large as eps; a wrong count only
-where it is small and all sizes differ; cancellation only at a large offset. Each kind has a case whose sizes
-are drawn from a wide range, so that code for small sizes alone does not get through.
+where it is small and all sizes differ; cancellation only at a large offset; values that are cut off only
+where one is far out. Each kind has a case whose sizes are drawn from a wide range, so that code for small
+sizes alone does not get through.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ def batches(draw: Draw) -> Iterator[tuple[str, torch.Tensor, float | None]]:
     yield "a batch of one", draw.batch(1, d), 1e-5
     yield "features at an offset of 10,000", draw.normal(n + 10, d, mean=1e4), 1e-5
     yield "many features, not contiguous in memory", draw.batch(draw.many(), n).t(), 1e-5
-    yield "a batch of some thousands", draw.batch(draw.integer(2000, 5000), 2), 1e-5
+    x = draw.batch(draw.integer(2000, 5000), 2)
+    x[0, 1] += 100  # a value far out, for what cuts off values that are
+    yield "a batch of some thousands", x, 1e-5
 
 
 def feature_maps(draw: Draw) -> Iterator[tuple[str, torch.Tensor, float | None]]:
@@ -62,4 +65,6 @@ def feature_maps(draw: Draw) -> Iterator[tuple[str, torch.Tensor, float | None]]
     yield "maps at an offset of 10,000", draw.normal(n, c, h, w, mean=1e4), 1e-5
     yield "maps of a single, long row", maps(height=1, width=draw.many()), 1e-5
     larger = draw.sizes((9, 12), (5, 8), (5, 8))
-    yield "more and larger maps", maps(*larger, channels=12 * draw.integer(2, 3)), 1e-5
+    x = maps(*larger, channels=12 * draw.integer(2, 3))
+    x[0, 0, 0, 0] += 100
+    yield "more and larger maps", x, 1e-5

@@ -57,6 +57,10 @@ def unbiased_with_eps_squared(x, eps=1e-5):
     return (x - x.mean(0)) / torch.sqrt(x.var(0) + eps**2)
 
 
+def cut_off(x, eps=1e-5):
+    return standardize_by_var_mean(x, eps).clamp(-10, 10)
+
+
 def one_sample_missing(x, eps=1e-5):
     rest = x[: max(1, len(x) - 1)]
     return (x - rest.mean(0)) / torch.sqrt(rest.var(0, correction=0) + eps)
@@ -523,7 +527,7 @@ RIGHT = {
 }
 
 WRONG = {
-    "standardize": (eps_slightly_off, unbiased_with_eps_squared, one_sample_missing),
+    "standardize": (eps_slightly_off, unbiased_with_eps_squared, one_sample_missing, cut_off),
     "hessian_condition_number": (
         condition_without_last_sample,
         condition_of_second_largest,

@@ -285,8 +285,9 @@ def inference_with(default_eps: float = EPS, **knobs: Any) -> Callable:
 
 
 def about_eps(make: Callable) -> tuple[Mistake, ...]:
-    """The mistakes in eps alone: what is left of them where the statistics are given."""
-    return tuple(one for one in statistics_mistakes(make, "N", "") if one.key.startswith("eps_"))
+    """The mistakes in eps alone: what is left of them where the statistics are given, and none is 0."""
+    found = statistics_mistakes(make, "N", "")
+    return tuple(one for one in found if one.key.startswith("eps_") and one.key != "eps_as_floor")
 
 
 BATCH_STATISTICS = """The values are normalized by their own mean and variance, those of the batch at hand. At

@@ -138,6 +138,13 @@ RATE_MISTAKES = (
         partial(rate, radius=lambda trace, product: (trace - product).abs()),
     ),
     mistake(
+        "diagonal_for_eigenvalues",
+        """The larger of |1 − lr · λ| and beta is taken, as if a step scaled w by the one and v by the other.
+        But v moves w, and w makes the gradient that moves v: the entries beside the diagonal of their 2 × 2
+        matrix count as well, and there is a quadratic equation for each eigenvalue.""",
+        partial(rate, radius=lambda trace, product: torch.maximum((trace - product).abs(), product)),
+    ),
+    mistake(
         "beta_added",
         """beta is added to the factor of gradient descent. The velocity is not a multiple of w, so it has no
         factor of its own: put w and v together in a 2 × 2 matrix, or write w[t+1] with w[t] and w[t−1],

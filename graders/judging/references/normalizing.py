@@ -69,6 +69,14 @@ def statistics_mistakes(
             make(deviation=lambda var, eps: var.sqrt()),
         ),
         mistake(
+            "eps_as_floor",
+            """Only a variance of 0, or nearly, is kept from giving NaN, by a lower limit or a case of its
+            own. eps is added to every variance, large or small; where one is about as large as eps, your
+            values come out too large.""",
+            make(deviation=lambda var, eps: var.clamp_min(eps).sqrt()),
+            make(deviation=lambda var, eps: var.sqrt().clamp_min(eps)),
+        ),
+        mistake(
             "eps_fixed",
             """The result does not change when eps changes: a fixed number stands in the code where the
             argument eps should be used.""",

@@ -400,10 +400,10 @@ LAYER = (
             "eps is not used. It is added to the variance, inside the root.",
             partial(normalize_batch, divisor=lambda var, eps: torch.sqrt(var)),
         ),
-        of="""stored_statistics_in_training eps_outside_root eps_missing eps_fixed eps_default eps_subtracted
-        eps_squared eps_on_deviation unbiased_variance unbiased_and_eps_outside divided_by_variance
-        variance_by_cancellation not_centred variance_about_zero one_statistic_for_all rows_normalized
-        affine_not_trained affine_missing beta_missing gamma_missing gamma_and_beta_swapped
+        of="""stored_statistics_in_training eps_outside_root eps_missing eps_as_floor eps_fixed eps_default
+        eps_subtracted eps_squared eps_on_deviation unbiased_variance unbiased_and_eps_outside
+        divided_by_variance variance_by_cancellation not_centred variance_about_zero one_statistic_for_all
+        rows_normalized affine_not_trained affine_missing beta_missing gamma_missing gamma_and_beta_swapped
         shift_before_scale statistics_constant variance_constant mean_constant""",
         definition=normalize_batch,
     ),
@@ -593,9 +593,10 @@ GROUPS = (
             "eps is added to the standard deviation. It belongs inside the root, with the variance.",
             partial(normalize_groups, divisor=lambda var, eps: torch.sqrt(var) + eps),
         ),
-        of="""eps_outside_root eps_missing eps_fixed eps_default eps_subtracted eps_squared eps_on_deviation
-        unbiased_variance unbiased_and_eps_outside divided_by_variance variance_by_cancellation not_centred
-        variance_about_zero over_channels_only over_pixels_only layer_statistics over_the_batch_too""",
+        of="""eps_outside_root eps_missing eps_as_floor eps_fixed eps_default eps_subtracted eps_squared
+        eps_on_deviation unbiased_variance unbiased_and_eps_outside divided_by_variance
+        variance_by_cancellation not_centred variance_about_zero over_channels_only over_pixels_only
+        layer_statistics over_the_batch_too""",
     ),
     step(
         "Scale and shift each channel",

@@ -51,6 +51,8 @@ def rate_cases(draw: Draw) -> Iterator[Case]:
     beta, low, high = edges()
     inside = draw.number(0.15, 0.4), draw.number(0.6, 0.85)
     yield case("momentum, every root complex", *(low + share * (high - low) for share in inside), beta)
+    beta, _, _ = edges()
+    yield case("momentum, every step near 1 / eigenvalue", 1 - beta / 3, 1 + beta / 3, beta)
     beta, low, high = edges()
     yield case("momentum, real roots at the small end", draw.number(0.2, 0.6) * low, 1.0, beta)
     beta, low, high = edges()
