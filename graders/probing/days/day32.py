@@ -144,7 +144,7 @@ def on_devices(work: Callable[[int, Callable[[Shared], Shared]], Any], devices: 
             if total is not None:
                 return kept(total)
             if not isinstance(value, Tensor | int | float):
-                raise BrokenContract(f"all_reduce takes a tensor or a number, and it gets {describe(value)}.")
+                raise BrokenContract(f"all_reduce takes a tensor or a number, but it got {describe(value)}.")
             raise Waiting(kept(value))
 
         return work(device, all_reduce)
@@ -160,8 +160,8 @@ def on_devices(work: Callable[[int, Callable[[Shared], Shared]], Any], devices: 
             return done
         if done:
             raise BrokenContract(
-                "Some devices call all_reduce and others do not: those that do wait for ever. Every device "
-                "has to call it equally often, whatever is in its shard."
+                "Some devices call all_reduce and others don't. Those that do would wait forever. Every "
+                "device must call it equally often, whatever is in its shard."
             )
         sums.append(total_of(asked))
 
@@ -172,8 +172,8 @@ def total_of(values: Sequence[Shared]) -> Shared:
     if len(set(shapes)) > 1:
         one, other = list(dict.fromkeys(shapes))[:2]
         raise BrokenContract(
-            f"all_reduce adds up tensors of one shape, and the devices bring {one} and {other}. Shards "
-            "differ in size: exchange what has the same shape on every device."
+            f"all_reduce adds tensors of one shape, but the devices bring {one} and {other}. Shards differ "
+            "in size, so exchange something with the same shape on every device."
         )
     return sum(values[1:], values[0])
 
@@ -424,7 +424,7 @@ def probe_leaks(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any
             else None
         )
         what = describe(found) if held is None else f"a list that holds {describe(held)}"
-        raise BrokenContract(f"It should return a list of names, and it returns {what}.")
+        raise BrokenContract(f"It should return a list of names, but it returns {what}.")
     names = [*(name for name in norms if name in found), *(name for name in found if name not in norms)]
     yield HIDDEN_LEAKS if inputs["hidden"] else LEAKS, ", ".join(names) or "none"
 
