@@ -341,7 +341,7 @@ def probe_roots(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any
     try:
         first, second = (complex(one) for one in result)
     except (TypeError, ValueError):
-        raise BrokenContract(f"It should return the two roots, and it returns {describe(result)}.") from None
+        raise BrokenContract(f"It should return the two roots, but it returns {describe(result)}.") from None
     size = max(abs(first), abs(second))
     # What the arithmetic of complex numbers leaves of nothing is nothing.
     roots = [complex(one.real, one.imag if abs(one.imag) > 1e-5 * size else 0.0) for one in (first, second)]
