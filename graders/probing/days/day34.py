@@ -450,7 +450,7 @@ def probe_compare(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, A
     returned = candidate(run, list(rates), list(seeds))
     if not isinstance(returned, Mapping):
         raise BrokenContract(
-            f"It should return a dict with the keys {', '.join(map(repr, KEYS))}, and it returns "
+            f"It should return a dict with the keys {', '.join(map(repr, KEYS))}, but it returns "
             f"{describe(returned)}."
         )
     missing = [key for key in KEYS if key not in returned]
@@ -465,7 +465,7 @@ def probe_compare(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, A
         value = returned[key]
         if not isinstance(value, tuple | list) or len(value) != 3:
             raise BrokenContract(
-                f"Each value of the dict should be (rate, losses, edge), and that of {key!r} is "
+                f"Each value of the dict should be (rate, losses, edge), but that of {key!r} is "
                 f"{describe(value)}."
             )
         rate, losses, edge = value
@@ -480,7 +480,7 @@ def probe_compare(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, A
     most = max(made.values(), default=0)
     yield "calls of run", f"{len(made)} of {len(last)} runs, the most often made {most} times"
     if not all(isinstance(switch, bool) for call in calls for switch in call[:2]):
-        forms.append("results of a run that was called with something else than two bools")
+        forms.append("results of a run that was called with something other than two bools")
     yield FORM, forms[0] if forms else None
 
 
