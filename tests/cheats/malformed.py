@@ -199,6 +199,17 @@ CHEATS = (
         "no notebook at all",
         points=0,
         says="counts as 0",
+        place=lambda folder: _notebook(folder).rename(folder / "mine.png").write_bytes(b"\x89PNG"),
+    ),
+    _cheat(
+        "a document",
+        points=None,
+        says="in a form that is not run",
+        place=lambda folder: _notebook(folder).rename(folder / "mine.pdf").write_bytes(b"%PDF-1.7"),
+    ),
+    _cheat(
+        "a notebook by the name of a document",
+        says="mine.pdf was graded as day26.ipynb",
         place=lambda folder: _notebook(folder).rename(folder / "mine.pdf"),
     ),
     _cheat(
