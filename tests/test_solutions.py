@@ -30,6 +30,16 @@ def test_solution_gets_full_points(day: str, name: str) -> None:
         assert verdict.passed, str(verdict)
 
 
+def test_a_tolerance_of_0_is_reached_where_the_rate_is_0() -> None:
+    """What no case asks, since it is an exact tie: the least k with 0 ** k <= 0 is 1."""
+    answer = catalogue.answer_of("steps_to_tolerance")
+    shown = candidate("solutions", "day34", "steps_to_tolerance")
+    for steps in (answer.reference, answer.definition, shown):
+        assert steps(0.0, 0.0) == 1
+        with pytest.raises(ValueError):
+            steps(0.0, -0.5)
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("day,name", EXERCISES)
 def test_solution_gets_full_points_on_a_gpu(day: str, name: str) -> None:

@@ -287,7 +287,7 @@ def steps_by_powers(rate: float, tolerance: float) -> int:
 
 
 def never_comes(rate: float, tolerance: float) -> bool:
-    return tolerance <= 0 or (rate >= 1 and tolerance < 1)
+    return tolerance < 0 or (tolerance == 0 and rate > 0) or (rate >= 1 and tolerance < 1)
 
 
 def steps(
