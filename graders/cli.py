@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import logging
 import os
@@ -73,6 +72,7 @@ def autograde(
     """
     from graders.batch import interrupt
     from graders.batch import run as batch
+    from graders.batch.importing import much_is_imported
     from graders.batch.private import folders
     from graders.batch.worker import Options, look_through_rubric
     from graders.classroom import comments
@@ -109,16 +109,11 @@ def autograde(
         else:
             pool = batch.Pool(workers or len(os.sched_getaffinity(0)), options)
             pool.warm_up(batch.expected(Path.cwd(), names, student or [], force=force))
-        gc.disable()  # it would look at all modules again and again while more are imported
-        # nbformat's validator brings a parser of addresses that takes a second to import and that no notebook
-        # needs; without it that one format goes unchecked.
-        sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
-        course, names = _opened(names, every=every, force=force)
-        if options.rubric or options.comments:  # by a worker, which has PyTorch and the names of the mistakes
-            pool.submit(look_through_rubric, options).result()
-        interrupt.act()
-        gc.freeze()  # what is imported now stays, and need not be looked through again, not even at the end
-        gc.enable()
+        with much_is_imported():
+            course, names = _opened(names, every=every, force=force)
+            if options.rubric or options.comments:  # by a worker, which has PyTorch and the names of mistakes
+                pool.submit(look_through_rubric, options).result()
+            interrupt.act()
         for name in names:
             if name != course.assignment:
                 course.close()

@@ -17,6 +17,7 @@ from graders.batch.notebook import _paper
 from graders.judging import catalogue
 from graders.judging.judge import judge
 from graders.judging.verdict import Verdict
+from graders.probing.days import bars
 from graders.sandbox import closing
 from graders.sandbox.box import Box, Session, Stopped, Unforeseen
 from tests.cheats.tampering import CHEATS
@@ -212,7 +213,7 @@ LIBRARIES = {"sklearn", "scipy"}
 def box() -> Iterator[Box]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    with Box() as box:
+    with Box(bars=bars) as box:
         yield box
     torch.set_num_threads(threads)
 
@@ -324,7 +325,7 @@ def test_a_library_that_came_by_another_way_is_not_believed(box: Box) -> None:
     code = "p = importlib.import_module('skl' + 'earn.preprocessing')\n" + with_body(
         "", "torch.from_numpy(p.StandardScaler().fit_transform(x.numpy())) * gamma + beta"
     )
-    with Box() as fresh, fresh.session({}) as session:
+    with Box(bars=bars) as fresh, fresh.session({}) as session:
         run(session, code)
         with pytest.raises(Unforeseen, match="sklearn"):
             verdict_on(session, "batch_norm_forward")
@@ -378,7 +379,7 @@ def test_what_one_writes_into_the_librarys_code_reaches_nobody_else() -> None:
 assert not c.mprotect(ctypes.c_void_p(place & ~4095), ctypes.c_size_t(8192), 7)
 ctypes.memmove(place, b'\\x0f\\x0b' * 4, 8)
 """
-    with Box() as box:
+    with Box(bars=bars) as box:
         with box.session({}) as session:
             run(session, _PLACE + spoils + with_body("", "x"))
             verdict_on(session, "batch_norm_forward")

@@ -21,6 +21,7 @@ from graders.batch.notebook import _paper
 from graders.batch.run import expected, imported
 from graders.judging import catalogue
 from graders.judging.judge import judge
+from graders.probing.days import bars
 from graders.sandbox.box import Box, Session, Unforeseen
 from tests.batches import family
 from tests.courses import (
@@ -282,7 +283,7 @@ def test_a_student_imports_torch_where_the_release_does_not(course: Path) -> Non
 def test_no_check_without_torch_in_the_warm_process() -> None:
     asked = "import torch\nimport torch.nn.functional as F\nfrom graders import check\n\n"
     cheat = "batch_norm_forward = lambda x, g, b, eps=1e-5: (F.batch_norm(x, None, None, g, b, True), None)"
-    with Box(libraries=()) as box:
+    with Box(libraries=(), bars=bars) as box:
         with box.session({}) as session:
             assert printed(session, IMPORTED) == "False\n"
             printed(session, asked + cheat)  # it brings PyTorch itself
@@ -310,7 +311,7 @@ def standardize(x, eps=1e-5):
         refused += 1
         raise
 """
-    with Box(libraries=["scipy"]) as box:
+    with Box(libraries=["scipy"], bars=bars) as box:
         with box.session({}) as session:
             assert printed(session, IMPORTED) == "False\n"
         with box.session({}, ["torch"]) as session:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import secrets
 import sys
@@ -180,18 +179,15 @@ def _options(comments: str, assignment: str, sandbox: str, device: str, limits: 
 
 
 def _course(assignment: str) -> Course:
-    gc.disable()  # it would look at all modules again and again while more are imported
-    # It takes a second to import, and what nbformat's validator wants of it no notebook needs.
-    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
-    from graders.batch.gradebook import CannotStart, Course
+    from graders.batch.importing import much_is_imported
 
-    try:
-        return Course(Path.cwd(), assignment)
-    except CannotStart as problem:
-        _refuse(str(problem))
-    finally:
-        gc.freeze()  # what is imported now stays, and need not be looked through again
-        gc.enable()
+    with much_is_imported():
+        from graders.batch.gradebook import CannotStart, Course
+
+        try:
+            return Course(Path.cwd(), assignment)
+        except CannotStart as problem:
+            _refuse(str(problem))
 
 
 def _regrade(

@@ -120,8 +120,8 @@ class Box:
 
     sandbox: "bwrap" or "none". gpu: whether the jail may use CUDA. hidden: folders that must not be seen in
     it. libraries: names in `protocol.LIBRARIES` that the warm process imports at once; without PyTorch there
-    are no checks in it. Raises NoSandbox where there is no sandbox to be had. Use it as a context, or `close`
-    it.
+    are no checks in it. bars: what checks may bar, asked for where there can be any. Raises NoSandbox where
+    there is no sandbox to be had. Use it as a context, or `close` it.
     """
 
     def __init__(
@@ -132,9 +132,10 @@ class Box:
         limits: Limits | None = None,
         hidden: Sequence[str] = (),
         libraries: Iterable[str] = ("torch",),
+        bars: Callable[[], Iterable[frozenset[str]]] = frozenset,
     ) -> None:
         self.sandbox, self.gpu, self.limits, self.hidden = sandbox, gpu, limits or Limits(), hidden
-        self.libraries = frozenset(libraries) & protocol.LIBRARIES.keys()
+        self.libraries, self.bars = frozenset(libraries) & protocol.LIBRARIES.keys(), bars
         self.process: subprocess.Popen | None = None
         self.first: int | None = None  # the first process in the jail, as this side counts
         self.folder: Path | None = None
@@ -303,7 +304,7 @@ class Box:
             try:
                 with self._failing():
                     unknown = frozenset(protocol.WITH_ANSWERS) - self._imported
-                    session = Session(ours, limits, self._places, unknown, gpu=self.gpu)
+                    session = Session(ours, limits, self._places, unknown, self.bars, gpu=self.gpu)
                 yield session
             finally:
                 ours.close()
@@ -401,6 +402,7 @@ class Session:
         limits: Limits,
         places: Places | None,
         unknown: frozenset[str] = frozenset(),
+        bars: Callable[[], Iterable[frozenset[str]]] = frozenset,
         *,
         gpu: bool = False,
     ) -> None:
@@ -415,7 +417,7 @@ class Session:
         self._gone: str | None = None
         self._programs = self._size_of_programs()
         if places:
-            self._learn(places)
+            self._learn(places, bars())
         self._end = time.monotonic() + limits.notebook
 
     def run(self, source: str, *, locked: bool = False) -> tuple[list[dict[str, Any]], dict[str, Any]]:
@@ -490,13 +492,12 @@ class Session:
         for handle in (self._memory, self._maps, self._status):
             os.close(handle)
 
-    def _learn(self, places: Places) -> None:
+    def _learn(self, places: Places, bars: Iterable[frozenset[str]]) -> None:
         """Read where answers stand, as long as nothing has run here that could change them."""
-        from graders.probing.days import exercises
         from graders.sandbox import closing
 
         try:
-            places.learn({exercise.barred for exercise in exercises().values()}, self._memory)
+            places.learn(bars, self._memory)
         except closing.CannotClose as problem:
             raise NoSandbox(str(problem)) from None
         except closing.Vanished:

@@ -20,3 +20,9 @@ def days() -> dict[str, tuple[Exercise, ...]]:
 def exercises() -> dict[str, Exercise]:
     """All exercises by name."""
     return {exercise.name: exercise for day in days().values() for exercise in day}
+
+
+@cache
+def bars() -> frozenset[frozenset[str]]:
+    """What exercises bar: each set of names that one of them closes."""
+    return frozenset(exercise.barred for exercise in exercises().values())
