@@ -667,7 +667,7 @@ def judge_dropout(run: Needless) -> list[Finding]:
         Finding(
             "right labels, each at its best: BN has a lower test error than nothing",
             run.best(RIGHT, "BN") < run.best(RIGHT, "none"),
-            at_least=4,
+            at_least=3,
         ),
         Finding(
             "right labels, each at its best: dropout takes less than 1 point off the error of BN",

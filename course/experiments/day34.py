@@ -638,6 +638,7 @@ def judge_when(run: When) -> list[Finding]:
         Finding(
             "batch 64, steps to a loss of 0.3: normalization alone takes less than half of momentum alone",
             2 * floor["normalization"] < floor["momentum"],
+            at_least=4,
         ),
         Finding(
             "batch 64, 50 steps: momentum changes the loss of a normalized run by less than a factor of 2.5",
