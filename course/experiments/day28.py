@@ -450,7 +450,7 @@ def judge_speed(run: Speed) -> list[Finding]:
         Finding(
             "each at its best rate: and fewer than the net scaled once",
             best["batch norm"] < best["scaled once"],
-            at_least=4,
+            at_least=3,
         ),
         Finding(
             "Adam, each at its best rate: batch norm needs more than half of the steps of raw pixels",
