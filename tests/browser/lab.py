@@ -154,6 +154,9 @@ class Notebook:
 
         At once: a prediction that another test has made comes from the file, and its gate opens by itself.
         """
+        # Each is drawn by a script of its own, which a busy browser may not have run yet.
+        asked = self.panel.locator(".predict-gate").count()
+        expect(self.panel.locator(".predict-card .predict-head")).to_have_count(asked)
         self.panel.evaluate(
             "panel => { for (let pass; (pass = panel.querySelector('.predict-pass')); ) pass.click(); }"
         )

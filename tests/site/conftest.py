@@ -1,5 +1,6 @@
 """The site, built once, and a browser that reads it from the disk."""
 
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,13 @@ def site(tmp_path_factory) -> tuple[Path, list[Page]]:
     return folder, build(folder)
 
 
+def stop_clock(page, at: str) -> None:
+    """The page's clock shows this time, and stands."""
+    # It runs until it is stopped, and cannot be stopped at a time that is over.
+    page.clock.install(time=(datetime.fromisoformat(at) - timedelta(hours=1)).isoformat())
+    page.clock.pause_at(at)
+
+
 @pytest.fixture
 def read(site, browser):
     """Open a page of the site from the disk: `read("day26.html", width=…)`; nothing else may be asked.
@@ -39,8 +47,7 @@ def read(site, browser):
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("request", lambda request: asked(request.url))
         if at:
-            page.clock.install(time=at)
-            page.clock.pause_at(at)
+            stop_clock(page, at)
         page.goto((folder / address).as_uri())
         return page
 

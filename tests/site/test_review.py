@@ -10,6 +10,7 @@ from playwright.sync_api import Page, expect
 from course.explorers import modules
 from course.study import review
 from tests.accessible import violations
+from tests.site.conftest import stop_clock
 from tests.test_review import MERGED
 
 #: A Friday, and a time zone in which a day is not that of UTC in the evening.
@@ -283,8 +284,7 @@ def notebook(browser):
     """A page in which the review stands as in a notebook, without a kernel; the clock stands."""
     context = browser.new_context()
     page = context.new_page()
-    page.clock.install(time=FRIDAY)
-    page.clock.pause_at(FRIDAY)
+    stop_clock(page, FRIDAY)
     mistake = review.Mistake(26, "batch_norm_forward", "eps", "eps stands outside the root.").card()
     traits = {
         "cards": [vars(card) for card in (*review.flashcards(), mistake)],

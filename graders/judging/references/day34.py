@@ -140,8 +140,8 @@ RATE_MISTAKES = (
     mistake(
         "diagonal_for_eigenvalues",
         """The larger of |1 − lr · λ| and beta is taken, as if a step scaled w by the one and v by the other.
-        But v moves w, and w makes the gradient that moves v: the entries beside the diagonal of their 2 × 2
-        matrix count as well, and there is a quadratic equation for each eigenvalue.""",
+        But v moves w, and w makes the gradient that moves v. So the entries beside the diagonal of their
+        2 × 2 matrix count as well. There is a quadratic equation for each eigenvalue.""",
         partial(rate, radius=lambda trace, product: torch.maximum((trace - product).abs(), product)),
     ),
     mistake(
