@@ -593,6 +593,7 @@ def judge_small_batches(arms: dict[tuple[str, str, int], Arm]) -> list[Finding]:
         Finding(
             "the same at n = 64: within 3 points of batch norm over the map",
             (best["conv", "place", 64] - most_conv).abs() <= 3,
+            at_least=4,
         ),
         Finding(
             "linear, n = 2, in training mode: above 40 % on its own training images; n = 64: below 2 %",
@@ -792,7 +793,7 @@ def judge_placed_norms(arms: dict[str, Placed]) -> list[Finding]:
     shallow, qk = arms["post-LN, 2 blocks"], arms["pre-LN, QK-norm"]
     return [
         Finding("post-LN, rate 0.01, no warm-up: above 70 %", post.at(0.01) > 70),
-        Finding("the same with warm-up: fewer errors", warm.at(0.01) < post.at(0.01)),
+        Finding("the same with warm-up: fewer errors", warm.at(0.01) < post.at(0.01), at_least=4),
         Finding("pre-LN, rate 0.01, no warm-up: below 40 %", pre.at(0.01) < 40, at_least=4),
         Finding(
             "post-LN without warm-up at its own best rate: less than two thirds of its errors at 0.01",

@@ -797,7 +797,7 @@ def judge_map(found: dict[int, dict[str, tuple[Tensor, Tensor]]]) -> list[Findin
             "batch 256: momentum lowers the loss without normalization, with layer normalization and "
             "with standardized weights",
             together(ratio[name] > 1 for name in ("nothing", "layer", "weights")),
-            at_least=4,
+            at_least=3,
         ),
         Finding(
             "batch 256: momentum lowers the loss of at least three of normalized, sign, Adam and LARS steps",

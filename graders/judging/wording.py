@@ -157,9 +157,9 @@ def _sentence(
         return f"{name} is missing where it should be {describe(want)}: {_trimmed(got.text)}"
     if finding.kind == "type":
         if got is None:
-            return f"{name} should be {describe(want)}, and it is None. Is a return missing?"
+            return f"{name} should be {describe(want)}, but it is None. Is a return missing?"
         right = " The value is right." if finding.right else ""
-        return f"{name} should be {describe(want)}, and it is {describe(got)}.{right}"
+        return f"{name} should be {describe(want)}, but it is {describe(got)}.{right}"
     if finding.kind == "shape":
         shapes = f"{tuple(got.shape)} where it should be {tuple(want.shape)}"
         if all(one.right for _, other, one in values if other == name):

@@ -322,4 +322,4 @@ def unpacked(result: Any, names: Sequence[str]) -> Sequence[Any]:
     """
     if isinstance(result, tuple | list) and len(result) == len(names):
         return result
-    raise BrokenContract(f"It should return ({', '.join(names)}), and it returns {describe(result)}.")
+    raise BrokenContract(f"It should return ({', '.join(names)}), but it returns {describe(result)}.")

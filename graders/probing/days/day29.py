@@ -75,7 +75,7 @@ def read_axes(result: Any, kind: str) -> tuple[str, str | None]:
         shown = repr(result) if isinstance(result, tuple | list) else describe(result)
         raise BrokenContract(
             f"For '{kind}' it should return a tuple of whole numbers, the axes of N×C×H×W counted from 0, "
-            f"and it returns {shown}."
+            f"but it returns {shown}."
         ) from None
     return str(tuple(sorted(axis + 4 if -4 <= axis < 0 else axis for axis in axes))), form
 
@@ -122,7 +122,7 @@ def read_count(result: Any, kind: str) -> tuple[Any, str | None]:
     """
     if result is None:
         raise BrokenContract(
-            f"For '{kind}' it should return an int, and it returns nothing (None). Is a return missing?"
+            f"For '{kind}' it should return an int, but it returns nothing (None). Is a return missing?"
         )
     if not isinstance(result, int | float | torch.Tensor) and hasattr(result, "__index__"):
         return operator.index(result), f"{describe(result)} instead of an int"
@@ -167,7 +167,7 @@ def probe_group(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any
         return
     # Code that stops or returns nothing anyway is told so, and not that it refuses in the wrong way.
     if candidate(*arguments({**inputs, "num_groups": 2})) is None:
-        raise BrokenContract("It should return y, and it returns nothing (None). Is a return missing?")
+        raise BrokenContract("It should return y, but it returns nothing (None). Is a return missing?")
     yield RAISES, error_of(lambda: candidate(*arguments(inputs)))
 
 

@@ -82,7 +82,7 @@ def probe_groups(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, An
     groups = candidate(model, inputs["weight_decay"])
     afterwards = untouched.now()
     if not isinstance(groups, list | tuple) or not all(isinstance(group, dict) for group in groups):
-        raise BrokenContract(f"It should return a list of two dicts, and it returns {describe(groups)}.")
+        raise BrokenContract(f"It should return a list of two dicts, but it returns {describe(groups)}.")
     yield "number of groups", len(groups)
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     for position, group in zip(("first", "second"), groups, strict=False):
