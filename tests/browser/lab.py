@@ -154,12 +154,14 @@ class Notebook:
 
         At once: a prediction that another test has made comes from the file, and its gate opens by itself.
         """
-        # Each is drawn by a script of its own, which a busy browser may not have run yet.
-        asked = self.panel.locator(".predict-gate").count()
-        expect(self.panel.locator(".predict-card .predict-head")).to_have_count(asked)
+        # JupyterLab attaches one cell after the other, and each gate is drawn by a script of its own.
+        cells = json.loads(self.path.read_text(encoding="utf-8"))["cells"]
+        stored = sum("predict-gate" in json.dumps(cell.get("outputs", ())) for cell in cells)
+        expect(self.panel.locator(".predict-card .predict-head")).to_have_count(stored, timeout=CELL)
         self.panel.evaluate(
             "panel => { for (let pass; (pass = panel.querySelector('.predict-pass')); ) pass.click(); }"
         )
+        expect(self.panel.locator(".study-predict[data-closed]")).to_have_count(0)
 
     def run_live(self, *kinds: re.Pattern[str]) -> None:
         """Run the set-up of a lecture and what is live in it, and no other cell. kinds: EXPLORER, AID."""

@@ -57,8 +57,8 @@ STANDARDIZE_MISTAKES = (
     lone_mistake(with_knobs, "A single sample"),
     mistake(
         "not_scaled",
-        """The mean is subtracted and nothing is divided, so every feature keeps its old standard
-        deviation. The second half of standardizing brings it to 1.""",
+        """The mean is subtracted and nothing is divided, so every feature still has its old
+        standard deviation. The second half of standardizing brings it to 1.""",
         lambda x, eps=EPS: x - x.mean(0),
     ),
     mistake(
@@ -136,7 +136,7 @@ CONDITION_MISTAKES = (
     mistake(
         "condition_of_x",
         """This is the condition number of x itself, a ratio of singular values. The Hessian is xᵀx / N,
-        whose eigenvalues are their squares: what you return is the root of what is asked for.""",
+        whose eigenvalues are their squares: you return the root of what we want.""",
         partial(condition_number, result=lambda values: (values[-1] / values[0]).sqrt()),
     ),
     mistake(
@@ -153,8 +153,8 @@ CONDITION_MISTAKES = (
     ),
     mistake(
         "standardized_features",
-        """The features are standardized before the eigenvalues are taken. Asked for is the Hessian of x
-        as it comes; that standardizing makes its condition number smaller is what you will see with it.""",
+        """The features are standardized before the eigenvalues are taken. We want the Hessian of x as
+        it comes; that standardizing makes its condition number smaller is what you will see with it.""",
         partial(condition_number, prepared=as_correlations),
         partial(condition_number, prepared=lambda x: x / x.square().mean(0).sqrt()),
     ),
@@ -299,7 +299,7 @@ ACTIVATION_MISTAKES = (
     ),
     mistake(
         "variance_for_deviation",
-        "The second column holds variances. Asked for is the standard deviation, their root.",
+        "The second column holds variances. We want the standard deviation, their root.",
         partial(statistics, measured=about_mean(lambda output: output.var(correction=0))),
         partial(statistics, measured=about_mean(lambda output: output.var())),
     ),
@@ -329,7 +329,7 @@ ACTIVATION_MISTAKES = (
     mistake(
         "deviation_by_cancellation",
         """The variance is computed as the mean of the squares minus the square of the mean. On paper that
-        is the same. At an offset of 10,000 both are near 10⁸ and float32 keeps seven digits, so their
+        is the same. At an offset of 10,000 both are near 10⁸ and float32 has seven digits, so their
         difference is noise. Centre first, then square.""",
         partial(
             statistics,
@@ -351,7 +351,7 @@ ACTIVATION_MISTAKES = (
     ),
     mistake(
         "inputs_for_outputs",
-        """The statistics are those of what goes into each layer. Asked for is what comes out of it: every
+        """The statistics are those of what goes into each layer. We want those of what comes out. Every
         row is one layer late, and the last output is missing.""",
         partial(statistics, before=True),
     ),
@@ -382,13 +382,13 @@ ACTIVATION_MISTAKES = (
     ),
     mistake(
         "columns_swapped",
-        "The columns are in each other's place: the mean comes first, the standard deviation second.",
+        "The columns are swapped: the mean comes first, the standard deviation second.",
         partial(statistics, measured=lambda output: mean_and_deviation(output)[::-1]),
     ),
     mistake(
         "mean_of_sizes",
-        """The first column is the mean of absolute values. The plain mean keeps the signs, so that values
-        of both signs cancel.""",
+        """The first column is the mean of absolute values. In the plain mean, values of both
+        signs cancel.""",
         partial(statistics, measured=lambda output: (output.abs().mean(), mean_and_deviation(output)[1])),
     ),
     *reading_mistakes(statistics, "layers"),
@@ -508,7 +508,7 @@ GRADIENT_MISTAKES = (
     ),
     mistake(
         "bias_included",
-        """The gradient of the bias is counted in. Asked for is the norm for the weight alone.""",
+        """The gradient of the bias is counted in. We want the norm for the weight alone.""",
         with_bias,
     ),
     mistake(
@@ -533,7 +533,7 @@ GRADIENT_MISTAKES = (
     ),
     mistake(
         "weights_for_gradients",
-        "These are the norms of the weights themselves. Asked for is how the loss changes with them.",
+        "These are the norms of the weights themselves. We want the norms of their gradients.",
         lambda model, loss: torch.stack([euclidean(weight) for weight in linear_weights(model)]),
     ),
     mistake(
@@ -794,9 +794,9 @@ GAIN_MISTAKES = (
     ),
     mistake(
         "gain_of_gradients",
-        """This is the gain that keeps the gradients on their way back: it goes by the slope of the
-        activation. Asked for is the forward pass, which goes by its values. For ReLU they agree, for tanh
-        they do not.""",
+        """This gain preserves the size of the gradients in the backward pass: it depends on the slope of the
+        activation. We want the one for the forward pass, which depends on its values. For ReLU the two agree,
+        for tanh they do not.""",
         gain_of_gradients,
     ),
     mistake(
@@ -827,7 +827,7 @@ GAIN_MISTAKES = (
     mistake(
         "compared_with_sample",
         """The outputs are compared with the mean square of z as it happened to come out. z stands for numbers
-        whose mean square is 1; a gain that keeps 1 divides by nothing else.""",
+        whose mean square is 1; to preserve that 1, divide by nothing else.""",
         partial(gain, result=lambda measured, z: (z.square().mean() / measured).sqrt()),
         partial(gain, result=lambda measured, z: (z.var(correction=0) / measured).sqrt()),
         partial(gain, result=lambda measured, z: (z.var() / measured).sqrt()),
@@ -934,7 +934,7 @@ def with_limits(*fixed: float | None, defaults: tuple[float, ...] = LIMITS) -> C
 PROFILE_MISTAKES = (
     mistake(
         "ratio_alone",
-        """You go by the ratio of the first norm to the last, as `gradient_verdict` does. Where all norms are
+        """Only the ratio of the first norm to the last decides, as in `gradient_verdict`. Where all norms are
         tiny, or all huge, their ratio is near 1 and nothing learns all the same. Size is a question of its
         own, and it comes first.""",
         partial(profile, order="bvf"),
@@ -943,7 +943,7 @@ PROFILE_MISTAKES = (
     ),
     mistake(
         "size_alone",
-        """You go by the size of the norms alone. Profiles with ordinary norms can fall or grow a thousandfold
+        """Only the size of the norms decides. Profiles with ordinary norms can fall or grow a thousandfold
         on the way to the input: the ratio of the first to the last tells.""",
         partial(profile, order="big"),
         partial(profile, order="bigv"),
@@ -961,7 +961,7 @@ PROFILE_MISTAKES = (
     mistake(
         "one_norm_for_all",
         """'vanished everywhere' asks that all norms are below tiny, so that the largest is. You ask it of
-        another one, or of the mean: a profile that falls to nothing at its first layer has not vanished
+        another one, or of the median. A profile that falls to nothing at its first layer has not vanished
         everywhere.""",
         partial(profile, for_tiny=lambda norms: norms.min()),
         partial(profile, for_tiny=lambda norms: norms[0]),
@@ -1031,8 +1031,8 @@ PROFILE_MISTAKES = (
     ),
     mistake(
         "other_words",
-        """Your answers are others than 'vanishing with depth', 'vanished everywhere', 'exploding' and
-        'healthy', or two of them have changed places. Whoever reads them compares strings.""",
+        """The answers are not 'vanishing with depth', 'vanished everywhere', 'exploding' and 'healthy', or
+        two of them are swapped. They are compared as strings, so spell them exactly like this.""",
         partial(profile, words={HEALTHY: "stable"}),
         partial(profile, words={VANISHING: "vanishing", VANISHED: "vanished"}),
         partial(profile, words={VANISHING: "vanishing"}),
@@ -1062,7 +1062,7 @@ CANCELLATION_REASONS = (
     mistake(
         "offset_small_beside_the_spread",
         """Your input does not show it: the mean is not far above the standard deviation. E[x²] is about mean²
-        + var, and float32 keeps seven digits of that. How small must var be beside mean² for it to drown in
+        + var, and float32 holds seven digits of that. How small must var be beside mean² for it to drown in
         the last of them?""",
         lambda n, d, largest: torch.randn(n, d),
         lambda n, d, largest: torch.rand(n, d) * largest,
@@ -1110,7 +1110,7 @@ DIAGONAL_REASONS = (
     mistake(
         "columns_of_different_size",
         """Here the code sees something itself: one column is larger than the other, and that stands on the
-        diagonal. Asked for is a valley which it misses, so its answer has to be 2 at most.""",
+        diagonal. We want a valley that it misses, so its answer has to be 2 at most.""",
         lambda n, kappa: torch.randn(n, 2) * torch.tensor([2.0, 0.1]),
         lambda n, kappa: torch.stack([torch.ones(n), torch.linspace(-1, 1, n)], 1),
     ),

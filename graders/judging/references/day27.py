@@ -105,7 +105,7 @@ def about_the_old_mean(
 BIASED_RUNNING_VARIANCE = """The running variance takes the biased variance of the batch, divided by N. What
     is stored is an estimate for data yet to come, so it takes the unbiased one, divided by N − 1. Normalizing
     the batch itself is where the biased one belongs. The smaller the batch, the more it shows."""
-MOMENTUM_REVERSED = """The weights of old and new have changed places. Here momentum is the weight of the new
+MOMENTUM_REVERSED = """The weights of old and new are swapped. Here momentum is the weight of the new
     value, as in PyTorch: with 0.1, nine tenths of the old one stay. (Keras, TensorFlow and many courses
     weight the old value, and write 0.9 for the same thing.)"""
 EPS_STORED = """eps is added to the variance that is stored. The running variance holds the variance itself;
@@ -116,8 +116,8 @@ MOMENTUM_IGNORED = """The result does not change when momentum changes: a fixed 
     argument should be used."""
 WRONG_MEAN = """The squares are taken about the running mean. The variance of a batch is measured about the
     batch's own mean; only the finished variance is mixed with the old one."""
-NOT_UPDATED = """The running statistics come out as they went in. Is the new value computed into a local
-    variable that nobody keeps?"""
+NOT_UPDATED = """The running statistics come out as they went in. Is the new value only in a local
+    variable, and never returned?"""
 OLD_FORGOTTEN = """The old value does not matter in your result: these are the statistics of this batch alone.
     A share of 1 − momentum of the old value stays."""
 NO_DECAY = """The share of the new value is added, and all of the old one stays. Their weights add up to more
@@ -203,7 +203,7 @@ UPDATE_MISTAKES = (
     mistake(
         "variance_by_cancellation",
         """The variance is computed as E[x²] − E[x]². On paper that is the same; at an offset of 10,000 both
-        terms are near 10⁸, float32 keeps seven digits, and the difference is noise. Centre first, then
+        terms are near 10⁸, float32 has seven digits, and the difference is noise. Centre first, then
         square.""",
         partial(update, variance=lambda x: difference_of_squares(x, 0)[0] * len(x) / (len(x) - 1)),
         partial(
@@ -214,7 +214,7 @@ UPDATE_MISTAKES = (
     ),
     mistake(
         "swapped",
-        """The two are returned in each other's place: the running mean comes first, the running variance
+        """The two results are swapped: the running mean comes first, the running variance
         second.""",
         lambda running_mean, running_var, x, momentum=MOMENTUM: update(
             running_mean, running_var, x, momentum
@@ -759,7 +759,7 @@ LAYER_MISTAKES = (
     mistake(
         "kept_by_the_class",
         """A second layer changes the first: eps or momentum is kept by the class, where all layers share it.
-        Each layer keeps its own, on self.""",
+        Store it on self, so that each layer has its own.""",
         changed(__init__=sharing("eps")),
         changed(__init__=sharing("momentum")),
         changed(__init__=sharing("eps", "momentum")),
@@ -922,7 +922,7 @@ MOMENTA_MISTAKES = (
     mistake(
         "batches_unweighted",
         """Every batch counts the same, large or small. 1/k for the k-th batch is the plain average of the
-        batches, as momentum=None takes it; asked for is that of the samples, of which a larger batch has
+        batches, as momentum=None takes it; we want that of the samples, of which a larger batch has
         more.""",
         partial(momenta, weights=torch.ones_like),
     ),
@@ -948,8 +948,8 @@ MOMENTA_MISTAKES = (
     ),
     mistake(
         "start_counted",
-        """What the running mean held before the first batch keeps a weight, as if it stood for samples too.
-        It stands for none: after the first batch nothing of it may be left.""",
+        """What the running mean held before the first batch still has a weight, as if it stood for samples
+        too. It stands for none: after the first batch nothing of it may be left.""",
         partial(momenta, total=lambda weights: weights.cumsum(0) + 1),
         partial(momenta, total=lambda weights: weights.cumsum(0) + weights[0]),
         *(partial(momenta, result=first_replaced(value)) for value in (0.1, 0.0, 0.5)),
@@ -1189,7 +1189,7 @@ COUNT_MISTAKES = (
     ),
     mistake(
         "tensors_counted",
-        """This counts tensors. What is asked for is their elements: a weight of shape (3, 4) is 12.""",
+        """This counts tensors. We want the number of their elements: a weight of shape (3, 4) is 12.""",
         partial(count, size=lambda tensor: 1),
     ),
     mistake(
@@ -1200,7 +1200,7 @@ COUNT_MISTAKES = (
     ),
     mistake(
         "swapped",
-        "The two numbers are returned in each other's place: trainable comes first.",
+        "The two numbers are swapped: trainable comes first.",
         lambda model: count(model)[::-1],
     ),
     *reading_mistakes(count),
@@ -1400,7 +1400,7 @@ FREEZE_MISTAKES = (
     ),
     mistake(
         "affine_reset",
-        """gamma and beta are back at 1 and 0. Freezing keeps what was learned.""",
+        """gamma and beta are back at 1 and 0. Freezing must not change what was learned.""",
         partial(freeze, mode=reset),
     ),
     mistake(
@@ -1515,7 +1515,7 @@ def bias_further_back(layers: list[nn.Module]) -> bool:
 FAULT_MISTAKES = (
     mistake(
         "flag_of_the_model",
-        """You ask for the mode of the model or of other layers. Every module has a flag of its own, and
+        """The mode is read from the model or from other layers. Every module has a flag of its own, and
         model.training is only the outermost: a norm can differ from it both ways. What counts is the flag of
         each batch norm.""",
         partial(fault, training=lambda model, norms: model.training),
@@ -1524,7 +1524,7 @@ FAULT_MISTAKES = (
     ),
     mistake(
         "all_norms_asked",
-        """You call it 'training mode' only where all batch norms are in it. One is enough to make the output
+        """'training mode' is reported only where all batch norms are in it. One is enough to make the output
         depend on the rest of the batch.""",
         partial(fault, training=lambda model, norms: bool(norms) and all(norm.training for norm in norms)),
     ),
@@ -1567,8 +1567,8 @@ FAULT_MISTAKES = (
     ),
     mistake(
         "bias_behind_the_norm",
-        """You look at the linear layer behind the norm. Its bias is added after the normalization and
-        stays; the one in front of the norm is subtracted with the mean.""",
+        """The bias is looked for in the linear layer behind the norm. That bias is added after the
+        normalization and stays; the one in front of the norm is subtracted with the mean.""",
         partial(fault, bias=lambda layers: biased_norm(layers[::-1])),
     ),
     mistake(
@@ -1712,13 +1712,13 @@ BATCH_REASONS = (
     mistake(
         "first_rows_differ",
         """The first rows of a and b are not the same, so that their outputs may differ for a good reason.
-        Asked for is one sample in two companies.""",
+        We want one and the same sample in two batches.""",
         lambda n, d: (torch.randn(n, d), torch.randn(n, d)),
         lambda n, d: (torch.zeros(n, d), torch.ones(n, d)),
     ),
     mistake(
         "means_differ",
-        """The means of a and b differ in a feature. That shows the mistake, but here the means are to be the
+        """The means of a and b differ in a feature. That shows the mistake, but here the means should be the
         same, as after centring the data. What else of a batch is used?""",
         lambda n, d: (a := torch.randn(n, d), torch.cat([a[:1], torch.randn(n - 1, d)])),
         lambda n, d: (a := torch.ones(n, d), torch.cat([a[:1], torch.zeros(n - 1, d)])),

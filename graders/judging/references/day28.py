@@ -85,7 +85,7 @@ STATISTICS_MISTAKES = (
     mistake(
         "channels_averaged",
         """The averages run over the channels too. Each channel is the output of a filter of its own, with a
-        scale of its own, and keeps a mean of its own: C is the one axis that stays.""",
+        scale and a mean of its own: C is the one axis that stays.""",
         statistics_over((1, 2, 3)),
         statistics_over((0, 1, 2, 3)),
         statistics_over(1),
@@ -149,8 +149,8 @@ STATISTICS_MISTAKES = (
     mistake(
         "variances_averaged",
         """Variances of parts are averaged: of the samples, or of the pixels. That leaves out how far the
-        means of the parts lie apart, so it is too small. The variance of a channel is about the one mean
-        of the whole channel.""",
+        means of the parts lie apart, so it is too small wherever the means differ. The variance of a channel
+        is about the one mean of the whole channel.""",
         partial(statistics, var=lambda x: x.var((2, 3), correction=0).mean(0)),
         partial(statistics, var=lambda x: x.var(0, correction=0).mean((1, 2))),
         partial(statistics, var=lambda x: x.var((0, 2), correction=0).mean(1)),
@@ -164,7 +164,7 @@ STATISTICS_MISTAKES = (
     ),
     mistake(
         "deviation_for_variance",
-        """What is returned second is the standard deviation; asked for is the variance, its square.""",
+        """The second result is the standard deviation. We want the variance, its square.""",
         partial(statistics, var=lambda x: centred_squares(x, AXES).reshape(-1).sqrt()),
         partial(statistics, var=lambda x: x.std(AXES)),
     ),
@@ -177,7 +177,7 @@ STATISTICS_MISTAKES = (
     mistake(
         "variance_by_cancellation",
         """The variance is computed as E[x²] − E[x]². On paper that is the same. At an offset of 10,000 both
-        terms are near 10⁸ and float32 keeps seven digits, so their difference is noise. Centre first, then
+        terms are near 10⁸ and float32 has seven digits, so their difference is noise. Centre first, then
         square.""",
         partial(statistics, var=lambda x: difference_of_squares(x, AXES).reshape(-1)),
         partial(statistics, var=lambda x: difference_of_squares(x, AXES).reshape(-1).clamp_min(0)),
@@ -185,7 +185,7 @@ STATISTICS_MISTAKES = (
     ),
     mistake(
         "swapped",
-        "mean and variance are returned in each other's place: the mean comes first.",
+        "mean and variance are swapped: the mean comes first.",
         lambda x: statistics(x)[::-1],
     ),
 )
@@ -276,8 +276,8 @@ NORM_MISTAKES = (
     ),
     mistake(
         "layer_statistics",
-        """Every sample is normalized over C, H and W: that is layer normalization. Batch norm keeps the
-        channels apart and averages over the batch: axes N, H and W.""",
+        """Every sample is normalized over C, H and W: that is layer normalization. Batch norm treats
+        each channel on its own and averages over the batch: axes N, H and W.""",
         with_knobs(over=(1, 2, 3)),
         with_knobs(over=1),
     ),
@@ -330,7 +330,8 @@ NORM_MISTAKES = (
     mistake(
         "variances_averaged",
         """The variances of the samples are averaged. That leaves out how far the means of the samples lie
-        apart, so it is too small. The variance of a channel is about the one mean of the whole channel.""",
+        apart, so it is too small wherever the means differ. The variance of a channel is about the one mean
+        of the whole channel.""",
         with_knobs(variance=lambda x, axes: centred_squares(x, (2, 3)).mean(0, keepdim=True)),
     ),
     lone_mistake(
@@ -443,7 +444,7 @@ BLOCK_MISTAKES = (
     ),
     mistake(
         "relu_before_norm",
-        """The ReLU stands before the batch norm. Asked for is convolution, batch norm, ReLU: normalizing
+        """The ReLU stands before the batch norm. We want convolution, batch norm, ReLU: normalizing
         first centres each channel, so that the ReLU cuts about half of it and beta can move the cut.""",
         partial(block, order="conv relu norm"),
         partial(block, order="conv relu norm relu"),
@@ -468,8 +469,7 @@ BLOCK_MISTAKES = (
     ),
     mistake(
         "channels_turned_round",
-        """in_channels and out_channels have changed places: nn.Conv2d takes the channels that come in first.
-        """,
+        """in_channels and out_channels are swapped: nn.Conv2d takes the channels that come in first.""",
         partial(block, turned=True),
         partial(block, turned=True, normalized=lambda into, out: into),
     ),
@@ -977,7 +977,7 @@ FORWARD_FOLDING_MISTAKES = (
         "padding_not_refused",
         """Folded where it cannot be: a convolution that pads bn's output with zeros. Outside the image there
         is 0 and not bn's shift, and no constant around its input gives that. At the border your layer gives
-        other numbers; the answer asked for is a ValueError.""",
+        other numbers; we want a ValueError instead.""",
         partial(folding_forward, refused=lambda conv, shift: False),
     ),
     mistake(
@@ -1208,7 +1208,7 @@ RECALIBRATION_MISTAKES = (
     mistake(
         "exponential_average",
         """The running statistics are moved by each layer's momentum. That is an exponential average: the last
-        batches weigh most, and what stood there before is still part of it. Asked for is the plain average,
+        batches weigh most, and what stood there before is still part of it. We want the plain average,
         in which every batch counts the same.""",
         partial(by_library, reset=False, momentum=lambda own: own),
         partial(by_library, momentum=lambda own: own),
@@ -1256,7 +1256,7 @@ RECALIBRATION_MISTAKES = (
     ),
     mistake(
         "weighted_by_batch_size",
-        """The batches are weighted by their size, so the small last one counts less. Asked for is the plain
+        """The batches are weighted by their size, so the small last one counts less. We want the plain
         average over batches, as PyTorch's momentum=None takes it.""",
         both(weighted),
     ),
@@ -1339,7 +1339,7 @@ RECALIBRATION_MISTAKES = (
         "other_layers_switched",
         """Other layers were put into another mode while you measured. Dropout is one of them, and it changes
         what reaches the batch norms behind it. model.train() and model.eval() switch everything; only the
-        batch norms are to change.""",
+        batch norms should change.""",
         partial(by_library, modes=lambda model: model.train()),
         partial(by_library, modes=training_without_dropout),
     ),
@@ -1499,7 +1499,7 @@ STALE_MISTAKES = (
     mistake(
         "other_layers_switched",
         """The whole model is in training mode while you measure, dropout too, and that changes what reaches
-        the layers behind it. Only the batch-norm layers are to change.""",
+        the layers behind it. Only the batch-norm layers should change.""",
         partial(stale, prepared=lambda model: model.train()),
     ),
     mistake(
@@ -1530,8 +1530,8 @@ STALE_MISTAKES = (
     ),
     mistake(
         "variances_compared",
-        """Variances are compared where standard deviations are asked for. A deviation that is off by a third
-        is a variance that is off by three quarters.""",
+        """Variances are compared where we want standard deviations. A deviation that is half as large again
+        makes a variance 2.25 times as large.""",
         partial(
             stale,
             off=lambda stored, seen, tolerance: (
@@ -1576,7 +1576,7 @@ STALE_MISTAKES = (
     ),
     mistake(
         "fitting_ones_named",
-        "These are the layers whose statistics fit. Asked for are the others.",
+        "These are the layers whose statistics fit. We want the others.",
         partial(stale, told=lambda beyond: not beyond.any()),
     ),
     mistake(
