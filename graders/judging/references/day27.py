@@ -116,8 +116,8 @@ MOMENTUM_IGNORED = """The result does not change when momentum changes: a fixed 
     argument should be used."""
 WRONG_MEAN = """The squares are taken about the running mean. The variance of a batch is measured about the
     batch's own mean; only the finished variance is mixed with the old one."""
-NOT_UPDATED = """The running statistics come out as they went in. Is the new value only in a local
-    variable, and never returned?"""
+NOT_UPDATED = """The running statistics come out as they went in. Is the new value computed into a local
+    variable and then dropped?"""
 OLD_FORGOTTEN = """The old value does not matter in your result: these are the statistics of this batch alone.
     A share of 1 − momentum of the old value stays."""
 NO_DECAY = """The share of the new value is added, and all of the old one stays. Their weights add up to more
