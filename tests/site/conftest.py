@@ -39,14 +39,17 @@ def read(site, browser):
     contexts, problems = [], []
 
     def read(address: str, width: int = 1280, theme: str = "light", at: str | None = None, context=None):
-        if context is None:
+        shared = context is not None
+        if not shared:
             context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=theme)
             contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(20_000)
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("request", lambda request: asked(request.url))
-        if at:
+        if at and shared:  # the clock is the context's, and stands already
+            page.clock.pause_at(at)
+        elif at:
             stop_clock(page, at)
         page.goto((folder / address).as_uri())
         return page
