@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from graders.batch import bounds
-from graders.batch.submission import TIMESTAMP, shown
+from graders.batch.submission import TIMESTAMP, is_foreign, shown
 
 #: Bytes of a zip's own list: ten thousand students with a hundred files each.
 CONTENTS_LIMIT = 256 << 20
@@ -119,8 +119,8 @@ def _path_of(info: zipfile.ZipInfo) -> str:
 
 def _is_clutter(path: str) -> bool:
     """Whether this is what macOS or Windows put into a zip on their own."""
-    parts = path.split("/")
-    return "__MACOSX" in parts or parts[-1].startswith("._") or parts[-1] in (".DS_Store", "Thumbs.db")
+    place = PurePosixPath(path)
+    return is_foreign(place) or place.name in (".DS_Store", "Thumbs.db")
 
 
 def _without_wrapper(entries: list[Entry]) -> None:
