@@ -174,7 +174,7 @@ def test_what_was_predicted_is_read_from_the_file_of_jupyter(tmp_path):
 @pytest.fixture
 def judged(day, tmp_path):
     """Judge a curve drawn at layers 1, 5 and 10 for the gate "decay": the outcome, and the gap in words."""
-    asked = next(one for one in load("day26", tmp_path).predictions if one.name == "decay")
+    asked = load("day26", tmp_path).prediction("decay")
 
     def judged(*guess: float, measured=0.5**LAYERS):
         compared = compare(asked, list(zip(LAYERS.tolist(), measured.tolist(), strict=True)), guess)
@@ -240,12 +240,12 @@ def test_numbers_are_written_as_the_page_writes_them(value, written):
 
 
 def lecture(day):
-    return nbformat.read(day.lecture(find_root()), as_version=4).cells
+    return nbformat.read(day.lecture(find_root()), as_version=4)
 
 
 @pytest.mark.parametrize("day", DAYS, ids=lambda day: day.name)
 def test_every_prediction_of_a_day_stands_in_its_lecture_once(day):
-    asked = [found.groups() for cell in lecture(day) if (found := CALL.match(cell.source))]
+    asked = [found.groups() for cell in lecture(day).cells if (found := CALL.match(cell.source))]
     assert sorted(asked) == sorted((day.name, one.name) for one in load(day.name).predictions)
     assert len(asked) >= 3
 
@@ -253,7 +253,7 @@ def test_every_prediction_of_a_day_stands_in_its_lecture_once(day):
 @pytest.mark.parametrize("day", DAYS, ids=lambda day: day.name)
 def test_explorers_verdicts_and_experiments_stand_behind_a_gate(day):
     closed, open_ones = False, []
-    for cell in lecture(day):
+    for cell in lecture(day).cells:
         if cell.cell_type == "markdown" and HEADING.match(cell.source):
             closed = False
         elif CALL.match(cell.source):
@@ -270,8 +270,7 @@ def test_explorers_verdicts_and_experiments_stand_behind_a_gate(day):
 @pytest.mark.parametrize("day", DAYS, ids=lambda day: day.name)
 def test_stored_gates_are_what_their_texts_script_and_style_make_today(day):
     """If this fails: `python -m course.study.gates course/day*.ipynb`, then `make format`."""
-    notebook = nbformat.read(day.lecture(find_root()), as_version=4)
-    found = list(gates.again(notebook))
+    found = list(gates.again(lecture(day)))
     assert len(found) == len(load(day.name).predictions)
     assert [data["text/plain"] for output, data in found if dict(output.data) != data] == []
 

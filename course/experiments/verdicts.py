@@ -25,10 +25,14 @@ class Finding:
     at_least: int | None = None
 
     @property
+    def needed(self) -> int:
+        """How many seeds have to bear it out."""
+        return len(self.held) if self.at_least is None else self.at_least
+
+    @property
     def stands(self) -> bool:
         """Whether enough seeds bear it out."""
-        needed = len(self.held) if self.at_least is None else self.at_least
-        return int(self.held.sum()) >= needed
+        return int(self.held.sum()) >= self.needed
 
     def __str__(self) -> str:
         return f"{int(self.held.sum())} of {len(self.held)} seeds: {self.says}"

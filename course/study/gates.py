@@ -19,22 +19,27 @@ from nbformat import NotebookNode
 from course.study.predict import predict
 from course.study.texts import load
 
-STORED = re.compile(r'<script class="predict-gate" type="application/json">(.*?)</script>', re.DOTALL)
+_GATE = re.compile(r'<script class="predict-gate" type="application/json">(.*?)</script>', re.DOTALL)
+
+
+def stored(notebook: NotebookNode) -> Iterator[tuple[NotebookNode, dict[str, Any]]]:
+    """Each output that is a gate, and what the gate knows."""
+    for cell in notebook.cells:
+        for output in cell.get("outputs", ()):
+            if found := _GATE.search(output.get("data", {}).get("text/html", "")):
+                yield output, json.loads(found[1])
 
 
 def again(notebook: NotebookNode) -> Iterator[tuple[NotebookNode, dict[str, str]]]:
     """Each stored output that is a gate, and the data that it would have if its cell ran today."""
-    for cell in notebook.cells:
-        for output in cell.get("outputs", ()):
-            if found := STORED.search(output.get("data", {}).get("text/html", "")):
-                gate = json.loads(found[1])
-                day, name = gate["id"].split(":")
-                yield output, predict(day, name, _measured(day, name, gate["measured"]))._repr_mimebundle_()
+    for output, gate in stored(notebook):
+        day, name = gate["id"].split(":")
+        yield output, predict(day, name, _measured(day, name, gate["measured"]))._repr_mimebundle_()
 
 
 def _measured(day: str, name: str, stored: Any) -> Any:
     """What a gate holds, as `predict` takes it."""
-    asked = next(one for one in load(day).predictions if one.name == name)
+    asked = load(day).prediction(name)
     if asked.kind == "cells":
         return [(asked.rows[i], asked.columns[j]) for i, j in stored]
     if asked.kind == "curve":

@@ -402,8 +402,7 @@
 
     /** The measured curve in words, for whoever drew none. */
     function curveInWords() {
-      const along = [...gate.x].sort((one, other) => one - other).map((x) => ({ x, is: measuredAt(x) }));
-      const { its } = compare(gate.x.map(measuredAt));
+      const { along, its } = compare(gate.x.map(measuredAt));
       const [from, to] = [along[0], along.at(-1)];
       return `It ${shape(its)}: ${written(from.is)} at ${number(from.x)}, ${written(to.is)} at ${number(to.x)}.`;
     }

@@ -43,11 +43,7 @@ def predict(day: str, name: str, measured: Any) -> Page:
     Raises:
         StudyError: the day has no such prediction, or `measured` does not fit it.
     """
-    found = [one for one in load(day).predictions if one.name == name]
-    if not found:
-        there = ", ".join(one.name for one in load(day).predictions) or "none"
-        raise StudyError(f"{day} has no prediction {name!r}; it has: {there}.")
-    asked = found[0]
+    asked = load(day).prediction(name)
     try:
         result = _RESULTS[asked.kind](asked, measured)
     except (TypeError, ValueError) as error:

@@ -125,6 +125,17 @@ class Study:
     quiz: tuple[Question, ...]
     predictions: tuple[Prediction, ...] = ()
 
+    def prediction(self, name: str) -> Prediction:
+        """The prediction of this name.
+
+        Raises:
+            StudyError: the day has none.
+        """
+        found = {one.name: one for one in self.predictions}
+        if name not in found:
+            raise StudyError(f"{self.day} has no prediction {name!r}; it has: {', '.join(found) or 'none'}.")
+        return found[name]
+
 
 def days() -> list[str]:
     """The days that have texts, such as "day26", in order."""

@@ -142,15 +142,11 @@ def test_keys_are_enough(open_page):
 def drawn_curves(seed: int):
     """Of each curve of the course: its id, its page, a curve that somebody may draw, and what Python says."""
     draw = random.Random(seed)
-    outputs = [output for each in DAYS for cell in lecture(each) for output in cell.get("outputs", ())]
-    pages = [output.get("data", {}).get("text/html", "") for output in outputs]
-    for source, found in ((source, gates.STORED.search(source)) for source in pages):
-        stored = json.loads(found[1]) if found else {}
-        if stored.get("kind") != "curve":
-            continue
-        day_name, name = stored["id"].split(":")
-        asked = next(one for one in load(day_name).predictions if one.name == name)
-        points, (low, high) = stored["measured"][0]["points"], (asked.low, asked.high)
+    curves = [one for each in DAYS for one in gates.stored(lecture(each)) if one[1]["kind"] == "curve"]
+    for output, gate in curves:
+        day_name, name = gate["id"].split(":")
+        asked = load(day_name).prediction(name)
+        points, (low, high) = gate["measured"][0]["points"], (asked.low, asked.high)
         parts = [draw.random() for _ in asked.x]
         guess = [low * (high / low) ** part if asked.log else low + part * (high - low) for part in parts]
         if draw.random() < 0.6:  # near the measured one
@@ -159,7 +155,7 @@ def drawn_curves(seed: int):
         compared = compare(asked, points, guess)
         says = f"{gap_in_words(asked, compared)} {to_plain(asked.says[compared.outcome])}"
         assert len(says.split()) <= 60, says
-        yield stored["id"], source, guess, says
+        yield gate["id"], output.data["text/html"], guess, says
 
 
 @pytest.mark.parametrize("seed", range(4))
