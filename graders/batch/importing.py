@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def much_is_imported() -> Iterator[None]:
-    """For as long as nbgrader and nbformat are imported; what is imported then stays."""
+    """For as long as whole libraries are imported; what is imported then stays."""
     gc.disable()  # it would look at all modules again and again while more are imported
     # nbformat's validator brings a parser of addresses that takes a second to import and that no notebook
     # needs; without it that one format goes unchecked.

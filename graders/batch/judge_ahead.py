@@ -1,22 +1,18 @@
 """The judge and PyTorch, imported and looked through once in the process that workers are forked from."""
 
-import gc
+import contextlib
+from pathlib import Path
 
-gc.disable()  # it would look at all modules again and again while more are imported
+from graders.batch.importing import much_is_imported
 
-import contextlib  # noqa: E402
-from pathlib import Path  # noqa: E402
+with much_is_imported():
+    import torch.fx.experimental.symbolic_shapes  # for differentiation
 
-import torch.fx.experimental.symbolic_shapes  # noqa: E402  (for differentiation)
+    import graders.judging.judge
+    import graders.judging.report
+    import graders.probing.process.values  # noqa: F401
+    from graders.probing.days import bars
+    from graders.sandbox import closing
 
-import graders.judging.judge  # noqa: E402
-import graders.judging.report  # noqa: E402
-import graders.probing.process.values  # noqa: E402, F401
-from graders.probing.days import bars  # noqa: E402
-from graders.sandbox import closing  # noqa: E402
-
-with contextlib.suppress(closing.CannotClose, OSError):  # whose check needs it meets it again
-    closing.read_ahead(Path(torch.__file__).parent / "lib", bars())
-
-gc.freeze()
-gc.enable()
+    with contextlib.suppress(closing.CannotClose, OSError):  # whose check needs it meets it again
+        closing.read_ahead(Path(torch.__file__).parent / "lib", bars())
