@@ -8,8 +8,8 @@ twin, two arrays of its state drawn by matplotlib, `plt.show()`. A key is presse
 time runs from the key event to the end of the frame that shows the new state. While a slider is dragged, the
 longest time between two frames is taken, and what the page sends to the kernel is counted.
 
-Then the start page in JupyterLab, a day's page of the site on one core (until its first explorer can be
-moved), and how many bytes of JavaScript a page needs.
+Then the start page in JupyterLab, a day's page of the site on one core (until its predictions are passed
+and its first explorer is moved), and how many bytes of JavaScript a page needs.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from tqdm import tqdm  # noqa: E402
 from course import explorers  # noqa: E402
 from course.explorers.pictures import FLAGS, find_chromium  # noqa: E402
 from course.site.build import build  # noqa: E402
+from tests.gates import open_gates  # noqa: E402
 
 # After the callbacks of a frame have run and it has been handed on, a message arrives.
 WATCH = """root => {
@@ -217,6 +218,7 @@ def on_site(browser: Browser, site: Path, presses: int, only: str) -> dict[str, 
     for path in sorted(path for path in site.glob("day*.html") if only in path.stem):
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         page.goto(path.as_uri())
+        open_gates(page)
         for place in page.locator(".explorer-place").all():
             place.scroll_into_view_if_needed()
             explorer = place.locator(".explorer")
@@ -254,6 +256,7 @@ def interactive(playwright: Playwright, chromium: str, site: Path) -> list[float
             started = time.perf_counter()
             page.goto(path.as_uri())
             place = page.locator(".explorer-place").first
+            open_gates(page)
             place.scroll_into_view_if_needed()
             place.locator(".explorer").wait_for()
             place.get_by_role("slider").first.press("ArrowRight")

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from course.days import DAYS
-from tests.site.test_site import open_gates
+from tests.gates import open_gates
 
 PHONE = 390
 LECTURES = [f"{day.name}.html" for day in DAYS]

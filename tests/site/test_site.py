@@ -14,6 +14,7 @@ from course.days import DAYS
 from course.explorers.pictures import MIME
 from course.site.build import build, pages, repository
 from tests.accessible import violations
+from tests.gates import open_gates
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 FIRST_PAGE = 300_000  # bytes before pictures
@@ -158,12 +159,6 @@ def test_next_by_next_leads_through_all_of_the_course(site):
 
 
 # ---------------------------------------------------------------------------- in a browser
-
-
-def open_gates(page):
-    """Press "Show me" on every prediction, so that nothing is hidden; the first ones show the next."""
-    while (gates := page.locator(".predict-pass").filter(visible=True)).count():
-        gates.first.click()
 
 
 @pytest.mark.parametrize("address", ADDRESSES)
