@@ -731,8 +731,8 @@ VERDICT_MISTAKES = (
     ),
     mistake(
         "limits_default",
-        """Right where the limits are passed and wrong where they are left out: the defaults are part of the
-        contract, and they are 1e-3 and 1e3.""",
+        """Right when the limits are passed, but wrong when they are left out: their defaults are 1e-3 and
+        1e3.""",
         *(
             default_limits(low, high)
             for low, high in ((1e-2, 1e2), (1e-1, 1e1), (1e-4, 1e4), (1e-5, 1e5), (1e-6, 1e6), (1e-8, 1e8))
@@ -960,9 +960,9 @@ PROFILE_MISTAKES = (
     ),
     mistake(
         "one_norm_for_all",
-        """'vanished everywhere' asks that all norms are below tiny, so that the largest is. You ask it of
-        another one, or of the median. A profile that falls to nothing at its first layer has not vanished
-        everywhere.""",
+        """'vanished everywhere' means that all norms are below tiny, so compare the largest with it. Here
+        another norm is compared, or the median. A profile that falls to nothing only at its first layer has
+        not vanished everywhere.""",
         partial(profile, for_tiny=lambda norms: norms.min()),
         partial(profile, for_tiny=lambda norms: norms[0]),
         partial(profile, for_tiny=lambda norms: norms[-1]),
@@ -970,8 +970,8 @@ PROFILE_MISTAKES = (
     ),
     mistake(
         "one_norm_for_any",
-        """One norm above huge is enough for 'exploding', wherever it stands, so that the largest decides. You
-        ask it of another one.""",
+        """One norm above huge is enough for 'exploding', in whatever layer, so compare the largest with it.
+        Here another norm is compared.""",
         partial(profile, for_huge=lambda norms: norms.min()),
         partial(profile, for_huge=lambda norms: norms[0]),
         partial(profile, for_huge=lambda norms: norms[-1]),
@@ -1017,8 +1017,8 @@ PROFILE_MISTAKES = (
     ),
     mistake(
         "limits_default",
-        """Right where the limits are passed and wrong where they are left out. The defaults are part of the
-        contract: 1e-3, 1e3, 1e-6 and 1e6.""",
+        """Right when the limits are passed, but wrong when they are left out: their defaults are 1e-3, 1e3,
+        1e-6 and 1e6.""",
         with_limits(None, None, None, None, defaults=(1e-6, 1e6, 1e-6, 1e6)),
         with_limits(None, None, None, None, defaults=(1e-2, 1e2, 1e-2, 1e2)),
         with_limits(None, None, None, None, defaults=(1e-3, 1e3, 1e-10, 1e10)),

@@ -1197,9 +1197,9 @@ OUTSIDE_MISTAKES = (
     ),
     mistake(
         "second_eps",
-        """A second small number stands under the root, to save a constant feature. That is another norm: y
-        and all gradients change where the variance is small. Only the one quotient that is 0/0 needs
-        care.""",
+        """A second small number is added under the root, to save a constant feature. That changes the norm:
+        where the variance is small, y and all gradients come out different. Only the one quotient that is
+        0/0 needs care.""",
         *(with_second_eps(value) for value in (1e-12, 1e-10, 1e-8, 1e-6, 1e-5)),
         lambda dy, x, gamma, eps=OUTSIDE_EPS: with_second_eps(eps)(dy, x, gamma, eps),
     ),

@@ -1156,8 +1156,8 @@ COUNT_MISTAKES = (
     ),
     mistake(
         "unsaved_buffers_missing",
-        """Buffers that state_dict leaves out are not counted. Whether a buffer is saved is another question;
-        the model holds it all the same.""",
+        """Buffers that state_dict leaves out are not counted. The model has a buffer whether it is saved or
+        not.""",
         partial(count, buffers=saved_buffers),
     ),
     mistake(
@@ -1530,7 +1530,7 @@ FAULT_MISTAKES = (
     ),
     mistake(
         "some_norms_only",
-        "Only one of the batch norms is asked for its mode and momentum. Any of them can have the fault.",
+        "Only one batch norm is checked for its mode and momentum. Any of them can have the fault.",
         partial(fault, looked_at=slice(1)),
         partial(fault, looked_at=slice(-1, None)),
     ),

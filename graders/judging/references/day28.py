@@ -438,8 +438,8 @@ BLOCK_MISTAKES = (
     ),
     mistake(
         "strided",
-        """The images come out smaller by a factor: the convolution takes steps of more than one pixel. H and
-        W are to be kept.""",
+        """The images come out smaller: the convolution moves by more than one pixel at a time. H and W should
+        stay as they are.""",
         partial(block, stride=2),
     ),
     mistake(
@@ -1262,9 +1262,9 @@ RECALIBRATION_MISTAKES = (
     ),
     mistake(
         "pooled_variance",
-        """The running variance is that of all batches taken together. It holds how far the means of the
-        batches lie apart, which the average of the batches' own variances does not. In training, batch
-        norm divides by the variance within a batch, and that is what is to be estimated.""",
+        """The running variance is that of all batches taken together. It also counts how far apart the
+        batches' means are. In training, batch norm divides by the variance within a batch, so that is what we
+        want to estimate: average the batches' own variances.""",
         partial(recalibrated, means=weighted, variances=weighted, spread=True),
         partial(recalibrated, spread=True),
         partial(recalibrated, given=lambda batches: [torch.cat(list(batches))]),
@@ -1329,9 +1329,9 @@ RECALIBRATION_MISTAKES = (
     ),
     mistake(
         "later_layers_in_eval_mode",
-        """Right for the first batch-norm layer, wrong for those behind it: they were measured while the ones
-        before them normalized with stored statistics. All are to be measured in the same forward passes, in
-        training mode, where every layer normalizes with its batch.""",
+        """The first batch-norm layer is right, but later ones were measured while the layers before them
+        normalized with stored statistics. Measure all of them in the same forward passes, in training mode,
+        where every layer normalizes with its batch.""",
         partial(recalibrated, passed_on=by_stored),
         one_after_the_other,
     ),
@@ -1355,8 +1355,8 @@ RECALIBRATION_MISTAKES = (
     ),
     mistake(
         "momenta_lost",
-        """Afterwards the momentum of the layers is another one. Each layer may have its own (None too);
-        note it and put it back.""",
+        """The momentum of the layers is changed afterwards. Each layer may have its own, None included: note
+        it and put it back.""",
         partial(by_library, afterwards=momentum_set(None)),
         partial(by_library, afterwards=momentum_set(0.1)),
         partial(by_library, afterwards=momentum_set(0.0)),
@@ -1618,21 +1618,20 @@ STALE_MISTAKES = (
     ),
     mistake(
         "tolerance_default",
-        """Right where the tolerance is passed and wrong where it is left out: the default is part of the
-        contract, and it is 0.25.""",
+        """Right when the tolerance is passed, but wrong when it is left out: its default is 0.25.""",
         *(with_tolerance(value) for value in (3.5, 2.2, 1e-3)),
     ),
     mistake(
         "statistics_changed",
-        """The running statistics of the model are others afterwards. In training mode a forward pass moves
-        them, and this function only looks: measure on a copy, or note them and put them back.""",
+        """The running statistics of the model are changed afterwards. In training mode a forward pass moves
+        them, but this function should only look: measure on a copy, or note them and put them back.""",
         statistics_replaced,
         moved_on,
     ),
     mistake(
         "flags_or_momenta_lost",
-        """Afterwards modules are in another mode than before, or their momentum is another. Note what you
-        switch and put it back, or work on a copy.""",
+        """Afterwards the mode or the momentum of some modules is changed. Note what you switch and put it
+        back, or work on a copy.""",
         stale_then(lambda model: model.train()),
         stale_then(lambda model: model.eval()),
         stale_then(switched),

@@ -307,8 +307,8 @@ def path_mistakes(make: Callable[..., Tensor], what: str) -> tuple:
     return (
         mistake(
             "uphill",
-            f"""The steps go along the gradient, uphill. Asked for is {what} at w − s·gradient; your points
-            are w + s·gradient.""",
+            f"""The steps go along the gradient, uphill. We want {what} at w − s·gradient, not at
+            w + s·gradient.""",
             partial(make, direction=torch.neg),
         ),
         mistake(

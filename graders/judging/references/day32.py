@@ -238,7 +238,7 @@ MERGE_MISTAKES = (
     mistake(
         "weights_squared",
         """The weights are squared in the variance. That is the variance of a weighted mean of independent
-        values; asked for is the variance of all samples taken together, in which each weight stands once.""",
+        values. We want the variance of all samples taken together, where each weight enters once.""",
         partial(merge, within=lambda w, variances, n: (w.square() * variances).sum(0)),
         partial(merge, within=lambda w, variances, n: (w.square() * variances).sum(0), between=none),
         partial(merge, weights_of_variance=lambda n: (n / n.sum()).square()),
@@ -280,12 +280,12 @@ MERGE_MISTAKES = (
     ),
     mistake(
         "deviation_returned",
-        "The second result is a standard deviation. Asked for is the variance; leave out the root.",
+        "The second result is a standard deviation. We want the variance, so leave out the root.",
         partial(merge, result=lambda var: var.sqrt()),
     ),
     mistake(
         "swapped",
-        "mean and variance are returned in each other's place: the mean comes first.",
+        "mean and variance are swapped: the mean comes first.",
         swapped,
     ),
 )
@@ -467,8 +467,8 @@ SYNC_MISTAKES = (
     ),
     mistake(
         "divided_by_devices",
-        """The sums are divided by the number of devices. What is asked for is a mean over samples: divide by
-        how many of these there are on all devices together.""",
+        """The sums are divided by the number of devices. We want means over samples: divide by the number of
+        samples on all devices together.""",
         partial(sync, means=(over_devices, over_devices)),
     ),
     mistake(
@@ -550,7 +550,7 @@ SYNC_MISTAKES = (
     ),
     mistake(
         "gradients_of_parameters_swapped",
-        "dgamma and dbeta are returned in each other's place: dgamma comes first.",
+        "dgamma and dbeta are swapped: dgamma comes first.",
         partial(sync, result=lambda dx, dgamma, dbeta: (dx, dbeta, dgamma)),
     ),
     mistake(
@@ -567,8 +567,7 @@ SYNC_MISTAKES = (
     ),
     mistake(
         "eps_default",
-        """Right where eps is given. Left out, it is another one than 1e-5: the default belongs to the
-        signature.""",
+        "Right when eps is passed, but wrong when it is left out: its default is 1e-5.",
         *map(sync_with_default, (1e-3, 1e-6, 1e-8, 1e-12)),
     ),
     mistake(
@@ -752,8 +751,9 @@ GHOST_MISTAKES = (
     ),
     mistake(
         "last_left_out",
-        """The samples that do not fill a virtual batch come back as they were, or as zeros. They make a
-        smaller virtual batch of their own, and are normalized like the others.""",
+        """The samples that don't fill a virtual batch are not normalized: they come back as they were, only
+        scaled and shifted, or as constants. They make a smaller virtual batch of their own, with its own
+        statistics.""",
         rest_left(lambda rest, gamma, beta: rest),
         rest_left(lambda rest, gamma, beta: torch.zeros_like(rest)),
         rest_left(lambda rest, gamma, beta: gamma * rest + beta),
@@ -1083,8 +1083,8 @@ STANDARDIZATION_MISTAKES = (
     ),
     mistake(
         "per_position",
-        """The averages run over one axis only, so that there is a mean for every position. One filter shares
-        one mean and one variance, over I, kH and kW together.""",
+        """The averages run over one or two axes only, so a filter has many means. Each filter has one mean
+        and one variance, over I, kH and kW together.""",
         standardized_with(over=0),
         standardized_with(over=1),
         standardized_with(over=3),
@@ -1100,8 +1100,8 @@ STANDARDIZATION_MISTAKES = (
     mistake(
         "length_one",
         """Each filter comes out with length 1: the squared distances are summed and not averaged, or the
-        result is divided by the root of the number of weights. Asked for is variance 1, so the squares are
-        averaged over I·kH·kW.""",
+        result is divided by the root of the number of weights. We want variance 1, so average the squares
+        over I·kH·kW.""",
         standardized_with(
             variance=lambda w, axes: (w - w.mean(axes, keepdim=True)).square().sum(axes, keepdim=True)
         ),
@@ -1339,28 +1339,28 @@ def one_by_one(count: int) -> range:
 LEAK_MISTAKES = (
     mistake(
         "past_accused",
-        """Norms are accused that use the past. A causal model may: statistics of all that came so far,
-        or the step before, are known at time t. Only what comes later must not matter.""",
+        """Norms that use only the past are accused. A causal model may use it: at time t the step before is
+        known, and so are statistics of all that came so far. Only what comes later must not matter.""",
         either_way,
     ),
     mistake(
         "time_reversed",
-        """You change the beginning and look at what comes after it. That is the allowed direction. Asked
-        is whether a change at a later time reaches an earlier output.""",
+        """The beginning is changed, and the outputs after it are compared. That direction is allowed. We want
+        to know whether a change at a later time reaches an earlier output.""",
         partial(leaking, changed=slice, seen=lambda cut: slice(cut, None)),
     ),
     mistake(
         "own_step_changed",
-        """Every norm is accused, layer norm for each token too. The step that you look at is among those
-        that you change, and an output may depend on its own input. Change only what is later.""",
+        """Every norm is accused, even a layer norm of each token. The step you look at is among those you
+        change, but an output may depend on its own input. Change only later steps.""",
         partial(leaking, seen=lambda cut: slice(cut + 1)),
         partial(leaking, seen=lambda cut: slice(None)),
         lambda norms, x: list(norms),
     ),
     mistake(
         "samples_accused",
-        """A norm over the batch at one time step is accused. It mixes samples, which is another
-        question; it does not mix times, and lets nothing of the future in.""",
+        """A norm over the batch at a single time step is accused. It mixes samples, but it doesn't mix times,
+        so nothing of the future gets in.""",
         partial(
             leaking,
             samples=one_by_one,
@@ -1371,39 +1371,39 @@ LEAK_MISTAKES = (
     ),
     mistake(
         "one_cut_only",
-        """Only one moment is tried, such as the last step or the middle. A norm can work on two steps at a
-        time, and leak within a pair and nowhere else: each time has to be asked about all later ones.""",
+        """Only one moment is tried, such as the last step or the middle. A norm may leak within pairs of
+        steps and nowhere else. So for every time, change all that comes later.""",
         partial(leaking, cuts=lambda steps: [steps - 1]),
         partial(leaking, cuts=lambda steps: [1]),
         partial(leaking, cuts=lambda steps: [steps // 2]),
     ),
     mistake(
         "own_sample_only",
-        """You look only at the sample that you changed. The future can come in through the others: where one
-        sample's statistics are those of the rest of the batch, over all of time.""",
+        """Only the sample that was changed is looked at. The future can also come in through other samples,
+        if a sample is normalized by statistics of the rest of the batch over all times.""",
         partial(leaking, samples=one_by_one),
     ),
     mistake(
         "some_features_only",
-        """Only one feature is looked at. A leak in any of them is a leak, and the rest may be
-        normalized token by token.""",
+        """Only one feature is looked at. A leak in any feature is a leak, and the others may be normalized
+        token by token.""",
         partial(leaking, features=slice(1)),
     ),
     mistake(
         "gradient_asked",
-        """A gradient is asked where a dependence is. Statistics can be detached: no gradient flows through
-        them, and yet other inputs give other outputs. Change the input and look.""",
+        """A gradient is used to look for a dependence. If statistics are detached, no gradient flows through
+        them, but the output still depends on them. Change the input and compare.""",
         by_gradient,
     ),
     mistake(
         "sound_ones_named",
-        "These are the norms that are causal. Asked for are the others, which let the future in.",
+        "These are the norms that are causal. We want the others, which let the future in.",
         partial(leaking, named=False),
     ),
     mistake(
         "nothing_found",
-        """You find no leak where there is one. Compare two results of one norm: for x, and for an x that
-        differs from some time on.""",
+        """No leak is found where there is one. Compare two outputs of the same norm: one for x, and one for
+        an x that differs from some time on.""",
         lambda norms, x: [],
     ),
 )

@@ -109,8 +109,8 @@ DESCENT_MISTAKES = (
     ),
     mistake(
         "gradient_reused",
-        """The gradient is computed once, at the start, and used for every step: the path is a straight
-        line with steps of one length. The slope is another one at every point, so ask for it anew.""",
+        """The gradient is computed once, at the start, and used for every step, so the path is a straight
+        line with equal steps. The slope differs from point to point: compute it anew for each step.""",
         partial(descent, gradient=lambda grad, path: grad(path[0])),
     ),
     mistake(
@@ -254,7 +254,7 @@ def step_mistakes(right: Callable[..., Pair], ahead: bool) -> tuple[Mistake, ...
             "gradient_damped",
             """The gradient enters the velocity with the factor 1 − beta: a moving average. Here the
             velocity is beta times the old one plus the whole gradient, as in PyTorch. At beta = 0.9 your
-            steps are ten times too small.""",
+            steps become ten times too small.""",
             partial(right, accumulate=lambda v, g, beta: beta * v + (1 - beta) * g),
             partial(
                 right,
@@ -319,7 +319,7 @@ def step_mistakes(right: Callable[..., Pair], ahead: bool) -> tuple[Mistake, ...
         ),
         mistake(
             "w_and_velocity_swapped",
-            "w and the velocity are returned in each other's place: w comes first.",
+            "w and the velocity are swapped: w comes first.",
             partial(right, result=lambda w, new, old, way: (new, w)),
         ),
         mistake(
@@ -391,8 +391,8 @@ NESTEROV_MISTAKES = (
     ),
     mistake(
         "velocity_and_gradient_swapped",
-        """Velocity and gradient have changed places: w moves along the gradient plus beta times the new
-        velocity, and here beta multiplies the gradient.""",
+        """Velocity and gradient are swapped: w moves along the gradient plus beta times the new velocity, but
+        here beta multiplies the gradient.""",
         partial(nesterov, direction=lambda g, old, new, beta: new + beta * g),
     ),
     mistake(
@@ -467,8 +467,8 @@ AVERAGE_MISTAKES = (
     ),
     mistake(
         "weights_swapped",
-        """The weights have changed places: beta belongs to the old average and 1 − beta to the new value.
-        A beta near 1 stands for a long memory.""",
+        """The weights are swapped: beta belongs to the old average and 1 − beta to the new value. A beta near
+        1 gives a long memory.""",
         partial(moving_average, mix=lambda old, new, beta: (1 - beta) * old + beta * new),
         partial(
             moving_average,
@@ -672,7 +672,7 @@ HEAVY_BALL_MISTAKES = (
     ),
     mistake(
         "swapped",
-        "lr and beta are returned in each other's place: lr comes first.",
+        "lr and beta are swapped: lr comes first.",
         partial(heavy_ball, result=lambda lr, beta: (beta, lr)),
     ),
 )
@@ -858,8 +858,8 @@ def in_the_order_of_torch() -> type:
 OPTIMIZER_MISTAKES = (
     mistake(
         "order_of_arguments",
-        """Right where the arguments are passed by name, and wrong by position: the order is params, lr,
-        momentum, nesterov, weight_decay. (In torch.optim.SGD it is another one.)""",
+        """Right when the arguments are passed by name, but wrong by position: the order is params, lr,
+        momentum, nesterov, weight_decay. (torch.optim.SGD has another order.)""",
         in_the_order_of_torch(),
     ),
     mistake(
@@ -895,7 +895,7 @@ OPTIMIZER_MISTAKES = (
     mistake(
         "gradient_damped",
         """The gradient enters the velocity with the factor 1 − momentum: a moving average, whose steps
-        are ten times too small at 0.9. In PyTorch's SGD the velocity is momentum times the old one plus
+        become ten times too small at 0.9. In PyTorch's SGD the velocity is momentum times the old one plus
         the whole gradient.""",
         optimizer_class(
             first=lambda g, beta: (1 - beta) * g, following=lambda v, g, beta: beta * v + (1 - beta) * g
@@ -1271,8 +1271,8 @@ ROOTS_MISTAKES = (
     ),
     mistake(
         "beta_reversed",
-        """beta and 1 − beta have changed places. beta is the weight of the old velocity: with beta = 0 the
-        roots are 0 and 1 − lr · eigenvalue.""",
+        """beta and 1 − beta are swapped. beta is the weight of the old velocity: with beta = 0 the roots are
+        0 and 1 − lr · eigenvalue.""",
         partial(roots, trace=lambda p, beta: 2 - beta - p, last=lambda p, beta: 1 - beta),
     ),
     mistake(
@@ -1354,8 +1354,8 @@ CONVERT_MISTAKES = (
     ),
     mistake(
         "first_step",
-        """The first entry is not beta. Before the first step there is no other lr, and its velocity is 0: it
-        keeps beta as it is.""",
+        """The first entry is not beta. Before the first step there is no other lr, and the velocity is 0, so
+        beta stays as it is.""",
         partial(converted, result=lambda betas: torch.cat([0 * betas[:1], betas[1:]])),
         partial(converted, result=lambda betas: torch.cat([0 * betas[:1] + 1, betas[1:]])),
         partial(converted, before=lambda lrs: torch.roll(lrs, 1)),
@@ -1666,8 +1666,8 @@ DIGITS_MISTAKES = (
     ),
     mistake(
         "budget_returned",
-        """What comes back is the budget. How many backward passes it took is asked for, and those are fewer
-        where the target was met before.""",
+        """The budget comes back. We want how many backward passes it took; there are fewer when the target is
+        met earlier.""",
         partial(steps_on_digits, result=lambda taken, budget, loss: budget),
     ),
     mistake(
@@ -1679,7 +1679,7 @@ DIGITS_MISTAKES = (
     ),
     mistake(
         "no_number_returned",
-        "No number comes back. How many backward passes it took is asked for, as an int.",
+        "No number comes back. We want how many backward passes it took, as an int.",
         partial(steps_on_digits, result=lambda taken, budget, loss: None),
         partial(steps_on_digits, result=lambda taken, budget, loss: [taken]),
     ),
@@ -1705,8 +1705,8 @@ DIGITS_MISTAKES = (
     ),
     mistake(
         "stops_too_early",
-        """It ends with passes to spare, while the cross-entropy of model on x and y is above the target. So
-        what it looks at is another loss: of changed images or a part of them, of another kind, or with
+        """It stops with passes to spare, but the cross-entropy of model on x and y is still above the target.
+        So it looks at a different loss: of changed images or only some of them, of another kind, or against
         another target.""",
         partial(steps_on_digits, met=lambda loss, target, taken: bool(loss <= 1.5 * target)),
         partial(steps_on_digits, met=lambda loss, target, taken: taken >= 2),
@@ -1824,7 +1824,7 @@ PATH_REASONS = (
     ),
     mistake(
         "below_a_tenth",
-        """A learning rate is below 0.1. All are to lie between 0.1 and 1; with a rate of 0 it would be too
+        """A learning rate is below 0.1. All should lie between 0.1 and 1; with a rate of 0 it would be too
         easy.""",
         lambda steps, beta: torch.zeros(steps),
         lambda steps, beta: torch.cat([torch.ones(2), torch.full((steps - 2,), 0.01)]),

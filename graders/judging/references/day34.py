@@ -233,8 +233,8 @@ RATE_MISTAKES = (
     ),
     mistake(
         "beta_reversed",
-        """beta and 1 − beta have changed places. The beta of an optimizer is the weight of the old velocity,
-        so beta = 0 is gradient descent.""",
+        """beta and 1 − beta are swapped. The beta of an optimizer is the weight of the old velocity, so beta
+        = 0 is gradient descent.""",
         partial(rate, trace=lambda p, beta: 2 - beta - p, product=lambda p, beta: 1 - beta + 0 * p),
         partial(rate, trace=lambda p, beta: 2 - beta - beta * p, product=lambda p, beta: 1 - beta + 0 * p),
     ),
@@ -448,7 +448,7 @@ STEPS_MISTAKES = (
     ),
     mistake(
         "rate_squared",
-        """These are the steps for the square of the rate, as if the loss and not the distance were asked for.
+        """These are the steps for the square of the rate, as if the loss and not the distance had to shrink.
         The condition is rate^k at or below the tolerance.""",
         partial(steps, ratio=lambda rate, tolerance: tolerance.log() / rate.log() / 2),
     ),
@@ -597,9 +597,9 @@ WHITEN_MISTAKES = (
     ),
     mistake(
         "cholesky_whitening",
-        """This whitens with a triangular matrix, from Cholesky's factors. The covariance comes out as it
-        should, but the result depends on the order of the features: the first or the last of them is only
-        rescaled. The inverse root that is asked for is the symmetric one.""",
+        """This whitens with a triangular matrix, from Cholesky's factors. The covariance comes out right, but
+        the result depends on the order of the features: the first or the last is only rescaled. We want the
+        symmetric inverse root.""",
         *(
             partial(whiten, matrix=partial(cholesky_matrix, of_inverse=of_inverse, upper=upper))
             for of_inverse in (True, False)
@@ -738,9 +738,9 @@ WHITEN_MISTAKES = (
     ),
     mistake(
         "root_of_every_entry",
-        """The root is taken of every entry of the matrix. The root of a matrix is another one: the matrix
-        that multiplied by itself gives it. It has the same eigenvectors, and the roots of the
-        eigenvalues; negative entries would give NaN.""",
+        """The root of every entry is taken. But the root of a matrix is the matrix that gives it when
+        multiplied by itself. It has the same eigenvectors, and its eigenvalues are the roots. Negative
+        entries would give NaN.""",
         partial(whiten, matrix=elementwise),
         partial(whiten, matrix=inverse_elementwise),
     ),
@@ -951,7 +951,7 @@ TRAIN_MISTAKES = (
     ),
     mistake(
         "loss_arguments_swapped",
-        "loss_fn takes the output of the model first and the target y second; here they have changed places.",
+        "The arguments of loss_fn are swapped: the output of the model comes first, the target y second.",
         partial(train, loss_of=lambda model, x, y, loss_fn: loss_fn(y, model(x))),
     ),
     mistake(
@@ -1071,14 +1071,14 @@ def mean(losses: list[float]) -> float:
 COMPARE_MISTAKES = (
     mistake(
         "momentum_and_normalization_swapped",
-        """The results of 'momentum' and 'normalization' have changed places. run takes momentum first and
+        """The results of 'momentum' and 'normalization' are swapped. run takes momentum first and
         normalization second.""",
         partial(compare, momentum=(False, True), normalization=(True, False)),
     ),
     mistake(
         "switches_reversed",
-        """True and False have changed places: 'plain' holds the runs with everything switched on. True
-        switches something on.""",
+        """True and False are swapped: 'plain' holds the runs with everything switched on. True switches
+        something on.""",
         partial(compare, **{key: (not one, not other) for key, (one, other) in SWITCHES.items()}),
         partial(compare, plain=(True, True), both=(False, False)),
     ),
@@ -1163,8 +1163,7 @@ COMPARE_MISTAKES = (
     ),
     mistake(
         "larger_rate_of_two",
-        """Where two rates have the same median, the smaller one is asked for, wherever the two stand in the
-        list.""",
+        """If two rates have the same median, we want the smaller one, wherever the two are in the list.""",
         partial(
             compare,
             chosen=lambda table, score: min(sorted(table, reverse=True), key=lambda rate: score(table[rate])),
@@ -1187,8 +1186,8 @@ COMPARE_MISTAKES = (
     ),
     mistake(
         "losses_of_rates",
-        """The losses beside the rate run over the rates. Asked for is what the best rate gives, one loss for
-        each seed.""",
+        """The losses beside the rate run over the rates. We want what the best rate gives, one loss for each
+        seed.""",
         partial(compare, handed=lambda table, rate: [middle(losses) for losses in table.values()]),
         partial(compare, handed=lambda table, rate: [losses[0] for losses in table.values()]),
         partial(compare, handed=lambda table, rate: [min(losses) for losses in table.values()]),
@@ -1209,8 +1208,8 @@ COMPARE_MISTAKES = (
     ),
     mistake(
         "edge_reversed",
-        """True and False have changed places in the third entry: True says that the best rate lies at the
-        edge, which is a warning.""",
+        """True and False are swapped in the third entry. True says that the best rate lies at the edge, which
+        is a warning.""",
         partial(compare, edge=lambda rate, rates: not at_an_end(rate, rates)),
     ),
     mistake(
@@ -1307,8 +1306,7 @@ NORMALIZED_MISTAKES = (
     ),
     mistake(
         "eps_default",
-        """Right where eps is given. Left out, it is another one than 1e-8: the default belongs to the
-        signature.""",
+        "Right when eps is passed, but wrong when it is left out: its default is 1e-8.",
         *map(default_of_step, (1e-5, 1e-6, 1e-7, 1e-12)),
     ),
     mistake(
@@ -1331,8 +1329,8 @@ NORMALIZED_MISTAKES = (
     ),
     mistake(
         "another_norm",
-        """Another norm is taken for the length: a sum of absolute values, or the largest of them. What is
-        asked for is the Euclidean one, the root of the sum of squares.""",
+        """Another norm is taken for the length: a sum of absolute values, or the largest of them. We want the
+        Euclidean norm, the root of the sum of squares.""",
         with_other_length(lambda g: g.abs().sum()),
         with_other_length(lambda g: g.abs().max()),
     ),
@@ -1350,8 +1348,8 @@ NORMALIZED_MISTAKES = (
     ),
     mistake(
         "spectral_norm",
-        """The gradient of a matrix is divided by its largest singular value. The length that is asked for
-        is that of all its entries in one vector, the Frobenius norm.""",
+        """The gradient of a matrix is divided by its largest singular value, or by the sum of them all. We
+        want the length of all its entries as one vector, the Frobenius norm.""",
         with_other_length(lambda g: singular_values(g).amax()),
         with_other_length(lambda g: singular_values(g).sum()),
     ),
@@ -1402,7 +1400,7 @@ NORMALIZED_MISTAKES = (
     ),
     mistake(
         "only_the_step",
-        "The step comes back without w. What is asked for is where w is after it.",
+        "The step comes back without w. We want the point where w is after the step.",
         partial(normalized, origin=lambda w: torch.zeros_like(w)),
         partial(normalized, origin=lambda w: torch.zeros_like(w), rate=lambda lr: -lr),
     ),
@@ -1574,7 +1572,7 @@ SIGN_MISTAKES = (
     ),
     mistake(
         "w_and_velocity_swapped",
-        "w and the velocity are returned in each other's place: w comes first.",
+        "w and the velocity are swapped: w comes first.",
         partial(sign_step, result=lambda w, new, old, way: (new, w)),
     ),
 )
@@ -1750,8 +1748,7 @@ ADAM_MISTAKES = (
     ),
     mistake(
         "eps_default",
-        """Right where eps is given. Left out, it is another one than 1e-8: the default belongs to the
-        signature.""",
+        "Right when eps is passed, but wrong when it is left out: its default is 1e-8.",
         *map(adam_default_eps, (1e-7, 1e-6, 1e-5, 1e-10)),
     ),
     mistake(
@@ -1805,14 +1802,13 @@ ADAM_MISTAKES = (
     ),
     mistake(
         "weights_swapped",
-        """The weights of an average have changed places: beta belongs to the old one, 1 − beta to the new
-        value.""",
+        "The weights of an average are swapped: beta belongs to the old one, 1 − beta to the new value.",
         partial(adam, average=lambda old, new, beta: (1 - beta) * old + beta * new),
     ),
     mistake(
         "betas_swapped",
-        """The two betas have changed places. The first is for m, the average of gradients; the second, nearer
-        to 1, for v, the average of squares.""",
+        """The two betas are swapped. The first is for m, the average of gradients; the second, nearer to 1,
+        is for v, the average of squares.""",
         partial(adam, betas_used=lambda betas: tuple(reversed(betas))),
     ),
     mistake(
@@ -1829,7 +1825,7 @@ ADAM_MISTAKES = (
     ),
     mistake(
         "betas_default",
-        "Right where betas are given. Left out, they are others than 0.9 and 0.999.",
+        "Right when betas are passed, but wrong when they are left out: the defaults are 0.9 and 0.999.",
         *(adam_default_betas(*betas) for betas in ((0.9, 0.99), (0.9, 0.95), (0.5, 0.999))),
     ),
     mistake(
@@ -2052,8 +2048,8 @@ ORTHOGONAL_MISTAKES = (
     ),
     mistake(
         "length_kept",
-        """The directions are right and the step is longer than lr: it is multiplied by a norm of the
-        gradient. All of its singular values are to be lr.""",
+        """The directions are right, but the length is not: the step is multiplied by a norm of the gradient.
+        All its singular values should be lr.""",
         partial(orthogonalized, size=length),
         partial(orthogonalized, size=lambda g: torch.linalg.matrix_norm(g, "nuc")),
         partial(orthogonalized, size=lambda g: torch.linalg.matrix_norm(g, 2)),
@@ -2186,8 +2182,8 @@ TURN_REASONS = (
     ),
     mistake(
         "last_not_the_largest",
-        """The last gradient is smaller in size than one before it. That a small one does not turn the
-        velocity everybody expects; here none may be larger than the last.""",
+        """The last gradient is smaller in size than one before it. It is no surprise that a small one doesn't
+        turn the velocity, so here none may be larger than the last.""",
         lambda steps, beta: torch.linspace(1, -0.5, steps),
         lambda steps, beta: torch.eye(steps)[0],
     ),

@@ -125,7 +125,7 @@ def _form_reasons(asked: tuple[Asked, ...], found: Candidate) -> tuple[Mistake, 
 
         return candidate
 
-    wanted = f"Asked for is {'; and '.join(one.words for one in asked)}."
+    wanted = f"We want {'; and '.join(one.words for one in asked)}."
     return (
         mistake(
             "not_a_tensor",
@@ -134,7 +134,7 @@ def _form_reasons(asked: tuple[Asked, ...], found: Candidate) -> tuple[Mistake, 
         ),
         mistake(
             "another_shape",
-            f"The shape is another one. {wanted} Sizes are arguments and change from case to case.",
+            f"The shape is wrong. {wanted} Sizes are arguments and change from case to case.",
             changed(lambda one: one.unsqueeze(0)),
         ),
         mistake(

@@ -220,7 +220,7 @@ def affine_mistakes(make: Callable[..., Candidate]) -> tuple[Mistake, ...]:
         ),
         mistake(
             "gamma_and_beta_swapped",
-            "gamma and beta have changed places: gamma scales x_hat, beta shifts it.",
+            "gamma and beta are swapped: gamma scales x_hat, beta shifts it.",
             make(affine=lambda x_hat, gamma, beta: beta * x_hat + gamma),
         ),
         mistake(

@@ -35,15 +35,15 @@ def reading_mistakes(read: Callable[..., Any], name: str = "model") -> tuple[Mis
     return (
         mistake(
             "weights_changed",
-            f"""The weights of the {name} are not what they were before the call. Asked for is to read them.
+            f"""The weights of the {name} are changed by the call, but the function should only read them.
             A method whose name ends in an underscore, an operator such as *= and whatever is put into .data
-            write into the tensors themselves. Whoever trains on goes on from other weights.""",
+            write into the tensors themselves. Any further training would start from other weights.""",
             leaving(halve),
         ),
         mistake(
             "mode_or_freezing_changed",
-            f"""The {name} can no longer train as before the call: the mode (train or eval) or some
-            requires_grad is another. A function that only reads leaves both as they were.""",
+            f"""The {name} can't train as it could before the call: the mode (train or eval) or some
+            requires_grad is changed. A function that only reads leaves both alone.""",
             leaving(lambda module: module.requires_grad_(False)),
             leaving(lambda module: module.train(not module.training)),
         ),

@@ -126,7 +126,7 @@ BACKWARD = (
         ),
         mistake(
             "swapped",
-            "The two have changed places: dgamma comes first, dbeta second.",
+            "The two are swapped: dgamma comes first, dbeta second.",
             lambda dy, x_hat: (dy.sum(0), (dy * x_hat).sum(0)),
         ),
         of="""dgamma_from_x dgamma_with_gamma averaged_over_batch not_summed_over_batch
@@ -883,7 +883,7 @@ ADAM = (
         ),
         mistake(
             "weights_swapped",
-            "The weights have changed places: beta belongs to the old value, 1 − beta to the new one.",
+            "The weights are swapped: beta belongs to the old value, 1 − beta to the new one.",
             partial(moving_averages, new=lambda beta: beta, old=lambda beta: 1 - beta),
         ),
         mistake(
@@ -899,7 +899,7 @@ ADAM = (
         ),
         mistake(
             "betas_swapped",
-            "The two betas have changed places: the first is for m, the second for v.",
+            "The two betas are swapped: the first is for m, the second for v.",
             lambda g, m, v, betas: moving_averages(g, m, v, betas[::-1]),
         ),
         of="""gradients_not_averaged weights_swapped betas_swapped one_beta_for_both betas_fixed betas_default
