@@ -129,11 +129,8 @@ def larger_on_the_diagonal(eigenvalues: torch.Tensor, lr: float, beta: float = 0
 @pytest.mark.parametrize(
     ("name", "candidate", "key"),
     [
-        (
-            "BatchNorm1d",
-            CountsInEval,
-            None,
-        ),  # batch statistics in eval mode are counted as well, and much more
+        # batch statistics in eval mode are counted as well, and much more
+        ("BatchNorm1d", CountsInEval, None),
         ("standardize", apart_where_constant, "eps_as_floor"),
         ("convergence_rate", larger_on_the_diagonal, "diagonal_for_eigenvalues"),
     ],
