@@ -1706,8 +1706,8 @@ DIGITS_MISTAKES = (
     mistake(
         "stops_too_early",
         """It stops with passes to spare, but the cross-entropy of model on x and y is still above the target.
-        So it looks at a different loss: of changed images or only some of them, of another kind, or against
-        another target.""",
+        So it looks at a different loss: on changed images, on a part of them, of a different kind, or with a
+        different target.""",
         partial(steps_on_digits, met=lambda loss, target, taken: bool(loss <= 1.5 * target)),
         partial(steps_on_digits, met=lambda loss, target, taken: taken >= 2),
         partial(steps_on_digits, images=standardized),
