@@ -8,8 +8,9 @@ twin, two arrays of its state drawn by matplotlib, `plt.show()`. A key is presse
 time runs from the key event to the end of the frame that shows the new state. While a slider is dragged, the
 longest time between two frames is taken, and what the page sends to the kernel is counted.
 
-Then the start page in JupyterLab, a day's page of the site on one core (until its predictions are passed
-and its first explorer is moved), and how many bytes of JavaScript a page needs.
+Then the start page in JupyterLab and beside it a notebook with one number, a day's page of the site on one
+core (until its predictions are passed and its first explorer is moved), and how many bytes of JavaScript a
+page needs.
 """
 
 from __future__ import annotations
@@ -231,17 +232,25 @@ def on_site(browser: Browser, site: Path, presses: int, only: str) -> dict[str, 
     return times
 
 
-def start_page(browser: Browser, lab: Lab, times: int = 3) -> list[float]:
-    """Seconds from the address of the start page until all of it, as it was saved, is shown."""
-    taken = []
+def start_pages(browser: Browser, lab: Lab, folder: Path, times: int = 5) -> tuple[list[float], list[float]]:
+    """Seconds from an address until all of its notebook, as it was saved, is shown: (the start page, a bare one).
+
+    The bare one has one cell and one number: what JupyterLab itself takes. Each time the cache is empty.
+    """
+    index = json.loads((folder / "course" / "index.ipynb").read_text(encoding="utf-8"))
+    one = {"output_type": "execute_result", "execution_count": 1, "data": {"text/plain": "1"}, "metadata": {}}
+    bare = {**index, "cells": [{**cell_of("1", 0), "outputs": [one]}]}
+    (folder / "course" / "bare.ipynb").write_text(json.dumps(bare))
+    taken: dict[str, list[float]] = {"index": [], "bare": []}
     for _ in range(times):
-        page = browser.new_page(viewport={"width": 1280, "height": 900})
-        started = time.perf_counter()
-        page.goto(lab.address("course/index.ipynb"))
-        page.locator(".jp-Notebook-cell .jp-OutputArea-output").last.wait_for(timeout=60_000)
-        taken.append(time.perf_counter() - started)
-        page.close()
-    return taken
+        for name, seconds in taken.items():
+            page = browser.new_page(viewport={"width": 1280, "height": 900})
+            started = time.perf_counter()
+            page.goto(lab.address(f"course/{name}.ipynb"))
+            page.locator(".jp-Notebook-cell .jp-OutputArea-output").last.wait_for(timeout=60_000)
+            seconds.append(time.perf_counter() - started)
+            page.close()
+    return taken["index"], taken["bare"]
 
 
 def interactive(playwright: Playwright, chromium: str, site: Path) -> list[float]:
@@ -291,7 +300,7 @@ def main() -> int:
         lab = Lab(ROOT, course)
         try:
             browser = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
-            opened = start_page(browser, lab)
+            opened, bare = start_pages(browser, lab, course)
             pages = on_site(browser, site, options.presses, options.only)
             print(
                 "milliseconds from a key to its frame, longest frame while dragging, messages to the kernel"
@@ -313,7 +322,10 @@ def main() -> int:
                     file=sys.stdout,
                 )
             browser.close()
-            print(f"start page in JupyterLab: {statistics.median(opened):.1f} s (2.5 s)")
+            print(
+                f"start page in JupyterLab: {statistics.median(opened):.1f} s (2.5 s); "
+                f"a notebook with one number: {statistics.median(bare):.1f} s"
+            )
             alone = interactive(playwright, chromium, site)
             print(
                 f"a day's page, one core: {statistics.median(alone):.1f} s, at most {max(alone):.1f} s (2 s)"
