@@ -22,7 +22,7 @@ export OMP_NUM_THREADS ?= 1
 # nbgrader starts alembic by its name.
 export PATH := $(VENV_PATH)/bin:$(PATH)
 export JUPYTER_CONFIG_DIR := $(CURDIR)/.jupyter/config
-# No question about news, no look for updates, every cell attached to the page.
+# No question about news, no look for updates or for what to build, every cell attached to the page.
 export JUPYTER_CONFIG_PATH := $(CURDIR)/jupyter-config
 export JUPYTER_DATA_DIR := $(CURDIR)/.jupyter/data
 export JUPYTER_RUNTIME_DIR := $(CURDIR)/.jupyter/runtime
