@@ -233,7 +233,7 @@ def on_site(browser: Browser, site: Path, presses: int, only: str) -> dict[str, 
 
 
 def start_pages(browser: Browser, lab: Lab, folder: Path, times: int = 5) -> tuple[list[float], list[float]]:
-    """Seconds from an address until all of the notebook is shown as it was saved: (the start page, a bare one).
+    """Seconds from an address until all of the notebook is shown, as saved: (the start page, a bare one).
 
     The bare one has one cell and one number: what JupyterLab itself takes. Each time the cache is empty.
     """
