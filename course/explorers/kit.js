@@ -1,7 +1,8 @@
 // What all explorers share: sliders, a goal, the words under them, and panels that only change what changed.
 //
 // An explorer is a module with three functions:
-//   compute(settings, data)    pure; the state for these settings, a plain object with `reached` where there is a goal
+//   compute(settings, data)    pure; the state for these settings, a plain object with `reached` where there is a goal; it is
+//                              kept, so nothing may write to it later
 //   describe(state, settings)  the state in one sentence: the heading, and what a screen reader says
 //   draw(stage, data)          makes the panels once and returns update(state, settings), which sets their data
 import * as d3 from "./vendor/d3.js";
@@ -632,6 +633,8 @@ function unflat(place, shape) {
 // ---------------------------------------------------------------------------- the explorer
 
 const QUIET = 500; // milliseconds after which a screen reader hears the new state
+const [HEAVY, TOO_HEAVY] = [2, 40]; // milliseconds between which a state is computed before it is asked for
+const KEPT = 6; // states computed ahead
 
 /**
  * Show an explorer in `host`: `module` as above, `spec` and `data` as Python's Explorer hands them over (data decoded).
@@ -644,6 +647,10 @@ function mount(host, module, spec, data) {
   let places = controls.map((each) => each.start);
   let waiting = 0;
   let quiet = 0;
+  let moved = null; // the control that was moved last, and in which direction
+  let takes = 0; // milliseconds of the last computation
+  let idle = 0;
+  const ahead = new Map(); // states by their places
 
   const element = html("section", { className: "explorer", "aria-labelledby": identifier });
   const goalState = html("b");
@@ -675,8 +682,50 @@ function mount(host, module, spec, data) {
   for (const one of element.querySelectorAll("input, button, [tabindex]")) one.dataset.lmSuppressShortcuts = "true";
   refresh();
 
-  function settings() {
-    return Object.fromEntries(controls.map(({ name }, number) => [name, values[number][places[number]]]));
+  function settingsAt(somewhere) {
+    return Object.fromEntries(controls.map(({ name }, number) => [name, values[number][somewhere[number]]]));
+  }
+
+  function stateAt(somewhere) {
+    const key = somewhere.join();
+    if (ahead.has(key)) return ahead.get(key);
+    const began = performance.now();
+    const state = module.compute(settingsAt(somewhere), data);
+    takes = performance.now() - began;
+    if (isWorthwhile()) {
+      if (ahead.size >= KEPT) ahead.delete(ahead.keys().next().value); // the oldest
+      ahead.set(key, state);
+    }
+    return state;
+  }
+
+  function isWorthwhile() {
+    return takes >= HEAVY && takes <= TOO_HEAVY && "requestIdleCallback" in window; // not in every browser
+  }
+
+  /**
+   * What takes a good part of a frame is computed while nothing else is to be done: where the control that was moved comes
+   * to next if it goes on, and if it turns round. A key then finds its state there.
+   */
+  function lookAhead() {
+    if (!moved || !isWorthwhile()) return;
+    cancelIdleCallback(idle);
+    const { number, by } = moved;
+    const next = [places[number] + by, places[number] - by]
+      .filter((place) => place >= 0 && place < values[number].length)
+      .map((place) => places.map((stands, other) => (other === number ? place : stands)))
+      .find((somewhere) => !ahead.has(somewhere.join()));
+    if (!next) return;
+    idle = requestIdleCallback((deadline) => {
+      if (deadline.timeRemaining() > takes) {
+        try {
+          stateAt(next);
+        } catch {
+          return; // whoever comes there is told
+        }
+      }
+      lookAhead();
+    });
   }
 
   function refresh() {
@@ -684,8 +733,8 @@ function mount(host, module, spec, data) {
     waiting = 0;
     try {
       inputs.forEach((input, number) => input.show(places[number]));
-      explorer.settings = settings();
-      explorer.state = module.compute(explorer.settings, data);
+      explorer.settings = settingsAt(places);
+      explorer.state = stateAt(places);
       update(explorer.state, explorer.settings);
       assign(takeaway, { text: module.describe(explorer.state, explorer.settings) });
       if (spec.goal) {
@@ -693,6 +742,7 @@ function mount(host, module, spec, data) {
         assign(goalState, { text: explorer.state.reached ? "reached" : "not yet" });
       }
       problem.hidden = true;
+      lookAhead();
     } catch (error) {
       assign(problem, { text: `This explorer cannot show these settings (${error}). Press Reset, or reload the page.` });
       problem.hidden = false;
@@ -709,6 +759,7 @@ function mount(host, module, spec, data) {
 
   function move(number, place) {
     if (places[number] === place) return;
+    moved = { number, by: Math.sign(place - places[number]) };
     places[number] = place;
     inputs[number].show(place);
     later();
@@ -733,6 +784,7 @@ function mount(host, module, spec, data) {
 
   function remove() {
     cancelAnimationFrame(waiting);
+    if (idle) cancelIdleCallback(idle);
     clearTimeout(quiet);
     stage.observer.disconnect();
     steady.disconnect();

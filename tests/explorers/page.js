@@ -9,14 +9,24 @@ const page = {
     page.explorer = kit.mount(document.body, module, spec, page.data);
   },
 
-  /** Mount it again with a module that fails where `fails(settings)` says so. */
-  break(fails) {
+  /** Mount it again with a module that calls `first(settings)` before it computes and `then(state)` afterwards. */
+  around(first, then = () => {}) {
     const compute = (settings, data) => {
-      if (fails(settings)) throw new Error("too much");
-      return page.module.compute(settings, data);
+      first(settings);
+      const state = page.module.compute(settings, data);
+      then(state);
+      return state;
     };
     page.explorer.remove();
     page.explorer = page.kit.mount(document.body, { ...page.module, compute }, page.spec, page.data);
+  },
+
+  /** How many states are not what they were any more, after all of the settings were computed and drawn. */
+  overwritten(all) {
+    const states = [];
+    page.around(() => {}, (state) => states.push([state, JSON.stringify(page.plain(state))]));
+    page.pictures(all);
+    return states.filter(([state, was]) => JSON.stringify(page.plain(state)) !== was).length;
   },
 
   /** A state as Python reads it: arrays of numbers as the bytes of float64, for there may be many. */

@@ -121,6 +121,39 @@ def test_moving_makes_no_elements(moved, show):
     )
 
 
+def test_a_state_stays_what_it_was(moved, show):
+    page = show(moved.make())
+    settings = settings_of(page.explorer, moved.grid)
+    assert page.page.evaluate("(all) => page.overwritten(all)", settings) == 0
+
+
+def test_what_takes_long_is_computed_before_a_key_asks_for_it(show):
+    page = show(valley_explorer()).page
+    page.evaluate("""() => {
+        page.asked = [];
+        page.around(({ lr }) => {
+            page.asked.push(lr);
+            for (const began = performance.now(); performance.now() - began < 5; );
+        });
+    }""")
+    slider = page.get_by_role("slider").first
+    offered = valley_explorer().controls[slider.get_attribute("name")].values
+    start = int(slider.input_value())
+    slider.press("ArrowRight")
+    page.wait_for_function("page.asked.length === 3")
+    assert page.evaluate("page.asked") == [offered[start + step] for step in (0, 1, 2)]
+    # One step on the state is there; and it is that of the settings.
+    shown = """lr => {
+        page.explorer.set({ lr });
+        page.explorer.flush();
+        return [page.asked.length, page.explorer.state, document.querySelector(".takeaway").textContent];
+    }"""
+    asked, *ahead = page.evaluate(shown, offered[start + 2])
+    assert asked == 3
+    page.evaluate("() => page.around(() => {})")
+    assert page.evaluate(shown, offered[start + 2])[1:] == ahead
+
+
 def test_keys_move_it_and_words_follow(moved, show):
     page = show(moved.make())
     for slider in page.page.get_by_role("slider").all():
@@ -199,7 +232,9 @@ def test_a_finger_that_scrolls_chooses_nothing(show):
 def test_an_error_is_shown_and_raised(show):
     shown = show(valley_explorer())
     page = shown.page
-    page.evaluate("() => page.break((settings) => settings.beta > 0.5)")
+    page.evaluate(
+        "() => page.around((settings) => { if (settings.beta > 0.5) throw new Error('too much'); })"
+    )
     page.evaluate("() => page.explorer.set({ beta: 0.9 })")
     page.wait_for_function("!document.querySelector('.problem').hidden")
     assert "too much" in page.locator(".problem").inner_text()
