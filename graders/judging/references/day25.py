@@ -788,8 +788,8 @@ GAIN_MISTAKES = (
     mistake(
         "variance_for_mean_square",
         """The variance of the outputs stands where their mean square belongs. The weights have mean 0, so the
-        sums of the next layer have the variance g² times the mean of the *squared* outputs, whatever their
-        mean is. Behind a ReLU the two differ by much.""",
+        sums of the next layer have the variance g² times the mean of the squared outputs, whatever their
+        mean is. Behind a ReLU the two differ a lot.""",
         *(partial(gain, measured=lambda output, n=n: output.var(correction=n)) for n in (0, 1)),
     ),
     mistake(
@@ -1061,9 +1061,9 @@ def why_digits_are_left(x: Tensor, n: int, d: int, largest: int) -> str:
 CANCELLATION_REASONS = (
     mistake(
         "offset_small_beside_the_spread",
-        """Your input does not show it: the mean is not far above the standard deviation. E[x²] is about mean²
-        + var, and float32 holds seven digits of that. How small must var be beside mean² for it to drown in
-        the last of them?""",
+        """Your input does not show it: the mean is not far enough above the standard deviation. E[x²] is
+        mean² + var, and float32 keeps about seven digits of that. How small must var be, compared with
+        mean², to get lost?""",
         lambda n, d, largest: torch.randn(n, d),
         lambda n, d, largest: torch.rand(n, d) * largest,
         lambda n, d, largest: torch.rand(n, d) + 50,
@@ -1109,8 +1109,8 @@ DIAGONAL_REASONS = (
     ),
     mistake(
         "columns_of_different_size",
-        """Here the code sees something itself: one column is larger than the other, and that stands on the
-        diagonal. We want a valley that it misses, so its answer has to be 2 at most.""",
+        """The code notices this one: one column is larger than the other, and that shows on the diagonal. We
+        want a valley that it misses, so its answer has to be 2 at most.""",
         lambda n, kappa: torch.randn(n, 2) * torch.tensor([2.0, 0.1]),
         lambda n, kappa: torch.stack([torch.ones(n), torch.linspace(-1, 1, n)], 1),
     ),

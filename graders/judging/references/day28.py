@@ -306,7 +306,7 @@ NORM_MISTAKES = (
     mistake(
         "broadcast_on_last_axis",
         """Something of shape (C,) meets the last axis, W: broadcasting lines shapes up from the right. Where
-        W is not C, PyTorch stops; where the two happen to be equal, the numbers are wrong without a word.
+        W is not C, PyTorch stops; where the two happen to be equal, the numbers are silently wrong.
         The shape (C, 1, 1) lines up with axis 1.""",
         with_knobs(shaped=lambda values: values),
         with_knobs(shaped=lambda values: values, affine=lambda x_hat, gamma, beta: x_hat * gamma + beta),
@@ -874,7 +874,7 @@ def backwards(bn: nn.BatchNorm2d, conv: nn.Conv2d) -> nn.Conv2d:
 FORWARD_FOLDING_MISTAKES = (
     mistake(
         "folded_backwards",
-        """This is the fold for a batch norm that comes *after* the convolution: it scales the channels that
+        """This is the fold for a batch norm that comes after the convolution: it scales the channels that
         come out. Here bn comes first and scales what goes in, axis 1 of the kernel (out, in, kH, kW); and
         its shift goes through the kernel before it reaches the bias.""",
         backwards,
@@ -975,9 +975,9 @@ FORWARD_FOLDING_MISTAKES = (
     ),
     mistake(
         "padding_not_refused",
-        """Folded where it cannot be: a convolution that pads bn's output with zeros. Outside the image there
-        is 0 and not bn's shift, and no constant around its input gives that. At the border your layer gives
-        other numbers; we want a ValueError instead.""",
+        """This cannot be folded: conv pads bn's output with zeros, and your layer pads bn's input with them.
+        After bn, a zero in the input would be its shift, not 0. So at the border your layer gives other
+        numbers. We want a ValueError instead.""",
         partial(folding_forward, refused=lambda conv, shift: False),
     ),
     mistake(
@@ -1664,9 +1664,9 @@ def why_variances_agree(x: Tensor, n: int, c: int, h: int, w: int) -> str:
 VARIANCES_REASONS = (
     mistake(
         "means_of_samples_alike",
-        """Your input does not show it enough: the samples have nearly the same mean, and what lies between
-        them is small beside what lies within. The variance of all is the average of the variances plus the
-        variance of the means; the second has to be nine times the first.""",
+        """Your input does not show it enough: the means of the samples are too close together. The
+        variance of all is the average of the variances plus the variance of the means. The second has to be
+        nine times the first.""",
         lambda n, c, h, w: torch.randn(n, c, h, w),
         lambda n, c, h, w: torch.rand(n, c, h, w),
         lambda n, c, h, w: torch.linspace(-1, 1, w).expand(n, c, h, w),
@@ -1714,20 +1714,20 @@ SAMPLES_REASONS = (
     ),
     mistake(
         "variances_differ",
-        """It shows, if less: each sample has the right mean in every channel, but not the same variance as
-        the others. What can one change in an image so that neither moves?""",
+        """It still shows, but less: each sample has the right mean in every channel, but not the same variance
+        as the others. How can you change an image so that neither moves?""",
         lambda n, c, h, w: (x := torch.randn(n, c, h, w)) - x.mean((2, 3), keepdim=True),
     ),
     mistake(
         "samples_alike",
-        """Two samples are the same, or nearly. That hides it, but a batch of copies is none that anybody has:
-        between any two, some value has to differ by 0.1 or more.""",
+        """Two samples are the same, or nearly. That hides it, but nobody has a batch of copies: between any
+        two samples, some value has to differ by 0.1 or more.""",
         lambda n, c, h, w: torch.randn(1, c, h, w).repeat(n, 1, 1, 1),
     ),
     mistake(
         "a_constant_channel",
-        """A channel hardly varies. Then all comes out near 0, whatever the statistics are; let each channel
-        have a standard deviation of 0.1 or more.""",
+        """A channel hardly varies. Then everything comes out near 0, whatever the statistics are. Let each
+        channel have a standard deviation of 0.1 or more.""",
         lambda n, c, h, w: torch.zeros(n, c, h, w),
         lambda n, c, h, w: torch.ones(n, c, h, w),
     ),
