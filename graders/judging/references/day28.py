@@ -1714,8 +1714,8 @@ SAMPLES_REASONS = (
     ),
     mistake(
         "variances_differ",
-        """It still shows, but less: each sample has the right mean in every channel, but not the same variance
-        as the others. How can you change an image so that neither moves?""",
+        """It still shows, but less: each sample has the right mean in every channel, but not the same
+        variance as the others. How can you change an image so that neither moves?""",
         lambda n, c, h, w: (x := torch.randn(n, c, h, w)) - x.mean((2, 3), keepdim=True),
     ),
     mistake(
