@@ -647,9 +647,9 @@ function mount(host, module, spec, data) {
   let places = controls.map((each) => each.start);
   let waiting = 0;
   let quiet = 0;
-  let moved = null; // the control that was moved last, and in which direction
+  let moved = null; // the control that was moved last, if by one step, and in which direction
   let takes = 0; // milliseconds of the last computation
-  let idle = 0;
+  let soon = 0;
   const ahead = new Map(); // states by their places
 
   const element = html("section", { className: "explorer", "aria-labelledby": identifier });
@@ -700,32 +700,23 @@ function mount(host, module, spec, data) {
   }
 
   function isWorthwhile() {
-    return takes >= HEAVY && takes <= TOO_HEAVY && "requestIdleCallback" in window; // not in every browser
+    return takes >= HEAVY && takes <= TOO_HEAVY;
   }
 
   /**
-   * What takes a good part of a frame is computed while nothing else is to be done: where the control that was moved comes
-   * to next if it goes on, and if it turns round. A key then finds its state there.
+   * Once a frame is shown that took a good part of its time: compute what comes next if the control that was moved by one
+   * step goes on. A key then finds its state there. (Browsers are not idle, by their own count, for a while after a key.)
    */
   function lookAhead() {
-    if (!moved || !isWorthwhile()) return;
-    cancelIdleCallback(idle);
+    if (!moved) return; // by a leap meanwhile
     const { number, by } = moved;
-    const next = [places[number] + by, places[number] - by]
-      .filter((place) => place >= 0 && place < values[number].length)
-      .map((place) => places.map((stands, other) => (other === number ? place : stands)))
-      .find((somewhere) => !ahead.has(somewhere.join()));
-    if (!next) return;
-    idle = requestIdleCallback((deadline) => {
-      if (deadline.timeRemaining() > takes) {
-        try {
-          stateAt(next);
-        } catch {
-          return; // whoever comes there is told
-        }
-      }
-      lookAhead();
-    });
+    const place = places[number] + by;
+    if (place < 0 || place >= values[number].length) return;
+    try {
+      stateAt(places.map((stands, other) => (other === number ? place : stands)));
+    } catch {
+      // Whoever comes there is told.
+    }
   }
 
   function refresh() {
@@ -742,7 +733,8 @@ function mount(host, module, spec, data) {
         assign(goalState, { text: explorer.state.reached ? "reached" : "not yet" });
       }
       problem.hidden = true;
-      lookAhead();
+      clearTimeout(soon);
+      if (isWorthwhile()) soon = setTimeout(lookAhead);
     } catch (error) {
       assign(problem, { text: `This explorer cannot show these settings (${error}). Press Reset, or reload the page.` });
       problem.hidden = false;
@@ -759,7 +751,8 @@ function mount(host, module, spec, data) {
 
   function move(number, place) {
     if (places[number] === place) return;
-    moved = { number, by: Math.sign(place - places[number]) };
+    const by = place - places[number];
+    moved = Math.abs(by) === 1 ? { number, by } : null; // a leap says nothing of the next one
     places[number] = place;
     inputs[number].show(place);
     later();
@@ -784,7 +777,7 @@ function mount(host, module, spec, data) {
 
   function remove() {
     cancelAnimationFrame(waiting);
-    if (idle) cancelIdleCallback(idle);
+    clearTimeout(soon);
     clearTimeout(quiet);
     stage.observer.disconnect();
     steady.disconnect();
