@@ -223,3 +223,10 @@ def test_every_mistake_has_an_input_that_shows_it(name: str) -> None:
         asked.append(tuple(given[:-1] if given[-1] is None else given))
     for one in catalogue.answer_of(name).mistakes:
         assert any(exposing.judged(name, one, given).shows for given in asked), one.key
+
+
+def test_a_report_names_the_case_once() -> None:
+    verdict = judged("expose_textbook_noise", lambda n, batch_size: torch.rand(n, 1).round())
+    said = str(verdict).split("\n\n")[2]
+    assert said.startswith("In float64, what your input for n = ") and said.count("n = ") == 1
+    assert "'batches well" in said

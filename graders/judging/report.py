@@ -235,10 +235,10 @@ def _is_told(verdict: Verdict) -> bool:
 
 
 def _evidence_sentence(evidence: Evidence) -> str:
-    return (
-        f"In the case «{evidence.case}» ({evidence.column}), {evidence.where} is {evidence.got}; "
-        f"expected: {evidence.want}."
-    )
+    said = f"{evidence.where} is {evidence.got}; expected: {evidence.want}."
+    if evidence.case in evidence.where:  # which names its case itself
+        return f"In {evidence.column}, {said}"
+    return f"In the case «{evidence.case}» ({evidence.column}), {said}"
 
 
 def as_text(verdict: Verdict) -> str:

@@ -828,7 +828,7 @@ ANSWERS = {
     "decay_equivalent": Answer(equivalent_by_rates, equivalent, EQUIVALENT_MISTAKES),
     "equilibrium_norm": Answer(rest_by_halving, rest, REST_MISTAKES),
     "expose_textbook_noise": exposing(
-        Asked("x", "n, 1"),
+        Asked("x", "n, 1", None),  # whatever is neither 0 nor 1 has a reason of its own
         textbook_noise,
         why_textbook_is_right,
         NOISE_REASONS,

@@ -30,20 +30,22 @@ class Asked:
     """A tensor that is asked for; without axes, a number.
 
     shape: its axes, each the name of an input, a number, or any other letter for a size that is free.
-    largest: what no number in it exceeds in size, as a number or the name of an input.
+    largest: what no number in it exceeds in size, as a number or the name of an input; None: no limit.
     """
 
     name: str
     shape: str
-    largest: float | str = 10.0
+    largest: float | str | None = 10.0
 
     @property
     def words(self) -> str:
         """As a student reads it."""
         axes = self.shape.split(", ")
         kind = f"a tensor of shape ({', '.join(axes)}{',' * (len(axes) == 1)})" if self.shape else "a number"
+        if self.largest is None:
+            return f"{self.name}, {kind}"
         limit = f"{self.largest:g}" if isinstance(self.largest, float) else self.largest
-        return f"{self.name}, {kind}, nothing in it above {limit} in size"
+        return f"{self.name}, {kind} with numbers from −{limit} to {limit}"
 
     def problem(self, value: Any, inputs: Inputs) -> str:
         """The key of what is wrong with the form of a value, or nothing."""
@@ -57,6 +59,8 @@ class Asked:
             return "another_shape"
         if not value.numel() or not value.isfinite().all():
             return "not_finite"
+        if self.largest is None:
+            return ""
         limit = inputs[self.largest] if isinstance(self.largest, str) else self.largest
         return "too_large" if value.double().abs().max() > limit * (1 + 1e-6) else ""
 
@@ -87,7 +91,7 @@ class Exposing:
         key = next(filter(None, (one.problem(value, inputs) for one, value in pairs)), "")
         if not key:
             key = self.why(*(torch.as_tensor(one).detach().cpu().double() for one in given), **inputs)
-        return {f"the input for {described(inputs)}": key.replace("_", " ") or self.right, **values}
+        return {f"what your input for {described(inputs)} shows": key.replace("_", " ") or self.right, **values}
 
 
 def exposing(
@@ -126,6 +130,11 @@ def _form_reasons(asked: tuple[Asked, ...], found: Candidate) -> tuple[Mistake, 
         return candidate
 
     wanted = f"We want {'; and '.join(one.words for one in asked)}."
+    too_large = mistake(
+        "too_large",
+        f"Something in it is larger than it may be. {wanted} Within that there is an answer.",
+        changed(lambda one: one * 1e7),
+    )
     return (
         mistake(
             "not_a_tensor",
@@ -143,11 +152,7 @@ def _form_reasons(asked: tuple[Asked, ...], found: Candidate) -> tuple[Mistake, 
             "that shows only there need not be found.",
             changed(lambda one: one * math.nan),
         ),
-        mistake(
-            "too_large",
-            f"Something in it is larger than it may be. {wanted} Within that there is an answer.",
-            changed(lambda one: one * 1e7),
-        ),
+        *([too_large] if any(one.largest is not None for one in asked) else []),
     )
 
 
