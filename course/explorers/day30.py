@@ -51,7 +51,7 @@ def mean_noise_explorer() -> Explorer:
         "day30_mean_noise",
         title="How far off is the mean of a batch?",
         look_for=(
-            "Blue counts batches, red is the hill that σ/√N promises. They do not agree. Which control makes "
+            "Bars count batches, the curve is what σ/√N promises. They do not agree. Which control makes "
             "them agree, and which of the others makes it worse?"
         ),
         goal="make the mean of a batch at least five times as noisy as σ/√N says.",
