@@ -91,7 +91,8 @@ class Exposing:
         key = next(filter(None, (one.problem(value, inputs) for one, value in pairs)), "")
         if not key:
             key = self.why(*(torch.as_tensor(one).detach().cpu().double() for one in given), **inputs)
-        return {f"what your input for {described(inputs)} shows": key.replace("_", " ") or self.right, **values}
+        shown = key.replace("_", " ") or self.right
+        return {f"what your input for {described(inputs)} shows": shown, **values}
 
 
 def exposing(
