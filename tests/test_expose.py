@@ -15,7 +15,7 @@ import graders
 from graders.judging import catalogue, exposing
 from graders.judging.question import Setting, cases
 from graders.judging.references import day31
-from graders.judging.report import as_bundle
+from graders.judging.report import as_bundle, as_text
 from graders.judging.verdict import Verdict
 from tests.batches import autograde
 from tests.courses import answered, make_course, recorded, release, solution_code
@@ -227,6 +227,6 @@ def test_every_mistake_has_an_input_that_shows_it(name: str) -> None:
 
 def test_a_report_names_the_case_once() -> None:
     verdict = judged("expose_textbook_noise", lambda n, batch_size: torch.rand(n, 1).round(), seed=0)
-    said = str(verdict).split("\n\n")[2]
+    said = as_text(verdict).split("\n\n")[2]
     assert said.startswith("In float64, what your input for n = ") and said.count("n = ") == 1
     assert "'batches well" in said
