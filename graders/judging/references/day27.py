@@ -324,7 +324,7 @@ INFERENCE_MISTAKES = (
     mistake(
         "divided_by_variance",
         """The centred values are divided by the running variance rather than by its root. What is stored is
-        a variance and no standard deviation; the divisor is the root of (running_var + eps).""",
+        a variance, not a standard deviation; the divisor is the root of (running_var + eps).""",
         inference_with(deviation=lambda var, eps: var + eps),
         inference_with(deviation=lambda var, eps: (var.square() + eps).sqrt()),
         inference_with(deviation=lambda var, eps: var),
@@ -922,8 +922,8 @@ MOMENTA_MISTAKES = (
     mistake(
         "batches_unweighted",
         """Every batch counts the same, large or small. 1/k for the k-th batch is the plain average of the
-        batches, as momentum=None takes it; we want that of the samples, of which a larger batch has
-        more.""",
+        batches, as momentum=None takes it; we want that of the samples, and a larger batch has more of
+        them.""",
         partial(momenta, weights=torch.ones_like),
     ),
     mistake(
@@ -1601,21 +1601,21 @@ FAULT_MISTAKES = (
     ),
     mistake(
         "features_counted",
-        """What you count is not the samples. A batch is (N, D): one feature is no fault, and a single batch
-        of many samples is none either.""",
+        """A batch of one sample is missed. A batch is (N, D), and N counts the samples: one feature is no
+        fault, and neither is a single batch of many samples.""",
         partial(fault, alone=lambda batches: any(batch.shape[1] == 1 for batch in batches)),
         partial(fault, alone=lambda batches: any(batch.numel() == 1 for batch in batches)),
         partial(fault, alone=lambda batches: len(batches) == 1),
     ),
     mistake(
         "fault_overlooked",
-        """One kind of fault is never found, and its models pass for sound. Go through the five one by one;
-        each has a question of its own.""",
+        """At least one kind of fault is never found; the answer is then 'none'. Go through the five one by
+        one: each has a question of its own.""",
         *(partial(fault, words={kind: "none"}) for kind in ("training mode", "momentum", "bias")),
     ),
     mistake(
         "always_the_same",
-        "The answer is the same for every model. All five faults occur, and sound models too.",
+        "Models with different faults get the same answer. All five faults occur, and sound models too.",
         *(saying(kind) for kind in KINDS),
     ),
     mistake(

@@ -1479,7 +1479,7 @@ RMS_REASONS = (
     mistake(
         "mean_small_beside_the_spread",
         """Your input does not show it enough: in some row the mean is not far above the standard deviation.
-        Of a row with mean 0 both are the same; the mean square is the variance plus the square of the
+        In a row with mean 0 both are the same; the mean square is the variance plus the square of the
         mean.""",
         lambda n, d, factor: torch.randn(n, d),
         lambda n, d, factor: torch.linspace(-1, 1, d).repeat(n, 1),

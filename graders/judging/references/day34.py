@@ -1547,8 +1547,8 @@ SIGN_MISTAKES = (
     ),
     mistake(
         "lr_in_velocity",
-        """lr stands inside the velocity. There the sign makes it void or worse: the velocity is in units of
-        the gradient, and lr multiplies the signs where w moves.""",
+        """lr stands inside the velocity. There it is lost in the sign, or does harm: the velocity is in units
+        of the gradient, and lr multiplies the signs where w moves.""",
         lambda w, g, velocity, lr, beta: sign_step(w, lr * g, velocity, lr, beta),
         lambda w, g, velocity, lr, beta: sign_step(w, lr * g, velocity, 1.0, beta),
     ),
@@ -1675,7 +1675,7 @@ def adam_default_betas(*values: float) -> Callable[..., Triple]:
 ADAM_MISTAKES = (
     mistake(
         "correction_missing",
-        """The bias is not corrected. Both averages start at 0 and are too small at first, v the more so, and
+        """The bias is not corrected. Both averages start at 0 and are too small at first, v most of all, and
         the first steps come out several times too long. Each is divided by 1 − its beta to the power of
         step.""",
         partial(adam, divisors=lambda b1, b2, t: (1.0, 1.0)),
@@ -2028,7 +2028,7 @@ ORTHOGONAL_MISTAKES = (
     ),
     mistake(
         "signs",
-        """This is a step along the signs of the entries. Orthogonalizing is the like of it for singular
+        """This is a step along the signs of the entries. Orthogonalizing does the same to singular
         values: they become 1, and what the entries become follows.""",
         partial(orthogonalized, factor=torch.sign),
     ),
@@ -2129,7 +2129,7 @@ CORRECTION_REASONS = (
     mistake(
         "first_step_too_long",
         """It shows: the first step is too long. Without the correction m is too small by 1 − beta1, and v by
-        1 − beta2; v has a root drawn from it and stands below. With this beta2 it is too small by more.""",
+        1 − beta2. m is divided by the root of v, and with this beta2 that root is too small by more.""",
         lambda beta1: 0.999,
         lambda beta1: torch.tensor(0.9999),
     ),
