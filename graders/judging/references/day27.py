@@ -285,9 +285,19 @@ def inference_with(default_eps: float = EPS, **knobs: Any) -> Callable:
 
 
 def about_eps(make: Callable) -> tuple[Mistake, ...]:
-    """The mistakes in eps alone: what is left of them where the statistics are given, and none is 0."""
-    found = statistics_mistakes(make, "N", "")
-    return tuple(one for one in found if one.key.startswith("eps_") and one.key != "eps_as_floor")
+    """The mistakes in eps alone: what is left of them where the statistics are given, and none is below eps.
+
+    There a lower limit does nothing, and cannot be told from an eps that is left out.
+    """
+    found = {one.key: one for one in statistics_mistakes(make, "N", "") if one.key.startswith("eps_")}
+    variants = (*found["eps_missing"].variants, *found.pop("eps_as_floor").variants)
+    found["eps_missing"] = mistake(
+        "eps_missing",
+        """eps is not added to the variance: it is left out, or is only a lower limit. Where the variance is
+        near eps, your values come out too large. Where does eps go?""",
+        *variants,
+    )
+    return tuple(found.values())
 
 
 BATCH_STATISTICS = """The values are normalized by their own mean and variance, those of the batch at hand. At
