@@ -354,6 +354,7 @@ def descend(
     num_samples: int = 128,
     held: bool = False,
     clip: float = float("inf"),
+    readout: float = float("inf"),
     watch: Sequence[int] = (),
 ) -> Descents:
     """The same start for every learning rate: gradient descent on one batch for each seed, in float32.
@@ -364,6 +365,7 @@ def descend(
         seeds: S of them.
         held: after each step, every column of the hidden weights gets the norm back that it began with.
         clip: a gradient, all weights as one vector, that is longer is shortened to this norm.
+        readout: the greatest learning rate of the last layer, which has no norm behind it.
         watch: steps before which the sharpness is taken; `steps` is allowed.
     """
     rates = rates.float()
@@ -394,7 +396,11 @@ def descend(
         if clip < float("inf"):
             shorter = (clip / norms(grads)).clamp_max(1)[:, None, None]
             grads = [shorter * grad for grad in grads]
-        weights = step(weights, grads, lr)
+        hidden, last = (
+            step(weights[:-1], grads[:-1], lr),
+            step(weights[-1:], grads[-1:], lr.clamp_max(readout)),
+        )
+        weights = [*hidden, *last]
         if held:
             hidden = zip(weights[:-1], lengths, strict=True)
             weights = [*(w * n / w.norm(dim=1, keepdim=True) for w, n in hidden), weights[-1]]
@@ -574,6 +580,13 @@ ARMS = {
     "plain, norms held": ("plain", {"held": True}),
     "plain, clipped": ("plain", {"clip": 0.3}),
 }
+#: What the first controls left unequal: the last layer, which no norm brakes, and clipping for one of two.
+SECOND_LOOK = {
+    "batch norm, norms held, last layer slow": ("batch norm", {"held": True, "readout": 0.3}),
+    "batch norm, last layer slow": ("batch norm", {"readout": 0.3}),
+    "plain, last layer slow": ("plain", {"readout": 0.3}),
+    "batch norm, clipped": ("batch norm", {"clip": 0.3}),
+}
 #: Name -> kind, learning rates and whether norms are held, for the descents whose sharpness is watched.
 WATCHED = {
     "plain": ("plain", (0.1, 10**-0.5), False),
@@ -587,11 +600,13 @@ WATCH = (0, 1, 2, 4, 7, 12, 20, 35, 60)
 class LongSteps:
     """Descents at every learning rate, and what a sceptic would turn.
 
-    arms: name of `ARMS` -> descents at He's gain and `RATES`. gains: kind, gain -> descents at three rates.
+    arms: name of `ARMS` -> descents at He's gain and `RATES`; second_look: the same for `SECOND_LOOK`.
+    gains: kind, gain -> descents at three rates.
     watched: name of `WATCHED` -> descents with the sharpness before the steps `WATCH`.
     """
 
     arms: dict[str, Descents]
+    second_look: dict[str, Descents]
     gains: dict[tuple[str, float], Descents]
     watched: dict[str, Descents]
 
@@ -617,26 +632,28 @@ def long_steps(seeds: Sequence[int], names: Callable[[Iterable[str]], Iterable[s
     """Plain and normalized at every rate; with the norms held, with clipped gradients, at other gains.
 
     Args:
-        names: wraps the loop over `ARMS`, for a progress bar.
+        names: wraps the loop over `ARMS` and `SECOND_LOOK`, for a progress bar.
     """
-    arms = {}
-    for name in names(ARMS):
-        kind, turned = ARMS[name]
-        arms[name] = descend(kind, RATES, seeds, **turned)
+    both = {}
+    for name in names(ARMS | SECOND_LOOK):
+        kind, turned = (ARMS | SECOND_LOOK)[name]
+        both[name] = descend(kind, RATES, seeds, **turned)
+    arms, second_look = ({name: both[name] for name in some} for some in (ARMS, SECOND_LOOK))
     some = torch.tensor([10**-0.5, 1.0, 10.0])
     gains = {(kind, gain): descend(kind, some, seeds, gain=gain) for kind in KINDS[:2] for gain in (1.0, 2.0)}
     watched = {
         name: descend(kind, torch.tensor(rates), seeds, held=held, watch=WATCH)
         for name, (kind, rates, held) in WATCHED.items()
     }
-    return LongSteps(arms, gains, watched)
+    return LongSteps(arms, second_look, gains, watched)
 
 
 def judge_rates(found: LongSteps) -> list[Finding]:
     """What of the claim on learning rates, and of its explanation by growing weights, stands."""
     arms, gains = found.arms, found.gains
     plain, free, held, plain_held, clipped = (arms[name] for name in ARMS)
-    middle, high = free.at(1.78), free.at(10)
+    held_slow, _, plain_slow, both_clipped = (found.second_look[name] for name in SECOND_LOOK)
+    middle, high, highest = free.at(1.78), free.at(10), free.at(17.8)
     three = free.at(3.16)
     slow, edge = found.watched["plain"], found.watched["batch norm, norms held"].instability[:, 0]
     late = slow.sharpness[WATCH.index(2) :, 0]
@@ -678,6 +695,30 @@ def judge_rates(found: LongSteps) -> list[Finding]:
         ),
         Finding("norms free: batch norm trains at 10", free.trained[high], at_least=4),
         Finding("norms held: it does not train at 10", ~held.trained[high]),
+        Finding(
+            "norms held, last layer at 0.3: it trains at 10 after all", held_slow.trained[high], at_least=4
+        ),
+        Finding(
+            "norms held, last layer at 0.3: it does not train at 18", ~held_slow.trained[highest], at_least=4
+        ),
+        Finding(
+            "last layer at 0.3: plain still does not train at 1.8", ~plain_slow.trained[middle], at_least=4
+        ),
+        Finding(
+            "both clipped at 0.3: batch norm's best loss is less than half of that without clipping",
+            both_clipped.best[1] < free.best[1] / 2,
+            at_least=4,
+        ),
+        Finding(
+            "both clipped, each at its own best: neither ends five times lower",
+            (both_clipped.best[1] < 5 * clipped.best[1]) & (clipped.best[1] < 5 * both_clipped.best[1]),
+            at_least=4,
+        ),
+        Finding(
+            "both clipped: batch norm trains at 10, plain does not",
+            both_clipped.trained[high] & ~clipped.trained[high],
+            at_least=4,
+        ),
         Finding("norms free, lr 10: the loss rises above its start first", thrown.amax(0) > 1.5 * thrown[0]),
         Finding("plain, lr 0.1: after step 2, λ more than doubles", late.amax(0) > 2 * late[0], at_least=4),
     ]

@@ -63,7 +63,7 @@ def test_what_is_predicted_is_what_is_measured():
         "batch norm": descents(0.5, 0.01),
         "batch norm, norms held": descents(0.05, 0.5),
     }
-    steps = experiments.LongSteps(arms, {}, {"plain": descents(0.02, 0.5, watched=(0,))})
+    steps = experiments.LongSteps(arms, {}, {}, {"plain": descents(0.02, 0.5, watched=(0,))})
     assert steps.longest_held == pytest.approx(0.1)
     assert steps.last_loss_at_own_rates == pytest.approx(0.5)
     assert steps.edge[0] == (0,) and steps.edge[1].tolist() == pytest.approx([0.1])
@@ -138,14 +138,15 @@ def test_noise_is_drawn_anew_and_as_the_text_says():
     assert first.shifts[0].mean(1).std() > 0.1  # a shift of the whole unit
 
 
-@pytest.mark.parametrize("turned", [{}, {"clip": 0.3}, {"held": True}])
+@pytest.mark.parametrize("turned", [{}, {"clip": 0.3}, {"held": True}, {"readout": 0.1}])
 def test_descents_as_the_library_takes_them(turned):
     steps, lr = 3, 0.5
     found = experiments.descend("plain", torch.tensor([lr]), [1], depth=2, steps=steps, **turned)
     problem = experiments.problem_for([1], dtype=torch.float32)
     weights = [w[0].float().requires_grad_() for w in experiments.deep_weights(2, [experiments.HE], [1])]
     lengths = [w.detach().norm(dim=0) for w in weights[:-1]]
-    optimizer, losses = torch.optim.SGD(weights, lr=lr), []
+    groups = [{"params": weights[:-1]}, {"params": weights[-1:], "lr": turned.get("readout", lr)}]
+    optimizer, losses = torch.optim.SGD(groups, lr=lr), []
     for _ in range(steps + 1):
         first, second, last = weights
         logits = torch.relu(torch.relu(problem.x[0] @ first) @ second) @ last
