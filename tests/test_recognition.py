@@ -338,7 +338,7 @@ def test_an_archive_in_an_archive_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "refused"),
+    ("name", "content", "named"),
     [
         ("hw.html", b"<span>def</span> <span>f</span>(x)", True),
         ("hw.py", b"def f(x): return 2 * x", True),
@@ -348,12 +348,23 @@ def test_an_archive_in_an_archive_is_named(tmp_path: Path) -> None:
     ],
 )
 def test_work_in_a_form_that_is_not_run_is_no_zero(
-    tmp_path: Path, name: str, content: bytes, refused: bool
+    tmp_path: Path, name: str, content: bytes, named: bool
 ) -> None:
+    """named: the reason says that the file may be the work."""
     (tmp_path / name).write_bytes(content)
     found = intake.take_in("ada", tmp_path, {"hw": RELEASE}, [])
-    assert bool(found.unreadable) == refused == (name in " ".join(found.unreadable))
-    assert refused != ("There is no hw.ipynb; it counts as 0." in found.notes)
+    assert len(found.unreadable) == 1 and found.unreadable[0].endswith("it is not graded.")
+    assert named == (name in found.unreadable[0])
+
+
+def test_one_notebook_of_several_that_is_missing_counts_as_0(tmp_path: Path) -> None:
+    more = Release(
+        {one.name: one for one in (released("h", "def h():\n    ..."), test("test_h", "assert h()"))}
+    )
+    content = {"cells": [code(F), code(G)], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    (tmp_path / "hw.ipynb").write_text(json.dumps(content))
+    found = intake.take_in("ada", tmp_path, {"hw": RELEASE, "more": more}, [])
+    assert not found.unreadable and found.notes[-1] == "There is no more.ipynb; it counts as 0."
 
 
 def test_an_archive_by_the_name_of_a_notebook_that_holds_none_is_refused(tmp_path: Path) -> None:
@@ -376,8 +387,8 @@ def _encrypted(content: bytes) -> bytes:
     [
         (archived(**{"hw.ipynb": b"0"})[:-30], "cannot be opened"),
         (archived(**{"hw.ipynb": b"0"}) + b"PK\x06\x07", "cannot be opened, or of too many files"),
-        (archived(**{"hw.ipynb": bytes(bounds.NOTEBOOK_LIMIT + 1)}), "no hw.ipynb; it counts as 0"),
-        (_encrypted(archived(**{"hw.ipynb": b"0"})), "no hw.ipynb; it counts as 0"),
+        (archived(**{"hw.ipynb": bytes(bounds.NOTEBOOK_LIMIT + 1)}), "nor a notebook like it"),
+        (_encrypted(archived(**{"hw.ipynb": b"0"})), "nor a notebook like it"),
         (b"PK\x03\x04" + bytes(1000), "cannot be opened"),
     ],
     ids=["cut off", "large", "bomb", "encrypted", "none"],
@@ -385,7 +396,7 @@ def _encrypted(content: bytes) -> bytes:
 def test_archives_that_cannot_be_read_end_in_a_note(tmp_path: Path, content: bytes, says: str) -> None:
     (tmp_path / "all.zip").write_bytes(content)
     found = intake.take_in("ada", tmp_path, {"hw": RELEASE}, [])
-    assert not found.notebooks and says in " ".join(found.notes)
+    assert not found.notebooks and says in " ".join(found.notes + found.unreadable)
 
 
 def test_two_notebooks_of_one_assignment_each_get_their_own(tmp_path: Path) -> None:

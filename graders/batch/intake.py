@@ -161,6 +161,8 @@ def take_in(
                 f"There is no {name}.ipynb, but {', '.join(exported[:3])}, which may be the work in a form "
                 "that is not run; it is not graded."
             )
+        elif not named:
+            found.unreadable.append(f"There is no {name}.ipynb, nor a notebook like it; it is not graded.")
         else:
             found.notes.append(f"There is no {name}.ipynb; it counts as 0.")
     left_out = [other for other in others if other not in mentioned]

@@ -197,8 +197,8 @@ CHEATS = (
     _refused("old format, broken", "old notebook format", raw=lambda content: b'{"worksheets": [5]}'),
     _cheat(
         "no notebook at all",
-        points=0,
-        says="counts as 0",
+        points=None,
+        says="nor a notebook like it",
         place=lambda folder: _notebook(folder).rename(folder / "mine.png").write_bytes(b"\x89PNG"),
     ),
     _cheat(
