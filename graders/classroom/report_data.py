@@ -99,6 +99,13 @@ def read_class(root: Path, assignment: str) -> Classroom:
     return Classroom(root, assignment, found, places.released(assignment))
 
 
+def graded_assignments(root: Path) -> list[tuple[str, int]]:
+    """The assignments of which there is graded work, and of how many students. Raises NoReport."""
+    places = _Places(root)
+    counts = [(name, sum(1 for _ in places.graded(name))) for name in _assignments(places)]
+    return [(name, count) for name, count in counts if count]
+
+
 class _Places:
     """Where a course keeps its things, by its configuration."""
 
@@ -135,18 +142,22 @@ def _code_in(path: Path) -> str:
     return ""
 
 
-def _asked(places: _Places, assignment: str) -> list[tuple[str, str]]:
-    """All students that the gradebook knows, with their names. Raises NoReport."""
+def _assignments(places: _Places, asked: str = "ASSIGNMENT") -> list[str]:
+    """All assignments that the gradebook knows. Raises NoReport."""
     url = sqlalchemy.engine.make_url(places.database)
     if url.get_backend_name() == "sqlite" and url.database and not Path(url.database).exists():
         raise NoReport(
             f"There is no gradebook at {url.render_as_string()}: run this in the folder of the course, after "
-            f"`graders autograde {assignment}`."
+            f"`graders autograde {asked}`."
         )
-    rows = _rows(places, "SELECT id, first_name, last_name FROM student")
-    known = _rows(places, "SELECT name FROM assignment WHERE name = :name", name=assignment)
-    if not known:
+    return [row.name for row in _rows(places, "SELECT name FROM assignment ORDER BY name")]
+
+
+def _asked(places: _Places, assignment: str) -> list[tuple[str, str]]:
+    """All students that the gradebook knows, with their names. Raises NoReport."""
+    if assignment not in _assignments(places, assignment):
         raise NoReport(f"The gradebook knows no assignment {assignment!r}; check its name.")
+    rows = _rows(places, "SELECT id, first_name, last_name FROM student")
     return [(row.id, " ".join(filter(None, (row.first_name, row.last_name)))) for row in rows]
 
 

@@ -31,11 +31,13 @@ WELL, SOMEWHAT = 0.3, 0.2
 class Links:
     """Where the page's links lead; "" or None: nowhere. lectures: the folder of the course's lectures.
 
-    submission: the address of the Formgrader's page of a submitted notebook, by its id.
+    submission: the address of the Formgrader's page of a submitted notebook, by its id. reports: of the list
+    of all reports.
     """
 
     lectures: str = ""
     submission: Callable[[str], str] | None = None
+    reports: str = ""
 
 
 def as_page(report: Report, names: Names, links: Links) -> str:
@@ -56,6 +58,9 @@ class _Page:
             if self.names.hidden
             else '<input type="checkbox" id="names" checked> <label for="names">Show names</label>'
         )
+        back = ""
+        if self.links.reports:
+            back = f'<p class="screen small"><a href="{escape(self.links.reports)}">All class reports</a></p>'
         body = "".join(
             (
                 self._teach(),
@@ -74,7 +79,7 @@ class _Page:
             '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; style-src '
             "'unsafe-inline'\">"
             f"<style>{_STYLE.read_text(encoding='utf-8')}</style></head><body>"
-            f'<main><h1>{escape(title)}</h1><p class="soft">{handed_in}. Made on {made}.</p>'
+            f'<main>{back}<h1>{escape(title)}</h1><p class="soft">{handed_in}. Made on {made}.</p>'
             f"{switch}{body}</main></body></html>\n"
         )
 
