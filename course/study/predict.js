@@ -290,7 +290,7 @@
       const field = make("input", { type: "range", min: 0, max: STEPS, value: STEPS / 2, "aria-label": "Your prediction" });
       const output = make("output", {}, "?");
       const box = make("div", { className: "predict-value" }, field, make("small", {}, written(gate.low)), output, make("small", {}, written(gate.high)));
-      const now = () => valueAt(field.value / STEPS);
+      const now = () => (gate.whole ? Math.round : Number)(valueAt(field.value / STEPS));
       let moved = false;
       field.addEventListener("input", () => {
         moved = true;
@@ -548,7 +548,7 @@
         make("p", { className: "predict-head" }, "Predict"),
         withText(make("div", { className: "predict-ask" }), gate.ask),
         fields.box,
-        make("p", { className: "predict-buttons" }, commit, pass),
+        make("p", { className: "predict-buttons" }, commit, pass, make("small", {}, "What was measured, and the rest of this section, appears then.")),
       );
       card.setAttribute("role", "group");
       card.setAttribute("aria-label", "Prediction");

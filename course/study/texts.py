@@ -80,8 +80,8 @@ class Prediction:
     says: a sentence about the gap for each outcome of the kind (see `OUTCOMES`). items: what is chosen or
     ordered. rows, columns: the names of a table's cells. low, high: where values may lie, on a logarithmic
     scale if `log`. close: how near counts as near, a factor if `log`, else a difference; a curve is close if
-    it is so near on average, and nowhere twice as far. unit: what is written behind a value. x: where a curve
-    is drawn; log_x: on a logarithmic scale. x_label, y_label: its axes. A curve's `says` holds reasons, since
+    it is so near on average, and nowhere twice as far. unit: what is written behind a value. whole: it is
+    a count, and only whole numbers can be chosen. x: where a curve is drawn; log_x: on a logarithmic scale. x_label, y_label: its axes. A curve's `says` holds reasons, since
     the page says the gap itself: "shape" is read where the drawn curve rises or falls otherwise than the
     measured one, "level" where it only lies elsewhere.
     """
@@ -98,6 +98,7 @@ class Prediction:
     log: bool = False
     close: float = 0.0
     unit: str = ""
+    whole: bool = False
     x: tuple[float, ...] = ()
     log_x: bool = False
     x_label: str = ""
@@ -217,7 +218,7 @@ class _Reader:
             "choose": (("items",), ()),
             "order": (("items",), ()),
             "cells": (("rows", "columns"), ()),
-            "value": (scale, ("log", "unit")),
+            "value": (scale, ("log", "unit", "whole")),
             "curve": ((*scale, "x", "x_label", "y_label"), ("log", "log_x", "unit")),
         }[kind]
         common = ("name", "kind", "ask", *(("says",) if OUTCOMES[kind] else ()))
@@ -234,7 +235,7 @@ class _Reader:
             if name in data:
                 built[name] = self.text(data, name, where)
         built |= {name: self.number(data[name], name, where) for name in scale if name in data}
-        built |= {name: self.flag(data, name, where) for name in ("log", "log_x") if name in data}
+        built |= {name: self.flag(data, name, where) for name in ("log", "log_x", "whole") if name in data}
         if "x" in data:
             built["x"] = tuple(self.number(x, "x", where) for x, _ in self.entries(data, "x", where))
         if "unit" in data:

@@ -96,6 +96,17 @@ def test_what_is_behind_shows_when_something_was_predicted_and_is_remembered(ope
         page.reload()
 
 
+def test_a_count_is_a_whole_number(page):
+    found = [output for each in DAYS for output, gate in gates.stored(lecture(each)) if gate.get("whole")]
+    assert len(found) >= 5
+    for output in found:
+        page.set_content(output.data["text/html"])
+        for part in (31, 77, 111, 150):
+            page.get_by_role("slider").fill(str(part))
+            said = page.get_by_role("slider").get_attribute("aria-valuetext")
+            assert said and "." not in said
+
+
 def test_a_right_prediction_is_told_so(open_page):
     page = open_page()
     card(page, "which").get_by_role("radio", name="the variance").check()
