@@ -19,7 +19,7 @@ import pytest
 
 from graders.classroom import records, report
 from graders.classroom.groups import alike, grouped
-from graders.classroom.records import SAME_FOR_ALL, Before, Check, Part, Record
+from graders.classroom.records import SAME_FOR_ALL, STOPPED, Before, Check, Part, Record
 from graders.classroom.report_command import links_of
 from graders.classroom.report_data import Classroom, Mark, NoReport, Student, read_class
 from graders.classroom.report_names import Names
@@ -360,6 +360,24 @@ def test_a_group_comes_with_a_mistake_to_be_written(course):
     assert "3 students</span>: wrong in one way" in page
     assert "Write a mistake for this" in page
     assert "1 student</span>" not in page  # a student alone is no group
+
+
+def test_a_group_whose_mistake_has_a_name_too_says_so():
+    odd = {"behaviour": {"0 y": ["values", 1.0, -0.5, 0.2, 0.4]}, "seed": 0}
+    both = [student(name, check("f", 0, "root", **odd)) for name in "ab"]
+    assert "All of them also make a mistake that has a name: «The root is wrong»." in page_of(figures(*both))
+    one = figures(both[0], student("c", check("f", 0, **odd)))
+    assert len(one.exercises[0].alike[0].students) == 2
+    assert "All of them also" not in page_of(one)
+
+
+def test_an_error_is_one_wherever_python_saw_it():
+    errors = [f"SyntaxError: expected ':' (<ipython-input-{place}>, line 1)" for place in ("3-57", "4-61")]
+    stopped = [Check("c", "f", STOPPED, 0.0, 4.0, error) for error in errors]
+    (exercise,) = figures(*(student(name, one) for name, one in zip("ab", stopped, strict=True))).exercises
+    assert {error: len(of) for error, of in exercise.stopped.items()} == {
+        "SyntaxError: expected ':' (line 1)": 2
+    }
 
 
 # Who is unusually alike

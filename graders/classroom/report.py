@@ -9,6 +9,7 @@ those of everything else, which is the point-biserial one where an item is right
 from __future__ import annotations
 
 import math
+import re
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -222,7 +223,7 @@ def _exercise(name: str, present: Sequence[Student]) -> Exercise:
         for key, message in check.mistakes.items():
             of_mistake.setdefault(key, Seen(key, message, [])).students.append(student)
         if check.outcome == STOPPED:
-            one.stopped.setdefault(check.message, []).append(student)
+            one.stopped.setdefault(_without_place(check.message), []).append(student)
         if check.unexplained:
             unexplained.append((student, check))
     for seen in of_mistake.values():
@@ -355,6 +356,11 @@ def _changes(again: Sequence[Student]) -> list[Change]:
                         counts.setdefault((check.exercise, key), [0, 0, 0])[place] += 1
     found = [Change(exercise, key, *several) for (exercise, key), several in counts.items()]
     return sorted(found, key=lambda one: (-one.still, -one.gone, one.key))
+
+
+def _without_place(error: str) -> str:
+    """An error without Python's name of the cell, which differs where all else is the same."""
+    return re.sub(r"\(<ipython-input-[^>]*>, (line \d+)\)", r"(\1)", error)
 
 
 def _first_sentence(text: str) -> str:

@@ -250,14 +250,22 @@ class _Page:
 
     def _alike(self, one: Exercise, group: Alike) -> str:
         skeleton = escape(skeleton_of(one.name, self.names.code(group.shown)))
-        said = f"<p>{_marked(self.names.text(group.message))}</p>"
+        said = f"<p>{_marked(self.names.text(group.message))}</p>{self._named_too(one, group)}"
         return (
             f'<div class="card"><h4><span class="number">{count(len(group.students))}</span>: wrong in one '
             f"way</h4>{self._beside(group.shown, 'What the check said', said)}"
             f"{self._list(group.students, one.name)}"
-            "<details><summary>Write a mistake for this</summary><p>With it, the grader names the "
-            f'mistake to everybody who makes it.</p><pre tabindex="0">{skeleton}</pre></details></div>'
+            '<details class="skeleton"><summary>Write a mistake for this</summary><p>With it, the grader '
+            f'names the mistake to everybody who makes it.</p><pre tabindex="0">{skeleton}</pre>'
+            "</details></div>"
         )
+
+    def _named_too(self, one: Exercise, group: Alike) -> str:
+        """The mistakes above that everybody in a group makes: the group may be more of the same."""
+        members = {student.id for student in group.students}
+        named = [seen for seen in one.mistakes if members <= {student.id for student in seen.students}]
+        words = " and ".join(f"«{_marked(self.names.text(seen.in_short.rstrip('.')))}»" for seen in named)
+        return f"<p>All of them also make a mistake that has a name: {words}.</p>" if named else ""
 
     def _stopped(self, one: Exercise) -> str:
         rows = "".join(

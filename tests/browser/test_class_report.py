@@ -94,3 +94,15 @@ def test_it_begins_with_what_to_teach(opened):
     expect(teach).to_contain_text("eps is added to the standard deviation, outside the root.")
     expect(teach).to_contain_text("12 of 30")
     assert (teach.get_by_role("link").get_attribute("href") or "").startswith("../course/day26_")
+
+
+def test_on_paper_the_key_has_its_colours_and_nothing_waits_for_a_click(opened):
+    page = opened()
+    skeletons = page.get_by_text("Write a mistake for this")
+    assert skeletons.count() > 0
+    page.emulate_media(media="print")
+    expect(page.get_by_label("Show names")).to_be_hidden()
+    expect(skeletons.first).to_be_hidden()
+    colour = "one => getComputedStyle(one).printColorAdjust"
+    for piece in (".key.done", ".key.partly", ".bar .done"):
+        assert page.locator(piece).first.evaluate(colour) == "exact", piece
