@@ -7,7 +7,7 @@ from playwright.sync_api import expect
 
 from graders.judging import catalogue
 from graders.judging.verdict import MIME
-from tests.courses import answered, release, solution_code
+from tests.courses import answered, release, run_graders, solution_code
 
 DAY = "day26"
 
@@ -33,3 +33,32 @@ def test_autograde_button(lab, page):
     ]
     assert len(verdicts) == len(catalogue.days()[DAY])
     assert all(verdict["passed"] for verdict in verdicts)
+
+
+def test_from_the_menu_to_the_report_and_on(lab, page):
+    """JupyterLab, Nbgrader, Formgrader, Class Reports, day 26, and on to the lecture and a student."""
+    release(lab.folder, DAY)
+    swapped = (
+        "def identity_parameters(x, eps=1e-5):\n    return x.mean(0), (x.var(0, correction=0) + eps).sqrt()"
+    )
+    answered(lab.folder, "boris", DAY, solution_code(DAY) | {"identity_parameters": swapped})
+    run_graders(lab.folder, "autograde", DAY)
+    page.goto(lab.first_page)
+    expect(page.locator(".jp-Notebook-ExecutionIndicator").first).to_have_attribute(
+        "data-status", "idle", timeout=CELL
+    )
+    page.wait_for_load_state("networkidle")  # until then JupyterLab brings this page to the front again
+    page.locator(".lm-MenuBar-item").get_by_text("Nbgrader", exact=True).click()
+    page.locator(".lm-Menu-item").get_by_text("Formgrader", exact=True).click()
+    frame = page.frame_locator("#formgrader-iframe iframe")
+    frame.get_by_role("link", name="Class Reports").click(timeout=CELL)
+    frame.get_by_role("link", name=DAY, exact=True).click()
+    teach = frame.get_by_label("What to teach next")
+    expect(teach).to_contain_text("gamma and beta are swapped", timeout=CELL)
+    frame.locator(".card, li").get_by_role("link", name="boris").first.click()
+    expect(frame.locator("body")).to_contain_text("gamma and beta are swapped", timeout=CELL)
+    frame.get_by_role("link", name=DAY, exact=True).last.click()
+    frame.get_by_role("link", name=f"Report on {DAY}").click()
+    teach.get_by_role("link").click()
+    heading = frame.get_by_role("heading", name="What gamma and beta can undo")
+    expect(heading).to_be_attached(timeout=2 * CELL)
