@@ -127,10 +127,30 @@ def test_averages_against_their_weights():
         torch.testing.assert_close(corrected[t - 1], (weights * values[:t]).sum() / weights.sum())
 
 
-@pytest.mark.parametrize(("batch_size", "falls"), ((16, False), (16, True), (None, False)))
-def test_digits_are_trained_as_the_library_would(batch_size, falls):
+@pytest.mark.parametrize(
+    ("batch_size", "falls", "start"),
+    (
+        (16, False, "at the full rate"),
+        (16, True, "at the full rate"),
+        (None, False, "at the full rate"),
+        (16, False, "with the ramp 1 − 0.9^t"),
+        (16, True, "with 100 steps of warm-up"),
+    ),
+)
+def test_digits_are_trained_as_the_library_would(batch_size, falls, start):
     """One of several runs side by side follows `torch.optim.SGD` on its own."""
-    _, curves = experiments.train_digits([2, 3], (0.3, 1.0), 0.9, batch_size, steps=4, every=1, falls=falls)
+    ramp = {"at the full rate": (1, 1, 1, 1), "with the ramp 1 − 0.9^t": (0.1, 0.19, 0.271, 0.3439)}
+    parts = (*ramp.get(start, (0.01, 0.02, 0.03, 0.04)), 0)
+    _, curves = experiments.train_digits(
+        [2, 3],
+        (0.3, 1.0),
+        0.9,
+        batch_size,
+        steps=4,
+        every=1,
+        falls=falls,
+        start=experiments.SLOW_STARTS[start],
+    )
     assert curves.shape == (2, 2, 5)
     generator = torch.Generator().manual_seed(3)
     shapes = ((64, 32), 64), ((1, 32), 64), ((32, 10), 32), ((1, 10), 32)
@@ -149,7 +169,7 @@ def test_digits_are_trained_as_the_library_would(batch_size, falls):
         rows = torch.arange(len(data.train_x))
         if batch_size is not None:
             rows = torch.randint(len(data.train_x), (batch_size,), generator=generator)
-        optimizer.param_groups[0]["lr"] = 0.1 * (1 - step / 5) if falls else 0.1
+        optimizer.param_groups[0]["lr"] = 0.1 * parts[step] * ((1 - step / 5) if falls else 1)
         optimizer.zero_grad()
         loss(data.train_x[rows], data.train_y[rows]).backward()
         optimizer.step()
