@@ -23,7 +23,7 @@ from graders.classroom.records import SAME_FOR_ALL, STOPPED, Before, Check, Part
 from graders.classroom.report_command import links_of
 from graders.classroom.report_data import Classroom, Mark, NoReport, Student, read_class
 from graders.classroom.report_names import Names
-from graders.classroom.report_page import Links, as_page
+from graders.classroom.report_page import Links, as_page, checked_together
 from graders.classroom.report_text import as_csv, as_text
 from graders.classroom.similar import similar
 from tests import classes, copies, ways
@@ -360,6 +360,27 @@ def test_a_group_comes_with_a_mistake_to_be_written(course):
     assert "3 students</span>: wrong in one way" in page
     assert "Write a mistake for this" in page
     assert "1 student</span>" not in page  # a student alone is no group
+
+
+def test_a_mistake_to_be_written_has_all_that_is_checked_together():
+    released = {DAY: "x = 1\ncheck(f)\ncheck(f, g)"}
+    odd = {"behaviour": {"0 y": ["values", 1.0, -0.5, 0.2, 0.4]}, "seed": 0}
+    both = [
+        student(
+            name, replace(check("f", 4), code=f"def f(): {name}"), check("g", 0, code="def g(): 1", **odd)
+        )
+        for name in ("left", "right")
+    ]
+    page = as_page(
+        found := report.figures(Classroom(Path("/nowhere"), DAY, both, released)),
+        Names(found.classroom),
+        Links(),
+    )
+    skeleton = page.split("Write a mistake for this")[1].split("</pre>")[0]
+    assert "    (f, g),\n),\n" in skeleton
+    assert skeleton.count("def f()") == 1 and skeleton.index("def f()") < skeleton.index("def g()")
+    assert checked_together("f", released.values()) == ("f",)
+    assert checked_together("h", released.values()) == ("h",)
 
 
 def test_a_group_whose_mistake_has_a_name_too_says_so():

@@ -7,7 +7,7 @@ the style sheet. Whatever a student wrote passes `escape`; nothing else reaches 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from html import escape
@@ -249,7 +249,7 @@ class _Page:
         )
 
     def _alike(self, one: Exercise, group: Alike) -> str:
-        skeleton = escape(skeleton_of(one.name, self.names.code(group.shown)))
+        skeleton = escape(self._skeleton(one, group))
         said = f"<p>{_marked(self.names.text(group.message))}</p>{self._named_too(one, group)}"
         return (
             f'<div class="card"><h4><span class="number">{count(len(group.students))}</span>: wrong in one '
@@ -259,6 +259,13 @@ class _Page:
             f'names the mistake to everybody who makes it.</p><pre tabindex="0">{skeleton}</pre>'
             "</details></div>"
         )
+
+    def _skeleton(self, one: Exercise, group: Alike) -> str:
+        """With the other functions that are checked together with it, as the same student wrote them."""
+        together = checked_together(one.name, self.report.classroom.released.values())
+        whose = next(student for student in group.students if student.checks[one.name].code == group.shown)
+        codes = [check.code for name in together[:-1] if (check := whose.checks.get(name)) and check.code]
+        return skeleton_of(one.name, "\n\n\n".join(map(self.names.code, (*codes, group.shown))), together)
 
     def _named_too(self, one: Exercise, group: Alike) -> str:
         """The mistakes above that everybody in a group makes: the group may be more of the same."""
@@ -384,17 +391,26 @@ _ABOUT = (
 )
 
 
-def skeleton_of(exercise: str, code: str) -> str:
-    """What is written to give a mistake a name; see docs/exercises.md."""
+def checked_together(exercise: str, released: Iterable[str]) -> tuple[str, ...]:
+    """What `check` takes for an exercise in the released notebooks; the exercise's own name is last."""
+    calls = re.findall(r"^check\(([\w, ]+)\)", "\n".join(released), re.MULTILINE)
+    asked = (tuple(name.strip() for name in call.split(",")) for call in calls)
+    return next((names for names in asked if names[-1] == exercise), (exercise,))
+
+
+def skeleton_of(exercise: str, code: str, together: Sequence[str]) -> str:
+    """What is written to give a mistake a name. together: the functions that are checked at once."""
+    variant = exercise if len(together) == 1 else f"({', '.join(together)})"
     return (
-        f"# Among the mistakes of {exercise} in graders/judging/references; CONTRIBUTING.md says how.\n"
-        f"# A candidate that makes the mistake, and nothing else wrong:\n{code}\n\n\n"
+        f"# In graders/judging/references, above the mistakes of {exercise}; CONTRIBUTING.md says how.\n"
+        f"# Code that makes the mistake, and nothing else wrong:\n{code}\n\n\n"
+        f"# Among the mistakes of {exercise}:\n"
         "mistake(\n"
         '    "a_key_for_it",\n'
         '    """Say in a sentence what is misunderstood. Say what the numbers show, and point at the idea,\n'
         '    not at the code to type.""",\n'
-        f"    {exercise},\n"
-        ")\n"
+        f"    {variant},\n"
+        "),\n"
     )
 
 
