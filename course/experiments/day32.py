@@ -696,6 +696,7 @@ def train_transformer(
     qk: bool = False,
     steps: int = 100,
     batch_size: int = 32,
+    gamma: float = 1.0,
 ) -> Tensor:
     """(rates, S): test error in percent after `steps` steps of Adam.
 
@@ -706,6 +707,7 @@ def train_transformer(
         rates: of Adam, constant after the warm-up.
         steps: how many.
         batch_size: images in a step.
+        gamma: where the gammas of the blocks begin; that of the norm at the end begins at 1.
     """
     seeds = list(seeds)
     train_x, train_y, test_x, test_y = _stacked([split_digits(seed) for seed in seeds])
@@ -719,6 +721,9 @@ def train_transformer(
         return _losses(net(theta, x.repeat(copies, 1, 1)), y.repeat(copies, 1))
 
     theta = _draw(net.shapes, seeds, copies)
+    for name, part in _named(theta, net.shapes).items():
+        if name.endswith(".1") and name != "end.1":
+            part.mul_(gamma)  # a view of theta
     theta = _descend(theta, loss, torch.tensor(rates).repeat_interleave(len(seeds)), steps, warm_up)
     with torch.no_grad():
         wrong = _wrong(net(theta, test_x.repeat(copies, 1, 1)), test_y.repeat(copies, 1))
@@ -758,11 +763,17 @@ PLACES = {
     "pre-LN, QK-norm": ("pre", "layer", 0, 6),
     "post-LN, 2 blocks": ("post", "layer", 0, 2),
     "pre-LN, 2 blocks": ("pre", "layer", 0, 2),
+    "pre, no norm, gamma ½": ("pre", "none", 0, 6),
+    "pre, DyT, gamma 2": ("pre", "tanh", 0, 6),
+    "pre, DyT, no tanh, gamma 2": ("pre", "slope", 0, 6),
 }
+#: Where the gammas of the blocks begin, if not at 1. The alpha of DyT begins at ½, so that with a gamma of 2
+#: the slope from a branch's input begins at 1.
+GAMMAS = {"pre, no norm, gamma ½": 0.5, "pre, DyT, gamma 2": 2.0, "pre, DyT, no tanh, gamma 2": 2.0}
 
 
 def placed_norms(seeds: Sequence[int], each: Callable[[Iterable], Iterable] = iter) -> dict[str, Placed]:
-    """Train all of `PLACES` at three rates each; `each` may show how far it is.
+    """Train all of `PLACES` at three or four rates each; `each` may show how far it is.
 
     Source of the claim: Xiong et al. 2020.
     """
@@ -770,8 +781,12 @@ def placed_norms(seeds: Sequence[int], each: Callable[[Iterable], Iterable] = it
     for name in each(PLACES):
         place, norm, warm_up, depth = PLACES[name]
         qk = "QK-norm" in name
-        rates = (0.003, 0.01, 0.03) if norm == "tanh" or qk else (0.001, 0.003, 0.01)
-        results[name] = Placed(rates, train_transformer(place, norm, warm_up, seeds, rates, depth, qk))
+        rates = (0.003, 0.01, 0.03) if norm == "tanh" else (0.001, 0.003, 0.01)
+        if name in ("pre-LN", "pre-LN, QK-norm"):
+            rates = (0.001, 0.003, 0.01, 0.03)
+        gamma = GAMMAS.get(name, 1.0)
+        error = train_transformer(place, norm, warm_up, seeds, rates, depth, qk, gamma=gamma)
+        results[name] = Placed(rates, error)
     return results
 
 
@@ -791,6 +806,7 @@ def judge_placed_norms(arms: dict[str, Placed]) -> list[Finding]:
     post, warm, pre = arms["post-LN"], arms["post-LN, warm-up"], arms["pre-LN"]
     tanh, slope, none = arms["pre, DyT"], arms["pre, DyT, no tanh"], arms["pre, no norm"]
     shallow, qk = arms["post-LN, 2 blocks"], arms["pre-LN, QK-norm"]
+    half, double, unbounded = (arms[name].at_best() for name in GAMMAS)
     return [
         Finding("post-LN, rate 0.01, no warm-up: above 70 %", post.at(0.01) > 70),
         Finding("the same with warm-up: fewer errors", warm.at(0.01) < post.at(0.01), at_least=4),
@@ -815,8 +831,18 @@ def judge_placed_norms(arms: dict[str, Placed]) -> list[Finding]:
             at_least=4,
         ),
         Finding(
-            "QK-norm: at three times the largest rate, at least 1.4 times the errors of its best",
-            qk.at(qk.rates[-1]) >= 1.4 * qk.at_best(),
+            "no norm, but gammas that begin at ½: fewer errors than from 1, each at its best",
+            half < none.at_best(),
+            at_least=4,
+        ),
+        Finding(
+            "DyT with branches that do not begin small: fewer errors than without its tanh, each at its best",
+            double < unbounded,
+            at_least=4,
+        ),
+        Finding(
+            "rate 0.03: at least 1.4 times the errors of its best, with QK-norm and without",
+            torch.stack([arm.at(arm.rates[-1]) >= 1.4 * arm.at_best() for arm in (pre, qk)]).all(dim=0),
             at_least=4,
         ),
         Finding(

@@ -109,13 +109,13 @@ def draw_mechanism(arms: Arms) -> Picture:
 
 def draw_placed_norms(arms: Mapping[str, Placed], names: Sequence[str], headline: str) -> Picture:
     """Test error against the rate, a dot a seed, a line through the medians."""
-    colours = (VERMILLION, ORANGE, BLUE, SKY)
+    colours = (VERMILLION, ORANGE, BLUE, SKY, PURPLE)
     with matplotlib.rc_context(STYLE):
         figure = new_figure(320)
         ax = figure.subplots()
         figure.subplots_adjust(left=0.075, right=0.76, top=0.87, bottom=0.15)
         _headline(figure, headline)
-        for k, (name, colour) in enumerate(zip(names, colours, strict=False)):
+        for k, (name, colour) in enumerate(zip(names, colours[: len(names)], strict=True)):
             arm = arms[name]
             aside = 1.06 ** (k - (len(names) - 1) / 2)
             places = np.array(arm.rates) * aside

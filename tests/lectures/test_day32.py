@@ -358,6 +358,18 @@ def test_training_draws_from_its_seed_and_shares_it_among_rates():
     assert error.shape == (1, 2)
 
 
+def test_gammas_of_the_blocks_begin_where_they_are_told(monkeypatch):
+    begun = []
+    monkeypatch.setattr(experiments, "_descend", lambda theta, *_: begun.append(theta) or theta)
+    for gamma in (1.0, 0.5):
+        experiments.train_transformer("pre", "none", 0, [0], (0.01,), depth=1, steps=1, gamma=gamma)
+    shapes = experiments.Transformer("pre", "none", 1).shapes
+    before, after = (experiments._named(theta, shapes) for theta in begun)
+    for name in shapes:
+        factor = 0.5 if name in ("0.a.1", "0.b.1") else 1
+        torch.testing.assert_close(after[name], factor * before[name])
+
+
 def test_qk_norm_bounds_every_score_whatever_the_weights():
     net = experiments.Transformer("pre", "layer", 1, qk=True)
     plain = experiments.Transformer("pre", "layer", 1)
@@ -406,9 +418,11 @@ def test_pictures():
     for draw_arms in (figures.draw_small_batches, figures.draw_three_errors, figures.draw_mechanism):
         check_picture(draw_arms(arms))
     check_picture(figures.draw_placed_norms(placed, list(placed)[:4], "Four arms"))
+    five = figures.draw_placed_norms(placed, list(placed)[:5], "Five arms")
+    assert [text.get_text() for text in five.figure.axes[0].get_legend().get_texts()] == list(placed)[:5]
     assert (len(experiments.judge_small_batches(arms)), len(experiments.judge_placed_norms(placed))) == (
         8,
-        10,
+        12,
     )
 
 
