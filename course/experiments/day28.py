@@ -364,6 +364,7 @@ ARMS = {
     "clipped": ("none", (0.3, 0.6, 1.0), {"standardized": True, "clip": 1.0}),
     "batch norm": ("before", LEARNING_RATES, {}),
     "BN, last held": ("before", (1.0, 3.0, 10.0), {"last_rate": 0.1}),
+    "once, last held": ("once", (1.0, 3.0), {"standardized": True, "last_rate": 0.1}),
     "none, Adam": ("none", ADAM_RATES, {"adam": True}),
     "scaled once, Adam": ("once", ADAM_RATES, {"standardized": True, "adam": True}),
     "batch norm, Adam": ("before", ADAM_RATES, {"adam": True}),
@@ -441,6 +442,11 @@ def judge_speed(run: Speed) -> list[Finding]:
         Finding(
             "rate 3: batch norm fails, and ends below 1 where its last layer keeps to 0.1",
             (run.at("batch norm", 3.0) > 1) & (run.at("BN, last held", 3.0) < 1),
+        ),
+        Finding(
+            "the last layer held at 0.1: scaled once ends below 1 at rate 1, and not at 3",
+            (run.at("once, last held", 1.0) < 1) & ~(run.at("once, last held", 3.0) < 1),
+            at_least=4,
         ),
         Finding(
             "each at its best rate: batch norm needs fewer steps than with standardized inputs",
