@@ -773,7 +773,7 @@ GAMMAS = {"pre, no norm, gamma ½": 0.5, "pre, DyT, gamma 2": 2.0, "pre, DyT, no
 
 
 def placed_norms(seeds: Sequence[int], each: Callable[[Iterable], Iterable] = iter) -> dict[str, Placed]:
-    """Train all of `PLACES` at three or four rates each; `each` may show how far it is.
+    """Train all of `PLACES` at two to four rates each; `each` may show how far it is.
 
     Source of the claim: Xiong et al. 2020.
     """
@@ -784,6 +784,8 @@ def placed_norms(seeds: Sequence[int], each: Callable[[Iterable], Iterable] = it
         rates = (0.003, 0.01, 0.03) if norm == "tanh" else (0.001, 0.003, 0.01)
         if name in ("pre-LN", "pre-LN, QK-norm"):
             rates = (0.001, 0.003, 0.01, 0.03)
+        if name in GAMMAS:
+            rates = (0.003, 0.01) if norm == "none" else (0.001, 0.003)
         gamma = GAMMAS.get(name, 1.0)
         error = train_transformer(place, norm, warm_up, seeds, rates, depth, qk, gamma=gamma)
         results[name] = Placed(rates, error)
