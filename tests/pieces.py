@@ -8,7 +8,9 @@ tests share (a graded course, a kernel, a browser) is made once and the cells of
 LONGEST = (
     "tests/browser",
     "tests/test_cheats.py",
+    "tests/browser/test_lectures.py",
     "tests/test_batch.py",
+    "tests/browser/test_display.py",
     "tests/test_same.py",
     "tests/test_nbgrader.py",
     "tests/test_closing.py",
@@ -20,6 +22,8 @@ LONGEST = (
 )
 #: Files whose tests share nothing beyond their first parameter: each of its values is a piece of its own.
 SPREAD = ("tests/test_judging.py", "tests/test_solutions.py", "tests/explorers/test_explorers.py")
+#: The longest files of the browser: each is worth a JupyterLab of its own, so that none ends last.
+OWN_LAB = ("tests/browser/test_lectures.py", "tests/browser/test_display.py")
 #: More processes than these would wait for the longest piece, and each takes about 1 GB.
 MOST = 4
 
@@ -30,12 +34,12 @@ def workers(cores: int) -> int:
 
 
 def piece(nodeid: str) -> str:
-    """What a test goes with to one process: its file, the folder of the browser, or its first parameter.
+    """What a test goes with to one process: its file, most of the browser's folder, or its first parameter.
 
     "tests/test_judging.py::test_on_a_gpu[standardize-cuda]" gives "tests/test_judging.py standardize".
     """
     file, _, rest = nodeid.partition("::")
-    if file.startswith("tests/browser/"):
+    if file.startswith("tests/browser/") and file not in OWN_LAB:
         return "tests/browser"
     if file in SPREAD and "[" in rest:
         return f"{file} {rest.partition('[')[2].partition('-')[0].rstrip(']')}"
@@ -43,5 +47,6 @@ def piece(nodeid: str) -> str:
 
 
 def place(nodeid: str) -> int:
-    """The place of a test's file or folder among the longest, or after them."""
-    return next((place for place, path in enumerate(LONGEST) if nodeid.startswith(path)), len(LONGEST))
+    """The place among the longest of what names a test's file most closely, or after them."""
+    named = [path for path in LONGEST if nodeid.startswith(path)]
+    return LONGEST.index(max(named, key=len)) if named else len(LONGEST)

@@ -1,4 +1,4 @@
-"""One JupyterLab and one browser for all tests of the pages."""
+"""One JupyterLab and one browser for all tests of the pages that go to a process one after the other."""
 
 from pathlib import Path
 
