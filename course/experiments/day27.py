@@ -488,7 +488,7 @@ def forgotten_eval(
     return ForgottenEval(sizes, right[:, 0], *losses, accuracy[:, 0], *accuracies)
 
 
-# -- what a sceptic would turn
+# -- what a sceptic would change
 
 #: Which statistic comes from the batch: name -> (mean_from, var_from).
 SOURCES = {

@@ -598,7 +598,7 @@ WATCH = (0, 1, 2, 4, 7, 12, 20, 35, 60)
 
 @dataclass(frozen=True, eq=False)
 class LongSteps:
-    """Descents at every learning rate, and what a sceptic would turn.
+    """Descents at every learning rate, and what a sceptic would change.
 
     arms: name of `ARMS` -> descents at He's gain and `RATES`; second_look: the same for `SECOND_LOOK`.
     gains: kind, gain -> descents at three rates.

@@ -1,4 +1,4 @@
-"""`python -m course.study.gates LECTURE …`: stored gates anew, as today's texts, script and style make them.
+"""`python -m course.study.gates LECTURE …`: stored gates and study aids anew, as today's texts make them.
 
 What was measured is taken from the gate that is stored, so nothing has to run again. A lecture in which
 something else is measured has to: `make lectures`.
@@ -16,10 +16,12 @@ from typing import Any
 import nbformat
 from nbformat import NotebookNode
 
+from course import study
 from course.study.predict import predict
 from course.study.texts import load
 
 _GATE = re.compile(r'<script class="predict-gate" type="application/json">(.*?)</script>', re.DOTALL)
+_AID = re.compile(r'(dialogue|flashcards|listen|quiz|summary)\("(day\d\d)"\)')
 
 
 def stored(notebook: NotebookNode) -> Iterator[tuple[NotebookNode, dict[str, Any]]]:
@@ -31,10 +33,16 @@ def stored(notebook: NotebookNode) -> Iterator[tuple[NotebookNode, dict[str, Any
 
 
 def again(notebook: NotebookNode) -> Iterator[tuple[NotebookNode, dict[str, str]]]:
-    """Each stored output that is a gate, and the data that it would have if its cell ran today."""
+    """Each stored output that is a gate or a study aid, and what today's texts would make of it."""
     for output, gate in stored(notebook):
         day, name = gate["id"].split(":")
         yield output, predict(day, name, _measured(day, name, gate["measured"]))._repr_mimebundle_()
+    for cell in notebook.cells:
+        if aid := _AID.fullmatch(cell.source):
+            (output,) = cell.outputs
+            made = getattr(study, aid[1])(aid[2])._repr_mimebundle_()
+            bundle = made[0] if isinstance(made, tuple) else made  # a widget's has its metadata beside it
+            yield output, {kind: bundle[kind] for kind in output.data}
 
 
 def _measured(day: str, name: str, stored: Any) -> Any:

@@ -548,7 +548,7 @@
         make("p", { className: "predict-head" }, "Predict"),
         withText(make("div", { className: "predict-ask" }), gate.ask),
         fields.box,
-        make("p", { className: "predict-buttons" }, commit, pass, make("small", {}, "What was measured, and the rest of this section, appears then.")),
+        make("p", { className: "predict-buttons" }, commit, pass, make("small", {}, "The rest of this section appears then.")),
       );
       card.setAttribute("role", "group");
       card.setAttribute("aria-label", "Prediction");

@@ -80,10 +80,11 @@ class Prediction:
     says: a sentence about the gap for each outcome of the kind (see `OUTCOMES`). items: what is chosen or
     ordered. rows, columns: the names of a table's cells. low, high: where values may lie, on a logarithmic
     scale if `log`. close: how near counts as near, a factor if `log`, else a difference; a curve is close if
-    it is so near on average, and nowhere twice as far. unit: what is written behind a value. whole: it is
-    a count, and only whole numbers can be chosen. x: where a curve is drawn; log_x: on a logarithmic scale. x_label, y_label: its axes. A curve's `says` holds reasons, since
-    the page says the gap itself: "shape" is read where the drawn curve rises or falls otherwise than the
-    measured one, "level" where it only lies elsewhere.
+    it is so near on average, and nowhere twice as far. unit: what is written behind a value. whole: it is a
+    count, and only whole numbers can be chosen. x: where a curve is drawn; log_x: on a logarithmic scale.
+    x_label, y_label: its axes. A curve's `says` holds reasons, since the page says the gap itself: "shape" is
+    read where the drawn curve rises or falls otherwise than the measured one, "level" where it only lies
+    elsewhere.
     """
 
     name: str

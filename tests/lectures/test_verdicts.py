@@ -1,4 +1,4 @@
-"""The method of the lectures: claim, experiment, what a sceptic would turn, verdict."""
+"""The method of the lectures: claim, experiment, what a sceptic would change, verdict."""
 
 import importlib
 import re
