@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from course.experiments.digits import Digits, split_digits
+from course.experiments.digits import Digits, arm_by_arm, split_digits
 from course.experiments.verdicts import Claim, Finding
 
 BATCH_SIZES = (2, 4, 8, 16, 32, 64, 128, 256)
@@ -564,7 +564,7 @@ def small_batches(
 
     Source of the claim: Wu & He 2018, section 4.1; of the three errors: Wu & Johnson 2021, section 4.
     """
-    return {arm: train_arm(*arm, seeds, SMALL_RATES[arm[0]]) for arm in each(SMALL_BATCHES)}
+    return arm_by_arm(lambda arm: train_arm(*arm, seeds, SMALL_RATES[arm[0]]), SMALL_BATCHES, each)
 
 
 def suffers_more(arms: dict[tuple[str, str, int], Arm]) -> str:
@@ -777,8 +777,8 @@ def placed_norms(seeds: Sequence[int], each: Callable[[Iterable], Iterable] = it
 
     Source of the claim: Xiong et al. 2020.
     """
-    results = {}
-    for name in each(PLACES):
+
+    def train(name: str) -> Placed:
         place, norm, warm_up, depth = PLACES[name]
         qk = "QK-norm" in name
         rates = (0.003, 0.01, 0.03) if norm == "tanh" else (0.001, 0.003, 0.01)
@@ -788,8 +788,9 @@ def placed_norms(seeds: Sequence[int], each: Callable[[Iterable], Iterable] = it
             rates = (0.003, 0.01) if norm == "none" else (0.001, 0.003)
         gamma = GAMMAS.get(name, 1.0)
         error = train_transformer(place, norm, warm_up, seeds, rates, depth, qk, gamma=gamma)
-        results[name] = Placed(rates, error)
-    return results
+        return Placed(rates, error)
+
+    return arm_by_arm(train, PLACES, each)
 
 
 def by_error(arms: dict[str, Placed], rate: float) -> list[str]:

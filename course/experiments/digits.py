@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Hashable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
 from sklearn.datasets import load_digits
@@ -45,3 +50,24 @@ def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
     """The mean over the n samples of logits (..., n, 10) and labels y, which broadcast to (..., n)."""
     picked = y.expand(logits.shape[:-1])[..., None]
     return -logits.log_softmax(dim=-1).gather(-1, picked).mean(dim=(-1, -2))
+
+
+def arm_by_arm(
+    train: Callable[[Hashable], Any], names: Iterable[Hashable], each: Callable[[Iterable], Iterable] = iter
+) -> dict[Any, Any]:
+    """What `train` gives for each of the names, as many at a time as there are cores.
+
+    Each must draw from generators of its own: then the results are those of one after the other.
+
+    Args:
+        train: trains one arm; PyTorch lets another thread run meanwhile.
+        names: the arms.
+        each: may show how far it is.
+    """
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        running = {name: pool.submit(partial(train, name)) for name in names}
+        try:
+            return {name: running[name].result() for name in each(running)}
+        except BaseException:  # an interrupt, too: what has not begun does not
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise

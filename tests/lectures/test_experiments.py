@@ -3,11 +3,12 @@
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 import torch
 
-from course.experiments.digits import split_digits
+from course.experiments.digits import arm_by_arm, split_digits
 from tests.courses import ROOT
 
 
@@ -34,3 +35,32 @@ def test_split_is_drawn_from_its_seed_and_loses_nothing():
 def test_both_parts_hold_something(num_train):
     with pytest.raises(ValueError, match="num_train"):
         split_digits(0, num_train)
+
+
+def test_arms_that_train_at_once_end_where_they_end_alone():
+    def train(seed: int) -> torch.Tensor:
+        generator = torch.Generator().manual_seed(seed)
+        w = torch.zeros(50)
+        for _ in range(200):
+            w = w.requires_grad_()
+            (gradient,) = torch.autograd.grad((w - torch.randn(50, generator=generator)).square().sum(), w)
+            w = w.detach() - 0.1 * gradient
+        return w
+
+    seen = []
+    found = arm_by_arm(train, range(8), lambda names: (seen.append(name) or name for name in names))
+    assert list(found) == seen == list(range(8))
+    assert all(torch.equal(w, train(seed)) for seed, w in found.items())
+
+
+def test_an_arm_that_fails_says_so_and_stops_the_others():
+    begun = []
+
+    def train(number: int) -> None:
+        begun.append(number)
+        time.sleep(0.02)
+        raise ValueError("it diverged")
+
+    with pytest.raises(ValueError, match="it diverged"):
+        arm_by_arm(train, range(1000))
+    assert len(begun) < 900
