@@ -650,7 +650,7 @@ def judge_light(arms: dict[str, Light]) -> list[Finding]:
                     for kind in ("layer", "group", "none")
                 ]
             ).all(0),
-            at_least=4,
+            at_least=3,
         ),
         Finding(
             "padding and bias, an eighth of the contrast: only dividing loses 3 points or more",
