@@ -5,6 +5,8 @@ The class needs no PyTorch; that checks are graded as by nbgrader's own command 
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
 import dataclasses
 import fcntl
 import json
@@ -25,6 +27,7 @@ from pathlib import Path
 import pytest
 from nbgrader.api import Gradebook
 
+from graders.batch import run
 from graders.batch.run import Report
 from tests import batches
 from tests.batches import (
@@ -509,6 +512,24 @@ def cluster(tmp_path: Path) -> Iterator[tuple[str, list[subprocess.Popen], subpr
         for process in (*workers, scheduler):
             process.wait(30)
         log.close()
+
+
+def test_an_answer_that_dask_has_forgotten_is_told_from_an_error() -> None:
+    cfexecutor = pytest.importorskip("distributed.cfexecutor")
+
+    class Forgotten:
+        status = "lost"
+
+        async def _result(self, raiseit: bool) -> bytes:
+            return b"an answer"
+
+    async def told(future: concurrent.futures.Future) -> None:
+        await cfexecutor._cascade_future(Forgotten(), future)
+
+    future: concurrent.futures.Future = concurrent.futures.Future()
+    asyncio.run(told(future))
+    assert "unpack" in str(future.exception()) and run._was_forgotten(future.exception())
+    assert not run._was_forgotten(ValueError("too many values to unpack (expected 3)"))
 
 
 def test_dask(course: Path, graded: Path, cluster: tuple) -> None:

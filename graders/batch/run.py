@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor
@@ -198,6 +199,17 @@ def _was_on_its_way(error: Exception) -> bool:
     return error.errno in (errno.EBADF, errno.EPIPE) or str(error) == "handle is closed"
 
 
+def _was_forgotten(error: Exception) -> bool:
+    """Whether Dask had the answer and forgot it, since the worker that holds it ended at that moment.
+
+    Its executor then takes the answer for the three parts of an error, and fails (`distributed.cfexecutor`).
+    """
+    frames = traceback.walk_tb(error.__traceback__)
+    return isinstance(error, ValueError | TypeError) and any(
+        frame.f_globals.get("__name__") == "distributed.cfexecutor" for frame, _ in frames
+    )
+
+
 def imported(root: Path, assignments: Iterable[str]) -> tuple[str, ...]:
     """Names in the imports of the notebooks that a course's folder holds of these assignments.
 
@@ -314,6 +326,9 @@ def run(
                 except Exception as error:
                     if _was_on_its_way(error):
                         lost.append(one)
+                        continue
+                    if _was_forgotten(error) and one.tries < RETRIES:
+                        waiting.append((found.student, one.tries + 1))
                         continue
                     done(Result(found.student, "failed", notes=found.notes, reason=_sentence(error)))
                 else:
