@@ -396,11 +396,8 @@ def descend(
         if clip < float("inf"):
             shorter = (clip / norms(grads)).clamp_max(1)[:, None, None]
             grads = [shorter * grad for grad in grads]
-        hidden, last = (
-            step(weights[:-1], grads[:-1], lr),
-            step(weights[-1:], grads[-1:], lr.clamp_max(readout)),
-        )
-        weights = [*hidden, *last]
+        last = step(weights[-1:], grads[-1:], lr.clamp_max(readout))
+        weights = [*step(weights[:-1], grads[:-1], lr), *last]
         if held:
             hidden = zip(weights[:-1], lengths, strict=True)
             weights = [*(w * n / w.norm(dim=1, keepdim=True) for w, n in hidden), weights[-1]]
@@ -634,9 +631,9 @@ def long_steps(seeds: Sequence[int], names: Callable[[Iterable[str]], Iterable[s
     Args:
         names: wraps the loop over `ARMS` and `SECOND_LOOK`, for a progress bar.
     """
-    both = {}
-    for name in names(ARMS | SECOND_LOOK):
-        kind, turned = (ARMS | SECOND_LOOK)[name]
+    every, both = ARMS | SECOND_LOOK, {}
+    for name in names(every):
+        kind, turned = every[name]
         both[name] = descend(kind, RATES, seeds, **turned)
     arms, second_look = ({name: both[name] for name in some} for some in (ARMS, SECOND_LOOK))
     some = torch.tensor([10**-0.5, 1.0, 10.0])

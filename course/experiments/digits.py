@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Hashable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -65,7 +64,7 @@ def arm_by_arm(
         each: may show how far it is.
     """
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        running = {name: pool.submit(partial(train, name)) for name in names}
+        running = {name: pool.submit(train, name) for name in names}
         try:
             return {name: running[name].result() for name in each(running)}
         except BaseException:  # an interrupt, too: what has not begun does not
