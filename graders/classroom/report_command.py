@@ -75,7 +75,7 @@ def links_of(root: Path, page: Path, formgrader: str) -> Links:
 
     formgrader: the address of a Jupyter server; if none is given, of one that serves this course now.
     """
-    from graders.classroom.report_page import Links
+    from graders.classroom.report_page import Links, in_formgrader
 
     server = (formgrader or server_of(root)).rstrip("/").removesuffix("/formgrader")
     lectures = root / "course"
@@ -85,7 +85,7 @@ def links_of(root: Path, page: Path, formgrader: str) -> Links:
         away = f"{server}/lab/tree/course"
     else:
         away = Path(os.path.relpath(lectures, page.resolve().parent)).as_posix()
-    return Links(away, (lambda id: f"{server}/formgrader/submissions/{id}/?index=0") if server else None)
+    return Links(away, in_formgrader(server) if server else None)
 
 
 def server_of(root: Path) -> str:

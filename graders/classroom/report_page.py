@@ -40,6 +40,11 @@ class Links:
     reports: str = ""
 
 
+def in_formgrader(server: str) -> Callable[[str], str]:
+    """The address of a submitted notebook's page in the Formgrader of a Jupyter server, by its id."""
+    return lambda id: f"{server}/formgrader/submissions/{quote(id, safe='')}/?index=0"
+
+
 def as_page(report: Report, names: Names, links: Links) -> str:
     """The page as HTML."""
     return _Page(report, names, links).whole()

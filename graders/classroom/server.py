@@ -122,7 +122,7 @@ class _Report(_Handler):
 
     def _links(self, course: Path) -> Links:
         """Into this very server. doc/ and not lab/: the page itself is in a frame of JupyterLab."""
-        from graders.classroom.report_page import Links
+        from graders.classroom.report_page import Links, in_formgrader
 
         server = self.base_url.rstrip("/")
         below = os.path.relpath(course, self.settings["nbgrader_formgrader"].root_dir)
@@ -130,7 +130,7 @@ class _Report(_Handler):
         lectures = quote(Path(below, "course").as_posix())
         return Links(
             f"{server}/doc/tree/{lectures}" if has else "",
-            lambda id: f"{server}/formgrader/submissions/{quote(id, safe='')}/?index=0",
+            in_formgrader(server),
             f"{server}/{ADDRESS}",
         )
 
