@@ -527,7 +527,9 @@ def test_an_answer_that_dask_has_forgotten_is_told_from_an_error() -> None:
         await cfexecutor._cascade_future(Forgotten(), future)
 
     future: concurrent.futures.Future = concurrent.futures.Future()
-    asyncio.run(told(future))
+    # In a thread of its own: a browser of another test keeps this one's event loop running.
+    with concurrent.futures.ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, told(future)).result()
     assert "unpack" in str(future.exception()) and run._was_forgotten(future.exception())
     assert not run._was_forgotten(ValueError("too many values to unpack (expected 3)"))
 
