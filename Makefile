@@ -30,8 +30,10 @@ export JUPYTERLAB_SETTINGS_DIR := $(CURDIR)/.jupyter/lab/settings
 export JUPYTERLAB_WORKSPACES_DIR := $(CURDIR)/.jupyter/lab/workspaces
 export IPYTHONDIR := $(CURDIR)/.jupyter/ipython
 export MPLCONFIGDIR := $(CURDIR)/.jupyter/matplotlib
-# What another environment may have set must not lead out of this folder.
-unexport JUPYTER_PATH JUPYTERLAB_DIR JUPYTER_PREFER_ENV_PATH PYTHONHOME
+# What another environment may have set must not lead out of this folder. Where one is active, IPython would put its
+# packages before those of .venv.
+export VIRTUAL_ENV := $(VENV_PATH)
+unexport JUPYTER_PATH JUPYTERLAB_DIR JUPYTER_PREFER_ENV_PATH PYTHONHOME PYTHONPATH
 
 .PHONY: help lab test resolve setup site wheel exercises lectures format clean
 .DEFAULT_GOAL := help

@@ -269,3 +269,12 @@ def test_workflows_run_on_every_system_and_python_that_is_resolved():
 @pytest.mark.parametrize("folder", [".jupyter/config", ".jupyter/data", ".jupyter/runtime"])
 def test_jupyter_writes_inside_the_folder(checkout, folder):
     assert f"{checkout}/{folder}" in make(checkout, "-pn", "help").stdout
+
+
+def test_packages_of_another_active_environment_stay_out(checkout, monkeypatch):
+    monkeypatch.setenv("VIRTUAL_ENV", "/elsewhere")
+    monkeypatch.setenv("PYTHONPATH", "/elsewhere/packages")
+    (checkout / "shown.mk").write_text("include Makefile\nshown:\n\t@env\n")
+    shown = make(checkout, "-f", "shown.mk", "shown").stdout.splitlines()
+    assert f"VIRTUAL_ENV={checkout}/.venv" in shown
+    assert not [line for line in shown if line.startswith("PYTHONPATH=")]
