@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from itertools import chain
@@ -125,3 +126,22 @@ def test_cells_that_ask_for_programs_go_on(box: Box, code: str, printed: str) ->
     with box.session({}) as session:
         outputs, answer = session.run(f"import torch\n{code}")
     assert answer["status"] == "ok" and outputs[0]["text"] == printed
+
+
+#: Cells that carry points and fail, as statements and a last expression, and the line that their error shows.
+FAILING = {
+    "assert": ("x = 1\nassert x == 2", "", "assert x == 2"),
+    "in a function": ("def f():\n    return 1 / 0\nf()", "", "return 1 / 0"),
+    "in the result": ("", "[][1]", "[][1]"),
+    "after another error": ("try:\n    1 / 0\nexcept ZeroDivisionError:\n    {}['x']", "", "{}['x']"),
+    "no Python": ("x = = 1", "", "x = = 1"),
+}
+
+
+@pytest.mark.parametrize("body, last, shown", FAILING.values(), ids=FAILING)
+def test_a_failing_test_shows_its_own_lines_alone(box: Box, body: str, last: str, shown: str) -> None:
+    with box.session({}) as session:
+        outputs, answer = session.run_graded(body or last, body, last)
+    assert answer["status"] == "error" and outputs[-1]["output_type"] == "error"
+    text = re.sub(r"\x1b\[[\d;]*m", "", "\n".join(outputs[-1]["traceback"]))
+    assert shown in text and "runner.py" not in text

@@ -538,7 +538,9 @@ def serve(
                 reply["status"] = "error"
                 reply["error"] = [get_type(error).__name__, text_type(error)[:enough]]
                 with quietly(BaseException):
-                    shell.showtraceback((get_type(error), error, error.__traceback__), tb_offset=1)
+                    # Its first frame is this one, which is nobody's business and slow to look up.
+                    trace = error.__traceback__ and error.__traceback__.tb_next
+                    shell.showtraceback((get_type(error), error, trace), tb_offset=0)
             set_handler(interrupt, ignored)
         elif "check" in request:
             exercise = table[request["check"]]
