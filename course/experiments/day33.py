@@ -381,9 +381,8 @@ ARMS = {
 BETAS = (0.0, 0.9)
 #: lr / (1 − beta) at which plain descent with batches of 64 is steady for every seed; from 1.2 on some jump.
 STEADY = 0.6
-#: How plain descent with batches of 64 may begin: name -> the part of lr taken at a step, from 1.
+#: How plain descent with batches of 64 may begin slowly: name -> the part of lr taken at a step, from 1.
 SLOW_STARTS: dict[str, Callable[[int], float]] = {
-    "at the full rate": lambda step: 1.0,
     "with the ramp 1 − 0.9^t": lambda step: 1 - 0.9**step,
     "with 100 steps of warm-up": lambda step: min(1.0, step / 100),
 }
@@ -428,8 +427,8 @@ class Sweep:
 class NoiseResult:
     """What the claim rests on: bowls with noise at small and at large steps, and `ARMS` on the digits.
 
-    `starts` holds (S,) by name of `SLOW_STARTS`: the last loss of plain descent with batches of 64, each
-    start at its own best rate.
+    `starts` holds (S,) by name: the last loss of plain descent with batches of 64, at the full rate and
+    with each of `SLOW_STARTS`, each at its own best rate.
     """
 
     small: NoiseFloor
@@ -447,19 +446,14 @@ def measure_noise(seeds: Sequence[int], each: Callable[[Iterable], Iterable] = i
         batch_size, rates, steps, falls = ARMS[name]
         losses = [train_digits(seeds, rates, beta, batch_size, steps, steps // 12, falls) for beta in BETAS]
         digits[name] = Sweep(rates, losses[0][0], torch.stack([loss for _, loss in losses]))
-    return NoiseResult(small, large, digits, slow_starts(seeds, digits["batches of 64"].best[0]))
+    starts = {"at the full rate": digits["batches of 64"].best[0]} | slow_starts(seeds)
+    return NoiseResult(small, large, digits, starts)
 
 
-def slow_starts(seeds: Sequence[int], full: Tensor) -> dict[str, Tensor]:
-    """Plain descent as in "batches of 64", that may begin slowly as momentum does, from rest.
-
-    full: (S,), the loss at the full rate, already measured.
-    """
+def slow_starts(seeds: Sequence[int]) -> dict[str, Tensor]:
+    """Plain descent as in "batches of 64", but begun slowly, as momentum begins from rest: (S,) by name."""
     found = {}
     for name, start in SLOW_STARTS.items():
-        if name == "at the full rate":
-            found[name] = full
-            continue
         _, loss = train_digits(seeds, LARGE[:5], 0.0, 64, start=start)
         last = loss[..., -3:].mean(dim=-1)
         found[name] = last[last.median(dim=-1).values.argmin()]
@@ -541,7 +535,7 @@ def judge_noise(result: NoiseResult) -> list[Finding]:
     wild, _ = sixteen.at(1.0)
     quiet, quiet_ball = whole.at(1.0)
     best, best_ball = sixteen.best
-    slow = list(result.starts.values())[1:]
+    slow = [result.starts[name] for name in SLOW_STARTS]
     ends = {size: result.digits[f"batches of {size}"].best for size in (64, 128)}
     return [
         Finding(
