@@ -114,8 +114,8 @@ SHIFT_MISTAKES = (
     ),
     mistake(
         "relative_distance",
-        """The distance is divided by the length of a gradient. We want the plain distance. Only the cosine
-        doesn't depend on lengths.""",
+        """The distance is divided by the length of a gradient, as in the lecture. Here we want the plain
+        distance. Only the cosine doesn't depend on lengths.""",
         partial(shift, l2=lambda a, b: distance(a, b) / length(a)),
         partial(shift, l2=lambda a, b: distance(a, b) / length(b)),
     ),
@@ -437,7 +437,8 @@ CHANGE_MISTAKES = (
     ),
     mistake(
         "relative_change",
-        "The change is divided by the norm of a gradient. We want the plain norm of the difference.",
+        """The change is divided by the norm of a gradient, as in the lecture. Here we want the plain norm of
+        the difference.""",
         changes_by(lambda before, after, step: length(before - after) / length(before)),
         changes_by(lambda before, after, step: length(before - after) / length(after)),
     ),

@@ -88,8 +88,8 @@ def without_start(grad: Callable, w: Tensor, lr: float, steps: int) -> Tensor:
 DESCENT_MISTAKES = (
     mistake(
         "start_missing",
-        """The start is missing from the path. steps steps visit steps + 1 points: the first row is the w
-        that was given, and with no step at all it is the only one.""",
+        """The start is missing from the path. After all the steps there are steps + 1 points. The first row
+        is the w that was given, and with no step at all it is the only one.""",
         partial(descent, result=lambda path: torch.stack(path)[1:]),
         without_start,
         partial(descent, more=1, result=lambda path: torch.stack(path)[1:]),
@@ -126,8 +126,8 @@ DESCENT_MISTAKES = (
     ),
     mistake(
         "rows_alias",
-        """One and the same tensor stands in the path more than once: w is updated in place, and every row
-        that refers to it changes with it, the start too. Make a new tensor in each step, or store copies.""",
+        """The same tensor is in the path more than once: w is updated in place, and every row that refers to
+        it changes with it, even the start. Make a new tensor in each step, or store copies.""",
         in_place(copy_first=False, copy_start=False, copy_rows=False),
         in_place(copy_first=True, copy_start=False, copy_rows=False),
         in_place(copy_first=True, copy_start=True, copy_rows=False),
@@ -136,8 +136,8 @@ DESCENT_MISTAKES = (
     ),
     mistake(
         "lr_ignored",
-        """Your path does not change when lr changes: a fixed number, or none, stands where the argument
-        lr should be used.""",
+        """Your path does not change when lr changes: a fixed number, or none, is used where the argument lr
+        should be.""",
         *(partial(descent, rate=lambda lr, value=value: value) for value in USUAL_LRS),
     ),
     mistake(
@@ -147,7 +147,7 @@ DESCENT_MISTAKES = (
     ),
     mistake(
         "lr_divides",
-        "The gradient is divided by lr. A small lr stands for small steps: it multiplies.",
+        "The gradient is divided by lr. A small lr means small steps: multiply by it.",
         partial(descent, rate=lambda lr: 1 / lr),
     ),
     mistake(
@@ -159,7 +159,7 @@ DESCENT_MISTAKES = (
     mistake(
         "gradients_accumulated",
         """Each step uses the sum of all gradients so far. That is a momentum that never fades, or old
-        gradients that were not cleared; plain descent uses the gradient at the current point alone.""",
+        gradients that were not cleared. Plain descent uses only the gradient at the current point.""",
         partial(descent, gradient=summed_gradients),
     ),
     mistake(
@@ -263,32 +263,31 @@ def step_mistakes(right: Callable[..., Pair], ahead: bool) -> tuple[Mistake, ...
         ),
         mistake(
             "lr_in_velocity",
-            """lr stands inside the velocity, as in the classical form. PyTorch's velocity is in units of
-            the gradient, and lr multiplies it when w moves. From rest the two take the same path while lr
-            is constant; once lr changes, a velocity with the old lr inside moves on at the old pace.""",
+            """lr is inside the velocity, as in the classical form. PyTorch's velocity is in units of the
+            gradient, and lr multiplies it when w moves. While lr is constant both take the same path from
+            rest. Once lr changes, a velocity with the old lr inside moves on at the old pace.""",
             *inside,
         ),
         mistake(
             "lr_twice",
-            "lr enters twice, in the velocity and again when w moves. It belongs to the second alone.",
+            "lr enters twice, in the velocity and again when w moves. It belongs only to the second.",
             lambda w, g, velocity, lr, beta: right(w, lr * g, velocity, lr, beta),
         ),
         mistake(
             "lr_ignored",
-            """w does not change when lr changes: a fixed number, or none, stands where the argument lr
-            should be used. (A step that is ten times too small is not always a matter of beta.)""",
+            """w does not change when lr changes: a fixed number, or none, is used where the argument lr
+            should be. (A step that is ten times too small is not always a matter of beta.)""",
             *(partial(right, lr_used=lambda lr, value=value: value) for value in USUAL_LRS),
         ),
         mistake(
             "beta_fixed",
-            """The result does not change when beta changes: a fixed number stands in the code where the
-            argument beta should be used.""",
+            """The result does not change when beta changes: a fixed number is used where the argument beta
+            should be.""",
             *(partial(right, beta_used=lambda beta, value=value: value) for value in USUAL_BETAS),
         ),
         mistake(
             "beta_on_gradient",
-            """beta stands in the wrong place. It belongs to the old velocity, and the new gradient enters
-            whole.""",
+            """beta is in the wrong place. It belongs to the old velocity, and the whole gradient enters.""",
             partial(right, accumulate=lambda v, g, beta: (1 - beta) * v + beta * g),
             partial(right, accumulate=lambda v, g, beta: v + beta * g),
             partial(right, accumulate=lambda v, g, beta: (1 - beta) * v + g),
@@ -330,8 +329,8 @@ def step_mistakes(right: Callable[..., Pair], ahead: bool) -> tuple[Mistake, ...
         ),
         mistake(
             "gradient_subtracted",
-            """The gradient is subtracted in the velocity. In this form the velocity is beta times the old
-            one plus the gradient, and the one minus sign stands where w moves.""",
+            """The gradient is subtracted in the velocity. In this form the velocity is beta times the old one
+            plus the gradient, and the only minus sign is where w moves.""",
             partial(right, accumulate=lambda v, g, beta: beta * v - g),
             lambda w, g, velocity, lr, beta: right(w, -g, velocity, -lr, beta),
             lambda w, g, velocity, lr, beta: right(w, -g, velocity, lr, beta),
@@ -349,8 +348,8 @@ MOMENTUM_MISTAKES = (
     ),
     mistake(
         "old_velocity_moves_w",
-        """w moves along the velocity from before this step, so the newest gradient comes one step late,
-        and from rest nothing moves at all. Update the velocity first.""",
+        """w moves along the old velocity, so each gradient comes one step late, and from rest nothing moves
+        at all. Update the velocity first.""",
         partial(momentum, direction=lambda g, old, new, beta: old),
         partial(momentum, direction=lambda g, old, new, beta: beta * old),
     ),
@@ -371,16 +370,15 @@ MOMENTUM_MISTAKES = (
 NESTEROV_MISTAKES = (
     mistake(
         "classical_for_nesterov",
-        """This is the classical step along the velocity. Nesterov's looks one step ahead: to the gradient
-        it adds beta times the velocity that is new already. (With the old velocity there, it is the
-        classical step again, written in another way.)""",
+        """This is the classical step along the velocity. Nesterov's looks one step ahead: to the gradient it
+        adds beta times the new velocity. (With the old velocity there, you get the classical step again.)""",
         momentum,
         partial(nesterov, direction=lambda g, old, new, beta: g + beta * old),
     ),
     mistake(
         "look_ahead_without_beta",
-        """The velocity is added to the gradient whole. One step ahead it will have faded: it enters with
-        the factor beta once more.""",
+        """The whole velocity is added to the gradient. One step ahead it will have faded: multiply it by beta
+        once more.""",
         partial(nesterov, direction=lambda g, old, new, beta: g + new),
     ),
     mistake(
@@ -397,8 +395,8 @@ NESTEROV_MISTAKES = (
     ),
     mistake(
         "look_ahead_stored",
-        """w is right after the first step, but what comes back as the velocity is the direction in which
-        w went. The look-ahead is for this step only; the velocity is beta times the old one plus the
+        """w is right after the first step, but what comes back as the velocity is the direction in which w
+        moved. The look-ahead is for this step only; the velocity is beta times the old one plus the
         gradient.""",
         partial(nesterov, result=lambda w, new, old, way: (w, way)),
     ),
@@ -461,7 +459,7 @@ AVERAGE_MISTAKES = (
     mistake(
         "started_at_first_value",
         """The average starts at the first value. Here it starts at zero, so the first average is 1 − beta
-        times the first value; the bias towards zero that this brings is what the correction removes.""",
+        times the first value. The correction removes the bias towards zero that this brings.""",
         partial(moving_average, start=lambda values: values[0]),
         partial(moving_average, start=lambda values: values[0], first=1),
     ),
@@ -484,8 +482,8 @@ AVERAGE_MISTAKES = (
     ),
     mistake(
         "beta_fixed",
-        """The averages do not change when beta changes: a fixed number stands in the code where the
-        argument beta should be used.""",
+        """The averages do not change when beta changes: a fixed number is used where the argument beta should
+        be.""",
         *(partial(moving_average, beta_used=lambda beta, value=value: value) for value in USUAL_BETAS),
     ),
     mistake(
@@ -499,7 +497,7 @@ AVERAGE_MISTAKES = (
     mistake(
         "correction_missing",
         """bias_correction changes nothing. With it, each average is divided by 1 − beta^t, the sum of the
-        weights that it has given out so far; without it the first averages are far too small.""",
+        weights so far. Without it the first averages are far too small.""",
         partial(moving_average, corrected=lambda wanted: False),
     ),
     mistake(
@@ -514,8 +512,8 @@ AVERAGE_MISTAKES = (
     ),
     mistake(
         "correction_count",
-        """The exponent of the correction is off by one: t counts from 1. After the first value the
-        divisor is 1 − beta, which gives that value back; with t = 0 it would be 0.""",
+        """The exponent of the correction is off by one: t counts from 1. After the first value the divisor is
+        1 − beta, which gives that value back. With t = 0 you would divide by 0.""",
         partial(moving_average, divisor=lambda beta, t, steps: 1 - beta ** (t - 1)),
         partial(moving_average, divisor=lambda beta, t, steps: 1 - beta ** (t + 1)),
     ),
@@ -528,19 +526,19 @@ AVERAGE_MISTAKES = (
     ),
     mistake(
         "correction_multiplied",
-        "The averages are multiplied by 1 − beta^t. They are too small at first, so it divides them.",
+        "The averages are multiplied by 1 − beta^t. They are too small at first, so divide by it.",
         partial(moving_average, divisor=lambda beta, t, steps: 1 / (1 - beta**t)),
     ),
     mistake(
         "correction_fed_back",
-        """The corrected average goes into the next step, so corrections pile up. The recursion goes on
-        with the uncorrected one; what is divided is only what you hand out.""",
+        """The corrected average goes into the next step, so corrections pile up. Go on with the uncorrected
+        one, and divide only what you hand out.""",
         partial(moving_average, fed_back=True),
     ),
     mistake(
         "last_axis",
-        """The averages run along the last axis. Time is the first axis: each entry of a vector or a
-        matrix is averaged over the T values for itself.""",
+        """The averages run along the last axis. Time is the first axis: each entry of a vector or a matrix is
+        averaged over the T values on its own.""",
         partial(moving_average, axis=-1),
     ),
     mistake(
@@ -595,8 +593,8 @@ def critically_damped(smallest: float, largest: float) -> tuple[float, float]:
 HEAVY_BALL_MISTAKES = (
     mistake(
         "lr_of_gradient_descent",
-        """lr is 2 / (smallest + largest), the best one for gradient descent without momentum. The heavy
-        ball stands larger steps: its formula has the square roots of the eigenvalues.""",
+        """lr is 2 / (smallest + largest), the best one for gradient descent without momentum. The heavy ball
+        allows larger steps: its formula has the square roots of the eigenvalues.""",
         partial(heavy_ball, lr=lambda low, high: 2 / (low + high)),
         partial(heavy_ball, lr=lambda low, high: 2 / (low + high), beta=lambda kappa: 0 * kappa),
     ),
@@ -615,8 +613,7 @@ HEAVY_BALL_MISTAKES = (
     ),
     mistake(
         "lr_without_roots",
-        """The denominator of lr holds the eigenvalues themselves; what is added and squared there is
-        their roots.""",
+        """The denominator of lr holds the eigenvalues themselves. Add their roots, then square.""",
         partial(heavy_ball, lr=lambda low, high: 4 / (low + high) ** 2),
         partial(heavy_ball, lr=lambda low, high: 4 / (low + high)),
     ),
@@ -870,15 +867,15 @@ OPTIMIZER_MISTAKES = (
     ),
     mistake(
         "zero_grad_fails",
-        """zero_grad fails where a parameter has no gradient yet, and before the first backward none has
-        one. Ask whether there is one, or set it to None without asking.""",
+        """zero_grad fails where a parameter has no gradient yet; before the first backward, none has. Check
+        whether there is one, or just set it to None.""",
         optimizer_class(zero=lambda p: p.grad.zero_()),
         optimizer_class(zero=lambda p: p.grad.fill_(0)),
     ),
     mistake(
         "generator_used_up",
-        """Where params is a generator, as model.parameters() is, only the first walk through it finds
-        anything. Turn it into a list when the optimizer is made.""",
+        """Where params is a generator, as model.parameters() is, only the first loop over it finds anything.
+        Turn it into a list when the optimizer is made.""",
         optimizer_class(kept=lambda params: params),
         optimizer_class(kept=walked),
     ),
@@ -916,8 +913,8 @@ OPTIMIZER_MISTAKES = (
     ),
     mistake(
         "old_velocity_moves",
-        """The parameters move along the velocity from before this step: in the first step nothing moves,
-        and every gradient comes one step late. Update the velocity first.""",
+        """The parameters move along the old velocity: in the first step nothing moves, and every gradient
+        comes one step late. Update the velocity first.""",
         optimizer_class(
             direction=lambda raw, g, old, v, beta, nesterov: torch.zeros_like(g) if old is None else old
         ),
@@ -929,9 +926,9 @@ OPTIMIZER_MISTAKES = (
     ),
     mistake(
         "velocity_is_the_gradient",
-        """The stored velocity and a parameter's .grad are one and the same tensor: what zero_grad or the
-        next backward does to the gradient, it does to the velocity too. Keep a copy, or compute into a
-        new tensor.""",
+        """The stored velocity and a parameter's .grad are the same tensor: what zero_grad or the next
+        backward does to the gradient, it does to the velocity too. Keep a copy, or compute into a new
+        tensor.""",
         *(
             optimizer_class(decayed=aliased_decay, following=following, zero=zero)
             for following in (in_place_velocity, lambda v, g, beta: beta * v + g)
@@ -958,8 +955,8 @@ OPTIMIZER_MISTAKES = (
     ),
     mistake(
         "momentum_fixed",
-        """The path does not change when momentum changes. A fixed number stands in the code where the
-        argument should be used, even where momentum is 0.""",
+        """The path does not change when momentum changes. A fixed number is used where the argument should
+        be, even where momentum is 0.""",
         *(optimizer_class(beta_used=lambda beta, value=value: value) for value in USUAL_BETAS),
         *(
             optimizer_class(beta_used=lambda beta, value=value: value if beta else 0.0)
@@ -968,7 +965,7 @@ OPTIMIZER_MISTAKES = (
     ),
     mistake(
         "lr_ignored",
-        "The path does not change when lr changes: a fixed number stands where the argument should be used.",
+        "The path does not change when lr changes: a fixed number is used where the argument should be.",
         *(optimizer_class(lr_used=lambda lr, value=value: value) for value in USUAL_LRS),
     ),
     mistake(
@@ -978,9 +975,8 @@ OPTIMIZER_MISTAKES = (
     ),
     mistake(
         "nesterov_ignored",
-        """nesterov=True changes nothing: the step is the classical one. Nesterov's takes the gradient
-        plus momentum times the velocity that is new already. (With the old one it is the classical step
-        again.)""",
+        """nesterov=True changes nothing: the step is the classical one. Nesterov's takes the gradient plus
+        momentum times the new velocity. (With the old one it is the classical step again.)""",
         optimizer_class(nesterov_used=lambda nesterov: False),
     ),
     mistake(
@@ -991,8 +987,8 @@ OPTIMIZER_MISTAKES = (
     ),
     mistake(
         "nesterov_without_factor",
-        """Nesterov's step adds the velocity to the gradient whole. One step ahead it has faded, by the
-        factor momentum once more.""",
+        """Nesterov's step adds the whole velocity to the gradient. One step ahead it has faded: multiply it
+        by momentum once more.""",
         optimizer_class(
             direction=lambda raw, g, old, v, beta, nesterov: g + v if nesterov else v,
         ),
@@ -1005,8 +1001,8 @@ OPTIMIZER_MISTAKES = (
     ),
     mistake(
         "decay_left_in_gradient",
-        """The decay, or the look ahead, is left in .grad: where the next backward adds to what is there, it
-        counts again. .grad belongs to backward; compute into a tensor of your own.""",
+        """The decay, or the look-ahead, is left in .grad. The next backward adds to what is there, so it
+        counts again. .grad belongs to backward: compute into a tensor of your own.""",
         optimizer_class(decayed=lambda g, p, decay, beta: g.add_(decay * p) + 0.0),
         optimizer_class(direction=ahead_in_place),
     ),
@@ -1026,8 +1022,8 @@ OPTIMIZER_MISTAKES = (
     ),
     mistake(
         "weight_decay_after_momentum",
-        """Weight decay comes in after the velocity. In SGD it joins the gradient first, and goes through
-        the velocity with it. (Kept apart from it, as here, is what AdamW does: decoupled weight decay.)""",
+        """Weight decay comes in after the velocity. In SGD it joins the gradient first, and goes through the
+        velocity with it. (Kept apart, as here, it is the decoupled weight decay of AdamW.)""",
         optimizer_class(
             decayed=lambda g, p, decay, beta: 1.0 * g, finished=lambda way, p, decay, lr: way + decay * p
         ),
@@ -1071,16 +1067,16 @@ OPTIMIZER_MISTAKES = (
     ),
     mistake(
         "look_ahead_without_decay",
-        """With nesterov=True the velocity has the weight decay in it, but the gradient that it is added
-        to has not. The decayed gradient is meant in both places.""",
+        """With nesterov=True the velocity includes the weight decay, but the gradient that it is added to
+        does not. Use the decayed gradient in both places.""",
         optimizer_class(
             direction=lambda raw, g, old, v, beta, nesterov: raw + beta * v if nesterov else v,
         ),
     ),
     mistake(
         "missing_gradient_stops",
-        """The first parameter without a gradient ends the step, and the ones behind it stay where they
-        are. Skip that one alone.""",
+        """The first parameter without a gradient ends the step, and the ones after it stay where they are.
+        Skip only that one.""",
         optimizer_class(stops=True),
     ),
     mistake(
@@ -1111,21 +1107,21 @@ OPTIMIZER_MISTAKES = (
     ),
     mistake(
         "parameters_replaced",
-        """The parameters that were handed in do not move: the new values are put into new tensors. The
-        model holds on to the old ones, so they have to be changed in place.""",
+        """The parameters that were passed in do not move: the new values are put into new tensors. The model
+        keeps the old ones, so change those in place.""",
         optimizer_class(update=rebinding),
         optimizer_class(update=computed_only),
     ),
     mistake(
         "recorded_by_autograd",
-        """The update is recorded by autograd, which refuses to change a parameter in place while it
-        records. Switch recording off for the step: torch.no_grad().""",
+        """Autograd records the update, and it does not let you change a parameter in place while it records.
+        Switch recording off for the step: torch.no_grad().""",
         optimizer_class(update=without_no_grad, graph=True),
     ),
     mistake(
         "step_clears_gradients",
-        """step clears the gradients. That is what zero_grad is for: whoever adds up gradients over
-        several backward passes still needs them.""",
+        """step clears the gradients. That is what zero_grad is for: if you add up gradients over several
+        backward passes, you still need them.""",
         optimizer_class(clears=True),
     ),
 )
@@ -1211,13 +1207,13 @@ ROOTS_MISTAKES = (
     mistake(
         "imaginary_part_as_real",
         """Where the number under the root is negative, its absolute value is taken and added to the real
-        part. The root of a negative number is imaginary: it stands at right angles.""",
+        part. The root of a negative number is imaginary.""",
         partial(roots, formula=of_size),
     ),
     mistake(
         "root_of_a_negative_number",
-        """In real numbers the root of a negative one is NaN or an error. With momentum it is negative over a
-        whole range of lr · eigenvalue: the two roots are complex there.""",
+        """In real numbers the root of a negative number is NaN or an error. With momentum the number under
+        the root is negative over a whole range of lr · eigenvalue: the two roots are complex there.""",
         partial(roots, formula=in_real_numbers),
         partial(roots, formula=not_a_number),
     ),
@@ -1236,8 +1232,8 @@ ROOTS_MISTAKES = (
     ),
     mistake(
         "quadratic_formula",
-        """A number has slipped in the quadratic formula: the roots of r² − b r + c are half of b ± the root
-        of b² − 4c. Here b = 1 + beta − lr · eigenvalue, and c = beta.""",
+        """Something is wrong in the quadratic formula: the roots of r² − b r + c are half of b ± the root of
+        b² − 4c. Here b = 1 + beta − lr · eigenvalue, and c = beta.""",
         partial(roots, four=1.0),
         partial(roots, four=2.0),
         partial(roots, four=-4.0),
@@ -1247,13 +1243,13 @@ ROOTS_MISTAKES = (
     mistake(
         "signs_reversed",
         """Both roots have the wrong sign: the middle term of the equation is −(1 + beta − lr · eigenvalue) r.
-        With an eigenvalue of 0 the roots are 1 and beta, since there nothing pulls.""",
+        With an eigenvalue of 0 nothing pulls, and the roots are 1 and beta.""",
         partial(roots, trace=lambda p, beta: p - 1 - beta),
     ),
     mistake(
         "beta_missing_in_the_middle",
         """The middle term has lost beta. In w[t+1] = w[t] − lr · v[t+1], the velocity brings back beta times
-        the last difference w[t] − w[t−1]: beta stands with both.""",
+        the last difference, w[t] − w[t−1]. So beta goes with both.""",
         partial(roots, trace=lambda p, beta: 1 - p),
         partial(roots, trace=lambda p, beta: beta - p),
     ),
@@ -1321,14 +1317,14 @@ def converted(
 CONVERT_MISTAKES = (
     mistake(
         "ratio_inverted",
-        """The ratio is upside down. The textbook's velocity holds the old lr, PyTorch's does not: where lr
-        falls to a tenth, the old velocity must count ten times as much to move w as far.""",
+        """The ratio is upside down. The textbook's velocity holds the old lr, PyTorch's does not. If lr falls
+        to a tenth, the old velocity must count ten times as much to move w as far.""",
         partial(converted, factor=lambda before, now: now / before),
     ),
     mistake(
         "beta_unchanged",
         """beta stays the same, and the two paths part as soon as lr changes. PyTorch multiplies the whole
-        velocity by the new lr, also what was collected under the old one.""",
+        velocity by the new lr, even what was collected under the old one.""",
         partial(converted, factor=lambda before, now: torch.ones_like(now)),
     ),
     mistake(
@@ -1342,7 +1338,7 @@ CONVERT_MISTAKES = (
     ),
     mistake(
         "one_step_late",
-        """The ratio stands one step off: it compares with the lr of the step after, or comes a step late.
+        """The ratio is one step off: it compares with the lr of the step after, or comes a step late. The
         beta of a step takes over the velocity from the step before.""",
         partial(
             converted, before=lambda lrs: lrs, factor=lambda before, now: now / torch.cat([now[1:], now[-1:]])
@@ -1367,13 +1363,13 @@ CONVERT_MISTAKES = (
     ),
     mistake(
         "beta_missing",
-        """These are the ratios of lr alone. They correct beta, which is still to fade the velocity.""",
+        "These are the ratios of lr alone. Multiply beta by them, since the velocity still has to fade.",
         partial(converted, weight=lambda factors, beta: factors),
     ),
     mistake(
         "difference_for_ratio",
-        """lr before and lr now are subtracted or multiplied. One velocity is the other one times lr, so
-        changing from one to the other divides.""",
+        """lr before and lr now are subtracted or multiplied. One form's velocity is lr times the other's, so
+        to change from one to the other you divide.""",
         partial(converted, factor=lambda before, now: 1 + before - now),
         partial(converted, factor=lambda before, now: before * now),
         partial(converted, factor=lambda before, now: before),
@@ -1381,8 +1377,8 @@ CONVERT_MISTAKES = (
     ),
     mistake(
         "corrections_pile_up",
-        """Each beta is made from the last one, so that the corrections pile up. Each of them corrects beta
-        itself, by the ratio of two neighbours.""",
+        """Each beta is made from the one before, so the corrections pile up. Each should correct beta itself,
+        by the ratio of two neighbours.""",
         partial(converted, weight=lambda factors, beta: (beta * factors).cumprod(0)),
     ),
     mistake(
@@ -1639,35 +1635,35 @@ def standardized(x: Tensor) -> Tensor:
 DIGITS_MISTAKES = (
     mistake(
         "steps_before_looking",
-        """A target that is met at the start takes no step, and here it takes one. Look at the loss before the
-        first step as before any other.""",
+        """A target that is met at the start takes no step, but here it takes one. Look at the loss before the
+        first step too.""",
         partial(steps_on_digits, met=lambda loss, target, taken: bool(taken and loss <= target)),
     ),
     mistake(
         "backward_before_looking",
-        """The last backward pass is for nothing: its gradient is there before anyone has asked whether the
-        target is met. A forward pass is enough to know the loss; backward is what the budget counts.""",
+        """The last backward pass is wasted: its gradient is computed before you look whether the target is
+        met. A forward pass is enough to know the loss, and only backward counts.""",
         backward_first,
         partial(backward_first, counts=False),
     ),
     mistake(
         "returns_in_the_loop",
-        """It returns after a single backward pass. Does return stand inside of the loop, where the first
-        round ends it?""",
+        """It returns after a single backward pass. Is return inside the loop, so that the first round ends
+        it?""",
         partial(steps_on_digits, most=lambda budget: 1),
     ),
     mistake(
         "count_off_by_one",
-        """The number that comes back is off by one. What counts are backward passes: none where the target is
-        met at the start, and as many as the budget has where it ends there.""",
+        """The number that comes back is off by one. Count the backward passes: none where the target is met
+        at the start, and as many as the budget has where the budget ends it.""",
         partial(steps_on_digits, result=lambda taken, budget, loss: taken + 1),
         partial(steps_on_digits, result=lambda taken, budget, loss: taken - 1),
         partial(steps_on_digits, result=lambda taken, budget, loss: max(taken - 1, 0)),
     ),
     mistake(
         "budget_returned",
-        """The budget comes back. We want how many backward passes it took; there are fewer when the target is
-        met earlier.""",
+        """The budget comes back. We want the number of backward passes made, which is smaller when the target
+        is met earlier.""",
         partial(steps_on_digits, result=lambda taken, budget, loss: budget),
     ),
     mistake(
@@ -1685,13 +1681,13 @@ DIGITS_MISTAKES = (
     ),
     mistake(
         "left_in_training_mode",
-        """A model that comes in evaluation mode goes out in training mode. Leave the mode alone, or put back
+        """A model that came in evaluation mode is left in training mode. Leave the mode alone, or put back
         what `model.training` was.""",
         partial(steps_on_digits, after=lambda model: model.train()),
     ),
     mistake(
         "left_in_evaluation_mode",
-        """A model that comes in training mode goes out in evaluation mode. Leave the mode alone, or put back
+        """A model that came in training mode is left in evaluation mode. Leave the mode alone, or put back
         what `model.training` was.""",
         partial(steps_on_digits, after=lambda model: model.eval()),
     ),
@@ -1714,29 +1710,28 @@ DIGITS_MISTAKES = (
     ),
     mistake(
         "other_weights_trained",
-        """The weights of the model that came in are what they were. A copy was trained, or tensors that have
-        taken the place of its parameters. The caller holds the old ones: move those in place.""",
+        """The weights of the model have not changed. A copy was trained, or new tensors have replaced its
+        parameters. The caller holds the old ones: move those in place.""",
         partial(steps_on_digits, trained=copy.deepcopy),
         partial(steps_on_digits, trained=with_parameters_replaced),
     ),
     mistake(
         "images_changed",
-        """x is no longer what it was. The loss is that of the images as they came, and the caller still needs
-        them: nothing may be written into x.""",
+        """x has changed. The loss is that of the images as they came, and the caller still needs them: write
+        nothing into x.""",
         partial(steps_on_digits, images=lambda x: x.copy_(standardized(x))),
     ),
     mistake(
         "one_rate_for_all",
-        """The budget is spent, and on some nets the loss is still above the target. Where the pixels are
-        bright the gradient is long, and a step along it jumps across. Where they are small it is short, and
-        so is the step. No one rate suits both. Which rules take steps whose length is not that of the
-        gradient?""",
+        """The budget is spent, and on some nets the loss is still above the target. Bright pixels make a long
+        gradient, and a step along it jumps across; small ones make a short gradient and a short step. No rate
+        suits both. Is the length of your step already free of the gradient's? Then change your rate.""",
         *(partial(steps_on_digits, rule=plain_descent(lr)) for lr in (1e-3, 0.03, 0.2, 1.0, 4.0)),
     ),
     mistake(
         "stops_by_count",
-        """It goes on until the budget is spent, also where the target has long been met. The budget is what
-        it may take at most; what ends it is the loss.""",
+        """It goes on until the budget is spent, even where the target was met long before. The budget is an
+        upper limit; the loss should end it.""",
         partial(steps_on_digits, met=lambda loss, target, taken: False),
     ),
     mistake(
@@ -1748,16 +1743,15 @@ DIGITS_MISTAKES = (
     ),
     mistake(
         "gradients_accumulated",
-        """backward adds to what lies in .grad, and nothing clears it: the steps follow the sum of all
-        gradients so far, and of what lay there before the call. Clear before each backward.""",
+        """backward adds to what is in .grad, and nothing clears it. So the steps follow the sum of all
+        gradients so far, and of what was there before the call. Clear before each backward.""",
         partial(steps_on_digits, gradients=added_up),
         partial(steps_on_digits, gradients=added_up, rule=plain_descent(0.1)),
     ),
     mistake(
         "weights_never_move",
         """The budget is spent and no weight has moved. What a rule returns has to get back into the
-        parameters: p = p - step makes a new tensor and gives it the name p, of which the model knows
-        nothing.""",
+        parameters: p = p - step makes a new tensor and calls it p, but the model doesn't know about it.""",
         partial(steps_on_digits, rule=no_step),
     ),
     mistake(
@@ -1802,29 +1796,29 @@ def why_paths_agree(lrs: Tensor, steps: int, beta: float) -> str:
 PATH_REASONS = (
     mistake(
         "rate_constant",
-        """Your input does not show it: the learning rate is constant. Then it makes no difference where it
-        is multiplied in, and the two paths are one.""",
+        """Your input does not show it: the learning rate is constant, and then it makes no difference where
+        it is multiplied in.""",
         lambda steps, beta: torch.ones(steps),
         lambda steps, beta: torch.full((steps,), 0.3),
     ),
     mistake(
         "rate_rises",
-        """Your input does not show it enough: on the whole the learning rate rises, and then the code only
-        lags behind, by less than half of the way. Which change of the rate leaves it with a velocity that is
-        far too large?""",
+        """Your input does not show it enough: on the whole the learning rate rises, and then the code lags
+        behind by less than half of the way. Which change of the rate leaves it with a velocity that is far
+        too large?""",
         lambda steps, beta: torch.linspace(0.1, 1, steps),
         lambda steps, beta: torch.cat([torch.full((2,), 0.1), torch.ones(steps - 2)]),
     ),
     mistake(
         "rate_falls_too_little",
-        """Your input shows it, but not enough. Either the rate falls by too little; or it falls too late
-        for the old velocity to go far; or so early that there is hardly any.""",
+        """Your input shows it, but not enough. The rate may fall by too little, or too late for the old
+        velocity to go far, or so early that there is hardly any velocity.""",
         lambda steps, beta: torch.linspace(1, 0.5, steps),
         lambda steps, beta: torch.cat([torch.ones(steps - 1), torch.full((1,), 0.1)]),
     ),
     mistake(
         "below_a_tenth",
-        """A learning rate is below 0.1. All should lie between 0.1 and 1; with a rate of 0 it would be too
+        """A learning rate is below 0.1. All must lie between 0.1 and 1; with a rate of 0 it would be too
         easy.""",
         lambda steps, beta: torch.zeros(steps),
         lambda steps, beta: torch.cat([torch.ones(2), torch.full((steps - 2,), 0.01)]),
@@ -1856,24 +1850,24 @@ def why_look_ahead_shows(velocity: Tensor, g: Tensor, d: int, beta: float) -> st
 TERMINAL_REASONS = (
     mistake(
         "speed_still_changes",
-        """It shows: this gradient changes the velocity. Nesterov's step looks ahead by what the velocity is
-        going to be; where it gains as much from the gradient as it loses by beta, there is nothing to look
-        ahead to.""",
+        """The mistake shows: this gradient changes the velocity. Nesterov's step looks ahead to what the
+        velocity will be. If the gradient adds exactly what beta takes away, there is nothing to look ahead
+        to.""",
         lambda d, beta: (torch.ones(d), torch.ones(d)),
         lambda d, beta: (torch.full((d,), 0.05), torch.full((d,), 5.0)),
         lambda d, beta: (torch.rand(d) + 0.5, torch.rand(d) + 2),
     ),
     mistake(
         "pulls_against",
-        """It shows: a gradient pulls against its velocity, and no such velocity stays what it is. For each
-        entry the two have to have the same sign, and one size in terms of the other.""",
+        """The mistake shows: a gradient pulls against its velocity, and then the velocity cannot stay as it
+        is. In each entry the two need the same sign, and one fixed ratio.""",
         lambda d, beta: (torch.ones(d), -torch.ones(d)),
         lambda d, beta: (torch.ones(d), beta * torch.ones(d) - torch.arange(d)),
     ),
     mistake(
         "nothing_moves",
-        """An entry of the velocity or of the gradient is 0, or nearly. Where nothing moves all rules agree;
-        each entry of both has to be 0.01 or more in size.""",
+        """An entry of the velocity or of the gradient is 0, or nearly. Where nothing moves all rules agree,
+        so each entry of both has to be 0.01 or more in size.""",
         lambda d, beta: (torch.zeros(d), torch.zeros(d)),
         lambda d, beta: (torch.ones(d), torch.zeros(d)),
     ),
