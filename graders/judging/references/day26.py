@@ -441,7 +441,8 @@ BACKWARD_MISTAKES = (
     ),
     mistake(
         "dgamma_and_dbeta_swapped",
-        "dgamma and dbeta are swapped; the order is dx, dgamma, dbeta.",
+        """dgamma is the sum of dy, and that is dbeta. gamma is multiplied by x_hat, so its gradient collects
+        dy times x_hat. Or are the two only swapped? The order is dx, dgamma, dbeta.""",
         (forward, swapped),
     ),
     mistake(
@@ -1178,7 +1179,7 @@ OUTSIDE_MISTAKES = (
     mistake(
         "constant_feature",
         """Right except for a constant feature, where you divide 0 by 0: std is 0 and stands alone below, in
-        the derivative of the root. But x − mean is 0 too, and faster, so nothing comes back through the
+        the derivative of the root. There x − mean is 0 as well, and nothing comes back through the
         variance. The other two paths remain, divided by eps.""",
         partial(outside, dx=partial(input_gradient, slope=partial(by_deviation, constant=math.nan))),
         without_constant_features,
@@ -1371,8 +1372,8 @@ HIDDEN_REASONS = (
     ),
     mistake(
         "dy_is_zero",
-        """A dy of 0 hides every mistake in a backward pass, and this one no better than others. Each column
-        of dy has to hold a number of some size, above 0.001.""",
+        """A dy of 0 hides every mistake in a backward pass, so it tells nothing about this one. Each column
+        of dy has to hold a number above 0.001 in size.""",
         lambda n, d: (torch.randn(n, d), torch.zeros(n, d)),
     ),
     mistake(

@@ -1440,8 +1440,8 @@ GROUPS_REASONS = (
     mistake(
         "channels_of_one_scale",
         """Your input does not show it enough: the channels are of about one scale, and then it makes little
-        difference which of them share a variance. In which group does a faint channel stand here, and in
-        which there?""",
+        difference which of them share a variance. Which channels does the code put together, and which
+        belong together? Let those differ in scale.""",
         lambda n, c, groups: (x := torch.randn(n, c, 4, 4)) - x.mean((2, 3), keepdim=True),
         lambda n, c, groups: torch.linspace(-1, 1, 4).expand(n, c, 4, 4),
     ),
