@@ -70,9 +70,14 @@ const BELOW = [123, 82, 196]; // purple
 const ABOVE = [224, 110, 0]; // orange
 const STRONGEST = 2.5; // the value that has the full colour
 
-/** Where a place of a map lies on the sheet of maps: its left upper corner. */
-function corner(map, [height, width], row = 0, column = 0) {
-  return [(map % 4) * (width + 1) + column, Math.floor(map / 4) * (height + 1) + row];
+/** How far down the sheet the first row of maps begins: a single row lies in the middle. */
+function above(count, height) {
+  return count > 4 ? 0 : Math.floor((height + 1) / 2);
+}
+
+/** Where a place of one of `count` maps lies on their sheet: its left upper corner. */
+function corner(map, count, [height, width], row = 0, column = 0) {
+  return [(map % 4) * (width + 1) + column, above(count, height) + Math.floor(map / 4) * (height + 1) + row];
 }
 
 function outline([x, y], across, down = across) {
@@ -101,12 +106,13 @@ function draw(stage, { sixteenths, bin, bins }) {
       equal: true,
     });
     const image = maps.image();
+    let count = SHOWN;
     const frames = maps.lines({ color: "faint", width: 1 });
     const shared = maps.lines({ color: "ink", width: 1.2 });
     const chosen = maps.lines({ color: "ink", width: 2.6 });
     maps.drag((x, y) => {
       const inside = (at, size) => Math.min(Math.max(Math.floor(at) % (size + 1), 0), size - 1);
-      stage.choose({ place: [inside(y, height), inside(x, width)] });
+      stage.choose({ place: [inside(y - above(count, height), height), inside(x, width)] });
     });
     const spread = stage.plot({
       x: { domain: [-reach, reach], label },
@@ -126,11 +132,11 @@ function draw(stage, { sixteenths, bin, bins }) {
     ];
 
     return (numbers, counts, centres, centre, { num_images, place, axes }) => {
-      const count = Math.min(num_images, SHOWN);
+      count = Math.min(num_images, SHOWN);
       const all = Array.from({ length: count }, (_, map) => map);
       rgba.fill(0);
       for (const map of all) {
-        const [left, top] = corner(map, [height, width]);
+        const [left, top] = corner(map, count, [height, width]);
         for (let h = 0; h < height; h += 1) {
           for (let w = 0; w < width; w += 1) {
             const value = numbers[(map * height + h) * width + w];
@@ -141,10 +147,10 @@ function draw(stage, { sixteenths, bin, bins }) {
         }
       }
       image.set(sheet[0], sheet[1], rgba);
-      const whole = all.map((map) => outline(corner(map, [height, width]), width, height));
+      const whole = all.map((map) => outline(corner(map, count, [height, width]), width, height));
       frames.set(whole);
-      shared.set(axes.length > 1 ? whole : all.map((map) => outline(corner(map, [height, width], ...place), 1)));
-      chosen.set([outline(corner(0, [height, width], ...place), 1)]);
+      shared.set(axes.length > 1 ? whole : all.map((map) => outline(corner(map, count, [height, width], ...place), 1)));
+      chosen.set([outline(corner(0, count, [height, width], ...place), 1)]);
       const most = Math.max(...counts);
       bars.set(lefts, rights, Array.from(counts, (each) => each / most));
       means.set(Array.from(centres, upright(0, 0.13)));
@@ -154,12 +160,12 @@ function draw(stage, { sixteenths, bin, bins }) {
     };
   }
 
-  const above = row("what the convolution gives", "value", true);
-  const below = row("the same, normalized", "normalized value", false);
+  const upper = row("what the convolution gives", "value", true);
+  const lower = row("the same, normalized", "normalized value", false);
   const zeros = [0];
   return (state, settings) => {
-    above(state.x, state.before, state.means, state.mean, settings);
-    below(state.x_hat, state.after, zeros, 0, settings);
+    upper(state.x, state.before, state.means, state.mean, settings);
+    lower(state.x_hat, state.after, zeros, 0, settings);
   };
 }
 
