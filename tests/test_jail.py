@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from graders.sandbox import mounts
 from graders.sandbox.box import Box
 from tests.courses import ROOT
 
@@ -80,6 +81,7 @@ FIND = "print([os.path.join(p, n) for p, f, names in os.walk('/') for n in (*f, 
 #: Starts a jail, has these cells run in it by one submission each, and prints what they wrote.
 EACH = """
 import sys
+from graders.sandbox import mounts
 from graders.sandbox.box import Box
 with Box(libraries=()) as box:
     for code in sys.argv[1:]:
@@ -220,3 +222,9 @@ print(open(folder + '/testing/_internal/common_methods_invocations.py').read().c
 """
     with python_below("/var/tmp") as python:
         assert run_each(python, code) == ["0"]
+
+
+def test_a_python_that_was_moved_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It names a folder of its builder, which cannot be looked into: here since there can be none of that name."""
+    monkeypatch.setattr(sysconfig, "get_config_var", {"LIBDIR": "/" + 300 * "x"}.get)
+    assert Path(sysconfig.get_path("stdlib")) in mounts._python()
