@@ -7,7 +7,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-#: Bytes of a notebook's file, and of what is left of it without outputs and foreign metadata, as JSON.
+#: Bytes of a notebook's file, of one that is read as it is, and of what is left of it without outputs and
+#: foreign metadata, as JSON. Where a file is larger than the second, its outputs are cut out unread.
+FILE_LIMIT = 64 << 20
 NOTEBOOK_LIMIT = 32 << 20
 CONTENT_LIMIT = 24 << 20
 #: Bytes that Python's objects for a notebook may take.

@@ -148,15 +148,22 @@ class Course:
         if not there:
             raise CannotStart(
                 f"There is no gradebook at {url.render_as_string()}: run this in the folder of the course, "
-                f"after `nbgrader generate_assignment {self.assignment}`."
+                f"after `{self._release}`."
             )
+
+    @property
+    def _release(self) -> str:
+        """The command that puts the assignment into the gradebook: nbgrader skips a folder that is there."""
+        folder = self.directory.format_path(self.directory.release_directory, ".", self.assignment)
+        force = " --force" if Path(self.directory.root, folder).is_dir() else ""
+        return f"nbgrader generate_assignment {self.assignment}{force}"
 
     def _released(self) -> dict[str, Release]:
         released = released_in(self.gradebook, self.directory, self.assignment)
         if not released:
             raise CannotStart(
-                f"The gradebook knows no assignment {self.assignment!r}: run "
-                f"`nbgrader generate_assignment {self.assignment}` first, or check its name."
+                f"The gradebook knows no assignment {self.assignment!r}: run `{self._release}` first, "
+                "or check its name."
             )
         self.session.rollback()
         self.session.expunge_all()
@@ -303,7 +310,7 @@ class Course:
         with self.session.no_autoflush:  # it is built piece by piece
             handed_in = book.update_or_create_submission(self.assignment, student, **details)
         self.session.flush()
-        lay(building, found.files)
+        lay(building, found.kept)
         points = most = 0.0
         for notebook in handed_in.notebooks:
             if notebook.name in answers:

@@ -7,6 +7,7 @@ likeliest is graded; where another one might have been meant, a person is asked.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import io
@@ -24,7 +25,8 @@ from typing import Any
 from nbgrader import utils
 
 from graders.batch import bounds, submission
-from graders.batch.recognition import Match, Release, restore
+from graders.batch.elsewhere import Elsewhere
+from graders.batch.recognition import Match, Release, plain, restore
 from graders.batch.submission import (
     TIMESTAMP,
     Submitted,
@@ -43,6 +45,14 @@ TIMESTAMP_LIMIT = 256
 ENOUGH = 0.5
 #: What a file begins with, whatever it is called, that may be a notebook, and what is in all of them.
 _BRACE, _MARK = re.compile(rb"(?:\xef\xbb\xbf)?\s*\{"), b'"nbformat"'
+#: Where Jupyter keeps what was last saved by hand.
+SAVED = ".ipynb_checkpoints"
+#: Files that stand for one that was not handed in, by how their names end, and what they are.
+_STANDS_FOR = {
+    (".lnk", ".url", ".webloc", ".desktop"): "a shortcut to a file on the student's own computer",
+    (".icloud", ".gcolab", ".gdoc", ".gsheet", ".cloud"): "a link to a file in the student's cloud",
+    (".crdownload", ".part", ".partial", ".opdownload"): "a download that had not ended",
+}
 #: What marks the last part of an archive and one that is too large for this.
 _END, _LARGE = b"PK\x05\x06", b"PK\x06\x07"
 #: Other archives, which are not opened.
@@ -58,7 +68,8 @@ class Submission:
 
     notes: what was odd about it, for the instructor. doubtful: by notebook, cells whose points a person
     should look at, since it is not sure what was meant to be handed in. asked: by notebook, names of Python's
-    own that the instructor has students define.
+    own that the instructor has students define. elsewhere: by notebook, how it ran before it was handed in.
+    root: the folder in which its notebook lay.
     """
 
     student: str
@@ -68,6 +79,13 @@ class Submission:
     unreadable: list[str] = field(default_factory=list)
     doubtful: dict[str, set[str]] = field(default_factory=dict)
     asked: dict[str, list[str]] = field(default_factory=dict)
+    elsewhere: dict[str, Elsewhere] = field(default_factory=dict)
+    root: str = ""
+
+    @property
+    def kept(self) -> dict[str, bytes]:
+        """The files that stay beside what was graded: every notebook there is taken for a graded one."""
+        return {name: content for name, content in self.files.items() if not is_notebook(name)}
 
 
 @dataclass(frozen=True)
@@ -75,12 +93,14 @@ class _Other:
     """A notebook that does not have the released name, or not in its place.
 
     place: its path in the submission, or in an archive of it. size: its bytes. archive: the archive's path.
+    content: what gives its bytes, where it lies in the folder.
     """
 
     place: PurePosixPath
     size: int
     read: Callable[[], Submitted]
     archive: str | None = None
+    content: Callable[[], bytes] | None = None
 
     def __str__(self) -> str:
         return shown(f"{self.archive}/{self.place}" if self.archive else str(self.place))
@@ -129,7 +149,12 @@ def take_in(
         path = folder / f"{name}.ipynb"
         if os.path.lexists(path):
             try:
-                named[name] = restore(submission.read(path), release)
+                named[name] = _restored(submission.read(path), release)
+                if named[name].strangers and not named[name].telling:
+                    del named[name]
+                    raise Unreadable(
+                        f"{name}.ipynb is another notebook: it has none of the cells of this one."
+                    )
             except Unreadable as problem:
                 problems[name] = str(problem)
                 if (content := submission.archive_at(path)) is not None:
@@ -146,12 +171,20 @@ def take_in(
         others += _hidden_in(found, ignored)
         others.sort(key=lambda other: not _called(other, wanting))  # of many, those are looked at first
         mentioned = _look_further(found, named, problems, wanting, list(_modest(others)), ignored)
+        untouched = {
+            name: release for name, release in wanting.items() if not (name in named and named[name].answers)
+        }
+        if untouched and SAVED in ignored:
+            saved = list(_modest(_notebooks_in(folder, {}, [one for one in ignored if one != SAVED])))
+            saved = [other for other in saved if SAVED in other.place.parts]
+            _look_further(found, named, problems, untouched, saved, ignored)
     for name in released:
         found.files.pop(f"{name}.ipynb", None)  # an archive of this name
         if name in named:
             found.notes += named[name].notes
             found.notebooks[name] = named[name].notebook
             found.asked[name] = sorted(released[name].asked)
+            found.elsewhere[name] = Elsewhere(named[name].claimed, named[name].python)
             if named[name].doubtful:
                 found.doubtful[name] = named[name].doubtful
         elif name in problems:
@@ -163,10 +196,14 @@ def take_in(
             )
         elif not named:
             found.unreadable.append(f"There is no {name}.ipynb, nor a notebook like it; it is not graded.")
+            found.unreadable += _stand_ins(found.files)
         else:
             found.notes.append(f"There is no {name}.ipynb; it counts as 0.")
     left_out = [other for other in others if other not in mentioned]
-    found.notes += [f"{other} was not released and is left out." for other in left_out[: bounds.NOTES_LIMIT]]
+    found.notes += [
+        f"{other} was not released; it is not graded." for other in left_out[: bounds.NOTES_LIMIT]
+    ]
+    _keep_beside(found, left_out)
     return found
 
 
@@ -181,7 +218,9 @@ def _notebooks_in(folder: Path, released: Mapping[str, Release], ignored: Sequen
         if submission.is_foreign(place):
             continue
         if is_notebook(path.name) and not (place.parent.name == "" and place.stem in released):
-            found.append(_Other(place, path.lstat().st_size, functools.partial(submission.read, path)))
+            read = functools.partial(submission.read, path)
+            content = functools.partial(submission.content_of, path)
+            found.append(_Other(place, path.lstat().st_size, read, content=content))
     yield from sorted(found, key=lambda other: (len(other.place.parts), other.place))
 
 
@@ -217,6 +256,14 @@ def _exported(files: Mapping[str, bytes], release: Release) -> list[str]:
     ]
 
 
+def _stand_ins(files: Mapping[str, bytes]) -> Iterator[str]:
+    """Sentences on files that are not what their student took them for."""
+    for name in itertools.islice(files, bounds.COUNT_LIMIT):
+        for ends, what in _STANDS_FOR.items():
+            if name.lower().endswith(ends):
+                yield f"{shown(name)} is {what}."
+
+
 def _look_further(
     found: Submission,
     named: dict[str, Match],
@@ -247,7 +294,7 @@ def _look_further(
                 )
         elif free:
             best = max(free, key=lambda one: _rank(name, one))
-            named[name] = restore(best.other.read(), release)
+            named[name] = _restored(best.other.read(), release)
             found.notes.append(f"{best.other} was graded as {name}.ipynb: it holds that notebook's cells.")
             if best.other.archive == f"{name}.ipynb":
                 problems.pop(name)  # it could be opened
@@ -273,11 +320,11 @@ def _alike(name: str, release: Release, others: Sequence[_Other], sought: int) -
     """Of the other notebooks those that may be the released one."""
     for other in others:
         try:
-            match = restore(other.read(), release)
+            match = _restored(other.read(), release)
         except Unreadable:
             continue
         known = match.known / max(len(release.cells), 1)
-        if known:
+        if match.telling:
             sure = known >= ENOUGH or _called(other, [name]) or len(others) == sought == 1
             work = {
                 cell["metadata"]["nbgrader"]["grade_id"]: cell["source"]
@@ -286,6 +333,26 @@ def _alike(name: str, release: Release, others: Sequence[_Other], sought: int) -
             }
             text = "\0".join(work[answer] for answer in sorted(match.answers))
             yield _Likeness(other, known, sure, match.answers, hashlib.sha256(text.encode()).digest())
+
+
+def _restored(submitted: Submitted, release: Release) -> Match:
+    """The notebook with everything put back; of several that a file may hold, the one with most work."""
+    notes = list(submitted.notes)
+    best = restore(submitted, release)
+    texts = {_text_of(best)}
+    for other in submitted.others:
+        match = restore(Submitted(other.notebook, [*notes, *other.notes]), release)
+        texts.add(_text_of(match))
+        if len(match.answers) > len(best.answers):
+            best = match
+    if len(texts) > 1:
+        best.doubtful |= release.with_points
+        best.notes.append("The file holds two versions; a person should look which one was meant.")
+    return best
+
+
+def _text_of(match: Match) -> str:
+    return "\0".join(plain(cell["source"]) for cell in match.notebook["cells"])
 
 
 def _modest(others: Iterable[_Other]) -> Iterator[_Other]:
@@ -333,10 +400,23 @@ def _move_files(found: Submission, other: _Other, ignored: Sequence[str]) -> Non
                     found.notes.append(str(problem))
                 room -= member.file_size
     elif folder.parts:
+        found.root = str(folder)
         for path in [path for path in found.files if PurePosixPath(path).is_relative_to(folder)]:
             beside[str(PurePosixPath(path).relative_to(folder))] = found.files.pop(path)
     beside.pop(TIMESTAMP, None)
     found.files = beside | found.files
+
+
+def _keep_beside(found: Submission, others: Iterable[_Other]) -> None:
+    """Have notebooks that are not graded lie among the files, for `%run helpers.ipynb`."""
+    room = bounds.FILES_LIMIT - sum(map(len, found.files.values()))
+    for other in _modest(other for other in others if other.content is not None):
+        with contextlib.suppress(Unreadable):
+            content = other.content() if other.size <= room else b""
+            place = other.place.relative_to(found.root) if other.place.is_relative_to(found.root) else None
+            if content and place and len(found.files) < bounds.COUNT_LIMIT:
+                found.files[str(place)] = content
+                room -= len(content)
 
 
 # Archives
@@ -373,9 +453,8 @@ def _path_of(member: zipfile.ZipInfo) -> str:
 
 
 def _notebook_of(content: bytes, member: zipfile.ZipInfo, name: str) -> Submitted:
-    if member.file_size > bounds.NOTEBOOK_LIMIT:
-        size, limit = member.file_size >> 20, bounds.NOTEBOOK_LIMIT >> 20
-        raise Unreadable(f"{name} has {size} MB; up to {limit} MB are read.")
+    if member.file_size > bounds.FILE_LIMIT:
+        raise Unreadable(submission.too_large(name, member.file_size))
     return submission.read_from(_content_of(content, member, name), name)
 
 

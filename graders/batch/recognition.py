@@ -21,6 +21,10 @@ from graders.batch.submission import Submitted, fields_of
 #: The schema of nbgrader's cell metadata that is written.
 SCHEMA = 3
 _NOTHING = object()
+#: Blanks that a page puts in the place of others, and marks that nobody sees.
+_BLANKS = str.maketrans({"\u00a0": " ", "\u202f": " ", "\u200b": "", "\u2060": "", "\ufeff": ""})
+#: Where code begins or ends in a text.
+_FENCE = re.compile(r"\s{0,3}(`{3,})\s*([\w{}.+-]*)\s*$")
 #: A name in a text's code: `map`, `map(f, values)`, `def map(f, values)`.
 _CODE = re.compile(r"`(?:def\s+)?(\w+)\s*[(`]")
 
@@ -118,13 +122,19 @@ def asked_for(cells: Mapping[str, ReleasedCell], lying: Sequence[Mapping[str, An
 class Match:
     """A submitted notebook beside the released one.
 
-    known: how many released cells were found in it. answers: those that were worked on. doubtful: cells whose
-    points a person should look at.
+    known: how many released cells were found in it. telling: whether one of them is of this notebook alone,
+    as answers and tests are, and cells that set up are not. strangers: cells of another assignment. answers:
+    those that were worked on. claimed: tests that show all of their points in what was handed in. python: the
+    version that it was run by there. doubtful: cells whose points a person should look at.
     """
 
     notebook: dict[str, Any]
     notes: list[str]
     known: int = 0
+    telling: bool = False
+    strangers: int = 0
+    claimed: frozenset[str] = frozenset()
+    python: str = ""
     answers: frozenset[str] = frozenset()
     doubtful: set[str] = field(default_factory=set)
 
@@ -136,11 +146,17 @@ def restore(submitted: Submitted, release: Release) -> Match:
     not lose the claim. Cells without a mark are recognized; those that are missing and that carry points or
     are locked are put back. What is changed is noted where it was not in order.
     """
-    match = Match(submitted.notebook, submitted.notes)
+    match = Match(submitted.notebook, submitted.notes, python=submitted.python)
     cells, definitions = match.notebook["cells"], _Definitions()
-    there = _claimed(cells, release, match.notes)
-    _recognize(cells, release, there, match, definitions)
-    match.known = len(there)
+    there = _claimed(cells, release, match)
+    guessed = _recognize(cells, release, there, match, definitions)
+    match.doubtful |= guessed
+    known = there.keys() - guessed
+    match.known = len(known)
+    match.telling = bool(known & (release.with_points | release.to_answer))
+    match.claimed = frozenset(
+        name for name, (cell, _) in there.items() if _is_claimed(cell, submitted, release.cells[name])
+    )
     match.answers = frozenset(
         name
         for name, (cell, _) in there.items()
@@ -152,7 +168,10 @@ def restore(submitted: Submitted, release: Release) -> Match:
         _put_back(cell, form, one, match.notes)
         if one.locked and _is_work(written, one):
             _set_beside(cells, cell, written, match.notes)
+        if not one.locked:
+            match.doubtful |= _out_of_fences(cell, one, release, match.notes)
     _add_missing(cells, release, {name: cell for name, (cell, _) in there.items()}, match, definitions)
+    _set_up_first(cells, release, match.notes)
     match.doubtful |= _answered_elsewhere(cells, release, match)
     match.doubtful |= _defined_elsewhere(cells, release, match, definitions)
     if release.kernel:
@@ -164,9 +183,10 @@ def restore(submitted: Submitted, release: Release) -> Match:
 _There = dict[str, tuple[dict[str, Any], Mapping[str, Any] | None]]
 
 
-def _claimed(cells: Sequence[dict[str, Any]], release: Release, notes: list[str]) -> _There:
+def _claimed(cells: Sequence[dict[str, Any]], release: Release, match: Match) -> _There:
     """The cells that have nbgrader's mark, which is taken off all of them."""
     there: _There = {}
+    notes = match.notes
     for cell in reversed(cells):
         form = cell["metadata"].pop("nbgrader", _NOTHING)
         if form is _NOTHING:
@@ -177,6 +197,7 @@ def _claimed(cells: Sequence[dict[str, Any]], release: Release, notes: list[str]
                 form.get("grade") or form.get("solution") or form.get("locked")
             ):
                 notes.append(f"A cell calls itself {str(name)[:60]!r}, which was not released.")
+                match.strangers += 1
             continue
         if name in there:
             notes.append(f"The cell {name} is there more than once; the last one counts.")
@@ -187,17 +208,19 @@ def _claimed(cells: Sequence[dict[str, Any]], release: Release, notes: list[str]
 
 def _recognize(
     cells: Sequence[dict[str, Any]], release: Release, there: _There, match: Match, definitions: _Definitions
-) -> None:
-    """Find the released cells that have lost their mark; they are added to `there`."""
+) -> set[str]:
+    """Find the released cells that have lost their mark; they are added to `there`. Returns those guessed."""
     left = {name: one for name, one in release.cells.items() if name not in there}
     taken = {id(cell) for cell, _ in there.values()}
     found: list[str] = []
+    guessed: set[str] = set()
 
-    def look(is_it: Callable[[ReleasedCell, dict[str, Any]], bool]) -> None:
+    def look(is_it: Callable[[ReleasedCell, dict[str, Any]], bool], *, of_any_kind: bool = False) -> None:
         """Of several cells that could be it, the last one is, as where marks are there more than once."""
         for name, one in reversed(left.items()):
             for cell in reversed(cells):
-                if id(cell) not in taken and cell["cell_type"] == one.kind and is_it(one, cell):
+                fits = of_any_kind or cell["cell_type"] == one.kind
+                if fits and id(cell) not in taken and is_it(one, cell):
                     there[name] = cell, None
                     taken.add(id(cell))
                     found.append(name)
@@ -206,20 +229,22 @@ def _recognize(
             left.pop(name, None)
 
     if left:
-        look(lambda one, cell: one.id is not None and cell["id"] == one.id)
+        look(lambda one, cell: one.id is not None and cell["id"] == one.id, of_any_kind=True)
     if left:
         texts = {id(cell): plain(cell["source"]) for cell in cells if id(cell) not in taken}
         look(lambda one, cell: bool(texts[id(cell)]) and texts[id(cell)] in one.texts)
         look(lambda one, cell: bool(one.defines) and one.defines <= definitions.of(cell))
         look(lambda one, cell: bool(one.defines) and bool(one.defines & definitions.of(cell)))
+        own = {id(cell) for cell in cells if _is_own(cell, release)}
+        look(lambda one, cell: id(cell) in own and bool(one.defines & definitions.of(cell)), of_any_kind=True)
         guessed = _by_neighbours(cells, release, left, there, taken)
-        match.doubtful |= guessed
         found += guessed
     if found:
         match.notes.append(
             f"{len(found)} of the {len(release.cells)} released cells had lost nbgrader's mark, and were "
             "recognized by what they hold."
         )
+    return guessed
 
 
 def _by_neighbours(
@@ -267,6 +292,44 @@ def _put_back(
     cell["metadata"]["nbgrader"] = _mark_of(one)
 
 
+def _out_of_fences(cell: dict[str, Any], one: ReleasedCell, release: Release, notes: list[str]) -> set[str]:
+    """Have code run that was written as in a text, between lines of three backticks.
+
+    Returns the tests that depend on it: it has not run like this before.
+    """
+    if one.kind != "code" or _parsed(cell["source"]):
+        return set()
+    code = fenced(cell["source"])
+    if not code or not _parsed(code):
+        return set()
+    cell["source"] = code
+    notes.append(f"The code of {one.name} stood in a text, between lines of backticks; it was run.")
+    names = defined_in(code)
+    tests = (test for test in release.cells.values() if test.grade and test.locked)
+    return {test.name for test in tests if names & _used_in(test)}
+
+
+def _set_up_first(cells: list[dict[str, Any]], release: Release, notes: list[str]) -> None:
+    """Locked code without points, such as imports, runs before what it was released before."""
+    order = {name: place for place, name in enumerate(release.cells)}
+    for name, one in release.cells.items():
+        if not one.locked or one.kind != "code" or one.points is not None:
+            continue
+        places = {
+            known.name: place for place, cell in enumerate(cells) if (known := _marked(cell, release.cells))
+        }
+        later = [
+            place
+            for other, place in places.items()
+            if order[other] > order[name] and place < places[name] and release.cells[other].kind == "code"
+        ]
+        if later:
+            cells.insert(min(later), cells.pop(places[name]))
+            notes.append(
+                f"The locked cell {name} stood behind cells that come after it; it was run before them."
+            )
+
+
 def _made(kind: str, name: str, metadata: dict[str, Any], source: str) -> dict[str, Any]:
     """A cell that was not handed in. name: its id."""
     return {"cell_type": kind, "id": name, "metadata": metadata, "source": source, **fields_of(kind)}
@@ -276,6 +339,13 @@ def _is_own(cell: Mapping[str, Any], release: Release) -> bool:
     """Whether a cell without a mark is the student's, and holds something."""
     text = plain(cell["source"])
     return "nbgrader" not in cell["metadata"] and bool(text) and text not in release.unmarked
+
+
+def _is_claimed(cell: Mapping[str, Any], submitted: Submitted, one: ReleasedCell) -> bool:
+    """Whether a test, with all that it tests in it, shows all of its points in what was handed in."""
+    if not one.locked or not one.points or one.given is None or plain(one.given) != plain(one.source):
+        return False
+    return plain(cell["source"]) in one.texts and submitted.shown.get(cell["id"], 0) >= one.points
 
 
 def _is_work(written: str, one: ReleasedCell) -> bool:
@@ -331,20 +401,27 @@ def _defined_elsewhere(
     given = frozenset(release.unmarked).union(*(one.texts for one in release.cells.values()))
     is_work = [plain(cell["source"]) not in given for cell in cells]
     late: dict[str, set[str]] = {}
+    told: dict[str, set[str]] = {}
     for end, cell in enumerate(cells):
         test = _marked(cell, release.cells)
         if not (test and test.grade and test.locked and test.kind == "code"):
             continue
         for name in _used_in(test) & release.to_define:
             places = [place for place, one in enumerate(cells) if name in definitions.of(one)]
-            in_force = max((place for place in places if place < end), default=None)
+            run = [place for place in places if place < end and cells[place]["cell_type"] == "code"]
+            in_force = max(run, default=None)
             if (in_force is None or not is_work[in_force]) and any(is_work[place] for place in places):
-                late.setdefault(test.name, set()).add(name)
+                is_text = all(cells[place]["cell_type"] == "markdown" for place in places if is_work[place])
+                (told if is_text else late).setdefault(test.name, set()).add(name)
+    for test, names in told.items():
+        match.notes.append(
+            f"{', '.join(sorted(names))}: a text has code for this, but no cell before {test}."
+        )
     for test, names in late.items():
         match.notes.append(
             f"{', '.join(sorted(names))}: a cell defines this, but not in an order in which {test} meets it."
         )
-    return set(late)
+    return late.keys() | told.keys()
 
 
 def _marked(cell: Mapping[str, Any], released: Mapping[str, ReleasedCell]) -> ReleasedCell | None:
@@ -448,8 +525,23 @@ def _free(wanted: str, ids: set[str]) -> str:
 
 
 def plain(source: str) -> str:
-    """A text without what editors change on their own: the ends of its lines, and blank ones around it."""
-    return "\n".join(line.rstrip() for line in source.splitlines()).strip("\n")
+    """A text without what editors change on their own: ends of lines, blank lines around, kinds of blanks."""
+    return "\n".join(line.rstrip() for line in source.translate(_BLANKS).splitlines()).strip("\n")
+
+
+def fenced(source: str) -> str:
+    """The code in a text that stands between lines of three backticks or more."""
+    code: list[str] = []
+    fence = ""
+    for line in source.splitlines():
+        mark = _FENCE.match(line)
+        if not fence and mark:
+            fence = mark[1]
+        elif fence and mark and not mark[2] and mark[1].startswith(fence):
+            fence = ""
+        elif fence:
+            code.append(line)
+    return "\n".join(code)
 
 
 class _Definitions:
@@ -461,7 +553,9 @@ class _Definitions:
 
     def of(self, cell: dict[str, Any]) -> frozenset[str]:
         if id(cell) not in self._known:
-            source = cell["source"] if cell["cell_type"] == "code" else ""
+            source = cell["source"]
+            if cell["cell_type"] == "markdown":
+                source = fenced(source) if "```" in source else ""
             self._left -= len(source)
             self._known[id(cell)] = defined_in(source) if self._left >= 0 else frozenset()
         return self._known[id(cell)]

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graders.batch import interrupt, worker
+from graders.batch.elsewhere import Elsewhere, compared
 from graders.batch.submission import shown
 from graders.batch.worker import Options
 from graders.sandbox.jail import NoSandbox
@@ -382,7 +383,11 @@ def _recorded(course: Course, found: Submission, answer: dict[str, Any], report:
     notes = list(found.notes) + found.unreadable
     for name, one in notebooks.items():
         report.limits.update(one["cgroup"])
-        notes += one["words"]
+        told, doubtful = compared(
+            one["notebook"], found.elsewhere.get(name, Elsewhere()), found.doubtful.get(name, ())
+        )
+        notes += one["words"] + told
+        one["suspects"] = sorted(doubtful.union(one["suspects"]))
         if one["stopped"]:
             notes.append(f"{name}: {one['stopped']}")
     try:

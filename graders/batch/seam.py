@@ -33,11 +33,12 @@ from nbgrader.preprocessors import NbGraderPreprocessor
 from nbgrader.utils import rmtree
 from traitlets import Enum, Float, Int
 
+from graders.batch.elsewhere import compared
 from graders.batch.gradebook import completed, released_in, source_files
 from graders.batch.intake import Submission, lay, take_in, timestamp_in
 from graders.batch.private import named
 from graders.batch.recognition import Release
-from graders.batch.submission import TIMESTAMP, shown
+from graders.batch.submission import TIMESTAMP, is_notebook, shown
 from graders.classroom import observations, records
 
 #: Seconds after which a box that nobody has used is closed; the Formgrader's server runs for days.
@@ -58,7 +59,7 @@ class _TakenIn(BaseConverter):
     found: Submission
 
     def init_assignment(self, assignment_id: str, student_id: str) -> None:
-        lay(Path(self._format_dest(assignment_id, student_id)), self.found.files)
+        lay(Path(self._format_dest(assignment_id, student_id)), self.found.kept)
 
     def convert_single_notebook(self, notebook_filename: str) -> None:
         if not self._sanitizing:  # it reads what the first half has written
@@ -201,8 +202,10 @@ class Sandboxed(NbGraderPreprocessor):
         name = resources["nbgrader"]["notebook"]
         converter = self.parent.parent
         taken_in = converter.found if isinstance(converter, Autograde) else None
-        doubtful = taken_in.doubtful.get(name, set()) if taken_in else set()
+        doubtful = set(taken_in.doubtful.get(name, ())) if taken_in else set()
         asked = taken_in.asked if taken_in else {}
+        if taken_in:
+            files |= {path: content for path, content in taken_in.files.items() if is_notebook(path)}
         _keep_open()
         try:
             # Looked for from outside of the submission, which may hold a file of that name.
@@ -220,7 +223,11 @@ class Sandboxed(NbGraderPreprocessor):
         finally:
             _close_when_idle()
         answer = answers["notebooks"][name]
-        for text in (*notes, *answer["flags"], *filter(None, [answer["stopped"]])):
+        if taken_in:
+            told, in_doubt = compared(answer["notebook"], taken_in.elsewhere[name], doubtful)
+            notes += told
+            doubtful |= in_doubt
+        for text in (*notes, *answer["flags"], *answer["words"], *filter(None, [answer["stopped"]])):
             self.log.warning("%s: %s", resources["nbgrader"]["student"], shown(text))
         resources["nbgrader"]["behaviours"] = answer["behaviours"]
         suspects = resources["nbgrader"]["suspects"] = doubtful.union(answer["suspects"])

@@ -6,8 +6,10 @@ read ends in one sentence, `Unreadable`.
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import json
+import math
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any
 
-from graders.batch import bounds
+from graders.batch import bounds, repair
 
 #: How deep lists and objects may stand in each other in a notebook and in an output.
 DEPTH = 64
@@ -35,21 +37,29 @@ class Unreadable(Exception):
 
 @dataclass
 class Submitted:
-    """A notebook as it was handed in, of the form that notebooks have, and notes on what was odd about it."""
+    """A notebook as it was handed in, of the form that notebooks have, and notes on what was odd about it.
+
+    others: what else the file may have been meant to hold, where a merge or a copy has left two in it.
+    shown: by the id of a cell, the points that its outputs show; infinity for all. python: the version that
+    ran it.
+    """
 
     notebook: dict[str, Any]
     notes: list[str] = field(default_factory=list)
+    others: list[Submitted] = field(default_factory=list)
+    shown: dict[str, float] = field(default_factory=dict)
+    python: str = ""
 
 
 def read(path: Path) -> Submitted:
     """The notebook in a file as nbformat 4 data. Raises Unreadable."""
-    return read_from(_content_of(path), path.name)
+    return read_from(content_of(path), path.name)
 
 
 def archive_at(path: Path) -> bytes | None:
     """The content of a file that has a notebook's name and is an archive."""
     try:
-        content = _content_of(path)
+        content = content_of(path)
     except Unreadable:
         return None
     return content if content.startswith(ARCHIVE) else None
@@ -58,18 +68,18 @@ def archive_at(path: Path) -> bytes | None:
 def read_from(content: bytes, name: str) -> Submitted:
     """The same of a file's content. name: of the file, for what is said about it. Raises Unreadable."""
     notes: list[str] = []
+    if len(content) > bounds.NOTEBOOK_LIMIT:
+        content = repair.without_outputs(content)
+    if len(content) > bounds.NOTEBOOK_LIMIT:
+        raise Unreadable(too_large(name, len(content), bounds.NOTEBOOK_LIMIT))
     text = _text_in(content, notes)
     try:
-        bounds.require_modest_json(text, name)
-        data = json.loads(text)
-        if not is_shallow(data):
-            raise RecursionError
-        if not isinstance(data, dict):
-            raise Unreadable(f"{name} is JSON, but no notebook.")
-        if "cells" not in data and "worksheets" in data:
-            data = _upgraded(data, name, notes)
-        notebook = _notebook_in(data, name, notes)
-        bounds.require_modest_content(notebook["cells"], name)
+        try:
+            bounds.require_modest_json(text, name)
+        except bounds.TooLarge:
+            text = repair.without_outputs(text.encode("utf-8", "replace")).decode()
+            bounds.require_modest_json(text, name)
+        found = [_submitted(data, name) for data in repair.readings(text, notes)]
     except bounds.TooLarge as problem:
         raise Unreadable(str(problem)) from None
     except RecursionError:
@@ -77,24 +87,58 @@ def read_from(content: bytes, name: str) -> Submitted:
     except ValueError as error:
         what = "is empty" if not text.strip() else f"is no valid JSON ({error})"
         raise Unreadable(f"{name} {what}; it may have been cut off or edited by hand.") from None
-    _number(notebook["cells"])
-    return Submitted(notebook, notes)
+    first, *others = found
+    first.notes[:0] = notes
+    first.others = [one for one in others if one.notebook != first.notebook]
+    return first
 
 
-def _notebook_in(data: dict[str, Any], name: str, notes: list[str]) -> dict[str, Any]:
-    """The cells and the metadata that are in order."""
+def _submitted(data: Any, name: str) -> Submitted:
+    """A notebook by its JSON data. Raises Unreadable, TooLarge and RecursionError."""
+    notes: list[str] = []
+    if not is_shallow(data):
+        raise RecursionError
+    if not isinstance(data, dict):
+        raise Unreadable(f"{name} is JSON, but no notebook.")
+    if "cells" not in data and "worksheets" in data:
+        data = _upgraded(data, name, notes)
     cells = data.get("cells")
     if not isinstance(cells, list):
         raise Unreadable(f"{name} is no notebook: it has no list of cells.")
     odd: set[str] = set()
-    kept = [cell for cell in (_whole(cell, odd) for cell in cells) if cell is not None]
+    kept = [(cell, whole) for cell in cells if (whole := _whole(cell, odd)) is not None]
     if len(kept) < len(cells):
         notes.append(f"{len(cells) - len(kept)} cells that are no cells were left out.")
     metadata = _metadata_of(data, _NOTEBOOK_METADATA, odd)
-    metadata.pop("language_info", None)
+    language = metadata.pop("language_info", {})
     if odd:
         notes.append(f"Metadata of another form than notebooks have was left out: {', '.join(sorted(odd))}.")
-    return {"cells": kept, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
+    wholes = [whole for _, whole in kept]
+    bounds.require_modest_content(wholes, name)
+    _number(wholes)
+    shows = {whole["id"]: points for cell, whole in kept if (points := _shown_by(cell)) is not None}
+    python = str(language.get("version", "")) if language.get("name") == "python" else ""
+    notebook = {"cells": wholes, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
+    return Submitted(notebook, notes, shown=shows, python=python)
+
+
+def _shown_by(cell: Mapping[str, Any]) -> float | None:
+    """The points that the stored outputs of a cell show; infinity for all of them, None for no points."""
+    outputs = cell.get("outputs")
+    if not isinstance(cell.get("execution_count"), int) or not isinstance(outputs, list):
+        return None
+    points = math.inf
+    for output in outputs:
+        kind = output.get("output_type") if isinstance(output, Mapping) else None
+        if kind == "error":
+            return None
+        data = output.get("data") if kind == "execute_result" else None
+        text = data.get("text/plain") if isinstance(data, Mapping) else None
+        text = "".join(text) if _are_lines(text) else text
+        if isinstance(text, str):
+            with contextlib.suppress(ValueError):
+                points = float(text)
+    return points
 
 
 def shown(text: str) -> str:
@@ -122,7 +166,8 @@ def is_shallow(data: Any, depth: int = DEPTH) -> bool:
     return False
 
 
-def _content_of(path: Path) -> bytes:
+def content_of(path: Path) -> bytes:
+    """The bytes of a notebook's file. Raises Unreadable."""
     try:
         # Neither a link nor a pipe is followed or waited for.
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -138,10 +183,16 @@ def _content_of(path: Path) -> bytes:
         os.close(handle)
         raise Unreadable(f"{path.name} is a hard link, a second name of some file; hand in a copy of it.")
     with os.fdopen(handle, "rb") as file:
-        if status.st_size > bounds.NOTEBOOK_LIMIT:
-            size, limit = status.st_size >> 20, bounds.NOTEBOOK_LIMIT >> 20
-            raise Unreadable(f"{path.name} has {size} MB; up to {limit} MB are read.")
-        return file.read(bounds.NOTEBOOK_LIMIT + 1)
+        if status.st_size > bounds.FILE_LIMIT:
+            raise Unreadable(too_large(path.name, status.st_size))
+        return file.read(bounds.FILE_LIMIT + 1)
+
+
+def too_large(name: str, size: int, limit: int = bounds.FILE_LIMIT) -> str:
+    """Why a notebook of so many bytes is not read."""
+    return (
+        f"{name} has {size >> 20} MB; up to {limit >> 20} MB are read. Hand it in again without its outputs."
+    )
 
 
 def _text_in(data: bytes, notes: list[str]) -> str:
