@@ -86,7 +86,8 @@ def _evaluate(exercise: Exercise, candidate: Candidate, on: tuple[str, ...], see
     _require_callables(exercise, candidate)
     seed = secrets.randbits(32) if seed is None else seed
     rubric = rubric_of(text_in(course_folder(Path.cwd())))
-    with _one_thread(), torch.enable_grad():  # whatever a cell before has left behind
+    # Whatever a cell before has left behind.
+    with _one_thread(), torch.inference_mode(False), torch.enable_grad():
         return _judged(exercise, candidate, on, seed, rubric)
 
 

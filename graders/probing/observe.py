@@ -98,6 +98,7 @@ class Probing:
                 contextlib.redirect_stderr(io.StringIO()),
                 warnings.catch_warnings(),
                 torch.random.fork_rng(devices=[]),
+                torch.inference_mode(False),
                 torch.enable_grad(),
                 _exact_convolutions(),
             ):

@@ -43,6 +43,8 @@ from traitlets.config import Config
 from graders.probing.process import protocol
 
 _NO_PROGRAMS = "A notebook that is graded starts no other programs."
+_NO_WINDOWS = "A notebook that is graded has no windows; its figures stand in it."
+_NO_GPU = "There is no {device} here; tensors stay on the CPU."
 _ENOUGH = "\n… The output was cut here: it is longer than what is kept.\n"
 #: What an output costs of the limit beside its text, so that a million empty ones have an end too.
 _OVERHEAD = 200
@@ -232,6 +234,10 @@ class Shell(InteractiveShell):
     def enable_gui(self, gui: Any = None) -> None:
         """There is no event loop to join."""
 
+    def enable_matplotlib(self, gui: Any = None) -> Any:
+        """Figures stand in the notebook, also for who wants them in a window or a widget."""
+        return super().enable_matplotlib("inline")
+
     system_piped = system_raw = system
 
 
@@ -268,6 +274,7 @@ def import_libraries(shell: Shell, names: Sequence[str]) -> None:
                 importlib.import_module(module)
             if name == "matplotlib":
                 _plot(shell)
+                _stay_inline()
     shell.run_cell("1 / 0", store_history=False)  # its traceback looks through all modules that are new
     shell.reset(new_session=True)
     shell.execution_count = 1
@@ -278,6 +285,7 @@ def _prepare_torch() -> None:
     import torch
 
     torch.set_num_threads(1)
+    _stay_on_the_cpu()
     for name in _RESTORED_TORCH:
         importlib.import_module(name)
     x = torch.zeros(2, requires_grad=True)
@@ -308,6 +316,38 @@ def _plot(shell: Shell) -> None:
     plt.close("all")
     # A figure is drawn where it is shown; what draws it after every cell as well draws it for nobody.
     shell.events.unregister("post_execute", plt._draw_all_if_interactive)
+
+
+def _stay_inline() -> None:
+    """Have `matplotlib.use("TkAgg")` and the like leave figures in the notebook, where there is no window."""
+    import matplotlib.pyplot as plt
+
+    switch = plt.switch_backend
+
+    def switch_backend(newbackend: str) -> None:
+        try:
+            switch(newbackend)
+        except ImportError:
+            print(_NO_WINDOWS)
+
+    plt.switch_backend = switch_backend
+
+
+def _stay_on_the_cpu() -> None:
+    """Have `torch.set_default_device("cuda")` cost nothing where there is none, or nothing could be made."""
+    import torch
+
+    set_device = torch.set_default_device
+    there = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
+
+    def set_default_device(device: Any) -> None:
+        kind = None if device is None else torch.device(device).type
+        if kind in there and not there[kind]():
+            print(_NO_GPU.format(device=kind))
+        else:
+            set_device(device)
+
+    torch.set_default_device = set_default_device
 
 
 @dataclass(frozen=True)
@@ -503,9 +543,11 @@ def serve(
                         "quit",
                         "_",
                         "__warningregistry__",
+                        "Storage",  # which torch.set_default_dtype sets
                     ):
                         current[key] = value
-                        changed.append(f"{name}.{key}")
+                        if key != "print":  # with which honest notebooks do as they like
+                            changed.append(f"{name}.{key}")
             for name, value in test_methods:
                 if test_class.__dict__.get(name) is not value and not name.startswith("_class"):
                     put(test_class, name, value)
