@@ -531,16 +531,15 @@ def changed_light(
     """
     seeds = list(seeds)
     train_x, train_y, test_x, test_y = _stacked(seeds)
-    held_x, held_y = train_x[:, -HELD_OUT:], train_y[:, -HELD_OUT:]
-    train_x, train_y = train_x[:, :-HELD_OUT], train_y[:, :-HELD_OUT]
+    (train_x, held_x), (train_y, held_y) = _held_out(train_x), _held_out(train_y)
     draws = [torch.rand(test_x.shape[1], generator=torch.Generator().manual_seed(seed)) for seed in seeds]
     own = 8.0 ** -torch.stack(draws)[:, :, None] * test_x
     results = {}
     for name in each(LIGHT):
         trained = [train_side_by_side(LIGHT[name], train_x, train_y, seeds, rate, epochs) for rate in RATES]
         with torch.no_grad():
-            held_out = [_right(nets(held_x), held_y).mean().item() for nets in trained]
-            best = max(range(len(RATES)), key=held_out.__getitem__)
+            chosen_by = [_right(nets(held_x), held_y).mean().item() for nets in trained]
+            best = max(range(len(RATES)), key=chosen_by.__getitem__)
             nets = trained[best]
             results[name] = Light(
                 RATES[best],
@@ -560,6 +559,11 @@ def _stacked(seeds: Sequence[int]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         torch.stack([getattr(each, name) for each in digits])
         for name in ("train_x", "train_y", "test_x", "test_y")
     )
+
+
+def _held_out(part: Tensor) -> tuple[Tensor, Tensor]:
+    """What is trained on, and the last `HELD_OUT` images, which choose the rate. part: (S, N, ...)."""
+    return part.split([part.shape[1] - HELD_OUT, HELD_OUT], dim=1)
 
 
 #: The arms of the second claim: which light is the label, and the network.
@@ -594,16 +598,16 @@ def light_as_label(
         coin = y[:, :, None].float()
         return x + 0.5 * coin if what == "brightness" else x * (1 - 0.5 * coin)
 
-    kept_y, held_y = train_y[:, :-HELD_OUT], train_y[:, -HELD_OUT:]
+    kept_y, held_y = _held_out(train_y)
     results = {}
     for what, net in each(PRICE):
-        train, held = lit(train_x, train_y, what).tensor_split([kept_y.shape[1]], dim=1)
+        kept_x, held_x = _held_out(lit(train_x, train_y, what))
         tried = []
         for rate in RATES:
-            nets = train_side_by_side(net, train, kept_y, seeds, rate, epochs, classes=2)
+            nets = train_side_by_side(net, kept_x, kept_y, seeds, rate, epochs, classes=2)
             with torch.no_grad():
-                held_out = _right(nets(held), held_y).mean().item()
-                tried.append((held_out, _right(nets(lit(test_x, test_y, what)), test_y)))
+                chosen_by = _right(nets(held_x), held_y).mean().item()
+                tried.append((chosen_by, _right(nets(lit(test_x, test_y, what)), test_y)))
         _, results[what, net] = max(tried, key=lambda each_rate: each_rate[0])
     return results
 

@@ -45,15 +45,15 @@ def norm_block_explorer() -> Explorer:
         "day29_norm_block",
         title="One block, four ways to cut it",
         look_for=(
-            "Four samples are four towers, six channels are their floors, a map of 2 × 3 places lies on "
-            "each floor. Move the mouse over the cells: orange is what shares a mean with the cell under "
-            "it. A click keeps the cell, another click lets go."
+            "Four samples are four towers, six channels are their floors, and a map of 2 × 3 places lies "
+            "on each floor. Orange cells share a mean with the black one. Point at a cell or tap it; a "
+            "click keeps it, another lets go."
         ),
         goal="find the one setting in which each mean runs over exactly 12 cells.",
         controls={
             "kind": choice("norm", "group", experiments.KINDS, "buttons"),
             "num_groups": choice("groups", 2, [1, 2, 3, 6]),
-            "cell": index("cell", (1, 4, 1, 1), SHAPE, "nchw", "or point at a cell; a click keeps it"),
+            "cell": index("cell", (1, 4, 1, 1), SHAPE, "nchw", "or choose it in the picture"),
         },
         compute=compute,
         data={"x": x, "eps": 1e-5},
@@ -81,7 +81,7 @@ def swap_explorer() -> Explorer:
         title="Two photographs swap their statistics",
         look_for=(
             "No pixel moves to another place; each colour is only scaled and shifted. Look at what still "
-            "tells you the time of day. A letter in the upper plot can be dragged along its way."
+            "tells you the time of day. A letter in the upper plot can be dragged along its line."
         ),
         controls={
             "strength": slider("strength", 1, 0, 1, 0.05),

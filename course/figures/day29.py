@@ -13,6 +13,7 @@ from torch import Tensor
 from course.experiments.day29 import (
     BRIGHTNESSES,
     CONTRASTS,
+    LIGHT,
     Forgotten,
     Light,
     Net,
@@ -24,12 +25,25 @@ from course.figures.shared import (
     GREY,
     ORANGE,
     PURPLE,
+    SKY,
     STYLE,
     VERMILLION,
     Picture,
     dots,
     new_figure,
 )
+
+#: One colour a norm and one line a border, in all figures on light.
+COLOURS = {
+    "none": BLACK,
+    "batch": BLUE,
+    "layer": VERMILLION,
+    "group": PURPLE,
+    "instance": GREEN,
+    "mean": ORANGE,
+    "std": SKY,
+}
+LINES = {"": "-", "zeros": "--", "replicate": ":"}
 
 NAMES = {"batch": "Batch norm", "layer": "Layer norm", "instance": "Instance norm", "group": "Group norm"}
 
@@ -78,8 +92,8 @@ def draw_light(
         ax = figure.subplots()
         figure.subplots_adjust(left=0.075, right=0.72, top=0.87, bottom=0.15)
         figure.text(0.012, 0.93, headline, fontsize=11, fontweight="bold")
-        colours = (BLACK, BLUE, VERMILLION, GREEN, PURPLE)
-        for k, (name, colour) in enumerate(zip(names, colours, strict=False)):
+        for k, name in enumerate(names):
+            colour, line = COLOURS[LIGHT[name].norm], LINES[LIGHT[name].padding]
             accuracy = arms[name].contrast if contrast else arms[name].brightness
             places = np.arange(accuracy.shape[1]) + 0.1 * (k - (len(names) - 1) / 2)
             ax.plot(
@@ -90,7 +104,7 @@ def draw_light(
                 markersize=4,
                 alpha=0.75,
             )
-            ax.plot(places, accuracy.median(0).values.numpy(), color=colour, label=name)
+            ax.plot(places, accuracy.median(0).values.numpy(), line, color=colour, label=name)
         light = CONTRASTS if contrast else BRIGHTNESSES
         ax.set_xticks(range(len(light)), [f"{value:g}" for value in light])
         ax.set_xlabel("contrast a: a · x" if contrast else "brightness b: x + b (1 = from black to white)")
