@@ -9,6 +9,10 @@ c.CourseDirectory.release_directory = "exercises"
 # What the grader keeps beside a graded notebook is no part of a submission, and stays out of feedback/.
 c.CourseDirectory.ignore.append(".graders")
 
+# The released notebooks are there before the gradebook is: nbgrader would skip them, and the gradebook would
+# never know them. Released anew, they are as they were, since they are only ever generated.
+c.GenerateAssignment.force = True
+
 # Released notebooks are written in the normal form that the tests demand; checksums, which
 # nbgrader's last two steps compute and check, are of what is written.
 c.GenerateAssignment.preprocessors.insert(-2, "graders.notebooks.NormalForm")

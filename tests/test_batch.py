@@ -401,10 +401,12 @@ def test_refusals(handed_in: Path, tmp_path: Path) -> None:
     dull.mkdir()
     (dull / "bwrap").write_text("#!/bin/sh\necho No permissions to create a new namespace >&2\nexit 1\n")
     (dull / "bwrap").chmod(0o755)
+    (tmp_path / "cloned" / "release" / DAY).mkdir(parents=True)
     before = (handed_in / "gradebook.db").read_bytes()
     for folder, arguments, path, says in (
         (handed_in, ("day99",), None, "The gradebook knows no assignment 'day99': run `nbgrader"),
         (empty, (DAY,), None, "There is no gradebook at sqlite:///"),
+        (tmp_path / "cloned", (DAY,), None, f"after `nbgrader generate_assignment {DAY} --force`."),
         (handed_in, (DAY,), str(empty), "Grading needs bubblewrap, which is not installed: on Debian"),
         (handed_in, (DAY,), str(dull), "bubblewrap cannot make a sandbox here (No permissions"),
         (handed_in, (DAY, "--scheduler", "tcp://127.0.0.1:9"), None, "There is no Dask scheduler at tcp"),
@@ -420,7 +422,7 @@ def test_refusals(handed_in: Path, tmp_path: Path) -> None:
         )
         assert result.returncode == 2, result
         assert result.stdout == ""
-        assert result.stderr.splitlines()[-1].startswith(says), result.stderr
+        assert says in result.stderr.splitlines()[-1], result.stderr
         assert "Traceback" not in result.stderr
     assert list(empty.iterdir()) == []
     assert (handed_in / "gradebook.db").read_bytes() == before

@@ -89,7 +89,8 @@ class BatchNormFunction(torch.autograd.Function):
 def course(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A course folder in which everything was released, handed in, graded, fed back and exported."""
     folder = make_course(tmp_path_factory.mktemp("course") / "course", [])
-    shutil.copytree(ROOT / "solutions" / DAY, folder / "solutions" / DAY)
+    for part in ("solutions", "exercises"):  # as in a checkout, whose gradebook knows nothing of them yet
+        shutil.copytree(ROOT / part / DAY, folder / part / DAY)
     nbgrader(folder, "generate_assignment", DAY)
     answered(folder, "right", DAY, solution_code(DAY))
     answered(folder, "untouched", DAY, {})
