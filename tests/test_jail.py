@@ -225,6 +225,6 @@ print(open(folder + '/testing/_internal/common_methods_invocations.py').read().c
 
 
 def test_a_python_that_was_moved_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It names a folder of its builder, which cannot be looked into: here since there can be none of that name."""
+    """It names a folder of its builder that cannot be looked into: here since none can have such a name."""
     monkeypatch.setattr(sysconfig, "get_config_var", {"LIBDIR": "/" + 300 * "x"}.get)
-    assert Path(sysconfig.get_path("stdlib")) in mounts._python()
+    assert Path(sysconfig.get_path("stdlib")) in list(mounts._python())

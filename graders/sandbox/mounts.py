@@ -103,7 +103,7 @@ def _python() -> Iterator[Path]:
     for prefix in prefixes:
         if (prefix / "conda-meta").is_dir():  # all in there is from packages, and they need each other's
             yield prefix / "lib"
-    # Where Python was moved to, LIBDIR still names the folder of its builder, which need not be readable here.
+    # Where Python was moved, LIBDIR still names the folder of its builder, which need not be readable here.
     for folder in {*(prefix / "lib" for prefix in prefixes), Path(sysconfig.get_config_var("LIBDIR") or "/")}:
         if os.access(folder, os.R_OK | os.X_OK):
             yield from folder.glob("libpython*.so*")
