@@ -487,15 +487,25 @@
         if (focused !== null) svg.querySelector(`[data-at="${focused}"]`)?.focus();
       }
 
+      function place({ clientX, clientY }) {
+        const frame = svg.getBoundingClientRect();
+        return [((clientX - frame.left) * width) / frame.width, ((clientY - frame.top) * tall) / frame.height];
+      }
+
       function sweep(event) {
         if (result) return;
-        const frame = svg.getBoundingClientRect();
-        const [x, y] = [((event.clientX - frame.left) * width) / frame.width, ((event.clientY - frame.top) * tall) / frame.height];
+        const [x, y] = place(event);
         const near = gate.x.map((at) => Math.abs(across(at) - x));
         set(near.indexOf(Math.min(...near)), 1 - (y - TOP) / (tall - TOP - BOTTOM));
       }
-      // A finger that goes up or down scrolls the page; one that goes across draws, and so does a tap, and whatever starts on a handle.
-      const keepThePage = (event) => event.target.matches(".grip, .handle") && event.preventDefault();
+      // A finger that goes up or down scrolls the page; one that goes across draws, and so does a tap, and whatever starts
+      // on a handle, or over one of the ends: there a curve is begun, and a steep one goes up or down at once.
+      function keepThePage(event) {
+        if (result) return;
+        const [x] = place(event.touches[0]);
+        const atAnEnd = [gate.x[0], gate.x.at(-1)].some((end) => Math.abs(across(end) - x) < 20);
+        if (atAnEnd || event.target.matches(".grip, .handle")) event.preventDefault();
+      }
       svg.addEventListener("touchstart", keepThePage, { passive: false });
       svg.addEventListener("pointerdown", (event) => {
         if (event.pointerType === "touch") return;
