@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from course.experiments.day33 import best_gradient_descent, best_heavy_ball, descend
-from course.experiments.digits import cross_entropy, split_digits
+from course.experiments.digits import arm_by_arm, cross_entropy, split_digits
 from course.experiments.verdicts import Claim, Finding
 
 # The four runs: name -> (momentum, normalization).
@@ -358,6 +358,8 @@ class Arm:
     each hidden matrix. rule: see `direction`. beta: of the momentum. lrs: learning rates.
     momentum_first: average, then make a step of it; else make a step of each gradient, then average.
     decay: lr falls to 0 in a line.
+    ramp: lr times 1 − 0.9^t at step t, as a velocity with beta 0.9 rises from rest under one gradient.
+    nesterov: the rule gets gradient + beta · velocity in place of the velocity, as in `torch.optim.SGD`.
     """
 
     lrs: tuple[float, ...]
@@ -366,6 +368,8 @@ class Arm:
     beta: float = 0.0
     momentum_first: bool = True
     decay: bool = False
+    ramp: bool = False
+    nesterov: bool = False
 
 
 def network(weights: Sequence[Tensor], x: Tensor, normalize: str, eps: float = 1e-5) -> Tensor:
@@ -468,6 +472,7 @@ def train(
     steps: int,
     every: int,
     group: int | None = None,
+    company: int | None = None,
     width: int = 32,
     depth: int = 3,
     looked_at: int = 400,
@@ -478,6 +483,7 @@ def train(
     the batches, the same for every arm. The loss is that of the first `looked_at` training images, normalized
     by their own statistics; infinity where it is no number. group: batch normalization over groups of so many
     images, each by its own statistics (ghost batch normalization, Hoffer et al. 2017); None: over the batch.
+    company: so many images are drawn and normalized together, and the loss is that of the first `batch_size`.
     "adam" has beta2 0.999 and bias correction, with `arm.beta` as beta1.
     """
     seeds = tuple(seeds)
@@ -488,14 +494,17 @@ def train(
     lrs = torch.tensor(arm.lrs, dtype=torch.float32)[:, None, None, None]
     velocities = [torch.zeros_like(w) for w in weights]
     squares = [torch.zeros_like(w) for w in weights]
-    kept = (len(seeds), -1, group or batch_size)
+    drawn = company or batch_size
+    kept = (len(seeds), -1, group or drawn)
+    judged = slice(batch_size if company else None)
     curve = []
     for step in range(1, steps + 1):
-        rows = torch.stack([torch.randint(x.shape[1], (batch_size,), generator=g) for g in generators])
+        rows = torch.stack([torch.randint(x.shape[1], (drawn,), generator=g) for g in generators])
         batch = torch.arange(len(seeds))[:, None], rows
         weights = [w.detach().requires_grad_() for w in weights]
         logits = network([w[:, :, None] for w in weights], x[batch].view(*kept, 64), arm.normalize)
-        total = cross_entropy(logits, y[batch].view(kept)).mean(dim=-1).sum()
+        labels = y[batch].view(kept)
+        total = cross_entropy(logits[..., judged, :], labels[..., judged]).mean(dim=-1).sum()
         # Without normalization the scales are not used.
         gradients = torch.autograd.grad(total, weights, allow_unused=True, materialize_grads=True)
         with torch.no_grad():
@@ -510,13 +519,15 @@ def train(
                 ]
             elif arm.momentum_first:
                 velocities = [arm.beta * v + g for v, g in zip(velocities, gradients, strict=True)]
-                moves = direction(arm.rule, velocities, weights)
+                ahead = [g + arm.beta * v for v, g in zip(velocities, gradients, strict=True)]
+                moves = direction(arm.rule, ahead if arm.nesterov else velocities, weights)
             else:
                 gradients = direction(arm.rule, gradients, weights)
                 velocities = moves = [
                     arm.beta * v + (1 - arm.beta) * g for v, g in zip(velocities, gradients, strict=True)
                 ]
             now = lrs * (1 - (step - 1) / steps) if arm.decay else lrs
+            now = now * (1 - BETA**step) if arm.ramp else now
             weights = [w - now * move for w, move in zip(weights, moves, strict=True)]
             if step % every == 0:
                 curve.append(
@@ -559,6 +570,11 @@ FALLING = {
     "normalization": Arm((1.5, 3.0, 6.0), "batch", decay=True),
     "both": Arm((1.0, 2.0, 4.0), "batch", beta=BETA, decay=True),
 }
+# A velocity rises from rest: the same slow start without momentum, at a constant lr and at one that falls.
+RAMPED = {
+    False: Arm((1.5, 3.0, 6.0, 12.0), "batch", ramp=True),
+    True: Arm((1.5, 3.0, 6.0, 12.0), "batch", decay=True, ramp=True),
+}
 WHEN_STEPS, WHEN_EVERY = 50, 5
 
 
@@ -581,6 +597,8 @@ class When:
 
     `steps` is (T,). `loss`: batch size -> name -> (S, T), each at the best lr for that step; `grouped` the
     same for batches of 1024 with statistics over groups of 64, `falling` for 1024 with lr falling to 0.
+    `company`: gradients of 64 images, normalized with the statistics of 1024. `ramped`: for 1024 without
+    momentum and with `RAMPED`, whether lr falls -> (S, T).
     `lrs`: batch size -> name -> the lr that was best at the end. `floor`: as from `floor_steps`.
     """
 
@@ -588,6 +606,8 @@ class When:
     loss: dict[int, dict[str, Tensor]]
     grouped: dict[str, Tensor]
     falling: dict[str, Tensor]
+    company: dict[str, Tensor]
+    ramped: dict[bool, Tensor]
     lrs: dict[int, dict[str, float]]
     floor: dict[str, Tensor]
 
@@ -600,25 +620,41 @@ class When:
 def when_it_helps(
     seeds: Sequence[int],
     floor: dict[str, Tensor] | None = None,
-    each: Callable[[list], Iterable] = iter,
+    each: Callable[[Iterable], Iterable] = iter,
 ) -> When:
-    """Train over batch sizes, and at 1024 with two changes. floor: what `floor_steps` gave."""
+    """Train over batch sizes, and with what else `When` holds. floor: what `floor_steps` gave."""
     floor = floor or floor_steps(seeds)
-    loss: dict[int, dict[str, Tensor]] = {size: {} for size in WHEN}
-    lrs: dict[int, dict[str, float]] = {size: {} for size in WHEN}
-    grouped, falling = {}, {}
+    changes = ("grouped", "falling", "company")
     runs = [(size, "", name) for size in WHEN for name in WHEN[size]]
-    runs += [(LARGEST, change, name) for change in ("grouped", "falling") for name in FALLING]
-    for size, change, name in each(runs):
-        arm = FALLING[name] if change == "falling" else WHEN[size][name]
+    runs += [
+        (GROUP if change == "company" else LARGEST, change, name) for change in changes for name in FALLING
+    ]
+    runs += [(LARGEST, "ramped", falls) for falls in RAMPED]
+
+    def arm(size: int, change: str, name: str | bool) -> Arm:
+        return {"falling": FALLING, "ramped": RAMPED}.get(change, WHEN[size])[name]
+
+    def curves(run: tuple) -> Tensor:
+        size, change, _ = run
         group = GROUP if change == "grouped" else None
-        curves = train(arm, seeds, size, WHEN_STEPS, WHEN_EVERY, group)
-        kept = {"grouped": grouped, "falling": falling}.get(change, loss[size])
-        kept[name] = own_best(curves)
-        if not change:
-            lrs[size][name] = best_lr(curves, arm.lrs)
-    steps = torch.arange(WHEN_EVERY, WHEN_STEPS + 1, WHEN_EVERY)
-    return When(steps, loss, grouped, falling, lrs, floor)
+        company = LARGEST if change == "company" else None
+        return train(arm(*run), seeds, size, WHEN_STEPS, WHEN_EVERY, group, company)
+
+    found = arm_by_arm(curves, runs, each)
+    best = {run: own_best(found[run]) for run in runs}
+    return When(
+        torch.arange(WHEN_EVERY, WHEN_STEPS + 1, WHEN_EVERY),
+        {size: {name: best[size, "", name] for name in WHEN[size]} for size in WHEN},
+        **{
+            change: {name: best[run] for run in runs for name in [run[2]] if run[1] == change}
+            for change in (*changes, "ramped")
+        },
+        lrs={
+            size: {name: best_lr(found[size, "", name], arm(size, "", name).lrs) for name in WHEN[size]}
+            for size in WHEN
+        },
+        floor=floor,
+    )
 
 
 def helps_most(run: When) -> str:
@@ -652,6 +688,16 @@ def judge_when(run: When) -> list[Finding]:
             at_least=4,
         ),
         Finding(
+            "the same two, with a ramp in place of momentum: momentum still divides the loss by over 1.2",
+            torch.stack(
+                [
+                    run.gain({**loss, "normalization": run.ramped[falls]}) > 1.2
+                    for falls, loss in ((False, run.loss[1024]), (True, run.falling))
+                ]
+            ).all(dim=0),
+            at_least=4,
+        ),
+        Finding(
             "batch 1024, 15 steps: momentum divides it by less than 2",
             run.gain(run.loss[1024], 15) < 2,
             at_least=4,
@@ -661,17 +707,25 @@ def judge_when(run: When) -> list[Finding]:
             run.gain(run.grouped) > 1,
             at_least=4,
         ),
+        Finding(
+            "gradients of 64 images, statistics of 1024: momentum divides it by less than 1.5",
+            run.gain(run.company) < 1.5,
+            at_least=4,
+        ),
     ]
 
 
 # What momentum does for normalized steps
 
 _NORMALIZED = (0.1, 0.2, 0.4, 0.8, 1.6)
+# An average of directions is shorter than 1, so that order may want a larger lr than the others.
+_LARGER = (3.2, 6.4, 12.8)
 ORDERS = {
     "no momentum": {},
     "average, then normalize": {"beta": BETA},
     "normalize, then average": {"beta": BETA, "momentum_first": False},
 }
+NONE, FIRST, LAST = ORDERS
 SHORT, LONG = 100, 500
 SETTINGS = {
     "batch 256, 100 steps": (256, SHORT),
@@ -680,40 +734,86 @@ SETTINGS = {
 }
 
 
+def _ends(order: str, lrs: Sequence[float], seeds: Sequence[int], setting: str, decay: bool) -> Tensor:
+    """(L, S, 1): the loss at the end of normalized steps."""
+    size, steps = SETTINGS[setting]
+    return train(Arm(tuple(lrs), rule="normalized", decay=decay, **ORDERS[order]), seeds, size, steps, steps)
+
+
 def normalized_steps(
-    seeds: Sequence[int],
-    settings: Iterable[str] = tuple(SETTINGS),
-    decay: bool = True,
-    orders: Sequence[str] = tuple(ORDERS),
+    seeds: Sequence[int], settings: Iterable[str], decay: bool, orders: Sequence[str]
 ) -> dict[str, dict[str, Tensor]]:
-    """setting -> order -> (S,): the loss at the end of training by normalized steps, at the best lr.
+    """setting -> order -> (S,): the loss at the end of training by normalized steps, at the best of five lr.
 
     No activation is normalized. Source of the question: Cutkosky & Mehta 2020.
     """
-    found: dict[str, dict[str, Tensor]] = {}
-    for setting in settings:
-        size, steps = SETTINGS[setting]
-        found[setting] = {}
-        for order in orders:
-            arm = Arm(_NORMALIZED, rule="normalized", decay=decay, **ORDERS[order])
-            found[setting][order] = own_best(train(arm, seeds, size, steps, steps))[:, -1]
-    return found
+    return {
+        setting: {
+            order: own_best(_ends(order, _NORMALIZED, seeds, setting, decay))[:, -1] for order in orders
+        }
+        for setting in settings
+    }
 
 
-def judge_normalized(found: dict[str, dict[str, Tensor]]) -> list[Finding]:
+@dataclass(frozen=True, eq=False)
+class Orders:
+    """Losses (S,) at the end of normalized steps whose lr falls to 0.
+
+    `losses`: setting -> order -> at the best of five lr, and `lrs` the lr itself. `larger` and `larger_lrs`:
+    setting -> the same for "normalize, then average" at the best of eight, up to 12.8.
+    """
+
+    losses: dict[str, dict[str, Tensor]]
+    lrs: dict[str, dict[str, float]]
+    larger: dict[str, Tensor]
+    larger_lrs: dict[str, float]
+
+
+def both_orders(seeds: Sequence[int], each: Callable[[Iterable], Iterable] = iter) -> Orders:
+    """Normalized steps in every setting and order."""
+    lists = {order: _NORMALIZED + (_LARGER if order == LAST else ()) for order in ORDERS}
+    ends = arm_by_arm(
+        lambda run: _ends(run[1], lists[run[1]], seeds, run[0], True),
+        list(itertools.product(SETTINGS, ORDERS)),
+        each,
+    )
+    few = {run: end[: len(_NORMALIZED)] for run, end in ends.items()}
+
+    def table(get: Callable[[Tensor], object]) -> dict:
+        return {setting: {order: get(few[setting, order]) for order in ORDERS} for setting in SETTINGS}
+
+    return Orders(
+        table(lambda end: own_best(end)[:, -1]),
+        table(lambda end: best_lr(end, _NORMALIZED)),
+        {setting: own_best(ends[setting, LAST])[:, -1] for setting in SETTINGS},
+        {setting: best_lr(ends[setting, LAST], lists[LAST]) for setting in SETTINGS},
+    )
+
+
+def judge_normalized(run: Orders) -> list[Finding]:
     """The sentences of the verdict."""
-    none, first, last = ORDERS
-    large, small, least = (found[setting] for setting in SETTINGS)
-    ratio = small[none] / small[first]
+    large, small, least = (run.losses[setting] for setting in SETTINGS)
+    large_after, _, least_after = run.larger.values()
+    ratio = small[NONE] / small[FIRST]
     return [
         Finding(
             "batch 256, 100 steps: averaging before the normalization lowers the loss",
-            large[first] < large[none],
+            large[FIRST] < large[NONE],
         ),
         Finding(
-            "batch 256, 100 steps: averaging after the normalization ends above averaging before it",
-            large[last] > large[first],
+            "batch 256, 100 steps, five rates: averaging after the normalization ends above averaging before",
+            large[LAST] > large[FIRST],
             at_least=3,
+        ),
+        Finding(
+            "batch 256, 100 steps, eight rates: they end within a factor of 3 of each other",
+            (large_after / large[FIRST]).log().abs() < math.log(3),
+            at_least=4,
+        ),
+        Finding(
+            "batch 256, 100 steps, eight rates: averaging after divides the loss by more than 1.5",
+            large[NONE] / large_after > 1.5,
+            at_least=4,
         ),
         Finding(
             "batch 16, 100 steps: averaging first changes the loss by less than a factor of 1.5",
@@ -722,13 +822,18 @@ def judge_normalized(found: dict[str, dict[str, Tensor]]) -> list[Finding]:
         ),
         Finding(
             "batch 2, 500 steps: averaging first divides the loss by less than 2",
-            2 * least[first] > least[none],
+            2 * least[FIRST] > least[NONE],
             at_least=4,
         ),
         Finding(
-            "batch 2, 500 steps: averaging after the normalization ends above averaging before it",
-            least[last] > least[first],
+            "batch 2, 500 steps, eight rates: averaging after ends above averaging before",
+            least_after > least[FIRST],
             at_least=3,
+        ),
+        Finding(
+            "batch 2, 500 steps, eight rates: averaging after divides the loss by less than 1.25",
+            least[NONE] / least_after < 1.25,
+            at_least=4,
         ),
     ]
 
@@ -761,16 +866,22 @@ MAP_STEPS = 50
 
 
 def measured_map(
-    seeds: Sequence[int], names: Iterable[str] = tuple(LEVERS), batches: Sequence[int] = MAP_BATCHES
+    seeds: Sequence[int],
+    names: Iterable[str] = tuple(LEVERS),
+    batches: Sequence[int] = MAP_BATCHES,
+    each: Callable[[Iterable], Iterable] = iter,
 ) -> dict[int, dict[str, tuple[Tensor, Tensor]]]:
     """batch size -> lever -> losses (S,) after 50 steps without and with momentum, each at its best lr."""
-    found: dict[int, dict[str, tuple[Tensor, Tensor]]] = {size: {} for size in batches}
-    for name in names:
-        for size in batches:
-            found[size][name] = tuple(
-                own_best(train(arm, seeds, size, MAP_STEPS, MAP_STEPS))[:, -1] for arm in LEVERS[name]
-            )
-    return found
+    names = tuple(names)
+    ends = arm_by_arm(
+        lambda run: train(LEVERS[run[1]][run[2]], seeds, run[0], MAP_STEPS, MAP_STEPS),
+        list(itertools.product(batches, names, (0, 1))),
+        each,
+    )
+    return {
+        size: {name: tuple(own_best(ends[size, name, side])[:, -1] for side in (0, 1)) for name in names}
+        for size in batches
+    }
 
 
 def loses_most(found: dict[int, dict[str, tuple[Tensor, Tensor]]], size: int) -> str:
@@ -818,17 +929,59 @@ def judge_map(found: dict[int, dict[str, tuple[Tensor, Tensor]]]) -> list[Findin
     ]
 
 
-def muon_for_longer(seeds: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Losses (S,) of Muon's steps at batch 64 after 200 steps, without and with momentum, at the best lr."""
-    arms = _pair((0.1, 0.2, 0.4), (0.03, 0.06, 0.12), rule="orthogonalized")
-    plain, ball = (own_best(train(arm, seeds, 64, 200, 200))[:, -1] for arm in arms)
-    return plain, ball
+_MUON, _MUON_BALL = (0.1, 0.2, 0.4), (0.03, 0.06, 0.12, 0.24)
+#: Kinds of momentum for Muon's steps; Jordan et al. 2024 take the last.
+MUON = {
+    "none": Arm(_MUON, rule="orthogonalized", decay=True),
+    "beta 0.9": Arm(_MUON_BALL, rule="orthogonalized", decay=True, beta=BETA),
+    "beta 0.9, Nesterov": Arm(_MUON_BALL, rule="orthogonalized", decay=True, beta=BETA, nesterov=True),
+}
+MUON_SETTINGS = tuple(itertools.product((64, 256), (MAP_STEPS, 4 * MAP_STEPS)))
 
 
-def judge_muon(losses: tuple[Tensor, Tensor]) -> list[Finding]:
-    """Whether the exception of the map is one for longer training too."""
-    plain, ball = losses
-    return [Finding("Muon, batch 64, 200 steps: momentum lowers the loss", ball < plain, at_least=4)]
+def muon_apart(
+    seeds: Sequence[int], each: Callable[[Iterable], Iterable] = iter
+) -> dict[tuple[int, int], dict[str, Tensor]]:
+    """(batch size, steps) -> kind of momentum -> losses (S,) at the end of Muon's steps, at the best lr."""
+    runs = list(itertools.product(MUON_SETTINGS, MUON))
+    ends = arm_by_arm(lambda run: train(MUON[run[1]], seeds, *run[0], run[0][1]), runs, each)
+    return {
+        # A loss of -0, as rounding makes it, is 0.
+        setting: {name: own_best(ends[setting, name])[:, -1] + 0.0 for name in MUON}
+        for setting in MUON_SETTINGS
+    }
+
+
+def judge_muon(found: dict[tuple[int, int], dict[str, Tensor]]) -> list[Finding]:
+    """Whether the exception of the map is one of the rule, of the time, of the batch or of the momentum."""
+    none, ball, ahead = MUON
+    (small, short), (_, long), (large, _), _ = MUON_SETTINGS
+    return [
+        Finding(
+            f"Muon, batch {size}, {steps} steps: momentum {verb} the loss",
+            found[size, steps][ball] < found[size, steps][none]
+            if verb == "lowers"
+            else found[size, steps][ball] > found[size, steps][none],
+            at_least=4,
+        )
+        for size, steps, verb in (
+            (small, short, "raises"),
+            (small, long, "lowers"),
+            (large, short, "raises"),
+            (large, long, "raises"),
+        )
+    ] + [
+        Finding(
+            f"Muon, batch {large}, {short} steps: Nesterov's momentum ends below the usual kind",
+            found[large, short][ahead] < found[large, short][ball],
+            at_least=4,
+        ),
+        Finding(
+            f"Muon, batch {large}, {long} steps: Nesterov's momentum too ends above none",
+            found[large, long][ahead] > found[large, long][none],
+            at_least=4,
+        ),
+    ]
 
 
 CLAIMS = {
@@ -839,9 +992,9 @@ CLAIMS = {
     ),
     "normalized-steps": Claim(
         "Momentum improves normalized steps, and removes the need for large batches.",
-        normalized_steps,
+        both_orders,
         judge_normalized,
     ),
     "levers": Claim("A step that is normalized has no need of momentum.", measured_map, judge_map),
-    "muon": Claim("Muon's steps are best without momentum.", muon_for_longer, judge_muon),
+    "muon": Claim("Muon's steps are best without momentum.", muon_apart, judge_muon),
 }

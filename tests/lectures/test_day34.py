@@ -1,5 +1,6 @@
 """Day 34: what the lecture shows, and every number that it states."""
 
+import dataclasses
 import math
 
 import pytest
@@ -137,6 +138,27 @@ def test_rules_of_a_step_are_those_of_the_library(rule):
                 w -= now * move
 
 
+@pytest.mark.parametrize("surface", ("raw", "standardized"))
+@pytest.mark.parametrize("rule", experiments.RULES)
+def test_no_best_rate_of_a_rule_is_at_an_end_of_the_list(rule, surface):
+    """The list of the table in section 8. At an end the best might lie beyond it."""
+    lrs = [0.02 * 1.3**place for place in range(28)]
+    runs = [experiments.rule_paths(rule, surface, 0.5, lr, True).losses for lr in lrs]
+    for side in (0, 1):
+        ends = [losses[side][-1].item() for losses in runs]
+        assert 0 < ends.index(min(ends)) < len(lrs) - 1
+
+
+def test_both_orders_give_the_few_rates_and_the_many(monkeypatch):
+    monkeypatch.setattr(experiments, "SETTINGS", {"short": (16, 3)})
+    found = experiments.both_orders([7, 8])
+    assert list(found.losses["short"]) == list(experiments.ORDERS)
+    again = experiments.normalized_steps([7, 8], ["short"], decay=True, orders=[experiments.LAST])
+    assert torch.equal(found.losses["short"][experiments.LAST], again["short"][experiments.LAST])
+    assert found.larger["short"].median() <= found.losses["short"][experiments.LAST].median()
+    assert max(found.lrs["short"].values()) <= 1.6
+
+
 def test_unknown_rules_are_refused():
     with pytest.raises(ValueError, match="unknown rule"):
         experiments.rule_paths("newton", "raw", 0.5, 0.1, False)
@@ -207,6 +229,10 @@ def test_the_network_is_the_library_s(normalize):
             lambda w, lr: torch.optim.SGD(w, lr=lr),
         ),
         (
+            experiments.Arm((0.02, 0.1), beta=0.9, nesterov=True),
+            lambda w, lr: torch.optim.SGD(w, lr=lr, momentum=0.9, nesterov=True),
+        ),
+        (
             experiments.Arm((0.01,), rule="adam", beta=0.9),
             lambda w, lr: torch.optim.Adam(w, lr=lr),
         ),
@@ -243,6 +269,34 @@ def test_groups_have_statistics_of_their_own():
     assert torch.equal(whole, one) and not torch.allclose(whole, small, rtol=1e-3)
 
 
+def test_company_is_normalized_and_not_judged():
+    """One step by hand: the loss of the first eight images, normalized together with all forty."""
+    arm, seed = experiments.Arm((0.3,), "batch"), 4
+    found = experiments.train(arm, [seed], 8, 1, 1, company=40, width=8, depth=1)
+    data, generator = experiments.split_digits(seed), torch.Generator().manual_seed(seed)
+    weights = [w.requires_grad_() for w in experiments.initial_weights([generator], 8, 1)]
+    rows = torch.randint(len(data.train_x), (40,), generator=generator)
+    out = experiments.network(weights, data.train_x[rows][None], "batch")[:, :8]
+    gradients = torch.autograd.grad(cross_entropy(out, data.train_y[rows[:8]][None])[0], weights)
+    weights = [w - 0.3 * g for w, g in zip(weights, gradients, strict=True)]
+    out = experiments.network(weights, data.train_x[None, :400], "batch")
+    after = cross_entropy(out, data.train_y[None, :400])[0].item()
+    assert math.isclose(found[0, 0, 0], after, rel_tol=1e-4)
+
+
+def test_a_ramp_is_what_a_velocity_makes_of_one_gradient():
+    """Under one gradient the velocity is (1 − 0.9^t) / (1 − 0.9) times it; a rule of signs has no other."""
+    setting = {"seeds": [6], "batch_size": 64, "steps": 1, "every": 1, "width": 8, "depth": 1}
+    ramp, tenth = (
+        experiments.train(arm, **setting)
+        for arm in (experiments.Arm((0.5,), ramp=True), experiments.Arm((0.05,)))
+    )
+    torch.testing.assert_close(ramp, tenth, rtol=1e-5, atol=0)
+    setting |= {"steps": 3, "every": 3}
+    ramp, none = (experiments.train(experiments.Arm((0.5,), ramp=on), **setting) for on in (True, False))
+    assert not torch.allclose(ramp, none, rtol=1e-3)
+
+
 def test_order_of_averaging_matters_for_directions_only():
     setting = {"seeds": [3], "batch_size": 16, "steps": 4, "every": 4, "width": 8, "depth": 1}
     first, last = (
@@ -268,25 +322,42 @@ def test_judges_and_pictures_on_made_up_numbers():
     ones = torch.ones(5, dtype=torch.float64)
     pair = {"normalization": ones[:, None].expand(5, 10), "both": 0.5 * ones[:, None].expand(5, 10)}
     floor = dict.fromkeys(experiments.RUNS, 20 * ones) | {"momentum": torch.inf * ones}
+    losses = dict.fromkeys(experiments.WHEN, pair)
+    ramped = {False: pair["normalization"], True: pair["both"]}
     run = experiments.When(
-        torch.arange(5, 51, 5), dict.fromkeys(experiments.WHEN, pair), pair, pair, {}, floor
+        torch.arange(5, 51, 5),
+        losses,
+        pair,
+        pair,
+        pair,
+        {False: ramped[False]} | {True: ramped[False]},
+        {},
+        floor,
     )
     held = [finding.held.all().item() for finding in experiments.judge_when(run)]
-    assert held == [True, True, True, True, True, False, True]
+    assert held == [True, True, True, True, True, True, False, True, False]
+    run = dataclasses.replace(
+        run, ramped=ramped
+    )  # a ramp that does all that momentum does, at one of the two
+    assert not experiments.judge_when(run)[5].stands
     orders = dict(zip(experiments.ORDERS, (ones, 0.4 * ones, 0.5 * ones), strict=True))
-    found = dict.fromkeys(experiments.SETTINGS, orders)
+    found = experiments.Orders(
+        dict.fromkeys(experiments.SETTINGS, orders), {}, dict.fromkeys(experiments.SETTINGS, 0.3 * ones), {}
+    )
     held = [finding.held.all().item() for finding in experiments.judge_normalized(found)]
-    assert held == [True, True, False, False, True]
+    assert held == [True, True, True, True, False, False, False, False]
     levers = {name: (ones * (1 + (name == "nothing")), 0.9 * ones) for name in experiments.LEVERS}
     levers = dict.fromkeys(experiments.MAP_BATCHES, levers)
     held = [finding.held.all().item() for finding in experiments.judge_map(levers)]
     assert held == [True, True, False, True, True]
-    assert experiments.judge_muon((ones, 0.5 * ones))[0].stands
-    assert not experiments.judge_muon((ones, ones))[0].stands
+    kinds = dict(zip(experiments.MUON, (ones, 0.5 * ones, 0.4 * ones), strict=True))
+    muon = dict.fromkeys(experiments.MUON_SETTINGS, kinds)
+    held = [finding.stands for finding in experiments.judge_muon(muon)]
+    assert held == [False, True, False, False, True, False]
     for picture in (
         figures.draw_floor(floor),
         figures.draw_when(run),
-        figures.draw_normalized(found),
+        figures.draw_normalized(found.losses),
         figures.draw_map(levers),
     ):
         check_picture(picture)
@@ -365,7 +436,7 @@ def test_what_is_predicted_is_what_is_measured():
             size: {"normalization": torch.full((5, 10), gain), "both": torch.ones(5, 10)}
             for size, gain in gains.items()
         }
-        return experiments.When(torch.arange(10), loss, {}, {}, {}, {})
+        return experiments.When(torch.arange(10), loss, {}, {}, {}, {}, {}, {})
 
     assert experiments.helps_most(run({16: 0.9, 64: 2.0, 256: 1.0})) == "64"
     assert experiments.helps_most(run({16: 3.0, 64: 2.0, 256: 1.0})) == "16"
