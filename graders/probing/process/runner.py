@@ -9,6 +9,7 @@ running before the first cell does, and uses what it took hold of before.
 
 from __future__ import annotations
 
+import ast
 import base64
 import builtins
 import contextlib
@@ -480,7 +481,8 @@ def serve(
     send, receive = protocol.send, protocol.receive
     table, case_of, described, look_at, pack_sights, unpack = looking or ({}, *[None] * 5)
     put_back, modules, contents = _put_back, pristine.modules, vars
-    run, evaluate, compiled = exec, eval, compile
+    evaluate, compiled, stopped = eval, compile, RuntimeError
+    awaits, is_coroutine, run_async = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, inspect.CO_COROUTINE, shell.loop_runner
     test_class, put, test_methods = unittest.TestCase, setattr, tuple(vars(unittest.TestCase).items())
     given: dict[str, Any] = {}  # modules and library functions that locked cells bound to names
     number_text = {int: int.__repr__, float: float.__repr__, bool: bool.__repr__}
@@ -561,9 +563,23 @@ def serve(
             try:
                 file = shell.compile.cache(request["source"], shell.execution_count)
                 shell.execution_count += 1
-                run(compiled(request["body"], file, "exec", 0, True), names)
+                value = None
+                for text, mode in ((request["body"], "exec"), (request["last"], "eval")):
+                    if not text and mode == "eval":
+                        continue
+                    code = compiled(text, file, mode, awaits, True)
+                    value = evaluate(code, names)
+                    if code.co_flags & is_coroutine:
+                        ended: list[Any] = []
+
+                        async def to_its_end(test: Any = value, ended: list[Any] = ended) -> None:
+                            ended.append(await test)
+
+                        run_async(to_its_end())
+                        if not ended:
+                            raise stopped("The cell did not come to its end.")
+                        value = ended[0]
                 if request["last"]:
-                    value = evaluate(compiled(request["last"], file, "eval", 0, True), names)
                     kind = get_type(value)
                     if kind in number_text:
                         reply["number"] = number_text[kind](value)

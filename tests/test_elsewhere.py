@@ -1,0 +1,140 @@
+"""What ran where it was written, and fails here for reasons of the place, is for a person to look at."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from graders.batch import submission
+from graders.batch.elsewhere import Elsewhere, compared
+from graders.batch.recognition import Release, restore
+from graders.judging.verdict import MIME
+from tests.test_recognition import code, test
+
+test.__test__ = False  # type: ignore[attr-defined]
+NEWER = f"{sys.version_info.major}.{sys.version_info.minor + 1}.0"
+
+
+def ran(source: str, kind: str = "", text: str = "", **form: Any) -> dict[str, Any]:
+    """A cell as it was executed. kind, text: of the error that it ended in."""
+    cell = code(
+        source, **({"nbgrader": {"locked": True, "grade": True, "solution": False, **form}} if form else {})
+    )
+    if kind:
+        cell["outputs"] = [{"output_type": "error", "ename": kind, "evalue": text, "traceback": []}]
+    return cell
+
+
+def lost(source: str = "check(f)", missing: str = "f") -> dict[str, Any]:
+    return ran(source, "NameError", f"name '{missing}' is not defined", grade_id="t", points=2)
+
+
+ANSWER = "import einops\ndef f(x):\n    return x"
+
+
+@pytest.mark.parametrize(
+    ("cells", "says"),
+    [
+        (
+            [ran(ANSWER, "ModuleNotFoundError", "No module named 'einops'"), lost()],
+            "No module named 'einops'",
+        ),
+        ([ran(ANSWER, "CellTimeoutError", "It took too long."), lost()], "too long"),
+        ([ran(ANSWER, "SyntaxError", "invalid syntax"), lost()], f"run by Python {NEWER}"),
+        (
+            [
+                ran("g()\ndef f(x):\n    ...", "NameError", "name 'g' is not defined"),
+                lost(),
+                ran("def g(): ..."),
+            ],
+            "g",
+        ),
+        (
+            [ran(ANSWER, "EOFError", "no input"), ran("def h(x):\n    return f(x)"), lost("check(h)", "h")],
+            "no input",
+        ),
+        ([ran("import a\ny = 2", "ImportError", "a"), lost("assert y == 2", "y")], "ImportError"),
+        ([ran("def f(x):\n    return g(x)"), lost("assert f(1)", "g"), ran("def g(x): ...")], "needs g"),
+    ],
+    ids=[
+        "module",
+        "time",
+        "newer Python",
+        "order",
+        "by way of another",
+        "a value",
+        "a helper behind the test",
+    ],
+)
+def test_points_that_the_place_may_have_cost_are_looked_at(cells: list[dict[str, Any]], says: str) -> None:
+    notes, doubtful = compared({"cells": cells}, Elsewhere(python=NEWER))
+    assert doubtful == {"t"} and len(notes) == 1 and says in notes[0]
+    assert compared({"cells": cells}, Elsewhere(python=NEWER), known={"t"}) == ([], set())
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        [ran("def f(x): :", "SyntaxError", "invalid syntax"), lost()],
+        [ran("raise NotImplementedError()", "NotImplementedError"), lost()],
+        [ran("x = open('a.csv')", "FileNotFoundError", "a.csv"), ran("def f(x):\n    return x"), lost()],
+        [ran(ANSWER, "ModuleNotFoundError", "einops"), ran("1", grade_id="t", points=2)],
+        [ran("g()", "NameError", "name 'g' is not defined"), lost()],
+        [ran("def g():\n    return 1"), ran("def f(x):\n    return x"), lost("assert f(1) == g()")],
+    ],
+    ids=["no Python", "nothing done", "another cell's trouble", "earned", "never defined", "wrong"],
+)
+def test_nobody_is_asked_about_an_ordinary_mistake(cells: list[dict[str, Any]]) -> None:
+    assert compared({"cells": cells}, Elsewhere(python=sys.version.split()[0])) == ([], set())
+
+
+def test_points_that_were_shown_and_are_not_earned_are_looked_at() -> None:
+    before = Elsewhere(frozenset({"t"}))
+    assert compared({"cells": [lost()]}, before)[1] == {"t"}
+    assert not compared({"cells": [ran("check(f)", grade_id="t", points=2)]}, before)[1]
+
+
+VERDICT = {"text/plain": "2", MIME: {"points": 2, "max_points": 2}}
+
+
+@pytest.mark.parametrize(
+    ("fields", "claimed"),
+    [
+        ({"execution_count": 3}, True),
+        ({"execution_count": None}, False),
+        ({"execution_count": 3, "outputs": [{"output_type": "execute_result", "data": VERDICT}]}, True),
+        (
+            {
+                "execution_count": 3,
+                "outputs": [{"output_type": "execute_result", "data": {"text/plain": ["1"]}}],
+            },
+            False,
+        ),
+        ({"execution_count": 3, "outputs": [{"output_type": "error", "ename": "A"}]}, False),
+        ({"execution_count": 3, "outputs": "x"}, False),
+        ({"execution_count": 3, "outputs": [5, {"output_type": "execute_result", "data": 5}]}, True),
+        ({"execution_count": 3, "source": "assert True"}, False),
+    ],
+    ids=[
+        "it ran",
+        "it did not",
+        "a verdict",
+        "a part",
+        "an error",
+        "no outputs",
+        "of no form",
+        "another test",
+    ],
+)
+def test_what_a_notebook_shows(fields: dict[str, Any], claimed: bool) -> None:
+    cell = {**code("assert f(1) == 2", "id-t"), **fields}
+    given = {"cells": [code("def f(x): ...", "id-f"), cell], "metadata": {}, "nbformat": 4}
+    for hidden in ("", "\nassert f(2) == 4"):
+        one = test("t", f"assert f(1) == 2{hidden}")
+        release = Release({"t": replace(one, given="assert f(1) == 2")})
+        match = restore(submission.read_from(json.dumps(given).encode(), "a.ipynb"), release)
+        assert (match.claimed == {"t"}) == (claimed and not hidden), hidden

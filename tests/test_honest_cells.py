@@ -1,0 +1,120 @@
+"""Cells that run on a student's own computer, and run in the sandbox as well."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from graders.batch.notebook import execute
+from graders.sandbox.box import Box
+from graders.sandbox.jail import Limits
+
+pytestmark = pytest.mark.skipif(not shutil.which("bwrap"), reason="no bubblewrap")
+
+
+@pytest.fixture(scope="module")
+def box() -> Iterator[Box]:
+    with Box(limits=Limits(cell=4.0), libraries=("torch", "matplotlib")) as box:
+        yield box
+
+
+def code(source: str, name: str = "") -> dict[str, Any]:
+    form = {"grade": True, "solution": False, "locked": True, "grade_id": name, "points": 1} if name else {}
+    metadata = {"nbgrader": form} if form else {}
+    return {"cell_type": "code", "metadata": metadata, "source": source, "outputs": []}
+
+
+def run(box: Box, *cells: dict[str, Any]) -> tuple[list[str], list[str]]:
+    """Has cells executed; returns the errors in which they end, and what was found."""
+    with box.session({}, {"matplotlib"}) as session:
+        flags = execute({"cells": list(cells)}, session).flags
+    outputs = [output for cell in cells for output in cell["outputs"]]
+    return [f"{one['ename']}: {one['evalue']}" for one in outputs if one["output_type"] == "error"], flags
+
+
+PLOT = "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()"
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        *("%matplotlib widget", "%matplotlib notebook", "%matplotlib qt", "%matplotlib tk", "%matplotlib"),
+        *(
+            "import matplotlib\nmatplotlib.use('TkAgg')",
+            "import matplotlib\nmatplotlib.use('module://ipympl')",
+        ),
+        "import matplotlib.pyplot as plt\nplt.switch_backend('QtAgg')",
+    ],
+)
+def test_figures_stand_in_the_notebook(box: Box, before: str) -> None:
+    cell = code(f"{before}\n{PLOT}")
+    assert run(box, cell) == ([], [])
+    assert any("image/png" in output.get("data", {}) for output in cell["outputs"])
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "torch.set_default_device('cuda')",
+        "torch.set_default_device(torch.device('mps'))",
+        "torch.set_default_dtype(torch.float64)",
+        "torch.set_default_dtype(torch.bfloat16)\ntorch.set_default_dtype(torch.float32)",
+        "import builtins, functools\nbuiltins.print = functools.partial(print, flush=True)",
+        "from rich import print",
+    ],
+)
+def test_habits_are_no_tampering_and_cost_nothing(box: Box, before: str) -> None:
+    test = code("print(1)\nassert torch.zeros(2).sum() == 0", "t")
+    assert run(box, code(f"import torch\n{before}"), test) == ([], [])
+
+
+def test_a_default_device_that_is_there_is_taken(box: Box) -> None:
+    cells = code("import torch\ntorch.set_default_device('meta')"), code("assert torch.zeros(1).is_meta", "t")
+    assert run(box, *cells) == ([], [])
+
+
+ASYNC = """
+import asyncio
+
+async def plus(x):
+    await asyncio.sleep(0.001)
+    return x + 1
+
+async def numbers():
+    yield 1
+"""
+
+
+@pytest.mark.parametrize(
+    ("test", "error"),
+    [
+        ("assert await plus(1) == 2", None),
+        ("assert await plus(1) == 3", "AssertionError: "),
+        ("async with asyncio.timeout(1):\n    x = await plus(2)\nassert x == 3", None),
+        ("assert [x async for x in numbers()] == [1]", None),
+        ("await asyncio.gather(plus(1), plus('a'))", "TypeError: can only concatenate"),
+        ("assert asyncio.run(plus(1)) == 2", None),
+        ("await asyncio.sleep(100)", "CellTimeoutError: "),
+    ],
+)
+def test_tests_may_await(box: Box, test: str, error: str | None) -> None:
+    """As in a kernel, where a loop runs."""
+    errors, flags = run(box, code(ASYNC), code(test, "t"), code("assert await plus(1) == 2", "u"))
+    assert not flags
+    assert bool(errors) == bool(error)
+    assert not error or errors[-1].startswith(error)
+
+
+def test_a_test_that_awaits_gives_its_points(box: Box) -> None:
+    test = code("points = 0.25 * await plus(1)\npoints", "t")
+    assert run(box, code(ASYNC), test) == ([], [])
+    assert test["outputs"][-1]["data"] == {"text/plain": "0.5"}
+
+
+def test_a_loop_that_does_not_run_a_test_passes_none(box: Box) -> None:
+    lazy = "import asyncio\nasyncio.BaseEventLoop.run_until_complete = lambda self, task: task.close()"
+    errors, _ = run(box, code(f"{ASYNC}\n{lazy}"), code("assert await plus(1) == 3", "t"))
+    assert errors == ["RuntimeError: The cell did not come to its end."]
