@@ -393,6 +393,15 @@ def test_json(handed_in: Path, graded: Path, tmp_path: Path) -> None:
     assert results["who"]["reason"] == "There is no submission of this student."
 
 
+#: bubblewrap where /proc is masked, as in most containers: it names the process in the jail, and then fails.
+MASKED = f"""#!{sys.executable}
+import os, sys
+said = sys.argv[sys.argv.index("--info-fd") + 1]
+os.write(int(said), b'{{"child-pid": %d}}' % os.getpid())
+sys.exit("bwrap: Can't mount proc on /newroot/proc: Operation not permitted")
+"""
+
+
 def test_refusals(handed_in: Path, tmp_path: Path) -> None:
     """Each is one sentence, with exit status 2, and changes nothing."""
     empty = tmp_path / "empty"
@@ -401,6 +410,10 @@ def test_refusals(handed_in: Path, tmp_path: Path) -> None:
     dull.mkdir()
     (dull / "bwrap").write_text("#!/bin/sh\necho No permissions to create a new namespace >&2\nexit 1\n")
     (dull / "bwrap").chmod(0o755)
+    masked = tmp_path / "masked"
+    masked.mkdir()
+    (masked / "bwrap").write_text(MASKED)
+    (masked / "bwrap").chmod(0o755)
     (tmp_path / "cloned" / "release" / DAY).mkdir(parents=True)
     before = (handed_in / "gradebook.db").read_bytes()
     for folder, arguments, path, says in (
@@ -409,6 +422,7 @@ def test_refusals(handed_in: Path, tmp_path: Path) -> None:
         (tmp_path / "cloned", (DAY,), None, f"after `nbgrader generate_assignment {DAY} --force`."),
         (handed_in, (DAY,), str(empty), "Grading needs bubblewrap, which is not installed: on Debian"),
         (handed_in, (DAY,), str(dull), "bubblewrap cannot make a sandbox here (No permissions"),
+        (handed_in, (DAY,), str(masked), "bubblewrap cannot make a sandbox here (Can't mount proc on"),
         (handed_in, (DAY, "--scheduler", "tcp://127.0.0.1:9"), None, "There is no Dask scheduler at tcp"),
     ):
         environment = {**os.environ, "PYTHONPATH": str(ROOT)} | ({"PATH": path} if path else {})

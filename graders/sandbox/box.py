@@ -142,7 +142,7 @@ class Box:
         self.cgroup: Cgroup | None = None
         self._filter = jail.student_filter().hex() if sandbox == "bwrap" else ""
         self._reader = b""
-        self._ready = False
+        self._ready = self._made = False
         self._imported: set[str] = set()  # of what `protocol.LIBRARIES` names
         self.failed = False  # whether the warm process was gone after the last session
         self._changing = threading.RLock()  # so that a box which is being started is closed whole
@@ -160,6 +160,7 @@ class Box:
         """Start the jail; returns at once. The first session waits until it is ready."""
         self.control, theirs = socket.socketpair()
         self._ready, self._reader, self._imported = False, b"", set(self.libraries)
+        self._made = False
         begin = self._start_without_jail if self.sandbox == "none" else self._start_in_jail
         atexit.register(self.close)
         with theirs, self._changing:
@@ -337,12 +338,20 @@ class Box:
         if self.process is None:
             self.start()
         if not self._ready:
-            answer = self._heard(time.monotonic() + STARTUP)
+            try:
+                answer = self._heard(time.monotonic() + STARTUP)
+            except (
+                Unusable
+            ) as problem:  # bubblewrap names the jail's first process before all is made
+                _, bubblewrap, reason = str(problem).partition("bwrap: ")
+                if bubblewrap and not self._made:
+                    raise _no_sandbox(reason) from None
+                raise
             if answer.get("threads") != 1:
                 self.close()
                 raise Unusable(f"the warm process has {answer.get('threads')} threads")
             self._places = self._places_in(answer["places"])
-            self._ready = True
+            self._ready = self._made = True
 
     @staticmethod
     def _places_in(told: Mapping[str, Any] | None) -> Places | None:
@@ -617,11 +626,15 @@ def _child_of(told: int, process: subprocess.Popen) -> int:
         process.kill()
         _, said = process.communicate()
         reason = said.decode(errors="replace").strip()
-        raise NoSandbox(
-            f"bubblewrap cannot make a sandbox here ({reason or 'it gives no reason'}). Does this system "
-            "allow unprivileged user namespaces? (`--sandbox none` grades without a wall; use it only for "
-            "code you trust.)"
-        ) from None
+        raise _no_sandbox(reason) from None
+
+
+def _no_sandbox(reason: str) -> NoSandbox:
+    return NoSandbox(
+        f"bubblewrap cannot make a sandbox here ({reason or 'it gives no reason'}). Does this system allow "
+        "unprivileged user namespaces? A container has to allow more (docs/grading.md). (`--sandbox none` "
+        "grades without a wall; use it only for code you trust.)"
+    )
 
 
 def _greeted(channel: socket.socket) -> list[int]:
