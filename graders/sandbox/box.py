@@ -340,9 +340,7 @@ class Box:
         if not self._ready:
             try:
                 answer = self._heard(time.monotonic() + STARTUP)
-            except (
-                Unusable
-            ) as problem:  # bubblewrap names the jail's first process before all is made
+            except Unusable as problem:  # bubblewrap names the jail's first process before all is made
                 _, bubblewrap, reason = str(problem).partition("bwrap: ")
                 if bubblewrap and not self._made:
                     raise _no_sandbox(reason) from None
