@@ -1,10 +1,14 @@
 """For pytest over tests and notebooks alike: what goes to one process, and in which order."""
 
+import gc
 import os
 
 import pytest
 
-from tests import pieces
+from tests import pieces, warm
+
+# The collector would look at all modules and tests again and again while more are imported and collected.
+gc.disable()
 
 # As make test has it: tensors of a few numbers, shared out among threads, take longer.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -20,6 +24,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         cell = getattr(item, "cell", None)  # only nbval's items have one
         if cell is not None and cell.get("execution_count") is None:
             cell.execution_count = 0
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """What was collected stays, and need not be looked at again."""
+    gc.freeze()
+    gc.enable()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have nbval start its kernels warm. Processes that share the tests share the warm one, too."""
+    if config.getoption("numprocesses", None):
+        warm.python()
+    if config.pluginmanager.has_plugin("nbval"):
+        from ipykernel import kernelspec
+
+        kernelspec.get_kernel_dict = warm.kernel
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -20,6 +20,7 @@ from nbgrader import utils
 from nbgrader.api import Gradebook
 
 from graders.batch.submission import OWN
+from tests import warm
 from tests.courses import ROOT, answered, cell_of, notebook_of, recorded, release
 
 STUDENTS = ("data", "late", "missing", "partial", "raising", "right", "untouched", "wrong")
@@ -120,11 +121,16 @@ def copied(course: Path, target: Path, students: tuple[str, ...] = STUDENTS) -> 
 # Running it
 
 
-def started(course: Path, *arguments: str, program: tuple[str, ...] = ("-m", "graders")) -> subprocess.Popen:
+def started(
+    course: Path,
+    *arguments: str,
+    program: tuple[str, ...] = ("-m", "graders"),
+    python: tuple[str, ...] = (sys.executable,),
+) -> subprocess.Popen:
     """The command in the course folder, in a process group of its own as a terminal gives it."""
     (course / "tmp").mkdir(exist_ok=True)
     return subprocess.Popen(
-        [sys.executable, *program, "autograde", *arguments],
+        [*python, *program, "autograde", *arguments],
         cwd=course,
         env={**os.environ, "TMPDIR": str(course / "tmp"), "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
@@ -142,8 +148,10 @@ def ended(process: subprocess.Popen, status: int = 0) -> tuple[str, str]:
     return said, complained
 
 
-def autograde(course: Path, *arguments: str, status: int = 0) -> tuple[str, str]:
-    return ended(started(course, *arguments), status)
+def autograde(course: Path, *arguments: str, status: int = 0, cold: bool = False) -> tuple[str, str]:
+    """A whole run. cold: in a process that has imported nothing."""
+    python = (sys.executable,) if cold else tuple(warm.python())
+    return ended(started(course, *arguments, python=python), status)
 
 
 def wait_until(true: Callable[[], Any], seconds: float = 60.0) -> Any:

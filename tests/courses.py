@@ -13,13 +13,18 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from tests import warm
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def nbgrader_command(*arguments: str, stock: bool = False) -> list[str]:
-    """A command of nbgrader; `stock`: in its own configuration, without the sandbox."""
+def nbgrader_command(*arguments: str, stock: bool = False, cold: bool = False) -> list[str]:
+    """A command of nbgrader.
+
+    stock: in its own configuration, without the sandbox. cold: in a process that has imported nothing.
+    """
     if not stock:
-        return [sys.executable, "-m", "nbgrader", *arguments]
+        return [*([sys.executable] if cold else warm.python()), "-m", "nbgrader", *arguments]
     return [sys.executable, "-c", _STOCK, *arguments]
 
 
@@ -39,7 +44,7 @@ def own_programs() -> dict[str, str]:
     return {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
 
 
-def nbgrader(course: Path, *arguments: str) -> str:
+def nbgrader(course: Path, *arguments: str, cold: bool = False) -> str:
     """Run a command of nbgrader in the course folder as an instructor would; returns what it says."""
     environment = {
         **os.environ,
@@ -47,7 +52,7 @@ def nbgrader(course: Path, *arguments: str) -> str:
         **{f"JUPYTER_{kind}_DIR": str(course / ".jupyter" / kind) for kind in ("CONFIG", "DATA", "RUNTIME")},
     }
     result = subprocess.run(
-        nbgrader_command(*arguments),
+        nbgrader_command(*arguments, cold=cold),
         cwd=course,
         env=environment,
         capture_output=True,
@@ -61,7 +66,7 @@ def nbgrader(course: Path, *arguments: str) -> str:
 def run_graders(course: Path, *arguments: str, package: Path = ROOT, status: int = 0) -> str:
     """A command of `graders` as the checkout, or another `package`, has it; returns all that it writes."""
     done = subprocess.run(
-        [sys.executable, "-m", "graders", *arguments],
+        [*(warm.python() if package == ROOT else [sys.executable]), "-m", "graders", *arguments],
         cwd=course,
         env={**os.environ, "PYTHONPATH": str(package)},
         capture_output=True,
@@ -85,7 +90,17 @@ def release(course: Path, *assignments: str) -> None:
     for name in assignments:
         config.CourseDirectory.assignment_id = name
         with mock.patch.dict(os.environ, own_programs()):
-            GenerateAssignment(coursedir=CourseDirectory(config=config), config=config).start()
+            version = _tables_version()
+            with mock.patch("nbgrader.api.get_alembic_version", return_value=version):
+                GenerateAssignment(coursedir=CourseDirectory(config=config), config=config).start()
+
+
+@cache
+def _tables_version() -> str:
+    """The version of a new gradebook's tables; nbgrader asks a program of a second for it each time."""
+    from nbgrader.api import get_alembic_version
+
+    return get_alembic_version()
 
 
 def make_course(folder: Path, days: Iterable[str]) -> Path:

@@ -23,6 +23,7 @@ from graders.judging import catalogue
 from graders.judging.judge import judge
 from graders.probing.days import bars
 from graders.sandbox.box import Box, Session, Unforeseen
+from tests import warm
 from tests.batches import family
 from tests.courses import (
     ROOT,
@@ -67,9 +68,11 @@ def course(released: Path, tmp_path: Path) -> Path:
     return course
 
 
-def started(course: Path, *arguments: str, **environment: str) -> subprocess.Popen:
+def started(
+    course: Path, *arguments: str, python: tuple[str, ...] = (sys.executable,), **environment: str
+) -> subprocess.Popen:
     return subprocess.Popen(
-        [sys.executable, "-m", "graders", "autograde", *arguments],
+        [*python, "-m", "graders", "autograde", *arguments],
         cwd=course,
         env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
         stdout=subprocess.PIPE,
@@ -80,7 +83,7 @@ def started(course: Path, *arguments: str, **environment: str) -> subprocess.Pop
 
 
 def autograde(course: Path, *arguments: str, status: int = 0) -> tuple[str, str]:
-    process = started(course, *arguments)
+    process = started(course, *arguments, python=tuple(warm.python()))
     said, complained = process.communicate(timeout=120)
     assert process.returncode == status, said + complained
     assert "Traceback" not in said + complained, said + complained

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from graders.judging import catalogue, rubric
 from graders.judging.report import as_html, as_text
 from graders.judging.rubric import MalformedRubric, rubric_of
 from graders.judging.verdict import Verdict
+from tests import warm
 from tests.courses import answered, make_course, nbgrader_command, recorded
 from tests.test_carried import eps_outside
 from tests.test_nbgrader import MISTAKEN
@@ -213,7 +213,7 @@ def run(course: Path, command: list[str]) -> subprocess.CompletedProcess[str]:
 
 def test_both_commands_read_the_course_s_own(handed_in: Path) -> None:
     (handed_in / rubric.FILE).write_text(HALF)
-    ours = [sys.executable, "-m", "graders", "autograde", "day26", "--json"]
+    ours = [*warm.python(), "-m", "graders", "autograde", "day26", "--json"]
     done = run(handed_in, ours)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["results"][0]["points"] == 2

@@ -41,7 +41,7 @@ def handed_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def graded(handed_in: Path) -> Path:
     """The same course after one undisturbed run."""
     course = copied(handed_in, handed_in.parent / "graded")
-    autograde(course, DAY)
+    autograde(course, DAY, cold=True)
     return course
 
 
@@ -64,7 +64,7 @@ def test_same_as_stock(graded: Path, handed_in: Path, tmp_path: Path) -> None:
 
 
 def test_same_as_the_seam(graded: Path, course: Path) -> None:
-    nbgrader(course, "autograde", DAY)
+    nbgrader(course, "autograde", DAY, cold=True)
     assert dump(graded) == dump(course)
     assert files(graded) == files(course)
 
