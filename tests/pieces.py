@@ -7,15 +7,24 @@ tests share (a graded course, a kernel, a browser) is made once and the cells of
 #: What takes longest, longest first: where these are begun early, all processes end together.
 LONGEST = (
     "tests/browser",
-    "tests/test_cheats.py",
     "tests/browser/test_lectures.py",
+    "tests/test_cheats.py",
     "tests/test_batch.py",
     "tests/browser/test_display.py",
-    "tests/test_same.py",
-    "tests/test_nbgrader.py",
-    "tests/test_closing.py",
+    "course/day32_small_batches_and_the_norms_that_came_after.ipynb",
+    "tests/test_intake.py",
     "tests/test_many.py",
+    "tests/test_class_report.py",
+    "tests/test_same.py",
+    "tests/site",
     "course",
+    "tests/test_comments.py",
+    "tests/test_nbgrader.py",
+    "tests/test_regrade.py",
+    "tests/test_rubric.py",
+    "tests/test_jail.py",
+    "tests/test_anywhere.py",
+    "tests/test_closing.py",
     "tests/explorers",
     "tests/lectures",
     "tests/test_judging.py",
@@ -26,11 +35,13 @@ SPREAD = ("tests/test_judging.py", "tests/test_solutions.py", "tests/explorers/t
 OWN_LAB = ("tests/browser/test_lectures.py", "tests/browser/test_display.py")
 #: More processes than these would wait for the longest piece, and each takes about 1 GB.
 MOST = 4
+#: Beyond one a core: tests wait for browsers and kernels half of the time, and another one goes on meanwhile.
+MORE = 1
 
 
 def workers(cores: int) -> int:
     """How many processes run the tests, beside the one that hands them out; 0: that one runs them itself."""
-    return min(cores, MOST) if cores > 1 else 0
+    return min(cores + MORE, MOST) if cores > 1 else 0
 
 
 def piece(nodeid: str) -> str:
