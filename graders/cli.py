@@ -169,6 +169,9 @@ def _folders(root: Path) -> list[str]:
 
 def _course(name: str, *, force: bool) -> Course:
     """The course, opened for this assignment. Raises _Refused."""
+    from graders.batch.importing import import_nbgrader
+
+    import_nbgrader()
     from graders.batch.gradebook import CannotStart, Course
 
     try:

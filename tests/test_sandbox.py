@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from itertools import chain
+from pathlib import Path
 
 import pytest
 
@@ -41,6 +46,9 @@ def _modules(session) -> set[str]:
         ("%matplotlib inline\nimport pandas", {"pandas"}),
         ("from torch import nn, optim", {"torch", "optim"}),
         ("torch.optim.SGD([], 0.1)", {"optim"}),
+        ("import matplotlib.pyplot as plt\nplt.title('$x^2$')", {"matplotlib", "mathtext"}),
+        ("import matplotlib.pyplot as plt\nplt.loglog([1, 2])", {"matplotlib", "mathtext"}),
+        ("print('$5')", set()),
         ("import antigravity", set()),
         ("import pandas as", set()),
     ],
@@ -68,6 +76,66 @@ def test_libraries_are_imported_once_for_all(box: Box) -> None:
     assert {"matplotlib.pyplot", "sklearn"} <= everything
     assert any("image/png" in one.get("data", {}) for one in plotted)
     assert [one["data"] for one in the_same] == [one["data"] for one in plotted]
+
+
+def test_a_figure_with_a_formula_is_the_same(box: Box) -> None:
+    code = f"{PLOT[:-1]}; plt.title(r'$\\frac{{x}}{{2}}$');"
+    with box.session({}, {"matplotlib"}) as session:
+        made_there, _ = session.run(code)
+    with box.session({}, {"matplotlib", "mathtext"}) as session:
+        made_before, _ = session.run(code)
+    assert any("image/png" in one.get("data", {}) for one in made_before)
+    assert [one["data"] for one in made_before] == [one["data"] for one in made_there]
+
+
+#: Prints the fonts that matplotlib finds, and how wide a letter of an AFM font is.
+FONTS = """
+import json
+from pathlib import Path
+
+import matplotlib
+from matplotlib import _afm
+from matplotlib.font_manager import fontManager
+
+fonts = [sorted(map(repr, map(vars, one))) for one in (fontManager.afmlist, fontManager.ttflist)]
+with Path(matplotlib.get_data_path(), "fonts", "afm", "ptmr8a.afm").open("rb") as file:
+    width = _afm.AFM(file).get_str_bbox_and_descent("m")
+print(json.dumps([fonts, width]))
+"""
+
+
+def test_the_list_of_fonts_is_matplotlibs_own(tmp_path: Path) -> None:
+    lists = []
+    for number, first in enumerate(("", "from graders.probing.process import runner; runner._list_fonts()")):
+        environment = {**os.environ, "MPLCONFIGDIR": str(tmp_path / str(number))}
+        command = [sys.executable, "-c", f"{first}\n{FONTS}"]
+        found = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        lists.append(json.loads(found.stdout))
+    (afm, ttf), width = lists[0]
+    assert afm and ttf and width[2]
+    assert lists[1] == lists[0]
+
+
+#: Prints what a notebook shows of two errors.
+ERRORS = """
+shell = runner.make_shell()
+shell.sink.left, shown = 1 << 20, []
+shell.sink.send = shown.append
+shell.run_cell("def f(x):\\n    return 1 / x\\nf(0)")
+shell.run_cell("f('0')")
+print(json.dumps(shown))
+"""
+
+
+def test_remembered_colours_are_those_that_are_worked_out() -> None:
+    shown = []
+    for first in ("", "runner._remember_styles()"):
+        code = f"import json\nfrom graders.probing.process import runner\n{first}\n{ERRORS}"
+        said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        shown.append(json.loads(said.stdout))
+    assert [one["ename"] for one in shown[0]] == ["ZeroDivisionError", "TypeError"]
+    assert any("\x1b[" in line for one in shown[0] for line in one["traceback"])
+    assert shown[1] == shown[0]
 
 
 #: Looks past what a submission was given, however they are dressed up.
@@ -134,6 +202,7 @@ FAILING = {
     "in a function": ("def f():\n    return 1 / 0\nf()", "", "return 1 / 0"),
     "in the result": ("", "[][1]", "[][1]"),
     "after another error": ("try:\n    1 / 0\nexcept ZeroDivisionError:\n    {}['x']", "", "{}['x']"),
+    "awaited": ("async def f():\n    return 1 / 0\nawait f()", "", "return 1 / 0"),
     "no Python": ("x = = 1", "", "x = = 1"),
 }
 

@@ -14,6 +14,7 @@ import builtins
 import hashlib
 import json
 import math
+import re
 import secrets
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -71,6 +72,8 @@ _WORDS = {
 _BY_NAME = frozenset({"globals", "locals", "vars", "exec", "eval", "setattr", "__import__", "__builtins__"})
 _BY_ATTRIBUTE = frozenset({"__globals__", "f_globals", "user_ns", "user_global_ns", "__dict__"})
 _BY_IMPORT = frozenset({"__main__", "builtins", "importlib"})
+#: What makes a figure set formulas: their own marks, and scales whose numbers are powers of ten.
+_FORMULA = re.compile(r"\$|log")
 #: Nothing tells an honest `__eq__` from one that is true of everything but reading it.
 _OWN_EQUALITY = "A class defines `__eq__`, by which an assert may find its objects equal to anything."
 
@@ -176,7 +179,10 @@ def _is_tested(cell: Mapping[str, Any]) -> bool:
 def libraries(notebook: dict[str, Any]) -> set[str]:
     """Those of `protocol.LIBRARIES` that a notebook names; one named in vain costs time, and nothing else."""
     cells = [_text(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
-    return protocol.LIBRARIES.keys() & frozenset().union(*map(_parts_of_names, cells))
+    found = protocol.LIBRARIES.keys() & frozenset().union(*map(_parts_of_names, cells))
+    if "matplotlib" in found and any(map(_FORMULA.search, cells)):
+        found.add("mathtext")
+    return found
 
 
 def bound_exercise(source: str) -> Exercise | None:

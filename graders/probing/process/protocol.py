@@ -34,6 +34,7 @@ FRAMES = ("tb_frame", "gi_frame", "cr_frame", "ag_frame")
 LIBRARIES = {
     "torch": ("torch",),
     "matplotlib": ("matplotlib.pyplot",),
+    "mathtext": ("matplotlib.mathtext",),  # formulas in figures; a notebook has another name for it
     "random": ("numpy.random",),
     "optim": ("torch._dynamo",),  # a step of PyTorch's optimizers imports it
     "scipy": ("scipy", "scipy.stats", "scipy.cluster.vq"),

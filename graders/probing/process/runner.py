@@ -33,11 +33,13 @@ from pathlib import Path
 from typing import Any
 
 import pygments.lexer
+import stack_data
 from IPython.core.compilerop import CachingCompiler
 from IPython.core.displayhook import DisplayHook
 from IPython.core.displaypub import DisplayPublisher
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.text import LSString, SList
+from pygments.formatters.terminal256 import Terminal256Formatter
 from traitlets import Type
 from traitlets.config import Config
 
@@ -260,6 +262,7 @@ def warm_up(shell: Shell) -> None:
     for name in _RESTORED:
         importlib.import_module(name)
     _remember_patterns()
+    _remember_styles()
 
 
 def import_libraries(shell: Shell, names: Sequence[str]) -> None:
@@ -271,11 +274,15 @@ def import_libraries(shell: Shell, names: Sequence[str]) -> None:
         _prepare_torch()
     for name in names:
         with contextlib.suppress(Exception):  # who imports it meets the error
+            if name in ("matplotlib", "mathtext"):
+                _list_fonts()
             for module in protocol.LIBRARIES[name]:
                 importlib.import_module(module)
             if name == "matplotlib":
                 _plot(shell)
                 _stay_inline()
+            if name == "mathtext":
+                _set_formula()
     shell.run_cell("1 / 0", store_history=False)  # its traceback looks through all modules that are new
     shell.reset(new_session=True)
     shell.execution_count = 1
@@ -305,6 +312,25 @@ def looking() -> tuple[Any, ...]:
     return exercises(), Case, describe, look, pack_sights, unpack
 
 
+def _list_fonts() -> None:
+    """Have matplotlib list the fonts, as its import does, from what they are called alone.
+
+    It reads AFM fonts to their end for that, with the widths of all letters and pairs of them, and forgets
+    those: what writes in such a font reads it again.
+    """
+    from matplotlib import _afm
+
+    unread = ("_parse_char_metrics", "_parse_optional")
+    functions = {name: getattr(_afm, name) for name in unread if hasattr(_afm, name)}
+    for name in functions:
+        setattr(_afm, name, lambda file: ({}, {}))
+    try:
+        importlib.import_module("matplotlib.font_manager")
+    finally:
+        for name, function in functions.items():
+            setattr(_afm, name, function)
+
+
 def _plot(shell: Shell) -> None:
     """Draw a first figure, which looks for fonts."""
     import matplotlib.pyplot as plt
@@ -312,11 +338,18 @@ def _plot(shell: Shell) -> None:
     shell.enable_matplotlib("inline")
     figure, axes = plt.subplots()
     axes.plot([0, 1])
-    axes.set_title("$x$")
+    axes.set_title("x")
     figure.savefig(io.BytesIO(), format="png")
     plt.close("all")
     # A figure is drawn where it is shown; what draws it after every cell as well draws it for nobody.
     shell.events.unregister("post_execute", plt._draw_all_if_interactive)
+
+
+def _set_formula() -> None:
+    """Set a first formula, for which a grammar is made."""
+    from matplotlib.mathtext import MathTextParser
+
+    MathTextParser("agg").parse("$x$")
 
 
 def _stay_inline() -> None:
@@ -389,6 +422,22 @@ def _remember_patterns() -> None:
     Every line of code in a traceback is coloured by a class of its own, which would do so again.
     """
     pygments.lexer.words.get = cache(pygments.lexer.words.get)
+
+
+def _remember_styles() -> None:
+    """Have the colours of tracebacks worked out once, which is most of what a traceback takes."""
+    stack_data.style_with_executing_node = cache(stack_data.style_with_executing_node)
+    set_up = Terminal256Formatter._setup_styles
+    made: dict[tuple[Any, ...], tuple[dict, dict]] = {}
+
+    def remembered(self: Terminal256Formatter) -> None:
+        form = type(self), self.style, self.usebold, self.useunderline, self.useitalic
+        if form not in made:
+            set_up(self)
+            made[form] = self.best_match, self.style_string
+        self.best_match, self.style_string = map(dict, made[form])
+
+    Terminal256Formatter._setup_styles = remembered
 
 
 def _no_input(prompt: object = "") -> str:
@@ -596,8 +645,11 @@ def serve(
                 reply["status"] = "error"
                 reply["error"] = [get_type(error).__name__, text_type(error)[:enough]]
                 with quietly(BaseException):
-                    # Its first frame is this one, which is nobody's business and slow to look up.
-                    trace = error.__traceback__ and error.__traceback__.tb_next
+                    # The first frames are this one's, which are nobody's business and slow to look up.
+                    first = trace = error.__traceback__
+                    while trace and trace.tb_frame.f_code.co_filename != file:
+                        trace = trace.tb_next
+                    trace = trace or (first and first.tb_next)
                     shell.showtraceback((get_type(error), error, trace), tb_offset=0)
             set_handler(interrupt, ignored)
         elif "check" in request:
