@@ -7,8 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import torch
 
+import graders
 from graders.batch.notebook import execute
+from graders.judging import catalogue
 from graders.sandbox.box import Box
 from graders.sandbox.jail import Limits
 
@@ -33,6 +36,22 @@ def run(box: Box, *cells: dict[str, Any]) -> tuple[list[str], list[str]]:
         flags = execute({"cells": list(cells)}, session).flags
     outputs = [output for cell in cells for output in cell["outputs"]]
     return [f"{one['ename']}: {one['evalue']}" for one in outputs if one["output_type"] == "error"], flags
+
+
+@pytest.mark.parametrize("name", catalogue.exercises())
+def test_what_cells_leave_behind_is_put_aside_while_a_check_runs(name: str) -> None:
+    """All at once: inference mode, a device on which there are no values, and numbers of few digits."""
+    definition = catalogue.answer_of(name).definition
+    torch.set_default_device("meta")
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        with torch.inference_mode():
+            verdict = graders.evaluate(name, definition, seed=0)
+        assert torch.get_default_device().type == "meta" and torch.get_default_dtype() == torch.bfloat16
+    finally:
+        torch.set_default_device(None)
+        torch.set_default_dtype(torch.float32)
+    assert verdict.passed, str(verdict)
 
 
 PLOT = "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()"

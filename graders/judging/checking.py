@@ -18,7 +18,7 @@ from graders.judging.report import reported
 from graders.judging.rubric import MalformedRubric, Rubric, course_folder, rubric_of, text_in
 from graders.judging.verdict import Verdict
 from graders.probing.exercise import Candidate, Exercise, UnknownExercise
-from graders.probing.observe import describe, look
+from graders.probing.observe import describe, look, undisturbed
 
 
 def evaluate(name: str, candidate: Candidate, *, device: str = "cpu", seed: int | None = None) -> Verdict:
@@ -86,8 +86,7 @@ def _evaluate(exercise: Exercise, candidate: Candidate, on: tuple[str, ...], see
     _require_callables(exercise, candidate)
     seed = secrets.randbits(32) if seed is None else seed
     rubric = rubric_of(text_in(course_folder(Path.cwd())))
-    # Whatever a cell before has left behind.
-    with _one_thread(), torch.inference_mode(False), torch.enable_grad():
+    with _one_thread(), undisturbed():
         return _judged(exercise, candidate, on, seed, rubric)
 
 

@@ -77,7 +77,7 @@ class Probing:
     Never raises for what the candidate does; KeyboardInterrupt passes. What the candidate writes to
     stdout is kept, up to a limit; warnings and stderr are dropped, because one line on stderr costs
     all points in a notebook graded by nbgrader. The global random state is the same at every start, and
-    afterwards what it was before; gradients are enabled, whatever a cell before has left behind. A probe
+    afterwards what it was before; what a cell before has left behind is put aside. A probe
     yields outside of contexts such as torch.no_grad(), which would stay in force while it is left.
     """
 
@@ -98,8 +98,7 @@ class Probing:
                 contextlib.redirect_stderr(io.StringIO()),
                 warnings.catch_warnings(),
                 torch.random.fork_rng(devices=[]),
-                torch.inference_mode(False),
-                torch.enable_grad(),
+                undisturbed(),
                 _exact_convolutions(),
             ):
                 warnings.simplefilter("ignore")
@@ -126,6 +125,26 @@ class Probing:
             raise
         except BaseException as error:  # SystemExit too: a student's exit() ends the probe, not us
             self._raised = _raised(error)
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """PyTorch as it is at the start, whatever a cell before has left behind: gradients that are switched off,
+    another default device or dtype.
+    """
+    device, dtype = torch.get_default_device(), torch.get_default_dtype()
+    if device.type != "cpu":
+        torch.set_default_device(None)
+    if dtype != torch.float32:
+        torch.set_default_dtype(torch.float32)
+    try:
+        with torch.inference_mode(False), torch.enable_grad():
+            yield
+    finally:
+        if device.type != "cpu":
+            torch.set_default_device(device)
+        if dtype != torch.float32:
+            torch.set_default_dtype(dtype)
 
 
 def _started(exercise: Exercise, candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any]]:
