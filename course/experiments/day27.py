@@ -444,6 +444,19 @@ def in_batches(digits: Digits, batch_size: int, by_digit: bool) -> tuple[Tensor,
     return digits.test_x[order].view(-1, batch_size, 64), digits.test_y[order].view(-1, batch_size)
 
 
+def long_runs(digits: Digits, batch_size: int, times: int) -> Tensor:
+    """(B, N, 64): the test images sorted by digit, those of a digit so many times over before the next digit.
+
+    Raises:
+        ValueError: the batch size does not divide their number.
+    """
+    count = times * len(digits.test_y)
+    if count % batch_size:
+        raise ValueError(f"{count} images cannot be put into batches of {batch_size}")
+    rows = [(digits.test_y == digit).nonzero().flatten().repeat(times) for digit in range(10)]
+    return digits.test_x[torch.cat(rows)].view(-1, batch_size, 64)
+
+
 #: Batch sizes of an evaluation; each divides the 500 test images.
 SIZES = (2, 4, 10, 20, 50, 100, 250, 500)
 
@@ -559,9 +572,23 @@ def other_light(
     return OtherLight(torch.tensor(brighter, dtype=torch.float64), *values.unbind(dim=2))
 
 
+def other_noise(seeds: Iterable[int], scale: float = 0.3, batch_size: int = 100) -> dict[str, Tensor]:
+    """(S,) by "stored" and "batch": accuracy in percent on test images with normal noise in each pixel."""
+    found: dict[str, list[float]] = {"stored": [], "batch": []}
+    for seed in seeds:
+        net, digits = trained_net(seed)
+        x, y = in_batches(digits, batch_size, by_digit=False)
+        noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(seed), dtype=x.dtype)
+        for source, accuracies in found.items():
+            accuracies.append(judged(logits_by(net, x + scale * noise, source, source), y)[1])
+    return {source: torch.tensor(values, dtype=torch.float64) for source, values in found.items()}
+
+
 # -- the trace of an evaluation in training mode
 
 MOMENTA = (0.01, 0.03, 0.1, 0.3)
+#: How many times over the images of a digit come before the next digit, in the control.
+TIMES = 10
 PASS_SIZES = (2, 4, 10, 20, 50)
 
 
@@ -585,13 +612,15 @@ def after_a_pass(net: nn.Sequential, batches: Tensor, momentum: float) -> nn.Seq
 class Trace:
     """The loss with eval() after one pass over the test images in training mode, over that before.
 
-    `sizes` (B,) and `momenta` (M,) of the pass; `by_digit` and `shuffled` are (S, B, M).
+    `sizes` (B,) and `momenta` (M,) of the pass; `by_digit` and `shuffled` are (S, B, M). `longer` (S, M) is
+    by digit in batches of 2, each digit `TIMES` as long.
     """
 
     sizes: Tensor
     momenta: Tensor
     by_digit: Tensor
     shuffled: Tensor
+    longer: Tensor
 
     @property
     def remembered(self) -> Tensor:
@@ -608,23 +637,27 @@ def trace_of_a_pass(
     seeds: Iterable[int], sizes: Sequence[int] = PASS_SIZES, momenta: Sequence[float] = MOMENTA
 ) -> Trace:
     """Run trained nets over their test images in training mode, then evaluate them with eval()."""
-    rows = []
+    rows, longer = [], []
     for seed in seeds:
         net, digits = trained_net(seed)
         before = judged(net(digits.test_x), digits.test_y)[0]
-        ratios = [
-            [
-                [
-                    judged(after_a_pass(net, x, momentum)(digits.test_x), digits.test_y)[0] / before
-                    for momentum in momenta
-                ]
-                for x, _ in (in_batches(digits, size, by_digit) for size in sizes)
-            ]
-            for by_digit in (True, False)
-        ]
-        rows.append(ratios)
+
+        def ratios(x: Tensor, net=net, digits=digits, before=before) -> list[float]:
+            moved = (after_a_pass(net, x, momentum) for momentum in momenta)
+            return [judged(each(digits.test_x), digits.test_y)[0] / before for each in moved]
+
+        rows.append(
+            [[ratios(in_batches(digits, size, by_digit)[0]) for size in sizes] for by_digit in (True, False)]
+        )
+        longer.append(ratios(long_runs(digits, 2, TIMES)))
     by_digit, shuffled = torch.tensor(rows, dtype=torch.float64).unbind(dim=1)
-    return Trace(torch.tensor(sizes), torch.tensor(momenta, dtype=torch.float64), by_digit, shuffled)
+    return Trace(
+        torch.tensor(sizes),
+        torch.tensor(momenta, dtype=torch.float64),
+        by_digit,
+        shuffled,
+        torch.tensor(longer, dtype=torch.float64),
+    )
 
 
 # -- verdicts
@@ -638,6 +671,8 @@ class WhoseStatistics:
     sources: dict[str, Tensor]
     trainings: dict[int, ForgottenEval]
     light: OtherLight
+    light_in_fours: OtherLight
+    noise: dict[str, Tensor]
 
 
 def whose_statistics(seeds: Sequence[int]) -> WhoseStatistics:
@@ -647,13 +682,18 @@ def whose_statistics(seeds: Sequence[int]) -> WhoseStatistics:
         for size, epochs in TRAININGS.items()
     }
     return WhoseStatistics(
-        forgotten_eval(seeds), one_statistic_at_a_time(seeds), trainings, other_light(seeds)
+        forgotten_eval(seeds),
+        one_statistic_at_a_time(seeds),
+        trainings,
+        other_light(seeds),
+        other_light(seeds, (0.5,), 4),
+        other_noise(seeds),
     )
 
 
 def judge_statistics(measured: WhoseStatistics) -> list[Finding]:
     """The sentences of the first verdict."""
-    forgotten, light = measured.forgotten, measured.light
+    forgotten, light, fours = measured.forgotten, measured.light, measured.light_in_fours
     right = forgotten.with_eval[:, None]
     others = [
         (run.by_digit[:, 0] > 10 * run.with_eval) & (run.shuffled[:, 0] > 2 * run.with_eval)
@@ -672,14 +712,27 @@ def judge_statistics(measured: WhoseStatistics) -> list[Finding]:
             "batches sorted by digit, up to 50 images: at least 20 times the loss",
             (forgotten.by_digit[:, :5] > 20 * right).all(1),
         ),
-        Finding("so it is for nets trained in batches of 8, 64 and 256", torch.stack(others).all(0)),
+        Finding(
+            "nets trained in batches of 8, 64 and 256, asked in fours: sorted over 10, shuffled over 2 times",
+            torch.stack(others).all(0),
+        ),
         Finding(
             "the mean of a sorted batch does the harm alone (below 30 %), its variance does not (above 85 %)",
             (measured.sources["the mean"] < 30) & (measured.sources["the variance"] > 85),
         ),
         Finding(
-            "test images brighter by 0.5, all alike or each its own: the batch's statistics win",
+            "images brighter by 0.5, all alike or each its own, batches of 100: the batch's statistics win",
             ((light.batch > light.stored) & (light.mixed > light.stored_mixed))[:, strong].all(1),
+        ),
+        Finding(
+            "images all brighter by 0.5, batches of 4: the stored statistics win",
+            fours.stored[:, 0] > fours.batch[:, 0],
+            at_least=4,
+        ),
+        Finding(
+            "images with noise of 0.3, batches of 100: both within 3 points of each other",
+            (measured.noise["batch"] - measured.noise["stored"]).abs() <= 3,
+            at_least=4,
         ),
     ]
 
@@ -701,6 +754,10 @@ def judge_trace(trace: Trace) -> list[Finding]:
         Finding(
             "sorted, N / m of 1000 or more: less than a quarter more, whatever N and m",
             torch.where(many, trace.by_digit, 0).amax((1, 2)) < 1.25,
+        ),
+        Finding(
+            "sorted, batches of 2, momentum 0.01, each digit ten times as long: again at least four times",
+            trace.longer[:, trace.momenta.tolist().index(0.01)] >= 4,
         ),
     ]
 

@@ -324,7 +324,25 @@ def test_verdicts_are_judged_by_seeds(statistics):
     """Two seeds here; the lecture has five and the benchmark others."""
     trace = experiments.trace_of_a_pass(range(2), sizes=(2, 50), momenta=(0.01, 0.1))
     for findings in (experiments.judge_statistics(statistics), experiments.judge_trace(trace)):
-        assert all(len(finding.held) == 2 and finding.stands for finding in findings)
+        assert all(len(finding.held) == 2 and finding.held.all() for finding in findings)
+
+
+def test_a_long_run_holds_each_image_of_a_digit_so_many_times_and_none_twice_in_a_row():
+    _, digits = experiments.trained_net(0)
+    batches = experiments.long_runs(digits, 2, 3)
+    assert batches.shape == (750, 2, 64)
+    assert not (batches[:, 0] == batches[:, 1]).all(dim=1).any()
+    found = experiments.long_runs(digits, 500, 1)[0]
+    assert torch.equal(found, experiments.in_batches(digits, 500, True)[0][0])
+    with pytest.raises(ValueError, match="cannot be put"):
+        experiments.long_runs(digits, 7, 1)
+
+
+def test_noise_is_the_same_for_both_statistics_and_none_changes_nothing():
+    found = experiments.other_noise([1], scale=0.0)
+    light = experiments.other_light([1], (0.0,))
+    assert found["stored"][0] == light.stored[0, 0] and found["batch"][0] == light.batch[0, 0]
+    assert experiments.other_noise([1])["stored"][0] < found["stored"][0]
 
 
 def test_what_counts_is_the_batch_size_over_the_momentum():
