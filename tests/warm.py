@@ -14,6 +14,7 @@ import contextlib
 import json
 import os
 import select
+import shutil
 import signal
 import socket
 import struct
@@ -57,7 +58,8 @@ def kernel() -> dict[str, Any]:
 
 def _started() -> str:
     """Start the warm process, which ends with this one; returns its address."""
-    folder = tempfile.mkdtemp(prefix="warm-")
+    # A socket's address may have some hundred characters.
+    folder = tempfile.mkdtemp(prefix="warm-", dir="/tmp" if len(tempfile.gettempdir()) > 60 else None)
     os.environ[ADDRESS] = address = f"{folder}/socket"
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(address)
@@ -126,6 +128,7 @@ def serve(listener: socket.socket, owner: int) -> tuple[list[int], dict] | None:
             if handle == watch:
                 for _, pid, _ in asking.values():
                     _end(pid)
+                shutil.rmtree(os.getcwd(), ignore_errors=True)  # where the socket lies
                 return None
             if handle == listener.fileno():
                 channel, _ = listener.accept()
