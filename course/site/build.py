@@ -14,6 +14,7 @@ import itertools
 import json
 import re
 import shutil
+import struct
 import tempfile
 import tomllib
 from collections.abc import Sequence
@@ -33,6 +34,8 @@ from pygments.formatters import HtmlFormatter
 from course.days import DAYS, find_root
 from course.explorers import modules
 from course.explorers.pictures import MIME
+from course.figures.shared import PIXEL_RATIO
+from course.site.panels import panels
 from course.study import parsons, review, startpage
 from course.study.listen import parts as spoken_parts
 from course.study.pages import asset
@@ -311,6 +314,8 @@ class Exporter(HTMLExporter):
                 (folder / path).write_bytes(base64.b64decode(data["image/png"]))
                 words = data.get("text/plain", "").removeprefix("Picture: ")
                 output.metadata["site"] = {"picture": path, "words": words}
+                if MIME not in data:
+                    output.metadata["site"]["panels"] = _panels(base64.b64decode(data["image/png"]))
             if MIME in data:
                 stored = data.pop(MIME)
                 page.used.add(stored["module"])
@@ -354,6 +359,27 @@ class Exporter(HTMLExporter):
                 + f"<small>needs {needs}</small></li>"
             )
         return '<ul class="map">\n' + "\n".join(cards) + "\n</ul>"
+
+
+def _panels(png: bytes) -> list[dict[str, Any]]:
+    """For a narrow page, each panel of a picture: its width in CSS pixels, and how its parts are cut out."""
+    (width,) = struct.unpack(">I", png[16:20])
+    return [
+        {
+            "width": sum(right - left for left, _, right, _ in boxes) / PIXEL_RATIO,
+            "parts": [
+                {
+                    "width": right - left,
+                    "height": bottom - top,
+                    "whole": 100 * width / (right - left),
+                    "left": -100 * left / (right - left),
+                    "top": -100 * top / (bottom - top),
+                }
+                for left, top, right, bottom in boxes
+            ],
+        }
+        for boxes in panels(png)
+    ]
 
 
 def _place(kind: str, data: Any) -> NotebookNode:

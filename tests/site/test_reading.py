@@ -1,6 +1,7 @@
 """What a reader meets on the way through a lecture, most of all on a phone."""
 
 import re
+from itertools import pairwise
 
 import pytest
 
@@ -76,8 +77,8 @@ def test_a_phone_shows_verdicts_figures_and_gaps_as_they_are_to_be_read(lecture)
     for verdict in verdicts.all():  # they wrap
         assert re.search(r"\d of 5 seeds: ", verdict.text_content())
         assert verdict.evaluate("box => box.scrollWidth <= box.clientWidth")
-    widths = lecture.locator(".figure img").evaluate_all("all => all.map((each) => each.width)")
-    assert widths and min(widths) >= 480
+    widths = lecture.locator(".figure:not(.parted) img").evaluate_all("all => all.map((each) => each.width)")
+    assert min(widths, default=480) >= 480
     texts = lecture.locator(".words").evaluate_all(
         """all => all.map((each) => {
           const copy = each.cloneNode(true);
@@ -91,3 +92,26 @@ def test_a_phone_shows_verdicts_figures_and_gaps_as_they_are_to_be_read(lecture)
         assert len(set(sentences)) == len(sentences), says
         first, second = [re.findall(r"\d[\d.]*", each) for each in [*sentences, ""][:2]]
         assert not first or first != second[: len(first)], says
+
+
+@pytest.mark.parametrize("address", ("day31.html", "day33.html"))
+def test_a_phone_shows_panels_one_after_the_other(read, address):
+    page = read(address, width=PHONE)
+    open_gates(page)
+    parted = page.locator(".figure.parted")
+    assert parted.count() > 1
+    for figure in parted.all():
+        assert figure.evaluate("box => box.scrollWidth <= box.clientWidth")
+        places = [panel.bounding_box() for panel in figure.locator(".panel").all()]
+        assert len(places) > 1 and min(place["height"] for place in places) > 10
+        assert all(place["x"] >= 0 and place["x"] + place["width"] <= PHONE for place in places)
+        assert all(a["y"] + a["height"] <= b["y"] + 1 or a["x"] < b["x"] for a, b in pairwise(places))
+        assert figure.get_by_role("img").count() == 1  # heard once
+
+
+def test_on_a_desk_a_picture_of_panels_is_whole(read):
+    page = read("day31.html", width=1280)
+    open_gates(page)
+    figure = page.locator(".figure.parted").first
+    assert figure.locator(".panel:visible").count() == 0
+    assert figure.get_by_role("img").bounding_box()["width"] > 700
