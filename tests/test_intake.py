@@ -304,6 +304,101 @@ def _windows(cell: dict[str, Any]) -> None:
     cell["source"] = cell["source"].replace("\n", " \r\n") + "\r\n"
 
 
+def _lines(folder: Path) -> str:
+    """The notebook's file as Jupyter writes it, line by line."""
+    return json.dumps(json.loads(_notebook(folder).read_text()), indent=1)
+
+
+def _in_conflict(mine: str, theirs: str) -> Callable[[Path], object]:
+    """A merge that git could not make: before each line with the first text, the same with the second."""
+    before, after = (json.dumps(text)[1:-1] if "\n" in text else text for text in (mine, theirs))
+
+    def place(folder: Path) -> None:
+        lines = []
+        for line in _lines(folder).split("\n"):
+            sides = [line, line.replace(before, after)]
+            lines += (
+                ["<<<<<<< HEAD", sides[1], "=======", line, ">>>>>>> main"]
+                if sides[0] != sides[1]
+                else [line]
+            )
+        _notebook(folder).write_text("\n".join(lines))
+
+    return place
+
+
+def _comma_too_many(folder: Path) -> None:
+    _notebook(folder).write_text(_lines(folder).replace("\n ],", ",\n ],"))
+
+
+def _end_of_an_older_file(folder: Path) -> None:
+    _notebook(folder).write_text(_lines(folder) + "\n" + _lines(folder)[-200:] + "\0" * 100)
+
+
+def _large(data: dict[str, Any]) -> None:
+    """A picture of 33 MB, and a table of more numbers than are read."""
+    picture = {"output_type": "display_data", "data": {"image/png": "A" * (33 << 20)}, "metadata": {}}
+    table = {**picture, "data": {"application/json": {"z": [[1] * 2000] * 1300}}}
+    data["cells"][1]["outputs"] = [table, picture]
+
+
+def _of_another_day(data: dict[str, Any]) -> None:
+    for cell in data["cells"]:
+        if _name_of(cell) not in ("", "setup"):
+            cell["metadata"]["nbgrader"]["grade_id"] = f"other_{_name_of(cell)}"
+            cell["id"] = f"other-{cell['id']}"
+            cell["source"] = "# something else"
+
+
+def _in_checkpoints(*, beside: bool = False) -> Callable[[Path], object]:
+    """What Jupyter has saved last. beside: the notebook is there too, untouched."""
+
+    def place(folder: Path) -> None:
+        _named(".ipynb_checkpoints/plain-checkpoint.ipynb")(folder)
+        if beside:
+            shutil.copy(_released(folder), _notebook(folder))
+
+    return place
+
+
+def _setup_last(data: dict[str, Any]) -> None:
+    data["cells"].append(data["cells"].pop(0))
+
+
+def _in_a_fence(data: dict[str, Any]) -> None:
+    for cell in data["cells"]:
+        if _name_of(cell) == "mean":
+            cell["cell_type"] = "markdown"
+            cell["source"] = f"My answer:\n\n```python\n{cell['source'].strip()}\n```\n"
+
+
+def _raw(data: dict[str, Any]) -> None:
+    for cell in data["cells"]:
+        if _name_of(cell) == "add":
+            cell["cell_type"] = "raw"
+
+
+def _runs_another(folder: Path) -> None:
+    helper = {"cell_type": "code", "id": "h", "metadata": {}, "source": "def plus(a, b):\n    return a + b"}
+    _notebook(folder).with_name("helper.ipynb").write_text(
+        json.dumps({**json.loads(_notebook(folder).read_text()), "cells": [{**helper, "outputs": []}]})
+    )
+    _changed(lambda data: _set(data, "add", "%run helper.ipynb\nadd = plus"))(folder)
+
+
+def _before(text: str, *, shown: bool = False, python: str = "") -> Callable[[Path], object]:
+    """With this before the first answer. shown, python: what the notebook says of how it ran elsewhere."""
+
+    def change(data: dict[str, Any]) -> None:
+        _set(data, "add", f"{text}\n{plain.RIGHT['add']}")
+        data["metadata"]["language_info"] = {"name": "python", "version": python}
+        for cell in data["cells"] if shown else ():
+            if cell["cell_type"] == "code":
+                cell["execution_count"] = 1
+
+    return _changed(change)
+
+
 #: Students by name: what their folder is changed to, and their points. None: refused by both.
 ROWS: dict[str, tuple[Callable[[Path], object], float | None]] = {
     "link": (_instead(lambda path, folder: path.symlink_to(_solution(folder))), None),
@@ -379,24 +474,64 @@ ROWS: dict[str, tuple[Callable[[Path], object], float | None]] = {
     "answer-elsewhere": (_changed(_all_in_one), plain.FULL),
     "writes-over": (_writes_over_its_files, plain.FULL),
     "makes-files": (_makes_files, plain.FULL),
+    "conflict": (_in_conflict("return a + b", "return 0"), plain.FULL - 4),
+    "conflict-with-the-stub": (
+        _in_conflict(plain.RIGHT["add"].strip(), "# YOUR CODE HERE\nraise NotImplementedError()"),
+        plain.FULL,
+    ),
+    "conflict-of-counts": (_in_conflict('"execution_count": null', '"execution_count": 7'), plain.FULL),
+    "comma": (_comma_too_many, plain.FULL),
+    "behind-its-end": (_end_of_an_older_file, plain.FULL),
+    "large": (_changed(_large), plain.FULL),
+    "another-day": (_changed(_of_another_day), None),
+    "another-file": (lambda folder: (_changed(_of_another_day)(folder), _named("other.ipynb")(folder)), None),
+    "checkpoint": (_in_checkpoints(), plain.FULL),
+    "checkpoint-with-the-work": (_in_checkpoints(beside=True), 0),
+    "shortcut": (_instead(lambda path, folder: (folder / "plain.ipynb.lnk").write_bytes(b"L")), None),
+    "setup-last": (_changed(_setup_last), plain.FULL),
+    "in-a-fence": (_changed(_in_a_fence), plain.FULL),
+    "raw": (_changed(_raw), plain.FULL),
+    "runs-another": (_runs_another, plain.FULL),
+    "missing-module": (_before("import no_such_module"), plain.FULL - 6),
+    "asks": (_before("n = int(input())"), plain.FULL - 6),
+    "newer-python": (_before("type T = int | None", python="3.99.0"), plain.FULL - 6),
+    "no-python": (_before("type T = = int"), plain.FULL - 6),
+    "helper-that-is-gone": (_before("helper()", shown=True), plain.FULL - 6),
+    "helper-that-never-was": (_before("helper()"), plain.FULL - 6),
+    "other-numbers": (_before("torch.set_default_dtype(torch.float64)"), plain.FULL),
+    "other-print": (_before("import builtins\nbuiltins.print = lambda *a: None"), plain.FULL),
+    "other-window": (_before("import matplotlib\nmatplotlib.use('TkAgg')\n%matplotlib widget"), plain.FULL),
+    "other-device": (_before("torch.set_default_device('cuda')"), plain.FULL),
     "zz-honest": (lambda folder: None, plain.FULL),
 }
 
 
 @pytest.fixture(scope="module")
-def courses(graded: tuple[dict[str, Path], dict[str, list[str]]]) -> dict[str, Path]:
+def courses(graded: tuple[dict[str, Path], list[dict[str, Any]]]) -> dict[str, Path]:
     """The same submissions, graded by either command."""
     return graded[0]
 
 
 @pytest.fixture(scope="module")
-def notes(graded: tuple[dict[str, Path], dict[str, list[str]]]) -> dict[str, list[str]]:
+def notes(graded: tuple[dict[str, Path], list[dict[str, Any]]]) -> dict[str, list[str]]:
     """What `graders autograde` noted about each student's."""
-    return graded[1]
+    return {one["student"]: one["notes"] for one in graded[1]}
 
 
 @pytest.fixture(scope="module")
-def graded(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Path], dict[str, list[str]]]:
+def flags(graded: tuple[dict[str, Path], list[dict[str, Any]]]) -> dict[str, list[str]]:
+    """What it found in each student's."""
+    return {one["student"]: one["flags"] for one in graded[1]}
+
+
+@pytest.fixture(scope="module")
+def reasons(graded: tuple[dict[str, Path], list[dict[str, Any]]]) -> dict[str, str]:
+    """Why it did not grade some."""
+    return {one["student"]: one["reason"] for one in graded[1]}
+
+
+@pytest.fixture(scope="module")
+def graded(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Path], list[dict[str, Any]]]:
     if why := _can_jail():
         pytest.skip(why)
     made = {}
@@ -405,7 +540,7 @@ def graded(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Path], d
         _hand_in(folder)
     results, _, _ = grade(made["graders"], DAY)
     _stock(made["nbgrader"])
-    return made, {one["student"]: one["notes"] for one in results[DAY]}
+    return made, results[DAY]
 
 
 def _hand_in(folder: Path) -> None:
@@ -459,7 +594,8 @@ def test_doubtful_points_are_looked_at(courses: dict[str, Path]) -> None:
     """Whatever the command, a person is asked: about these, and about nobody else."""
     asked = {
         *("doubtful", "zip-beside-untouched", "copy-with-the-work", "two-of-a-kind", "broken-beside-a-copy"),
-        "defined-later",
+        *("defined-later", "conflict", "conflict-with-the-stub", "checkpoint-with-the-work", "in-a-fence"),
+        *("missing-module", "asks", "newer-python", "helper-that-is-gone"),
     }
     for course in courses.values():
         held = recorded(course, DAY)
@@ -492,6 +628,29 @@ NOTES: dict[str, str | None] = {
     "writes-over": None,
     "makes-files": "2 of the files that the notebook's code made are not kept",
     "zz-honest": None,
+    "conflict": "The file holds two versions; a person should look which one was meant",
+    "conflict-of-counts": "could be read all the same: a merge that git has left unfinished",
+    "comma": "could be read all the same: a comma too many",
+    "behind-its-end": "could be read all the same: something behind its end",
+    "large": None,
+    "another-day": None,
+    "checkpoint": r"\.ipynb_checkpoints/plain-checkpoint\.ipynb was graded as plain\.ipynb",
+    "checkpoint-with-the-work": r"plain-checkpoint\.ipynb holds work that plain\.ipynb lacks",
+    "setup-last": "The locked cell setup stood behind cells that come after it; it was run before them",
+    "in-a-fence": "The code of mean stood in a text, between lines of backticks; it was run",
+    "runs-another": r"helper\.ipynb was not released; it is not graded",
+    "missing-module": "test_add: .*ModuleNotFoundError",
+    "asks": "test_add: .*EOFError",
+    "newer-python": r"test_add: the cell of its answer was run by Python 3\.99\.0",
+    "helper-that-is-gone": "test_add: what was handed in shows all of its points",
+    **dict.fromkeys(("no-python", "helper-that-never-was", "other-numbers", "other-print"), None),
+}
+#: Why some are refused, as a pattern.
+REASONS = {
+    "another-day": r"plain\.ipynb is another notebook",
+    "another-file": r"There is no plain\.ipynb, nor a notebook like it",
+    "shortcut": r"plain\.ipynb\.lnk is a shortcut to a file on the student's own computer",
+    "no-json": "no valid JSON",
 }
 
 
@@ -502,6 +661,23 @@ def test_what_was_odd_is_noted(notes: dict[str, list[str]], student: str) -> Non
         assert not notes[student]
     else:
         assert any(re.search(expected, note) for note in notes[student]), notes[student]
+
+
+def test_honest_cells_are_not_flagged(flags: dict[str, list[str]]) -> None:
+    assert not {student: found for student, found in flags.items() if found and student != "doubtful"}
+
+
+@pytest.mark.parametrize("student", REASONS)
+def test_who_is_refused_is_told_why(reasons: dict[str, str], student: str) -> None:
+    assert re.search(REASONS[student], reasons[student]), reasons[student]
+
+
+@pytest.mark.parametrize("kind", ["graders", "nbgrader"])
+def test_other_notebooks_are_not_kept(courses: dict[str, Path], kind: str) -> None:
+    """nbgrader takes every notebook there for one that was graded."""
+    assert [path.name for path in (courses[kind] / "autograded/runs-another").rglob("*.ipynb")] == [
+        "plain.ipynb"
+    ]
 
 
 @pytest.mark.parametrize("kind", ["graders", "nbgrader"])

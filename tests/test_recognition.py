@@ -134,6 +134,74 @@ def test_an_empty_notebook_earns_what_an_untouched_one_does() -> None:
     assert not match.answers and order(match) == ["setup", "test_f", "test_g", "essay"]
 
 
+def test_setup_runs_before_what_it_was_released_before() -> None:
+    """Whoever moves the imports has run them already."""
+    match = matched(code(F), code("assert f(1) == 2"), code("x = 1", "own"), code("import math", "id-setup"))
+    assert order(match)[:3] == ["setup", "f", "test_f"] and "x = 1" in order(match)
+    assert "The locked cell setup stood behind cells that come after it" in " ".join(match.notes)
+
+
+def test_setup_stays_where_it_is_before_all_that_follows_it() -> None:
+    match = matched(code("x = 1", "own"), code("import math", "id-setup"), code(F), code(G))
+    assert order(match)[:3] == ["x = 1", "setup", "f"]
+    assert "stood behind" not in " ".join(match.notes)
+
+
+FENCED = f"Here it is.\n\n```python\n{F}\n```\n\nand on it goes:\n\n````\ny = 1\n````"
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        *(text(FENCED, "id-f"), text(FENCED), code(FENCED, "id-f"), {**text(F, "x"), "cell_type": "raw"}),
+        {**code(F, "id-f"), "cell_type": "raw"},
+    ],
+    ids=["text", "text without an id", "code", "raw without an id", "raw"],
+)
+def test_code_that_stands_in_a_text_is_run(cell: dict[str, Any]) -> None:
+    is_fenced = "```" in cell["source"]
+    match = matched(cell, code("assert f(1) == 2", "id-test_f"))
+    answer = next(one for one in match.notebook["cells"] if one["metadata"]["nbgrader"]["grade_id"] == "f")
+    assert answer["cell_type"] == "code"
+    assert answer["source"] == (f"{F}\ny = 1" if is_fenced else F)
+    assert match.doubtful == ({"test_f"} if is_fenced else set())
+
+
+def test_code_in_a_text_of_ones_own_is_for_a_person_to_look_at() -> None:
+    match = matched(code(STUB, "id-f"), text(FENCED), code("assert f(1) == 2", "id-test_f"))
+    assert match.doubtful == {"test_f"}
+    assert "f: a text has code for this, but no cell before test_f." in match.notes
+
+
+def test_quoted_code_is_no_answer() -> None:
+    """In a text beside the answer, and in one that was released."""
+    assert not matched(code(F, "id-f"), text(FENCED), code("assert f(1) == 2", "id-test_f")).doubtful
+    released_text = Release(RELEASE.cells, unmarked=frozenset({FENCED}))
+    given = {"cells": [code(STUB, "id-f"), text(FENCED)], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    assert not restore(Submitted(given), released_text).doubtful
+
+
+def test_blanks_of_other_kinds_are_no_change() -> None:
+    match = matched(
+        code("import\u00a0math", "id-setup"), code(F), code("assert f(1)\u00a0== 2\u200b", "id-test_f")
+    )
+    assert "had been changed" not in " ".join(match.notes)
+
+
+@pytest.mark.parametrize(
+    ("cells", "telling"),
+    [
+        ([code("import math", "id-setup")], False),
+        ([code("import math", "id-setup"), text("My words")], False),
+        ([code(STUB)], True),
+        ([code("assert g(1) == 3")], True),
+    ],
+    ids=["setup alone", "a guess", "an answer", "a test"],
+)
+def test_what_all_notebooks_have_in_common_tells_nothing(cells: list[dict[str, Any]], telling: bool) -> None:
+    assert matched(*cells).telling == telling
+
+
 def test_work_written_into_a_locked_cell_is_kept() -> None:
     """A function in the cell of its test is there for the test, whose own text is put back."""
     mark = {"grade_id": "test_f", "grade": True, "locked": True, "points": 2.0}
@@ -387,11 +455,12 @@ def _encrypted(content: bytes) -> bytes:
     [
         (archived(**{"hw.ipynb": b"0"})[:-30], "cannot be opened"),
         (archived(**{"hw.ipynb": b"0"}) + b"PK\x06\x07", "cannot be opened, or of too many files"),
-        (archived(**{"hw.ipynb": bytes(bounds.NOTEBOOK_LIMIT + 1)}), "nor a notebook like it"),
-        (_encrypted(archived(**{"hw.ipynb": b"0"})), "nor a notebook like it"),
+        (archived(**{"hw.ipynb": bytes(bounds.NOTEBOOK_LIMIT + 1)}), "cannot be read: hw.ipynb has 32 MB"),
+        (archived(**{"hw.ipynb": bytes(bounds.FILE_LIMIT + 1)}), "nor a notebook like it"),
+        (_encrypted(archived(**{"hw.ipynb": b"0"})), "cannot be read: hw.ipynb is encrypted"),
         (b"PK\x03\x04" + bytes(1000), "cannot be opened"),
     ],
-    ids=["cut off", "large", "bomb", "encrypted", "none"],
+    ids=["cut off", "large", "with its outputs", "bomb", "encrypted", "none"],
 )
 def test_archives_that_cannot_be_read_end_in_a_note(tmp_path: Path, content: bytes, says: str) -> None:
     (tmp_path / "all.zip").write_bytes(content)

@@ -278,7 +278,10 @@ def _look_further(
     that one is an archive is none any more once what is in it was found.
     Returns the notebooks of other names that were taken or are named in a note.
     """
-    alike = {name: list(_alike(name, release, others, len(wanting))) for name, release in wanting.items()}
+    unread: dict[_Other, str] = {}
+    alike = {
+        name: list(_alike(name, release, others, len(wanting), unread)) for name, release in wanting.items()
+    }
     mentioned: set[_Other] = set()
     # Those are settled first for which most speaks, so that no notebook stands for two.
     most = {name: max((len(one.answers) for one in several), default=-1) for name, several in alike.items()}
@@ -313,15 +316,22 @@ def _look_further(
         mentioned.update(one.other for one in more)
         if more or name in problems or not sure:
             named[name].doubtful |= release.with_points
+    if unread and not named and not problems:
+        first = next(iter(wanting))
+        why = " ".join(itertools.islice(unread.values(), 3))
+        problems[first] = f"There is no {first}.ipynb in its place, and what may be it cannot be read: {why}"
     return mentioned
 
 
-def _alike(name: str, release: Release, others: Sequence[_Other], sought: int) -> Iterator[_Likeness]:
-    """Of the other notebooks those that may be the released one."""
+def _alike(
+    name: str, release: Release, others: Sequence[_Other], sought: int, unread: dict[_Other, str]
+) -> Iterator[_Likeness]:
+    """Of the other notebooks those that may be the released one. unread: why others cannot be read."""
     for other in others:
         try:
             match = _restored(other.read(), release)
-        except Unreadable:
+        except Unreadable as problem:
+            unread[other] = str(problem)
             continue
         known = match.known / max(len(release.cells), 1)
         if match.telling:
@@ -357,7 +367,7 @@ def _text_of(match: Match) -> str:
 
 def _modest(others: Iterable[_Other]) -> Iterator[_Other]:
     """The first of them, as long as they are not too many or too large together to be looked at."""
-    left = bounds.NOTEBOOK_LIMIT
+    left = bounds.FILE_LIMIT
     for other in itertools.islice(others, bounds.CANDIDATES_LIMIT):
         left -= other.size
         if left >= 0:

@@ -85,12 +85,22 @@ def read_from(content: bytes, name: str) -> Submitted:
     except RecursionError:
         raise Unreadable(f"{name} is nested too deeply to be a notebook.") from None
     except ValueError as error:
-        what = "is empty" if not text.strip() else f"is no valid JSON ({error})"
-        raise Unreadable(f"{name} {what}; it may have been cut off or edited by hand.") from None
+        raise Unreadable(f"{name} {_what_is(text, error)}.") from None
     first, *others = found
     first.notes[:0] = notes
     first.others = [one for one in others if one.notebook != first.notebook]
     return first
+
+
+def _what_is(text: str, error: ValueError) -> str:
+    """What a file is that is no JSON, as the end of a sentence."""
+    start = text.lstrip()[:40].lower()
+    if start.startswith(("<!doctype html", "<html")):
+        return "is a page of HTML; the page was saved, or that of a sign-in, and not the notebook"
+    if start.startswith("version https://git-lfs"):
+        return "is a pointer of Git LFS; the notebook itself was not handed in"
+    what = f"is no valid JSON ({error})" if start else "is empty"
+    return f"{what}; it may have been cut off or edited by hand"
 
 
 def _submitted(data: Any, name: str) -> Submitted:
