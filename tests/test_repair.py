@@ -80,7 +80,13 @@ def test_two_notebooks_in_one_file_are_two() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        *(TEXT[:-20], TEXT.replace('"source": "', '"source": ""'), "", "[1,"),
+        *(
+            TEXT.replace("not a merge", "not\0a merge"),
+            TEXT[:-20],
+            TEXT.replace('"source": "', '"source": ""'),
+            "",
+            "[1,",
+        ),
         *(conflict("{", "}"), f"=======\n{TEXT[:-1]}", f"<<<<<<< HEAD\n{TEXT}"),
     ],
 )

@@ -125,6 +125,8 @@ def _mended(text: str, mended: list[str]) -> list[Any]:
                 start = f"{start[: error.pos]},{start[error.pos :]}"
             else:
                 raise
+    if "\0" in start[:end]:
+        raise ValueError("there is nothing where text was")  # what it was, nobody can say
     found = [data]
     if rest := start[end:].strip():
         said.append("something behind its end")
