@@ -314,9 +314,9 @@ class Arm:
 class Runs:
     """(A, S, T) for each arm, seed and checkpoint, in evaluation mode; `steps` (T,).
 
-    `renewed_error` is the test error where the statistics of evaluation were collected anew on the
-    training images, without dropout; equal to `test_error` without batch norm. `norm` is the length of
-    the first weight.
+    `renewed_loss` and `renewed_error` are the training loss and the test error where the statistics of
+    evaluation were collected anew on the training images, without dropout; equal to `train_loss` and
+    `test_error` without batch norm. `norm` is the length of the first weight.
     """
 
     arms: tuple[Arm, ...]
@@ -325,6 +325,7 @@ class Runs:
     valid_error: Tensor
     test_loss: Tensor
     test_error: Tensor
+    renewed_loss: Tensor
     renewed_error: Tensor
     norm: Tensor
 
@@ -469,27 +470,28 @@ def train(
                     parameter.mul_(torch.where(held, lengths[k] / length, 1.0))
             if step in steps:
                 all_train = train_x.repeat(count, 1, 1)
-                learned = net(all_train)
-                outs = [net(other_x.repeat(count, 1, 1))]
+                learned, outs = [net(all_train)], [net(other_x.repeat(count, 1, 1))]
                 if net.normalized:
                     kept = [(mean.clone(), var.clone()) for mean, var in net.running]
                     net.running = _collected(net, all_train)
+                    learned.append(net(all_train))
                     outs.append(net(other_x.repeat(count, 1, 1)))
                     net.running = kept
                 wrong = [(o.argmax(2) != labels).double() for o in outs]
                 results.append(
                     torch.stack(
                         [
-                            _cross_entropy(learned, train_y.repeat(count, 1)),
+                            _cross_entropy(learned[0], train_y.repeat(count, 1)),
                             wrong[0][:, :400].mean(1),
                             _cross_entropy(outs[0][:, 400:], labels[:, 400:]),
                             wrong[0][:, 400:].mean(1),
+                            _cross_entropy(learned[-1], train_y.repeat(count, 1)),
                             wrong[-1][:, 400:].mean(1),
                             net.weights[0].square().sum((1, 2)).sqrt().double(),
                         ]
                     )
                 )
-    values = torch.stack(results, dim=-1).view(6, count, len(seeds), -1)
+    values = torch.stack(results, dim=-1).view(7, count, len(seeds), -1)
     return Runs(tuple(arms), torch.tensor(sorted(steps)), *values)
 
 
@@ -699,15 +701,28 @@ def long_arms() -> list[Arm]:
     return [replace(arm, name=f"{arm.name} and long") for arm in split_arms() if arm.name.endswith("slow")]
 
 
+OWN_RATES, OWN_DECAYS = (RATE / 2, RATE, 2 * RATE), (0.003, 0.01, 0.03)
+OWN_STEPS = (100, 150, 200, 250, 300, 350, 400)
+
+
+def own_arms() -> list[Arm]:
+    """No decay, and decay on the hidden weights of three strengths, at three rates each."""
+    decays = [("none", 0.0), *(("hidden", decay) for decay in OWN_DECAYS)]
+    return [Arm(name, True, lr=lr, decay=(decay, 0.0)) for name, decay in decays for lr in OWN_RATES]
+
+
 @dataclass(frozen=True, eq=False)
 class Split:
     """The runs, and (S,) how far the losses of the exponential twins are apart at most.
 
-    `runs` are those of `split_arms` and of `long_arms`, whose steps are four times `runs.steps`.
+    `runs` are those of `split_arms` and of `long_arms`, whose steps are four times `runs.steps`. `own` (S,):
+    the test error with decay on the hidden weights over that without, as a difference, where the validation
+    images choose rate, strength and step.
     """
 
     runs: Runs
     apart: Tensor
+    own: Tensor
 
     def late(self, name: str, what: str) -> Tensor:
         """(S,): `what` of the runs, its mean over five checkpoints in the last quarter of training."""
@@ -725,7 +740,7 @@ class Split:
 
 
 def measure_decay(seeds: Sequence[int], each: Callable[[Iterable[int]], Iterable[int]] = iter) -> Split:
-    """All of `split_arms` and `long_arms` with right labels, and the exponential twins."""
+    """All of `split_arms`, `long_arms` and `own_arms` with right labels, and the exponential twins."""
     twins = [exponential_twins(seed=seed, steps=100) for seed in seeds]
     apart = torch.stack([(twin.losses[0] - twin.losses[1]).abs().max() for twin in twins])
     runs = train(split_arms(), seeds, 0.0, SPLIT_STEPS, each)
@@ -735,7 +750,9 @@ def measure_decay(seeds: Sequence[int], each: Callable[[Iterable[int]], Iterable
         for field in fields(Runs)
         if field.name not in ("arms", "steps")
     }
-    return Split(Runs(runs.arms + long.arms, runs.steps, **values), apart)
+    tuned = train(own_arms(), seeds, 0.0, OWN_STEPS, each)
+    own = at_best(tuned, ["hidden"]) - at_best(tuned, ["none"])
+    return Split(Runs(runs.arms + long.arms, runs.steps, **values), apart, own)
 
 
 def judge_decay(run: Split) -> list[Finding]:
@@ -762,6 +779,11 @@ def judge_decay(run: Split) -> list[Finding]:
             "decay on the last layer: more than 1.2 times the training loss, error at most 1 point larger",
             (run.ratio(where="last") > 1.2)
             & (run.late("last", "test_error") < run.late("none", "test_error") + 0.01),
+            at_least=4,
+        ),
+        Finding(
+            "each at its best rate, strength and step: hidden decay changes the test error by < 1.5 points",
+            run.own.abs() < 0.015,
             at_least=4,
         ),
         Finding("no decay and a growing rate: the losses are equal to 1e-9", run.apart < 1e-9),
