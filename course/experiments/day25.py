@@ -528,13 +528,50 @@ GAINS = (0.5, 1.0, math.sqrt(2), 2.0, 2.8)
 ARMS: dict[str, Mapping[str, Any]] = {
     "plain": {"normalized": False, "rates": (0.0003, 0.001, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)},
     "plain, Adam": {"normalized": False, "rates": (0.001, 0.003, 0.01, 0.03), "adam": True},
-    "plain, residual": {"normalized": False, "rates": (0.001, 0.01, 0.03, 0.1, 0.3), "residual": True},
+    "plain, residual": {
+        "normalized": False,
+        "rates": (0.0001, 0.001, 0.01, 0.03, 0.1, 0.3),
+        "residual": True,
+    },
     "batch norm": {"normalized": True, "rates": (0.03, 0.1, 0.3, 1.0, 3.0)},
     "batch norm, rate ∝ gain²": {"normalized": True, "rates": (0.3,), "squared": True},
 }
 BATCHES = (8, 64, 512)
 DEPTHS = (5, 10, 20, 30)
 LONG = 400  # steps
+STARTED = (0, 1, 10, 100)  # steps after which the first gradient is compared with the last
+
+
+def ratio_in_training(seeds: Sequence[int], held: bool, rate: float = 0.1, depth: int = 30) -> Tensor:
+    """(len(STARTED), S): first over last gradient of ReLU layers with batch norm, after so many steps.
+
+    Gradient descent on batches of 64, gain √2. The gradients are those of one batch, the same each time.
+    held: the weights of each feature are brought back to their first length after each step.
+    """
+    data = [digits_for(seed) for seed in seeds]
+    orders = [torch.Generator().manual_seed(seed) for seed in seeds]
+    seen = torch.stack([d.train_x[:64] for d in data]), torch.stack([d.train_y[:64] for d in data])
+    weights, rows = deep_weights(depth, [math.sqrt(2)] * len(seeds), seeds), []
+    lengths = [weight.norm(dim=1, keepdim=True) for weight in weights[:-1]]
+    for step in range(max(STARTED) + 1):
+        if step in STARTED:
+            rows.append(network_report(weights, *seen, "ReLU", True).ratio)
+        picks = [
+            torch.randint(len(d.train_x), (64,), generator=order)
+            for d, order in zip(data, orders, strict=True)
+        ]
+        x = torch.stack([d.train_x[pick] for d, pick in zip(data, picks, strict=True)])
+        y = torch.stack([d.train_y[pick] for d, pick in zip(data, picks, strict=True)])
+        weights = [weight.detach().requires_grad_() for weight in weights]
+        logits, _ = run(weights, x, "ReLU", normalized=True)
+        grads = torch.autograd.grad(cross_entropies(logits, y).sum(), weights)
+        weights = [weight.detach() - rate * grad for weight, grad in zip(weights, grads, strict=True)]
+        if held:
+            *hidden, last = weights
+            pairs = zip(hidden, lengths, strict=True)
+            weights = [weight * (length / weight.norm(dim=1, keepdim=True)) for weight, length in pairs]
+            weights.append(last)
+    return torch.stack(rows)
 
 
 @dataclass(frozen=True, eq=False)
@@ -544,7 +581,8 @@ class Scale:
     sweep: before training. trained: name of `ARMS` -> after 60 steps. long: "plain" at gains of 1, √2 and 2,
     "batch norm" at √2, after `LONG` steps. batches: activation, normalized -> first over last gradient in 30
     layers, (len(BATCHES), S); depths: activation -> the same with batch norm and batches of 64,
-    (len(DEPTHS), S).
+    (len(DEPTHS), S). started: lengths of the weights held or not -> first over last
+    gradient in training, (len(STARTED), S).
     """
 
     sweep: GainSweep
@@ -552,6 +590,7 @@ class Scale:
     long: dict[str, Training]
     batches: dict[tuple[str, bool], Tensor]
     depths: dict[str, Tensor]
+    started: dict[bool, Tensor]
 
     @property
     def at_one_rate(self) -> dict[str, tuple[Tensor, Tensor]]:
@@ -590,7 +629,14 @@ def scale_of_weights(seeds: Sequence[int], names: Callable[[Iterable[str]], Iter
         for norm in (False, True)
     }
     depths = {name: torch.stack([ratio(name, True, depth, 64) for depth in DEPTHS]) for name in activations}
-    return Scale(sweep, trained, long, batches, depths)
+    return Scale(
+        sweep,
+        trained,
+        long,
+        batches,
+        depths,
+        {held: ratio_in_training(seeds, held) for held in (False, True)},
+    )
 
 
 def judge_scale(found: Scale) -> list[Finding]:
@@ -605,6 +651,7 @@ def judge_scale(found: Scale) -> list[Finding]:
     )
     relu, tanh, linear = (found.batches[name, True] for name in ("ReLU", "tanh", "linear"))
     middle = BATCHES.index(64)
+    free, held = found.started[False], found.started[True]
     return [
         Finding(
             "tanh and ReLU, plain: the gain moves the gradient by 15 decades or more", plain.amin(0) >= 15
@@ -651,6 +698,19 @@ def judge_scale(found: Scale) -> list[Finding]:
             (tanh[middle] > linear[middle]) & (tanh[middle] < relu[middle]),
         ),
         Finding("30 layers, ReLU: more at batches of 8 than at 512", relu[0] > relu[-1]),
+        Finding(
+            "30 layers, ReLU, ten steps of training at lr 0.1: less than a fifth of what it was",
+            free[2] < free[0] / 5,
+            at_least=4,
+        ),
+        Finding(
+            "the same with the lengths of the weights held: again less than a fifth",
+            held[2] < held[0] / 5,
+            at_least=4,
+        ),
+        Finding(
+            "a hundred steps, lengths held or not: below 50", torch.stack([free[3], held[3]]).amax(0) < 50
+        ),
     ]
 
 

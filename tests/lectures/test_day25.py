@@ -345,6 +345,18 @@ def test_the_factors_of_the_quiz():
     assert torch.linalg.eigvalsh(torch.tensor([[1, 0.8], [0.8, 1]])).tolist() == pytest.approx([0.2, 1.8])
 
 
+def test_ratio_in_training_begins_with_that_of_the_report_and_lengths_are_held(monkeypatch):
+    monkeypatch.setattr(experiments, "STARTED", (0, 1, 3))
+    free, held = (experiments.ratio_in_training([3, 4], held, depth=4) for held in (False, True))
+    before = experiments.layer_report(4, "ReLU", [2**0.5] * 2, [3, 4], True).ratio
+    torch.testing.assert_close(free[0], before)
+    torch.testing.assert_close(held[0], before)
+    # A weight's length is all that differs, and the gradient goes with 1 / length.
+    assert not torch.allclose(free[1], held[1], rtol=1e-6)
+    still = [experiments.ratio_in_training([3], held, rate=0.0, depth=4) for held in (False, True)]
+    torch.testing.assert_close(*still)
+
+
 # What is drawn
 
 
@@ -357,6 +369,7 @@ def test_pictures(monkeypatch):
     monkeypatch.setattr(experiments, "train_deep", shorter)
     monkeypatch.setattr(experiments, "gain_sweep", lambda gains, seeds: sweep(gains, seeds, depth=3))
     monkeypatch.setattr(experiments, "LONG", 61)
+    monkeypatch.setattr(experiments, "STARTED", (0, 1, 2, 3))
     found = experiments.scale_of_weights(range(1))
     assert all(len(finding.held) == 1 for finding in experiments.judge_scale(found))
     conditions = experiments.inner_conditions(range(2))
@@ -404,7 +417,7 @@ def test_one_rate_and_the_ratio_are_medians_of_what_was_trained():
         for name, norm in (("plain", False), ("batch norm", True))
     }
     ratios = {("ReLU", True): torch.tensor([[9.0, 1.0, 5.0], [300.0, 100.0, 200.0], [7.0, 8.0, 6.0]])}
-    found = experiments.Scale(None, trained, {}, ratios, {})
+    found = experiments.Scale(None, trained, {}, ratios, {}, {})
     assert list(found.at_one_rate) == ["batch norm", "plain"]  # the first is what is asked for
     for name, (gains, accuracy) in found.at_one_rate.items():
         assert gains.tolist() == [0.5, 2.8]
