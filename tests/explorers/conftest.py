@@ -1,6 +1,7 @@
 """A page that holds an explorer."""
 
 import base64
+import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,10 +39,19 @@ class Shown:
 
     def __init__(self, page: Page, explorer: Explorer):
         self.page, self.explorer, self.errors = page, explorer, []
-        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("pageerror", self._failed)
         page.set_content(f"<!doctype html><html><head><style>{CSS}</style></head><body></body></html>")
         page.add_script_tag(path=HELP)
         self.add(explorer)
+
+    def _failed(self, error: Exception) -> None:
+        self.errors.append(str(error))
+
+    def leave(self) -> None:
+        """Leave the page blank, as it came."""
+        self.page.remove_listener("pageerror", self._failed)
+        self.page.mouse.move(0, 0)
+        self.page.goto("about:blank")
 
     def add(self, explorer: Explorer) -> None:
         """Put an explorer below what the page shows; the page then speaks of this one."""
@@ -65,15 +75,30 @@ class Shown:
         return self.page.evaluate("() => { page.explorer.flush(); return page.shown(); }")
 
 
+@pytest.fixture(scope="session")
+def blank(browser) -> Iterator[dict[tuple[int, bool], list[Page]]]:
+    """Blank pages by width and touch: a document in one of them is as new, and needs no new process."""
+    pages: dict[tuple[int, bool], list[Page]] = {}
+    yield pages
+    for page in itertools.chain.from_iterable(pages.values()):
+        page.context.close()
+
+
 @pytest.fixture
-def show(browser) -> Iterator:
+def show(browser, blank) -> Iterator:
     """Put an explorer into a page: `show(explorer, width=820, touch=False) -> Shown`."""
-    contexts = []
+    used = []
 
     def show(explorer: Explorer, width: int = 820, touch: bool = False) -> Shown:
-        contexts.append(browser.new_context(viewport={"width": width, "height": 900}, has_touch=touch))
-        return Shown(contexts[-1].new_page(), explorer)
+        waiting = blank.setdefault((width, touch), [])
+        if not waiting:
+            context = browser.new_context(viewport={"width": width, "height": 900}, has_touch=touch)
+            waiting.append(context.new_page())
+        shown = Shown(waiting.pop(), explorer)
+        used.append((waiting, shown))
+        return shown
 
     yield show
-    for context in contexts:
-        context.close()
+    for waiting, shown in used:
+        shown.leave()
+        waiting.append(shown.page)

@@ -168,8 +168,10 @@ def test_keys_move_it_and_words_follow(moved, show):
     page.page.evaluate("() => page.explorer.flush()")
     said = page.page.locator(".takeaway").inner_text()
     assert said
-    page.page.wait_for_function("document.querySelector('.unseen').textContent.length > 0")
-    assert page.page.locator(".unseen").text_content().startswith(said)
+    # It is said when nothing has moved for a while; on a busy machine that may be between two sliders, too.
+    page.page.wait_for_function(
+        "(said) => document.querySelector('.unseen').textContent.startsWith(said)", arg=said
+    )
     assert page.page.evaluate("() => page.nameless()") == 0
     assert page.errors == []
 
