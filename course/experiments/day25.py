@@ -709,7 +709,9 @@ def judge_scale(found: Scale) -> list[Finding]:
             at_least=4,
         ),
         Finding(
-            "a hundred steps, lengths held or not: below 50", torch.stack([free[3], held[3]]).amax(0) < 50
+            "a hundred steps, lengths held or not: below 50",
+            torch.stack([free[3], held[3]]).amax(0) < 50,
+            at_least=4,
         ),
     ]
 
