@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 ALONE = """
 import json, sys
@@ -18,6 +19,28 @@ formgrader.load_jupyter_server_extension = lambda app: without.append(app)
 nbgrader.load_formgrader("the server")
 print(json.dumps([*without, formgrader.__file__.endswith("formgrader/__init__.py")]))
 """
+LATER = """
+import json, pathlib, sys, zipfile
+from graders.batch.importing import import_nbgrader
+
+import_nbgrader()
+without = [name in sys.modules for name in ("requests", "setuptools")]
+import nbgrader.utils
+from nbgrader.auth import jupyterhub
+with zipfile.ZipFile("day.zip", "w") as archive:
+    archive.writestr("day.ipynb", "{}")
+here = pathlib.Path.cwd()
+nbgrader.utils.unzip(str(here / "day.zip"), str(here))
+import requests
+same = jupyterhub.requests.request is requests.request, jupyterhub.requests.HTTPError is requests.HTTPError
+print(json.dumps([*without, pathlib.Path("day.ipynb").read_text(), *same]))
+"""
+
+
+def test_what_nbgrader_calls_later_is_there_then(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", LATER]
+    said = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert json.loads(said.stdout) == [False, False, "{}", True, True]
 
 
 def test_nbgrader_without_the_server_that_it_extends() -> None:

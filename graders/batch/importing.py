@@ -6,7 +6,7 @@ import contextlib
 import gc
 import importlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
@@ -16,8 +16,13 @@ _PARSERS = (
     *("rfc3987_syntax", "rfc3986_validator", "rfc3339_validator", "isoduration", "fqdn", "webcolors"),
     "uri_template",
 )
-#: What nbgrader imports to be an extension of Jupyter's server, and with it that server.
-_EXTENSIONS = ("assignment_list", "course_list", "formgrader", "validate_assignment")
+#: What nbgrader imports to be an extension of Jupyter's server, with that server, to unpack archives, and to
+#: ask a JupyterHub.
+_UNCALLED = (
+    *("nbgrader.server_extensions.assignment_list", "nbgrader.server_extensions.course_list"),
+    *("nbgrader.server_extensions.formgrader", "nbgrader.server_extensions.validate_assignment"),
+    *("setuptools.archive_util", "requests"),
+)
 
 
 @contextlib.contextmanager
@@ -34,15 +39,17 @@ def much_is_imported() -> Iterator[None]:
 
 
 def import_nbgrader() -> None:
-    """Import nbgrader's package, without the server that it is an extension of.
+    """Import what of nbgrader is at the bottom of it, without what only the rest of its commands calls.
 
-    Its extensions are imported when somebody calls for one.
+    That is imported when somebody calls for it.
     """
-    names = [f"nbgrader.server_extensions.{name}" for name in _EXTENSIONS]
-    stand_ins = {name: _StandIn(name) for name in names if name not in sys.modules}
+    stand_ins = {name: _StandIn(name) for name in _UNCALLED if name not in sys.modules}
     sys.modules.update(stand_ins)
     try:
-        importlib.import_module("nbgrader")
+        for name in ("nbgrader", "nbgrader.utils", "nbgrader.auth"):
+            importlib.import_module(name)
+    except ImportError:  # another nbgrader, which has these otherwise: it is imported as it is
+        pass
     finally:
         for name, module in stand_ins.items():
             if sys.modules.get(name) is module:
@@ -50,9 +57,14 @@ def import_nbgrader() -> None:
 
 
 class _StandIn(ModuleType):
-    """In the place of a module whose functions nobody calls; one that is called is the module's own."""
+    """In the place of a module while others are imported; they get functions that call its own.
 
-    def __getattr__(self, name: str) -> Callable[..., Any]:
+    Afterwards it has what the module has, which is then imported.
+    """
+
+    def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        return lambda *given, **named: getattr(importlib.import_module(self.__name__), name)(*given, **named)
+        if sys.modules.get(self.__name__) is self:
+            return lambda *given, **named: getattr(self, name)(*given, **named)
+        return getattr(importlib.import_module(self.__name__), name)

@@ -53,10 +53,14 @@ def arguments(hidden: Iterable[str] = ()) -> tuple[list[str], list[str]]:
     return found, masked
 
 
-@cache
 def seen_places() -> tuple[Path, ...]:
     """The folders and files that are bound, each where it stands outside as well."""
-    places = dict.fromkeys((*_python(), *_packages(), *_libraries(), *map(Path, _BESIDE)))
+    return _seen_from(Path.cwd())
+
+
+@cache
+def _seen_from(course: Path) -> tuple[Path, ...]:
+    places = dict.fromkeys((*_python(), *_packages(course), *_libraries(), *map(Path, _BESIDE)))
     return tuple(place for place in places if place.exists())
 
 
@@ -138,9 +142,9 @@ def _site_folders() -> list[Path]:
     return [Path(folder) for folder in dict.fromkeys(folders) if folder in sys.path]
 
 
-def _packages() -> Iterator[Path]:
+def _packages(course: Path) -> Iterator[Path]:
     """Folders of packages, and what they say lies elsewhere; but nothing in this package or in the course."""
-    private = [*(path.resolve() for path in _own()), Path.cwd().resolve()]
+    private = [*(path.resolve() for path in _own()), course.resolve()]
     for folder in _site_folders():
         yield folder
         yield folder.resolve()  # where a link leads that lies in a folder that is bound
