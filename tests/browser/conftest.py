@@ -18,7 +18,7 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope="package")
 def lab(root, tmp_path_factory):
     """JupyterLab, started by `make lab` over a copy of the checkout with empty settings."""
-    lab = Lab(root, tmp_path_factory.mktemp("lab"))
+    lab = Lab(root, tmp_path_factory.mktemp("lab"), warm_kernels=True)
     yield lab
     lab.stop()
 

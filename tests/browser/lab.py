@@ -11,9 +11,12 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from playwright.sync_api import Locator, Page, expect
+
+from tests import warm
 
 # What `make lab` needs of the checkout; it is copied, so that no test changes a committed file.
 COPIED = (
@@ -37,10 +40,13 @@ AID = re.compile(r'^\w+\("day\d\d"\)$')
 class Lab:
     """A JupyterLab server over a copy of the checkout; `stop` ends it."""
 
-    def __init__(self, root: Path, folder: Path):
+    def __init__(self, root: Path, folder: Path, warm_kernels: bool = False):
         self.folder = folder
         for name in COPIED:
             copy_into(root / name, folder / name)
+        self._kernels = folder / ".jupyter" / "data" / "kernels"
+        if warm_kernels:
+            self._warm_kernels()
         self.token = "test"
         port = free_port()
         flags = f"--no-browser --ip=127.0.0.1 --port={port} --ServerApp.port_retries=0"
@@ -66,6 +72,18 @@ class Lab:
             self.stop()
             raise
         self.url = f"http://127.0.0.1:{port}"
+
+    def _warm_kernels(self) -> None:
+        """Have kernels forked from the tests' warm process: to start one cold takes seconds."""
+        (self._kernels / "python3").mkdir(parents=True)
+        (self._kernels / "python3" / "kernel.json").write_text(json.dumps(warm.kernel()))
+
+    @contextlib.contextmanager
+    def cold_kernels(self) -> Iterator[None]:
+        """Have kernels started as a student's are."""
+        shutil.rmtree(self._kernels)
+        yield
+        self._warm_kernels()
 
     def _wait_for_first_page(self) -> str:
         """The address that JupyterLab would have opened in the user's browser."""
@@ -104,7 +122,7 @@ class Notebook:
         # Until it has settled, JupyterLab may bring the page of its address to the front again.
         page.wait_for_load_state("networkidle")
         tab = page.locator("#jp-main-dock-panel .lm-TabBar-tab").filter(has_text=path.name)
-        expect(tab).to_be_visible()
+        expect(tab).to_be_visible(timeout=CELL)
         tab.click()
         name = tab.get_attribute("data-id")
         self.tab = page.locator(f'#jp-main-dock-panel .lm-TabBar-tab[data-id="{name}"]')

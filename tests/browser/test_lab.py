@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from lab import Notebook, index_of, source_of
 from playwright.sync_api import expect
 
@@ -13,6 +14,13 @@ SOLUTION = "solutions/day26/day26.ipynb"
 WRONG = """def batch_norm_forward(x, gamma, beta, eps=1e-5):
     return gamma * (x - x.mean(dim=0)) / (x.var(dim=0) + eps).sqrt() + beta, None
 """
+
+
+@pytest.fixture(autouse=True)
+def cold_kernels(lab):
+    """A student's kernels import all by themselves."""
+    with lab.cold_kernels():
+        yield
 
 
 def test_first_page_is_the_index_and_asks_nothing(lab, page):
