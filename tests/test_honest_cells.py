@@ -12,15 +12,18 @@ import torch
 import graders
 from graders.batch.notebook import execute
 from graders.judging import catalogue
+from graders.judging.verdict import MIME
+from graders.probing.days import bars
 from graders.sandbox.box import Box
 from graders.sandbox.jail import Limits
+from tests.courses import solution_code
 
 pytestmark = pytest.mark.skipif(not shutil.which("bwrap"), reason="no bubblewrap")
 
 
 @pytest.fixture(scope="module")
 def box() -> Iterator[Box]:
-    with Box(limits=Limits(cell=4.0), libraries=("torch", "matplotlib")) as box:
+    with Box(limits=Limits(cell=20.0), libraries=("torch", "matplotlib"), bars=bars) as box:
         yield box
 
 
@@ -52,6 +55,23 @@ def test_what_cells_leave_behind_is_put_aside_while_a_check_runs(name: str) -> N
         torch.set_default_device(None)
         torch.set_default_dtype(torch.float32)
     assert verdict.passed, str(verdict)
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "torch.inference_mode().__enter__()",
+        "torch.set_grad_enabled(False)",
+        "torch.set_default_device('meta')",
+        "torch.set_default_dtype(torch.bfloat16)",
+    ],
+)
+def test_the_same_is_put_aside_in_the_batch(box: Box, before: str) -> None:
+    """Inputs are made there, too: those of inference mode cannot be trained on."""
+    test = code("check(train)", "t")
+    cells = [code("import torch"), code(solution_code("day34")["train"]), code(before), test]
+    assert run(box, *cells) == ([], [])
+    assert test["outputs"][-1]["data"][MIME]["points"] == 5
 
 
 PLOT = "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()"

@@ -306,10 +306,10 @@ def looking() -> tuple[Any, ...]:
     """What a look at candidates needs, for `serve` to take hold of; it brings PyTorch."""
     from graders.probing.days import exercises
     from graders.probing.exercise import Case
-    from graders.probing.observe import describe, look
+    from graders.probing.observe import describe, look, undisturbed
     from graders.probing.process.values import pack_sights, unpack
 
-    return exercises(), Case, describe, look, pack_sights, unpack
+    return exercises(), Case, describe, look, pack_sights, unpack, undisturbed
 
 
 def _list_fonts() -> None:
@@ -528,7 +528,7 @@ def serve(
     names["exit"] = names["quit"] = builtins.exit = builtins.quit = _no_exit
     sys.stdout, sys.stderr = Stream("stdout", sink), Stream("stderr", sink)
     send, receive = protocol.send, protocol.receive
-    table, case_of, described, look_at, pack_sights, unpack = looking or ({}, *[None] * 5)
+    table, case_of, described, look_at, pack_sights, unpack, undisturbed = looking or ({}, *[None] * 6)
     put_back, modules, contents = _put_back, pristine.modules, vars
     evaluate, compiled, stopped = eval, compile, RuntimeError
     awaits, is_coroutine, run_async = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, inspect.CO_COROUTINE, shell.loop_runner
@@ -668,10 +668,11 @@ def serve(
                 set_handler(interrupt, on_interrupt)
                 try:
                     reply["changed"] = put_back(pristine)[:20]
-                    tree = unpack(request["cases"], payload, request["device"])
-                    cases = [case_of(name, inputs) for name, inputs in tree]
-                    sights, surveyed = look_at(exercise, candidate, cases)
-                    reply["sights"], back = pack_sights(sights, surveyed)
+                    with undisturbed():
+                        tree = unpack(request["cases"], payload, request["device"])
+                        cases = [case_of(name, inputs) for name, inputs in tree]
+                        sights, surveyed = look_at(exercise, candidate, cases)
+                        reply["sights"], back = pack_sights(sights, surveyed)
                 except BaseException as error:
                     reply["status"] = "error"
                     reply["error"] = [get_type(error).__name__, text_type(error)[:enough]]
