@@ -53,7 +53,7 @@ def draw_shift(verdict: ShiftVerdict) -> Picture:
         dots(axes[0], {k: s.moved[:, :, c].mean((0, 1)).tolist() for k, (s, c) in three.items()}, COLOURS)
         dots(axes[1], {k: s.average[c].tolist() for k, (s, c) in three.items()}, COLOURS)
         axes[0].set_title("means, in standard deviations")
-        axes[1].set_title("gradients, as a part of the gradient")
+        axes[1].set_title("gradients, relative to their length")
         for ax in axes:
             ax.set_ylim(bottom=-0.02)
     return Picture(
@@ -67,7 +67,7 @@ def draw_shift_controls(verdict: ShiftVerdict) -> Picture:
     """The shift at three gains, at own rates, with frozen noise, and the losses after tuning."""
     with matplotlib.rc_context(STYLE):
         figure, axes = _titled(
-            330, "The shift of the gradients, with four things turned", 4, wspace=0.42, left=0.05, bottom=0.24
+            330, "The shift of the gradients, with four things changed", 4, wspace=0.42, left=0.05, bottom=0.24
         )
         axes[0].set_title("the gain, lr 0.1")
         for kind, side in (("plain", -0.15), ("batch norm", 0.15)):
