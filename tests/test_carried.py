@@ -79,8 +79,8 @@ def test_in_each_dtype(dtype: torch.dtype) -> None:
 
 def test_what_is_not_the_derivative_stays_wrong() -> None:
     verdict = pair(eps_outside, of_the_right_one)
-    assert points(verdict) == [0, 1, 1], str(verdict)
-    assert not verdict.passed
+    assert points(verdict) == [1.5, 1, 1], str(verdict)
+    assert verdict.mistake == "backward_of_the_right_forward" and not verdict.passed
 
 
 def test_the_right_derivative_stays_right_whatever_the_forward_pass_is() -> None:

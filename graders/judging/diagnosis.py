@@ -11,7 +11,7 @@ from typing import Any
 from graders.judging.answer import Answer, Mistake
 from graders.judging.trial import Trial, is_no_value
 from graders.probing.exercise import Exercise
-from graders.probing.observe import Foreign, Raised
+from graders.probing.observe import ARGUMENTS, Foreign, Raised
 
 #: A mistake explains a candidate where both differ from the reference in the same way in at least this
 #: share of the cases in which either does. Below 1, because a slip can be written in several ways that
@@ -56,7 +56,7 @@ def diagnose(exercise: Exercise, answer: Answer, tried: Sequence[Trial]) -> Diag
     failing = {name for trial in tried for name in trial.failing}
     if not failing:
         return Diagnosis({})
-    naming = failing - answer.consequences or failing
+    naming = failing - answer.consequences - _not_made(tried, failing) or failing
     order = _most_telling_first(tried, failing)
     partial: list[tuple[Mistake, Likeness]] = []
     looking = [(one, variant) for one in answer.mistakes for variant in one.variants]
@@ -90,14 +90,24 @@ def diagnose(exercise: Exercise, answer: Answer, tried: Sequence[Trial]) -> Diag
     return _several(tried, failing, naming, partial + _pairs(answer, order, failing, naming))
 
 
+def _not_made(tried: Sequence[Trial], failing: set[str]) -> set[str]:
+    """The observation of the arguments, where it is wrong only since the code stopped before it was made."""
+    made = any(ARGUMENTS in trial.failing and not is_no_value(trial.seen(ARGUMENTS)) for trial in tried)
+    return set() if made else {ARGUMENTS} & failing
+
+
 def _pairs(
     answer: Answer, order: Sequence[Trial], failing: set[str], naming: set[str]
 ) -> list[tuple[Mistake, Likeness]]:
-    """Pairs of mistakes that explain something, of those that look like the candidate at once."""
+    """Pairs of mistakes that explain something, of those that look like the candidate at once.
+
+    That is in the first case in which the candidate gives values, since many things stop in one way.
+    """
     found = []
+    first = [trial for trial in order if any(not is_no_value(trial.seen(name)) for name in trial.failing)]
     for one in answer.pairs():
         for variant in one.variants:
-            if _promising(order[:1], variant, one.rounding, naming):
+            if _promising((first or order)[:1], variant, one.rounding, naming):
                 likeness = _likeness(order, variant, one.rounding, failing, naming)
                 if likeness.explained & naming:
                     found.append((one, likeness))
@@ -170,8 +180,8 @@ def _promising(order: Sequence[Trial], variant: Any, rounding: bool, naming: set
     As many as it takes to show all of `naming`, and FIRST_LOOKS at least; each observation is compared
     FIRST_LOOKS times at most, and once where it is unlike together with ENOUGH others. One that is wrong in
     few cases is not compared again where it is unlike in so many that it cannot be explained any more. An
-    exception that the candidate raises in several of them, or a value of a wrong type, is compared in the
-    first.
+    exception that keeps several observations from being made, or a value of a wrong type in several, is
+    compared in the first.
     """
     left = set(naming)
     ahead = Counter(name for trial in order for name in trial.failing)
@@ -185,11 +195,14 @@ def _promising(order: Sequence[Trial], variant: Any, rounding: bool, naming: set
             and looks[name] < FIRST_LOOKS
             and _may_be_explained(ahead[name] - looks[name], looks[name])
         }
-        telling = [name for name, one in seen.items() if not (is_no_value(one) and one in compared)]
+        telling = []
+        for name, one in seen.items():
+            if not (is_no_value(one) and one in compared):
+                telling.append(name)
+                compared |= {one} if is_no_value(one) else set()
         if telling and any(trial.likes(variant, rounding, telling)):
             return True
         looks.update(telling if len(telling) < ENOUGH else telling * FIRST_LOOKS)
-        compared |= {one for one in seen.values() if is_no_value(one)}
         left.difference_update(trial.failing)
         if number >= FIRST_LOOKS and not left:
             break

@@ -139,6 +139,7 @@ class Question:
         sight = self._kept.get(key)
         if sight is None or not (sight.raised or {until, ARGUMENTS} & sight.values.keys()):
             if sight is None:
+                self._kept["variant", id(variant)] = variant  # so that no other gets its id
                 case = self.case if rounding else self.wide
                 self._kept["probing", id(variant)] = Probing(self.exercise, variant, case)
             probing = self._kept["probing", id(variant)]

@@ -19,6 +19,8 @@ from graders.probing.observe import Foreign, Raised, Sight
 LUCK = 100.0
 #: Relative to the values: where more is lost than this, what is left is as good as chance.
 HARDLY_ANY_LEFT = 0.01
+#: Where more is lost than this, something was divided by what is 0 but for rounding.
+BLOWN_UP = 1e6
 
 
 @dataclass
@@ -139,13 +141,16 @@ class Trial:
     def _loses_as_much(self, name: str, value: Any) -> bool:
         """Whether the candidate is off by about as much as a variant that loses digits, and has `value`.
 
-        Which digits are left is chance, how many is not. Where hardly any are left, that says nothing.
+        Which digits are left is chance, how many is not. Where hardly any are left, that says nothing; where
+        some are, the candidate has some as well.
         """
         lost = self.question.distance(name, value)
-        if lost is None or lost > HARDLY_ANY_LEFT:
+        if lost is None or HARDLY_ANY_LEFT < lost <= BLOWN_UP:
             return True
         off = self.question.distance(name, self.seen(name))
-        return off is not None and lost / LUCK <= off <= lost * LUCK
+        if lost > BLOWN_UP:
+            return off is None or off > BLOWN_UP**0.5
+        return off is not None and lost / LUCK <= off <= min(lost * LUCK, HARDLY_ANY_LEFT)
 
     def _is_like(self, name: str, variant: Any, sight: Sight) -> bool:
         """Whether the candidate's observation is the variant's."""

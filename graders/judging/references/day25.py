@@ -7,19 +7,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from graders.judging.answer import Answer, mistake
+from graders.judging.answer import Answer, Mistake, mistake
 from graders.judging.references.exposing import Asked, apart, exposing, variant
 from graders.judging.references.normalizing import (
     feature_mistakes,
     lone_mistake,
     normalize,
+    pairs,
     statistics_mistakes,
 )
 from graders.judging.references.reading import reading_mistakes
@@ -91,6 +92,12 @@ STANDARDIZE_MISTAKES = (
 )
 
 
+@cache
+def standardize_pairs() -> tuple[Mistake, ...]:
+    by_knobs = *statistics_mistakes(dict, "N", ""), *feature_mistakes(dict)
+    return pairs(with_knobs, STANDARDIZE_MISTAKES, by_knobs)
+
+
 # -- the condition number ----------------------------------------------------------------------------
 
 
@@ -144,6 +151,15 @@ CONDITION_MISTAKES = (
         """This is the square of the ratio. The eigenvalues of xᵀx / N are the squared singular values of
         x already; a second square is one too many.""",
         partial(condition_number, result=lambda values: (values[-1] / values[0]).square()),
+    ),
+    mistake(
+        "gram_of_samples",
+        """The matrix is x xᵀ, N × N, with a row and a column for every sample. All its eigenvalues beyond the
+        D-th are 0 but for rounding, and dividing by such a one gives a number without meaning. The Hessian is
+        D × D, a row for every weight.""",
+        partial(condition_number, hessian=lambda x: x @ x.T / x.shape[0]),
+        partial(condition_number, hessian=lambda x: x @ x.T),
+        rounding=True,
     ),
     mistake(
         "centred_features",
@@ -1142,7 +1158,7 @@ def turned_valley(n: int, kappa: int) -> Tensor:
 
 
 ANSWERS = {
-    "standardize": Answer(library_standardize, with_knobs(), STANDARDIZE_MISTAKES),
+    "standardize": Answer(library_standardize, with_knobs(), STANDARDIZE_MISTAKES, pairs=standardize_pairs),
     "hessian_condition_number": Answer(by_singular_values, condition_number, CONDITION_MISTAKES),
     "activation_statistics": Answer(by_population, statistics, ACTIVATION_MISTAKES),
     "gradient_norms": Answer(by_backward, norms, GRADIENT_MISTAKES),

@@ -214,6 +214,17 @@ GRADIENT_MISTAKES: tuple[tuple[str, str, tuple[dict[str, Callable], ...]], ...] 
         ),
     ),
     (
+        "variance_path_scaled",
+        """The path through the variance is off by a factor of σ, the standard deviation: x_hat stands in it
+        where x − mean belongs, or the other way round. Where σ is 1 nobody sees it.""",
+        (
+            {"dx": partial(input_gradient, slope=lambda cache: cache[1] * cache[3])},
+            {"dx": partial(input_gradient, slope=lambda cache: cache[1] / cache[3])},
+            {"dx": partial(input_gradient, slope=lambda cache: cache[1] * cache[3] ** 2)},
+            {"dx": partial(input_gradient, slope=lambda cache: cache[1] / cache[3] ** 2)},
+        ),
+    ),
+    (
         "path_sign",
         """One of the paths enters with the wrong sign. x reaches y three times: directly, and with a
         minus each through the mean and through the variance.""",
@@ -228,6 +239,20 @@ GRADIENT_MISTAKES: tuple[tuple[str, str, tuple[dict[str, Callable], ...]], ...] 
         """dx is right only where gamma is 1: on the way from y back to x_hat the gradient is multiplied
         by gamma.""",
         ({"dx": partial(input_gradient, scaled=lambda dy, gamma: dy)},),
+    ),
+    (
+        "gamma_summed_over_features",
+        """dy is multiplied by gamma as by a matrix, which adds up the features of a sample. gamma scales
+        every feature by itself, so dy is multiplied entry by entry.""",
+        (
+            {"dx": partial(input_gradient, scaled=lambda dy, gamma: (dy * gamma).sum(1, keepdim=True))},
+            {
+                "dx": partial(
+                    input_gradient,
+                    scaled=lambda dy, gamma: (dy * gamma).sum(1, keepdim=True).expand_as(dy),
+                )
+            },
+        ),
     ),
     (
         "gamma_twice_in_dx",
@@ -438,6 +463,18 @@ BACKWARD_MISTAKES = (
     *(
         mistake(key, message, *((forward, partial(backward, **knobs)) for knobs in variants))
         for key, message, variants in GRADIENT_MISTAKES
+    ),
+    mistake(
+        "backward_of_the_right_forward",
+        """Your backward pass belongs to the right forward pass, and yours is another: its divisor is made in
+        another way, so the divisor has another derivative. Mend the forward pass, and dx is right as
+        well.""",
+        *(
+            (variant, backward)
+            for one in FORWARD_MISTAKES
+            if one.key in ("unbiased_variance", "eps_outside_root", "unbiased_and_eps_outside")
+            for variant in one.variants
+        ),
     ),
     mistake(
         "dgamma_and_dbeta_swapped",

@@ -474,8 +474,9 @@ class BatchNorm1d(nn.Module):
 
 
 def changed(default_eps: float = EPS, **members: Any) -> type[nn.Module]:
-    """The definition with these methods exchanged; what is no method of it is a knob of `normalize`."""
-    knobs = {key: members.pop(key) for key in tuple(members) if not hasattr(BatchNorm1d, key)}
+    """The definition with these members exchanged; what is none of a class is a knob of `normalize`."""
+    of_class = [key for key, one in members.items() if hasattr(BatchNorm1d, key) or isinstance(one, property)]
+    knobs = {key: members.pop(key) for key in tuple(members) if key not in of_class}
     return type("BatchNorm1d", (BatchNorm1d,), {"default_eps": default_eps, "normal_knobs": knobs, **members})
 
 
@@ -555,6 +556,14 @@ def with_leading_axis(*names: str) -> Callable[[BatchNorm1d, int], None]:
             getattr(self, name).data = getattr(self, name).data[None]
 
     return create
+
+
+def none_as_number(
+    self: BatchNorm1d, old: Tensor, new: Tensor, wrong: Callable[[Any, Tensor], Any]
+) -> Tensor:
+    """The right mixture of old and new, begun by a computation that stops where momentum is None."""
+    wrong(self.momentum, new)
+    return blend(old, new, self.momentum)
 
 
 def count_apart(self: nn.Module) -> None:
@@ -781,6 +790,20 @@ LAYER_MISTAKES = (
         is gone when it returns: what forward needs later, eps and momentum, is kept on self.""",
         changed(__init__=forgetting("momentum")),
         changed(__init__=forgetting("eps")),
+    ),
+    mistake(
+        "none_fails",
+        """momentum = None stops the layer: it is used as a number. It stands for the plain average of all
+        batches so far, in which the newest has the share 1 / num_batches_tracked.""",
+        *(
+            changed(mixed=lambda self, old, new, momentum, wrong=wrong: none_as_number(self, old, new, wrong))
+            for wrong in (
+                lambda momentum, new: 1 - momentum,
+                lambda momentum, new: 1.0 - momentum,
+                lambda momentum, new: momentum * new,
+                lambda momentum, new: new * momentum,
+            )
+        ),
     ),
     mistake(
         "extra_axis",
@@ -1802,6 +1825,17 @@ ANSWERS = {
                 (*statistics_mistakes(layer_with, "N", ""), *affine_mistakes(layer_with)),
                 "outputs in eval mode",
             ),
+        ),
+        # Whatever is not stored as nn.BatchNorm1d stores it fails in these, one way or another.
+        consequences=frozenset(
+            {
+                "loading a state_dict of nn.BatchNorm1d",
+                "nn.BatchNorm1d loading yours",
+                "loading your own state_dict",
+                "a copy by state_dict goes on like the original",
+                *(f"{name} there and back" for name in ("weight", "bias", "running_mean", "running_var")),
+                "num_batches_tracked there and back",
+            }
         ),
     ),
     "averaging_momenta": Answer(momenta_from_the_end, momenta, MOMENTA_MISTAKES),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from graders.judging.answer import Answer, mistake
+from graders.judging.answer import Answer, Mistake, mistake
 from graders.judging.references.exposing import ALIKE, Asked, apart, exposing, hiding, variant
 from graders.judging.references.normalizing import (
     affine_mistakes,
@@ -24,6 +24,7 @@ from graders.judging.references.normalizing import (
     difference_of_squares,
     lone_mistake,
     normalize,
+    pairs,
     statistics_mistakes,
 )
 
@@ -353,6 +354,12 @@ NORM_MISTAKES = (
     ),
     *affine_mistakes(with_knobs),
 )
+
+
+@cache
+def norm_pairs() -> tuple[Mistake, ...]:
+    by_knobs = *statistics_mistakes(dict, "N·H·W", ""), *affine_mistakes(dict)
+    return pairs(with_knobs, NORM_MISTAKES, by_knobs)
 
 
 # -- the block ---------------------------------------------------------------------------------------
@@ -1748,7 +1755,7 @@ def each_standardized(n: int, c: int, h: int, w: int) -> Tensor:
 
 ANSWERS = {
     "channel_statistics": Answer(library_statistics, statistics, STATISTICS_MISTAKES),
-    "batch_norm_2d": Answer(library_norm, norm, NORM_MISTAKES),
+    "batch_norm_2d": Answer(library_norm, norm, NORM_MISTAKES, pairs=norm_pairs),
     "conv_bn_relu": Answer(library_block, block, BLOCK_MISTAKES),
     "fold_batch_norm": Answer(library_folding, folding, FOLDING_MISTAKES),
     "recalibrate": Answer(by_library, recalibrated, RECALIBRATION_MISTAKES),

@@ -7,20 +7,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from functools import partial
+from functools import cache, partial
 from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from graders.judging.answer import Answer, Mistake, mistake
+from graders.judging.answer import Answer, Mistake, both, mistake
 from graders.judging.references.exposing import ALIKE, Asked, apart, exposing, hiding, variant
 from graders.judging.references.normalizing import (
     Axes,
     affine_mistakes,
     difference_of_squares,
     normalize,
+    pairs,
     statistics_mistakes,
 )
 from graders.probing.exercise import Candidate
@@ -723,6 +724,26 @@ GROUP_MISTAKES = (
 )
 
 
+def norm_pairs(make: Callable[..., Candidate], known: tuple[Mistake, ...]) -> tuple[Mistake, ...]:
+    """Two of the mistakes at once that the three norms have in common."""
+    return pairs(make, known, (*statistics_mistakes(dict, "", ""), *affine_mistakes(dict)))
+
+
+@cache
+def layer_pairs() -> tuple[Mistake, ...]:
+    return norm_pairs(layer_with, LAYER_MISTAKES)
+
+
+@cache
+def instance_pairs() -> tuple[Mistake, ...]:
+    return norm_pairs(instance_with, INSTANCE_MISTAKES)
+
+
+@cache
+def group_pairs() -> tuple[Mistake, ...]:
+    return norm_pairs(group_with, GROUP_MISTAKES)
+
+
 # -- which norm is it? -------------------------------------------------------------------------------
 
 Norm = Callable[[Tensor], Tensor]
@@ -1097,12 +1118,12 @@ def in_both(default_eps: float = EPS, **knobs: Any) -> Callable:
 def content_mistakes() -> tuple[Mistake, ...]:
     """The shared mistakes, made for the content alone, and for both where the message fits that too."""
     alone = statistics_mistakes(in_content, "H·W", "a mean over a single value gives NaN")
-    both = {one.key: one for one in statistics_mistakes(in_both, "H·W", "")}
+    for_both = {one.key: one for one in statistics_mistakes(in_both, "H·W", "")}
     only_alone = ("unbiased_variance", "not_centred", "divided_by_variance")
     return tuple(
         one
         if one.key in only_alone
-        else Mistake(one.key, one.message, one.variants + both[one.key].variants, one.rounding)
+        else Mistake(one.key, one.message, one.variants + for_both[one.key].variants, one.rounding)
         for one in alone
     )
 
@@ -1240,6 +1261,68 @@ ADAPTIVE_MISTAKES = (
 )
 
 
+def unbiased(x: Tensor, axes: Any) -> Tensor:
+    return x.var(axes, keepdim=True)
+
+
+def without_eps(var: Tensor, eps: float) -> Tensor:
+    return var.sqrt()
+
+
+#: Two at once, as they are made where torch.std is called for both: the keys, and how.
+ADAPTIVE_PAIRS: tuple[tuple[str, str, tuple[Candidate, ...]], ...] = (
+    ("unbiased_in_both", "eps_missing", (in_both(variance=unbiased, deviation=without_eps),)),
+    (
+        "unbiased_in_both",
+        "eps_against_zero_only",
+        (
+            adaptive_with(
+                of_content={"variance": unbiased, "deviation": lambda var, eps: var.sqrt() + eps},
+                of_style={"variance": unbiased, "deviation": without_eps},
+            ),
+        ),
+    ),
+    (
+        "unbiased_in_both",
+        "eps_missing_in_style",
+        (
+            adaptive_with(
+                of_content={"variance": unbiased},
+                of_style={"variance": unbiased, "deviation": without_eps},
+            ),
+        ),
+    ),
+    (
+        "unbiased_in_both",
+        "batch_statistics",
+        (
+            in_both(variance=unbiased, over=(0, 2, 3)),
+            in_both(variance=unbiased, over=(0, 2, 3), deviation=without_eps),
+            in_both(variance=unbiased, over=(0, 2, 3), deviation=lambda var, eps: var.sqrt() + eps),
+            adaptive_with(
+                of_content={"variance": unbiased}, of_style={"variance": unbiased, "over": (0, 2, 3)}
+            ),
+        ),
+    ),
+    (
+        "unbiased_and_eps_outside",
+        "batch_statistics",
+        (
+            adaptive_with(
+                of_content={"variance": unbiased, "deviation": lambda var, eps: var.sqrt() + eps},
+                of_style={"variance": unbiased, "deviation": without_eps, "over": (0, 2, 3)},
+            ),
+        ),
+    ),
+)
+
+
+@cache
+def adaptive_pairs() -> tuple[Mistake, ...]:
+    named = {one.key: one for one in ADAPTIVE_MISTAKES}
+    return tuple(both(named[first], named[second], *ways) for first, second, ways in ADAPTIVE_PAIRS)
+
+
 # -- the backward pass of layer norm -----------------------------------------------------------------
 
 #: What a backward pass returns: dx, dgamma, dbeta.
@@ -1266,14 +1349,16 @@ def layer_backward(
     into: Callable[[Tensor, Tensor], Tensor] = lambda dy, gamma: dy * gamma,
     out_of: Callable[[Tensor, Tensor], Tensor] = lambda dx, gamma: dx,
     by_mean: float = 1.0,
-    by_variance: float = 1.0,
+    by_variance: Any = 1.0,
+    scaled: Callable[[Tensor], Any] = lambda std: 1.0,
     collected: Callable[[Tensor], Tensor] = lambda each: each.sum(0),
     beside: Callable[[Tensor, Tensor], Tensor] = lambda x, x_hat: x_hat,
     result: Callable[[Tensor, Tensor, Tensor], Gradients] = lambda dx, dgamma, dbeta: (dx, dgamma, dbeta),
 ) -> Gradients:
     """The definition. over: the axes of the statistics. sums_over: of the two means in dx.
 
-    by_mean, by_variance: the shares of the paths through the mean and the variance. collected: over which
+    by_mean, by_variance: the shares of the paths through the mean and the variance. scaled: by which power
+    of the deviation the second is off. collected: over which
     axes the parameters' gradients are summed, of dy times what stands `beside` it.
     """
     centred = x - x.mean(over, keepdim=True)
@@ -1284,7 +1369,8 @@ def layer_backward(
     d_hat = into(dy, gamma)
     through_mean = d_hat.mean(sums_over, keepdim=True)
     through_variance = x_hat * (d_hat * x_hat).mean(sums_over, keepdim=True)
-    dx = out_of((d_hat - by_mean * through_mean - by_variance * through_variance) / std, gamma)
+    share = by_variance * scaled(std)
+    dx = out_of((d_hat - by_mean * through_mean - share * through_variance) / std, gamma)
     return result(dx, collected(dy * beside(x, x_hat)), collected(dy))
 
 
@@ -1320,6 +1406,15 @@ LAYER_BACKWARD_MISTAKES = (
         """The path through the variance has the wrong sign. What would stretch x_hat is taken out of dx, as
         the mean is.""",
         partial(layer_backward, by_variance=-1.0),
+    ),
+    mistake(
+        "variance_path_scaled",
+        """The path through the variance is off by a factor of σ, the standard deviation: x_hat stands in it
+        where x − mean belongs, or the other way round. Where σ is 1 nobody sees it.""",
+        partial(layer_backward, scaled=lambda std: std),
+        partial(layer_backward, scaled=lambda std: 1 / std),
+        partial(layer_backward, scaled=lambda std: std**2),
+        partial(layer_backward, scaled=lambda std: 1 / std**2),
     ),
     mistake(
         "gamma_missing_in_dx",
@@ -1370,6 +1465,13 @@ LAYER_BACKWARD_MISTAKES = (
         beta, so their gradients are summed over the batch.""",
         partial(layer_backward, collected=lambda each: each),
         partial(layer_backward, collected=lambda each: each[0]),
+    ),
+    mistake(
+        "parameters_per_sample",
+        """dgamma and dbeta are summed over C, H and W, and have an entry for every sample. The statistics run
+        over those axes; gamma and beta do not, so their gradients are summed over the batch.""",
+        partial(layer_backward, collected=lambda each: each.flatten(1).sum(1)),
+        partial(layer_backward, collected=lambda each: each.sum((1, 2, 3), keepdim=True)),
     ),
     mistake(
         "parameters_averaged",
@@ -1529,11 +1631,11 @@ def identity_matrix(n: int) -> Tensor:
 ANSWERS = {
     "normalized_axes": Answer(axes_left_over, axes, AXES_MISTAKES),
     "statistics_count": Answer(counted, count, COUNT_MISTAKES),
-    "layer_norm": Answer(library_layer, layer, LAYER_MISTAKES),
-    "instance_norm": Answer(library_instance, instance, INSTANCE_MISTAKES),
-    "group_norm": Answer(library_group, group, GROUP_MISTAKES),
+    "layer_norm": Answer(library_layer, layer, LAYER_MISTAKES, pairs=layer_pairs),
+    "instance_norm": Answer(library_instance, instance, INSTANCE_MISTAKES, pairs=instance_pairs),
+    "group_norm": Answer(library_group, group, GROUP_MISTAKES, pairs=group_pairs),
     "diagnose_norm": Answer(by_keeping, which, NORM_MISTAKES),
-    "adaptive_instance_norm": Answer(library_adaptive, adaptive, ADAPTIVE_MISTAKES),
+    "adaptive_instance_norm": Answer(library_adaptive, adaptive, ADAPTIVE_MISTAKES, pairs=adaptive_pairs),
     "layer_norm_backward": Answer(layer_backward_by_autograd, layer_backward, LAYER_BACKWARD_MISTAKES),
     "expose_interleaved_groups": exposing(
         Asked("x", "n, c, 4, 4"),

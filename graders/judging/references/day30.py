@@ -277,6 +277,15 @@ def plain(x: Tensor, keep: Tensor, p: float) -> Tensor:
     return x * keep
 
 
+def scaled_mask(
+    x: Tensor, keep: Tensor, p: float, training: bool = True, *, by: Callable[[Tensor, float], Tensor]
+) -> Tensor:
+    """The mask is scaled, in a dtype of its own, before x is multiplied by it."""
+    if not training or p == 1:
+        return dropped(x, keep, p, training)
+    return (x * by(keep, p)).to(x.dtype)
+
+
 DROPOUT_MISTAKES = (
     mistake(
         "not_scaled",
@@ -332,6 +341,16 @@ DROPOUT_MISTAKES = (
         """p = 1 gives 0/0. If everything is dropped, the output is 0, whatever the mask says.""",
         partial(dropped, all_dropped=lambda x, keep, p: x * keep / torch.zeros_like(x)),
         partial(dropped, all_dropped=lambda x, keep, p: x * 0 / torch.zeros_like(x)),
+        partial(dropped, all_dropped=lambda x, keep, p: x * keep * (1 / (1 - p))),
+        partial(dropped, all_dropped=lambda x, keep, p: x * keep * (1.0 / (1.0 - p))),
+    ),
+    mistake(
+        "mask_in_float32",
+        """Right to seven digits where the mask is of bools. A mask of bools divided by a number is float32,
+        whatever x is. Multiply it with x first, or bring it to the dtype of x.""",
+        partial(scaled_mask, by=lambda keep, p: keep / (1 - p)),
+        partial(scaled_mask, by=lambda keep, p: keep * (1 / (1 - p))),
+        partial(scaled_mask, by=lambda keep, p: keep.float() / (1 - p)),
     ),
     mistake(
         "p_of_one_not_dropped",

@@ -495,6 +495,17 @@ def power(
     return result(v, hvp(v))
 
 
+def until_settled(hvp: Product, v: Tensor, iterations: int, *, small: float, last: bool) -> Tensor:
+    """Stops where an iteration hardly changes v any more. last: the newest v is the one that counts."""
+    for _ in range(iterations):
+        new = hvp(v) / length(hvp(v))
+        settled = length(new - v) < small
+        v = new if last or not settled else v
+        if settled:
+            break
+    return quotient(v, hvp(v))
+
+
 POWER_MISTAKES = (
     mistake(
         "one_iteration_off",
@@ -552,6 +563,26 @@ POWER_MISTAKES = (
         """The number of iterations doesn't follow the argument. Is there a fixed number in your code, or does
         it go on until v settles?""",
         *(partial(power, count=lambda iterations, fixed=fixed: fixed) for fixed in (1, 10, 20, 60)),
+        *(
+            partial(until_settled, small=small, last=last)
+            for small in (1e-6, 1e-5, 1e-4)
+            for last in (True, False)
+        ),
+    ),
+    mistake(
+        "number_added",
+        """A small number is added to the length that v is divided by, so v doesn't have length 1. Then the
+        product of v with Hv is too small. The quotient would make up for it: divide by the product of v with
+        itself.""",
+        *(
+            partial(
+                power,
+                start=lambda v, added=added: v / (length(v) + added),
+                rescaled=lambda v, added=added: v / (length(v) + added),
+                result=lambda v, hv: (v * hv).sum(),
+            )
+            for added in (1e-12, 1e-10, 1e-8, 1e-6)
+        ),
     ),
     mistake(
         "start_replaced",

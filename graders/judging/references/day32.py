@@ -6,19 +6,20 @@ Sources of the mistakes: reports and fixes in public repositories and forums, an
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from graders.judging.answer import Answer, mistake
+from graders.judging.answer import Answer, Mistake, mistake
 from graders.judging.references.exposing import ALIKE, Asked, exposing, hiding, variant
 from graders.judging.references.normalizing import (
     affine_mistakes,
     lone_mistake,
     normalize,
+    pairs,
     statistics_mistakes,
 )
 
@@ -831,6 +832,12 @@ GHOST_MISTAKES = (
 )
 
 
+@cache
+def ghost_pairs() -> tuple[Mistake, ...]:
+    by_knobs = *statistics_mistakes(dict, "", ""), *affine_mistakes(dict)
+    return pairs(ghost_with, GHOST_MISTAKES, by_knobs)
+
+
 # -- RMS norm ----------------------------------------------------------------------------------------
 
 
@@ -1105,9 +1112,18 @@ STANDARDIZATION_MISTAKES = (
         standardized_with(
             variance=lambda w, axes: (w - w.mean(axes, keepdim=True)).square().sum(axes, keepdim=True)
         ),
+        standardized_with(
+            variance=lambda w, axes: (w - w.mean(axes, keepdim=True)).square().sum(axes, keepdim=True),
+            deviation=lambda var, eps: var.clamp_min(eps).sqrt(),
+        ),
         lambda weight, eps=EPS: standardized_with()(weight, eps) / weight[0].numel() ** 0.5,
     ),
 )
+
+
+@cache
+def standardization_pairs() -> tuple[Mistake, ...]:
+    return pairs(standardized_with, STANDARDIZATION_MISTAKES, statistics_mistakes(dict, "", ""))
 
 
 # -- weight norm -------------------------------------------------------------------------------------
@@ -1158,6 +1174,16 @@ WEIGHT_NORM_MISTAKES = (
         """v is divided by the norm of the whole tensor. Each row has a norm of its own, so that each comes
         out exactly as long as its g says.""",
         partial(rescaled, axes=lambda v: tuple(range(v.dim()))),
+    ),
+    mistake(
+        "numbers_misaligned",
+        """What belongs to the rows, g or their norms, is lined up with the last axis of v: broadcasting
+        starts from the right. Give it axes of length 1, so that it stands at axis 0.""",
+        lambda v, g: g * v / v.square().sum().sqrt(),
+        lambda v, g: v * g / v.square().sum().sqrt(),
+        lambda v, g: g * (v / over(v.square(), rows(v)).sqrt()),
+        lambda v, g: (v / over(v.square(), rows(v)).sqrt()) * g,
+        lambda v, g: v / v.flatten(1).square().sum(1).sqrt() * g if v.dim() > 1 else v * g,
     ),
     mistake(
         "norm_over_axis_0",
@@ -1510,9 +1536,11 @@ def one_value_off(n: int, d: int, factor: int) -> Tensor:
 ANSWERS = {
     "merge_statistics": Answer(merge, merge_sums, MERGE_MISTAKES),
     "sync_batch_norm_backward": Answer(sync_by_autograd, sync, SYNC_MISTAKES),
-    "ghost_batch_norm": Answer(library_ghost, ghost_by_averages, GHOST_MISTAKES),
+    "ghost_batch_norm": Answer(library_ghost, ghost_by_averages, GHOST_MISTAKES, pairs=ghost_pairs),
     "rms_norm": Answer(library_rms, rms, RMS_MISTAKES),
-    "weight_standardization": Answer(library_standardization, standardized_with(), STANDARDIZATION_MISTAKES),
+    "weight_standardization": Answer(
+        library_standardization, standardized_with(), STANDARDIZATION_MISTAKES, pairs=standardization_pairs
+    ),
     "weight_norm": Answer(library_weight_norm, rescaled, WEIGHT_NORM_MISTAKES),
     "find_leak": Answer(find_step_by_step, leaking, LEAK_MISTAKES),
     "hide_plain_mean": hiding(

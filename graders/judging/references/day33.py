@@ -9,7 +9,7 @@ import copy
 import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from torch.optim.sgd import sgd as library_sgd
 
 from graders.judging import tolerance
-from graders.judging.answer import Answer, Basis, Mistake, mistake
+from graders.judging.answer import Answer, Basis, Mistake, both, mistake
 from graders.judging.references.exposing import ALIKE, Asked, apart, exposing, hiding, variant
 from graders.probing.days.day33 import ACTIVATIONS, ENOUGH, MODE, NOTHING, starting_weights
 from graders.probing.exercise import Candidate, Inputs
@@ -85,6 +85,23 @@ def without_start(grad: Callable, w: Tensor, lr: float, steps: int) -> Tensor:
     return torch.stack(path)
 
 
+def until_small(
+    grad: Callable, w: Tensor, lr: float, steps: int, *, small: float, of_step: bool, kept: bool
+) -> Tensor:
+    """Stops at a small step, or slope. kept: the point that was reached then is in the path."""
+    path = [w]
+    for _ in range(steps):
+        slope = grad(w)
+        new = w - lr * slope
+        stop = ((new - w) if of_step else slope).square().sum().sqrt() < small
+        if kept or not stop:
+            path.append(new)
+        if stop:
+            break
+        w = new
+    return torch.stack(path)
+
+
 DESCENT_MISTAKES = (
     mistake(
         "start_missing",
@@ -101,6 +118,17 @@ DESCENT_MISTAKES = (
         partial(descent, more=1),
         partial(descent, more=-1),
         partial(descent, more=-1, result=lambda path: torch.stack([path[0], *path])),
+    ),
+    mistake(
+        "stops_early",
+        """The path ends where a step or a slope is small. It has steps + 1 rows however small they get:
+        whoever asked for that many wants to see that nothing moves any more.""",
+        *(
+            partial(until_small, small=small, of_step=of_step, kept=kept)
+            for small in (1e-6, 1e-8)
+            for of_step in (True, False)
+            for kept in (True, False)
+        ),
     ),
     mistake(
         "only_the_end",
@@ -243,7 +271,6 @@ def step_mistakes(right: Callable[..., Pair], ahead: bool) -> tuple[Mistake, ...
             for keep in (
                 lambda old, new, beta: (1 + beta) * new - beta * old,
                 lambda old, new, beta: beta * new + (new - beta * old),
-                lambda old, new, beta: new,
             )
             for sign in (1.0, -1.0)
         )
@@ -344,7 +371,6 @@ MOMENTUM_MISTAKES = (
         """This is Nesterov's step: from rest it is 1 + beta times too long. The heavy ball moves along
         the new velocity itself.""",
         nesterov,
-        lr_inside(lambda old, new, beta: (1 + beta) * new - beta * old),
     ),
     mistake(
         "old_velocity_moves_w",
@@ -402,6 +428,46 @@ NESTEROV_MISTAKES = (
     ),
     *step_mistakes(nesterov, ahead=True),
 )
+
+
+#: Directions and velocities that are mistakes, by their keys, and how far the classical form goes then.
+DIRECTIONS: dict[str, Callable[[Tensor, Tensor, Tensor, float], Tensor]] = {
+    "nesterov_for_classical": nesterov_direction,
+    "gradient_counted_twice": lambda g, old, new, beta: new + g,
+    "gradient_moves_w": lambda g, old, new, beta: g,
+    "classical_for_nesterov": heavy_ball_direction,
+    "look_ahead_without_beta": lambda g, old, new, beta: g + new,
+    "gradient_missing_ahead": lambda g, old, new, beta: beta * new,
+}
+VELOCITIES: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {
+    "gradient_damped": lambda v, g, beta: beta * v + (1 - beta) * g,
+    "beta_on_gradient": lambda v, g, beta: (1 - beta) * v + beta * g,
+    "never_fades": lambda v, g, beta: v + g,
+}
+CLASSICAL: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {
+    "nesterov_for_classical": lambda old, new, beta: (1 + beta) * new - beta * old,
+    "gradient_counted_twice": lambda old, new, beta: 2 * new - beta * old,
+    "classical_for_nesterov": lambda old, new, beta: new,
+    "look_ahead_without_beta": lambda old, new, beta: 2 * new - beta * old,
+    "gradient_missing_ahead": lambda old, new, beta: beta * new,
+}
+
+
+def step_pairs(mistakes: Sequence[Mistake]) -> tuple[Mistake, ...]:
+    """Two mistakes at once: one in where w goes, one in the velocity."""
+    named = {one.key: one for one in mistakes}
+    found = [
+        both(named[way], named[kind], partial(step, direction=direction, accumulate=accumulate))
+        for way, direction in DIRECTIONS.items()
+        for kind, accumulate in VELOCITIES.items()
+        if way in named
+    ]
+    found += [
+        both(named[way], named["lr_in_velocity"], lr_inside(keep), lr_inside(keep, -1.0))
+        for way, keep in CLASSICAL.items()
+        if way in named
+    ]
+    return tuple(found)
 
 
 # -- the moving average ------------------------------------------------------------------------------
@@ -1892,10 +1958,18 @@ def after_many_steps(d: int, beta: float) -> tuple[Tensor, Tensor]:
 ANSWERS = {
     "gradient_descent": Answer(recursive_descent, descent, DESCENT_MISTAKES),
     "momentum_step": Answer(
-        library_step(False), momentum, MOMENTUM_MISTAKES, bases=velocity_first(MOMENTUM_MISTAKES)
+        library_step(False),
+        momentum,
+        MOMENTUM_MISTAKES,
+        bases=velocity_first(MOMENTUM_MISTAKES),
+        pairs=cache(partial(step_pairs, MOMENTUM_MISTAKES)),
     ),
     "nesterov_step": Answer(
-        library_step(True), nesterov, NESTEROV_MISTAKES, bases=velocity_first(NESTEROV_MISTAKES)
+        library_step(True),
+        nesterov,
+        NESTEROV_MISTAKES,
+        bases=velocity_first(NESTEROV_MISTAKES),
+        pairs=cache(partial(step_pairs, NESTEROV_MISTAKES)),
     ),
     "exponential_moving_average": Answer(weighted_sums, moving_average, AVERAGE_MISTAKES),
     "optimal_heavy_ball": Answer(critically_damped, heavy_ball, HEAVY_BALL_MISTAKES),

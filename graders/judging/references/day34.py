@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim.adam import adam as library_adam
 
-from graders.judging.answer import Answer, Basis, Mistake, mistake
+from graders.judging.answer import Answer, Basis, Mistake, both, mistake
 from graders.judging.references.exposing import ALIKE, Asked, apart, exposing, hiding, variant
 from graders.probing.days.day34 import EndlessLoop
 
@@ -548,6 +548,12 @@ def pca_matrix(cov: Tensor, eps: float, power: Callable[[Tensor, float], Tensor]
     return vectors * power(values, eps)
 
 
+def pca_by_svd_of_cov(cov: Tensor, eps: float, power: Callable[[Tensor, float], Tensor]) -> Tensor:
+    """The same from the largest eigenvalue down, each eigenvector with the sign that svd gives it."""
+    vectors, values, _ = torch.linalg.svd(cov)
+    return vectors * power(values, eps)
+
+
 def pca_by_svd(x: Tensor, eps: float = EPS) -> Tensor:
     u, s, _ = torch.linalg.svd(x - x.mean(0), full_matrices=False)
     y = u * (s / (s.square() / len(x) + eps).sqrt())
@@ -593,6 +599,7 @@ WHITEN_MISTAKES = (
         feature stays as near to what it was as can be.""",
         partial(whiten, matrix=pca_matrix),
         partial(whiten, matrix=lambda cov, eps, power: pca_matrix(cov, eps, power).flip(1)),
+        partial(whiten, matrix=pca_by_svd_of_cov),
         pca_by_svd,
     ),
     mistake(
@@ -758,6 +765,82 @@ WHITEN_MISTAKES = (
         partial(whiten, product=lambda x, centred, w: w),
     ),
 )
+
+
+def unbiased_cov(x: Tensor, centred: Tensor) -> Tensor:
+    return centred.T @ centred / (len(x) - 1)
+
+
+#: Two mistakes at once that are seen together: the keys, and the knobs of `whiten`.
+WHITEN_PAIRS: tuple[tuple[str, str, tuple[dict[str, Any], ...]], ...] = (
+    (
+        "unbiased_covariance",
+        "pca_whitening",
+        tuple(
+            {"cov": unbiased_cov, "matrix": matrix}
+            for matrix in (
+                pca_matrix,
+                lambda cov, eps, power: pca_matrix(cov, eps, power).flip(1),
+                pca_by_svd_of_cov,
+            )
+        ),
+    ),
+    (
+        "unbiased_covariance",
+        "not_centred",
+        (
+            {"cov": unbiased_cov, "product": lambda x, centred, w: x @ w},
+            {"cov": unbiased_cov, "mean": lambda x: 0.0},
+        ),
+    ),
+    (
+        "unbiased_covariance",
+        "eps_fixed",
+        tuple(
+            {"cov": unbiased_cov, "eps_used": lambda eps, value=value: value}
+            for value in (1e-5, 1e-8, 1e-6, 1e-3)
+        ),
+    ),
+    ("unbiased_covariance", "eps_missing", ({"cov": unbiased_cov, "eps_used": lambda eps: 0.0},)),
+    (
+        "unbiased_covariance",
+        "eps_outside_root",
+        ({"cov": unbiased_cov, "power": lambda values, eps: 1 / (values.clamp_min(0).sqrt() + eps)},),
+    ),
+    (
+        "not_centred",
+        "covariance_not_divided_by_n",
+        (
+            {"mean": lambda x: 0.0, "cov": lambda x, centred: x.T @ x},
+            {"mean": lambda x: 0.0, "cov": lambda x, centred: x.T @ x / x.shape[1]},
+        ),
+    ),
+    (
+        "pca_whitening",
+        "eps_missing",
+        (
+            {"matrix": pca_matrix, "eps_used": lambda eps: 0.0},
+            {"matrix": pca_by_svd_of_cov, "eps_used": lambda eps: 0.0},
+        ),
+    ),
+    (
+        "pca_whitening",
+        "not_centred",
+        (
+            {"matrix": pca_matrix, "mean": lambda x: 0.0},
+            {"matrix": pca_by_svd_of_cov, "mean": lambda x: 0.0},
+        ),
+    ),
+)
+
+
+@cache
+def whiten_pairs() -> tuple[Mistake, ...]:
+    named = {one.key: one for one in WHITEN_MISTAKES}
+    return tuple(
+        both(named[first], named[second], *(partial(whiten, **knobs) for knobs in ways))
+        for first, second, ways in WHITEN_PAIRS
+    )
 
 
 # -- train -------------------------------------------------------------------------------------------
@@ -1365,6 +1448,7 @@ NORMALIZED_MISTAKES = (
         long also where the slope is nearly flat.""",
         partial(normalized, scaled=lambda w, g, eps: g / (length(g) + eps).clamp_min(1.0)),
         partial(normalized, scaled=lambda w, g, eps: g * (1 / (length(g) + eps)).clamp_max(1.0)),
+        lambda w, g, lr, eps=1e-8: w - g * (lr / (length(g) + eps)).clamp_max(1.0),
     ),
     mistake(
         "each_entry_by_its_size",
@@ -1709,6 +1793,10 @@ ADAM_MISTAKES = (
         divisors grow with step, from 1 − beta up to nearly 1.""",
         partial(adam, divisors=lambda b1, b2, t: (1 - b1, 1 - b2)),
         partial(adam, divisors=lambda b1, b2, t: (1 - b1 * t, 1 - b2 * t)),
+        *(
+            partial(adam, divisors=lambda b1, b2, t, power=power: (1 - b1**power, 1 - b2**power))
+            for power in (2, 3, 4)
+        ),
     ),
     mistake(
         "correction_multiplied",
@@ -1920,6 +2008,10 @@ def bases_of(
 # -- orthogonalized_step -----------------------------------------------------------------------------
 
 MUON = (3.4445, -4.7750, 2.0315)
+#: An iteration of the fifth degree that stays at 1.
+FIFTH_DEGREE = (15 / 8, -10 / 8, 3 / 8)
+#: What is added to the length so that it is not 0: as good as nothing, and as Muon has it.
+ADDED = (1e-30, 1e-7)
 
 
 def polar_by_svd(w: Tensor, g: Tensor, lr: float) -> Tensor:
@@ -1928,9 +2020,14 @@ def polar_by_svd(w: Tensor, g: Tensor, lr: float) -> Tensor:
     return w - lr * (u * (s > 0)) @ vh
 
 
-def newton_schulz(g: Tensor, count: int = 30, factors: tuple[float, ...] = (1.5, -0.5)) -> Tensor:
-    """The iteration X ← a X + b (X Xᵀ) X + c (X Xᵀ)² X from g at length 1, on the short side."""
-    x = g / (length(g) + 1e-30)
+def newton_schulz(
+    g: Tensor, count: int = 30, factors: tuple[float, ...] = (1.5, -0.5), added: float = 1e-30
+) -> Tensor:
+    """The iteration X ← a X + b (X Xᵀ) X + c (X Xᵀ)² X from g at length 1, on the short side.
+
+    added: to the length. It makes no difference at the end, but before that every digit depends on it.
+    """
+    x = g / (length(g) + added)
     wide = x if len(x) <= x.shape[1] else x.T
     for _ in range(count):
         gram, power, new = wide @ wide.T, wide, factors[0] * wide
@@ -1979,6 +2076,21 @@ def unsigned_triangular(g: Tensor) -> Tensor:
     return q if len(g) >= g.shape[1] else q.T
 
 
+def muon_in_bfloat16(g: Tensor, steps: int = 5, *, first: bool = True) -> Tensor:
+    """Muon's iteration in the order in which it is usually written, since every digit depends on it.
+
+    first: the coefficient multiplies a factor of (X Xᵀ)², and not the product.
+    """
+    a, b, c = MUON
+    x = g.bfloat16()
+    x = x.T if len(x) > x.shape[1] else x
+    x = x / (x.norm() + 1e-7)
+    for _ in range(steps):
+        gram = x @ x.T
+        x = a * x + (b * gram + (c * gram @ gram if first else c * (gram @ gram))) @ x
+    return (x.T if len(g) > g.shape[1] else x).to(g.dtype)
+
+
 def in_bfloat16(g: Tensor) -> Tensor:
     return newton_schulz(g.bfloat16()).to(g.dtype)
 
@@ -1987,14 +2099,31 @@ def in_float32(g: Tensor) -> Tensor:
     return newton_schulz(g.float()).to(g.dtype)
 
 
+#: Factors that make one learning rate fit layers of every shape.
+SIZES_BY_SHAPE: tuple[Callable[[Tensor], float], ...] = (
+    lambda g: max(1.0, g.shape[0] / g.shape[1]) ** 0.5,
+    lambda g: (g.shape[0] / g.shape[1]) ** 0.5,
+    lambda g: 0.2 * max(g.shape) ** 0.5,
+    lambda g: min(g.shape) ** -0.5,
+)
+
 ORTHOGONAL_MISTAKES = (
     mistake(
         "too_few_iterations",
         """The iteration stops too early. Large singular values have come to 1 by then, small ones have not:
         far below 1 each step makes them 1.5 times as large. Go on until nothing changes any more.""",
         *(
-            partial(orthogonalized, factor=partial(newton_schulz, count=count))
+            partial(orthogonalized, factor=partial(newton_schulz, count=count, added=added))
             for count in (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12)
+            for added in ADDED
+        ),
+        *(
+            partial(
+                orthogonalized,
+                factor=partial(newton_schulz, count=count, factors=FIFTH_DEGREE, added=added),
+            )
+            for count in (3, 4, 5, 6)
+            for added in ADDED
         ),
     ),
     mistake(
@@ -2002,9 +2131,12 @@ ORTHOGONAL_MISTAKES = (
         """These are Muon's coefficients. They come near 1 in five steps and then go to and fro between 0.7
         and 1.2, however long you go on. For 1 to stay at 1 the coefficients have to add up to 1.""",
         *(
-            partial(orthogonalized, factor=partial(newton_schulz, count=count, factors=MUON))
+            partial(orthogonalized, factor=partial(newton_schulz, count=count, factors=MUON, added=added))
             for count in (5, 6, 10, 30)
+            for added in ADDED
         ),
+        partial(orthogonalized, factor=muon_in_bfloat16),
+        partial(orthogonalized, factor=partial(muon_in_bfloat16, first=False)),
     ),
     mistake(
         "not_scaled_first",
@@ -2058,10 +2190,7 @@ ORTHOGONAL_MISTAKES = (
         "scaled_for_shape",
         """The step is multiplied by a number that depends on the shape, as libraries do to make one lr fit
         all layers. Here it is not: all singular values of the step are lr.""",
-        partial(orthogonalized, size=lambda g: max(1.0, g.shape[0] / g.shape[1]) ** 0.5),
-        partial(orthogonalized, size=lambda g: (g.shape[0] / g.shape[1]) ** 0.5),
-        partial(orthogonalized, size=lambda g: 0.2 * max(g.shape) ** 0.5),
-        partial(orthogonalized, size=lambda g: min(g.shape) ** -0.5),
+        *(partial(orthogonalized, size=size) for size in SIZES_BY_SHAPE),
     ),
     mistake(
         "zero_gradient_moves",
@@ -2100,6 +2229,28 @@ ORTHOGONAL_MISTAKES = (
         *(partial(orthogonalized, rate=lambda lr, value=value: value) for value in (1.0, 0.1, 0.01)),
     ),
 )
+
+
+@cache
+def orthogonal_pairs() -> tuple[Mistake, ...]:
+    """Muon as it is published: its coefficients, and a factor for the shape."""
+    named = {one.key: one for one in ORTHOGONAL_MISTAKES}
+    factors = (
+        *(partial(newton_schulz, count=5, factors=MUON, added=added) for added in ADDED),
+        muon_in_bfloat16,
+        partial(muon_in_bfloat16, first=False),
+    )
+    return (
+        both(
+            named["muon_coefficients"],
+            named["scaled_for_shape"],
+            *(
+                partial(orthogonalized, factor=factor, size=size)
+                for factor in factors
+                for size in SIZES_BY_SHAPE[:3]
+            ),
+        ),
+    )
 
 
 # -- inputs that show a mistake, or hide it ------------------------------------------------------------
@@ -2210,7 +2361,7 @@ def last_a_little_larger(steps: int, beta: float) -> Tensor:
 ANSWERS = {
     "convergence_rate": Answer(rate_by_matrices, rate, RATE_MISTAKES),
     "steps_to_tolerance": Answer(steps_by_powers, steps, STEPS_MISTAKES),
-    "whiten": Answer(whiten_by_svd, whiten, WHITEN_MISTAKES),
+    "whiten": Answer(whiten_by_svd, whiten, WHITEN_MISTAKES, pairs=whiten_pairs),
     "train": Answer(train_by_grad, train, TRAIN_MISTAKES),
     "compare": Answer(compare_by_quantile, compare, COMPARE_MISTAKES),
     "normalized_step": Answer(norm_with_library, normalized, NORMALIZED_MISTAKES),
@@ -2244,7 +2395,7 @@ ANSWERS = {
             ),
         ),
     ),
-    "orthogonalized_step": Answer(polar_by_svd, orthogonalized, ORTHOGONAL_MISTAKES),
+    "orthogonalized_step": Answer(polar_by_svd, orthogonalized, ORTHOGONAL_MISTAKES, pairs=orthogonal_pairs),
     "hide_missing_correction": hiding(
         Asked("beta2", "", 1.0),
         uncorrected_length,

@@ -25,16 +25,18 @@ def normalize(
     eps_used: Callable[[float], float] = lambda eps: eps,
     over: Axes | None = None,
     lone: Callable[[Tensor], Tensor] | None = None,
+    after: Callable[[Tensor, float], Tensor] = lambda x_hat, eps: x_hat,
 ) -> tuple[Tensor, Tensor]:
     """(x_hat, divisor) with one mean and one biased variance over `axes`; a knob for each step.
 
     over: other axes than the right ones. lone: what becomes of x where each value is alone in its mean.
+    after: what becomes of x_hat once it is divided.
     """
     axes = axes if over is None else over
     divisor = deviation(variance(x, axes), eps_used(eps))
     if lone and divisor.numel() == x.numel():
         return lone(x), divisor
-    return (x - mean(x, axes)) / divisor, divisor
+    return after((x - mean(x, axes)) / divisor, eps_used(eps)), divisor
 
 
 def centred_squares(x: Tensor, axes: Axes) -> Tensor:
@@ -80,7 +82,10 @@ def statistics_mistakes(
             "eps_fixed",
             """The result does not change when eps changes: a fixed number stands in the code where the
             argument eps should be used.""",
-            *(make(eps_used=lambda eps, value=value: value) for value in (default_eps, *others)),
+            *(
+                make(eps_used=lambda eps, value=value: value)
+                for value in (default_eps, *others, 1e-12, 1e-9, 1e-7)
+            ),
         ),
         mistake(
             "eps_default",
@@ -107,6 +112,22 @@ def statistics_mistakes(
             """The root is taken of (std + eps). The standard deviation stands where the variance belongs, so
             the root is taken twice, and the spread does not come out as 1.""",
             make(deviation=lambda var, eps: (var.sqrt() + eps).sqrt()),
+        ),
+        mistake(
+            "eps_on_quotient",
+            """eps is added to the quotient, after the division, where it shifts every value and guards
+            nothing. It belongs in the divisor, under the root: (x − mean) / √(var + eps). Which brackets are
+            missing?""",
+            make(deviation=lambda var, eps: var.sqrt(), after=lambda x_hat, eps: x_hat + eps),
+        ),
+        mistake(
+            "length_over_count",
+            f"""The squared distances are summed, the root is taken, and that is divided by {count}. The mean
+            is taken first, under the root; the other way round the divisor is too small by the factor
+            √{share}.""",
+            make(variance=squares_over_squared_count),
+            make(variance=squares_over_squared_count, deviation=lambda var, eps: var.sqrt() + eps),
+            make(variance=squares_over_squared_count, deviation=lambda var, eps: var.sqrt()),
         ),
         mistake(
             "unbiased_variance",
@@ -159,6 +180,12 @@ def statistics_mistakes(
             make(variance=lambda x, axes: x.square().mean(axes, keepdim=True)),
         ),
     )
+
+
+def squares_over_squared_count(x: Tensor, axes: Axes) -> Tensor:
+    """What stands under the root where it is taken of the sum, and the count divides outside."""
+    var = centred_squares(x, axes)
+    return var * (var.numel() / x.numel())
 
 
 def difference_of_squares(x: Tensor, axes: Axes) -> Tensor:
@@ -233,7 +260,14 @@ def affine_mistakes(make: Callable[..., Candidate]) -> tuple[Mistake, ...]:
 
 
 #: What knobs are about, where that is not their name: two mistakes about one thing cannot be made at once.
-ABOUT = {"deviation": "eps", "eps_used": "eps", "default_eps": "eps"}
+ABOUT = {
+    **dict.fromkeys(("deviation", "eps_used", "default_eps", "after"), "eps"),
+    **dict.fromkeys(("slope", "through_variance"), "the path through the variance"),
+}
+#: It has the places of eps among its own variants.
+ALONE = "length_over_count"
+#: Those that can be, though both are about one thing.
+TOGETHER = ({"eps_outside_root", "eps_fixed"}, {"eps_outside_root", "eps_default"})
 
 
 def pairs(
@@ -246,11 +280,15 @@ def pairs(
     """
     named = {one.key: one for one in known}
     found = []
-    for first, second in combinations([one for one in by_knobs if one.key in named and not one.rounding], 2):
+    of_two = [one for one in by_knobs if one.key in named and one.key != ALONE and not one.rounding]
+    for first, second in combinations(of_two, 2):
+        together = {first.key, second.key} in TOGETHER
+        few = None if together else ways
         knobs = [
             one | other
-            for one, other in product(first.variants[:ways], second.variants[:ways])
-            if not {ABOUT.get(name, name) for name in one} & {ABOUT.get(name, name) for name in other}
+            for one, other in product(first.variants[:few], second.variants[:few])
+            if together
+            or not {ABOUT.get(name, name) for name in one} & {ABOUT.get(name, name) for name in other}
         ]
         if knobs:
             found.append(both(named[first.key], named[second.key], *(make(**one) for one in knobs)))

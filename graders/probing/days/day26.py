@@ -260,7 +260,8 @@ def path_cases(draw: Draw) -> Iterator[Case]:
     yield from several(
         "a variance near the default eps", draw.normal(n, d, std=0.003), None, 4, near_eps=True
     )
-    yield from several("a variance near eps = 0.1", draw.normal(n, d, std=0.3), 0.1, 2, near_eps=True)
+    # Three of the kinds, since eps shows in two of them only: so that it shows where eps is given.
+    yield from several("a variance near eps = 0.1", draw.normal(n, d, std=0.3), 0.1, 3, near_eps=True)
     yield from several("gradients as small as 1e-10", draw.batch(n, d), 1e-5, 2, size=1e-10)
     gamma = draw.scale(d)
     gamma[:-1] = 0.0

@@ -137,6 +137,7 @@ def power_cases(draw: Draw) -> Iterator[Case]:
     yield case("two eigenvalues of opposite sign and nearly one size", 6, -3.0, 2.9)
     yield case("large eigenvalues, 34 iterations", 34, 3.0, 2.7, 1e10)
     yield case("small eigenvalues, 35 iterations", 35, -0.9, 0.8, 1e-10)
+    yield case("an eigenvalue far from the others, 60 iterations", 60, 3.0, 2.0)
 
 
 def probe_power(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any]]:

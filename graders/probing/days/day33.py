@@ -59,6 +59,8 @@ def descent_cases(draw: Draw) -> Iterator[Case]:
     yield case("a single number to learn", 1, "shifted", 3)
     yield case("many numbers, grad returns w itself", draw.many(), "same", 4)
     yield case("many steps", 2, "quadratic", draw.integer(15, 40))
+    still = case("a start at the minimum", d, "shifted", 3)
+    yield Case(still.name, {**still.inputs, "w": still.inputs["target"].clone()})
 
 
 GRADIENTS: dict[str, Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]] = {
