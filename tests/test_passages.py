@@ -93,6 +93,18 @@ def test_every_rule_is_of_use() -> None:
     assert not silent
 
 
+def test_what_gamma_gives_back_is_explained_where_it_is_given_back() -> None:
+    assert passage("identity_parameters", "eps_missing").section == passages.UNDOING
+    assert passage("batch_norm_forward", "eps_missing").section == passages.AWKWARD
+
+
+def test_an_explorer_speaks_of_what_its_exercise_normalizes() -> None:
+    """Columns on days 25 to 27; channels come with day 28."""
+    early = [name for name in catalogue.exercises() if catalogue.day_of(name) < "day28"]
+    shown = {passage(name, key).view for name, key in MISTAKES if name in early} - {None}
+    assert {view.section.day for view in shown} == {25, 26, 27}
+
+
 def test_how_many_mistakes_an_explorer_shows() -> None:
     shown = [key for name, key in MISTAKES if passage(name, key).view]
     assert len(shown) > len(MISTAKES) / 4, f"{len(shown)} of {len(MISTAKES)}"

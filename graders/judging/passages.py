@@ -298,8 +298,7 @@ _AFFINE = (
     _on("shift_before_scale affine_first", UNDOING, _SCALED_THEN_SHIFTED),
 )
 _ONE_FEATURE = (
-    _on("one_statistic_for_all", FORMULA, _CENTRED),
-    _on("rows_normalized", FORMULA, _BATCH),
+    _on("one_statistic_for_all rows_normalized", FORMULA, _CENTRED),
     _on("lone_sample_passed_through", AWKWARD),
 )
 _PATHS = (
@@ -492,7 +491,7 @@ _explain("batch_norm_backward", CLOSED_FORM, _PATHS)
 _explain(
     "identity_parameters",
     UNDOING,
-    _EPS,
+    _on("eps_*", None, _LARGE_EPS),
     _on("unbiased_*", FIVE_STEPS),
     _on("one_statistic_for_all statistics_of_rows", FORMULA, _CENTRED),
     _on("variance_for_deviation inverse_scale swapped negative_shift shift_in_* fresh_layer", None, _UNDONE),
