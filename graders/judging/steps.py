@@ -49,12 +49,16 @@ def whole_of(name: str) -> str:
 
 
 def hint(exercise: str, mistakes: Sequence[Mistake]) -> list[str]:
-    """The sentence that names the first step to an exercise in which one of its known mistakes is made."""
+    """The sentence that names the first step to an exercise in which one of its known mistakes is made.
+
+    None for the last step, which is the exercise itself: it has no check beside the one that has just run.
+    """
     keys = {one.key for one in mistakes}
     for number, step in enumerate(paths().get(exercise, ()), 1):
         if keys & step.mistakes:
-            return [
-                f"This belongs to step {number}, «{step.title}»: the section Step by step has a check "
-                "for it alone."
-            ]
+            name = step.exercise.name
+            if name == exercise:
+                return []
+            where = "the section Step by step" if step.answer else f"the exercise {name}"
+            return [f"This belongs to step {number}, «{step.title}»: {where} has a check for it alone."]
     return []
