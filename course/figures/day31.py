@@ -67,7 +67,12 @@ def draw_shift_controls(verdict: ShiftVerdict) -> Picture:
     """The shift at three gains, at own rates, with frozen noise, and the losses after tuning."""
     with matplotlib.rc_context(STYLE):
         figure, axes = _titled(
-            330, "The shift of the gradients, with four things changed", 4, wspace=0.42, left=0.05, bottom=0.24
+            330,
+            "The shift of the gradients, with four things changed",
+            4,
+            wspace=0.42,
+            left=0.05,
+            bottom=0.24,
         )
         axes[0].set_title("the gain, lr 0.1")
         for kind, side in (("plain", -0.15), ("batch norm", 0.15)):
