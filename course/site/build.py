@@ -273,6 +273,7 @@ class Exporter(HTMLExporter):
         for cell in notebook.cells:
             if cell.cell_type == "markdown":
                 cell.metadata["html"] = self._markdown(cell.source)
+        _fold(notebook)
         page.texts = _texts(notebook)
         text, _ = self.from_notebook_node(notebook, resources={"page": page, "pages": self._every})
         return text
@@ -418,6 +419,19 @@ def _plain(markdown: str) -> str:
     text = re.sub(r"<[^>]+>", " ", markdown)
     text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", text)
     return re.sub(r"\s+", " ", re.sub(r"[*`$#|\\]", "", text)).strip()
+
+
+def _fold(notebook: NotebookNode) -> None:
+    """Say of each section that JupyterLab keeps folded where it begins, with which heading, and ends."""
+    level = 0
+    for cell in notebook.cells:
+        heading = re.match(r"#+(?= )", cell.source) if cell.cell_type == "markdown" else None
+        if level and heading and len(heading[0]) <= level:
+            cell.metadata["ends_fold"], level = True, 0
+        if heading and cell.metadata.get("jp-MarkdownHeadingCollapsed"):
+            level = len(heading[0])
+            above, end, cell.metadata["html"] = cell.metadata["html"].partition(f"</h{level}>")
+            cell.metadata["fold"] = above + end
 
 
 def _texts(notebook: NotebookNode) -> list[tuple[str, str, str]]:

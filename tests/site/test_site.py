@@ -251,3 +251,13 @@ def test_formulas_have_no_marks_of_latex(site):
         assert [formula for formula in formulas if "\\" in re.sub(r"<[^>]+>", "", formula)] == [], (
             page.address
         )
+
+
+def test_what_jupyterlab_keeps_folded_is_folded(read):
+    page = read("exercises/day26.html")
+    heading = page.get_by_role("heading", name="Step by step")
+    within = page.get_by_text("Each step is its own function.")
+    behind = page.get_by_role("heading", name="All together")
+    assert heading.is_visible() and behind.is_visible() and not within.is_visible()
+    heading.click()
+    assert within.is_visible()
