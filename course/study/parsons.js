@@ -240,9 +240,14 @@ function mount(host, puzzle) {
   function put({ id, twin }, under) {
     rows = rows.filter((row) => row.id !== id);
     const place = rows.findIndex((row) => row.id === under);
-    rows.splice(place + 1, 0, { id, twin, indent: indents ? deepest(puzzle, rows[place]) : lines.get(id).indent });
+    rows.splice(place + 1, 0, { id, twin, indent: indents ? below(rows[place]) : lines.get(id).indent });
     selected = id;
     changed(`Line ${place + 2} of ${rows.length}.`);
+  }
+
+  /** Where a new line below this row starts: a block is over with `return` or `raise`. */
+  function below(row) {
+    return deepest(puzzle, row) - /^(return|raise)\b/.test(code(row));
   }
 
   function move(id, by) {

@@ -184,6 +184,20 @@ def test_the_first_step_that_is_not_right_is_named(module: Page, change: Any, sa
     assert said.startswith(says)
 
 
+@pytest.mark.parametrize("name", ["group_norm", "BatchNorm1d"])
+def test_a_line_below_return_or_raise_starts_outside_of_its_block(module: Page, name: str) -> None:
+    """So a solution that is put together from top to bottom needs no line to be indented by hand."""
+    puzzle = parsons.load(name)
+    module.evaluate("puzzle => ordering.mount(document.querySelector('main'), puzzle)", puzzle.as_data())
+    module.locator("summary").click()
+    for place, line in enumerate(puzzle.lines):
+        if line.goal:
+            module.locator(f'.line[data-id="{puzzle.lines[place - 1].id}"]').click()
+            module.locator(f'.take[data-id="{line.id}"][data-twin="false"]').click()
+            started = module.locator(f'.line[data-id="{line.id}"]')
+            assert f"indented {line.indent} times" in started.text_content(), line.code
+
+
 # ---------------------------------------------------------------------------- in JupyterLab
 
 
