@@ -96,7 +96,7 @@ def as_html(verdict: Verdict, lectures: str = "") -> str:
     body += [f'<p class="remark">{_marked(_said(one))}</p>' for one in verdict.remarks]
     if verdict.evidence:
         if not _is_told(verdict):
-            body.append(f"<p>{_marked(_evidence_sentence(verdict.evidence))}</p>")
+            body.append(f"<p>{_marked(_evidence_sentence(verdict))}</p>")
         body.append(_evidence_html(verdict.evidence))
     if _shows_parts(verdict):
         rows = "".join(
@@ -234,7 +234,12 @@ def _is_told(verdict: Verdict) -> bool:
     return any(all(piece in text for piece in pieces) for text in (verdict.message, *verdict.notes))
 
 
-def _evidence_sentence(evidence: Evidence) -> str:
+def _evidence_sentence(verdict: Verdict) -> str:
+    evidence = verdict.evidence
+    assert evidence is not None
+    if verdict.exercise.startswith(("expose_", "hide_")) and not evidence.want_grid:
+        # An input that was asked for, and the diagnosis has said what is wrong with it.
+        return f"In {evidence.column}, your input for {evidence.case} is not what was asked for."
     said = f"{evidence.where} is {evidence.got}; expected: {evidence.want}."
     if evidence.case in evidence.where:  # which names its case itself
         return f"In {evidence.column}, {said}"
@@ -246,7 +251,7 @@ def as_text(verdict: Verdict) -> str:
     lines = [f"{verdict.exercise}: {_points(verdict)}"]
     paragraphs = [verdict.message, *verdict.notes, *map(_said, verdict.remarks)]
     if verdict.evidence and not _is_told(verdict):
-        paragraphs.append(_evidence_sentence(verdict.evidence))
+        paragraphs.append(_evidence_sentence(verdict))
     for paragraph in paragraphs:
         lines += ["", *textwrap.wrap(paragraph, 88)]
     if found := _passage(verdict):
