@@ -4,7 +4,8 @@ PYTHON ?= python3
 VENV ?= .venv
 LAB_FLAGS ?=
 TEST_FLAGS ?=
-# Processes of the tests; auto: one more than cores, four at most; 0: one alone. Each takes about 1 GB, the browser beside.
+# Processes of the tests: `auto` is one more than cores, four at most, and 0 one alone. Each takes about
+# 1 GB, and so does the browser.
 WORKERS ?= auto
 
 VENV_PATH := $(if $(filter /%,$(VENV)),$(VENV),$(CURDIR)/$(VENV))
