@@ -116,6 +116,42 @@ def test_the_list_of_fonts_is_matplotlibs_own(tmp_path: Path) -> None:
     assert lists[1] == lists[0]
 
 
+#: Prints matplotlib's docstrings that it makes itself, and which module `inspect` finds in which file.
+TEXTS = """
+import inspect, json
+import matplotlib.pyplot as plt
+from matplotlib.artist import Artist
+
+def kinds(kind):
+    yield kind
+    for one in kind.__subclasses__():
+        yield from kinds(one)
+
+shell = shell or runner.make_shell()
+shell.sink.left = 1 << 20
+shell.run_cell("1 / 0")
+texts = {f"{kind.__module__}.{kind.__qualname__}": kind.set.__doc__ for kind in kinds(Artist)}
+print(json.dumps([{**texts, "plot": plt.plot.__doc__}, inspect.modulesbyfile]))
+"""
+WARM = "shell = runner.make_shell(); runner.warm_up(shell); runner.import_libraries(shell, ['matplotlib'])"
+
+
+def test_what_is_read_once_is_what_is_read_many_times(tmp_path: Path) -> None:
+    found = []
+    for first in ("shell = None", WARM):
+        code = f"from graders.probing.process import runner\n{first}\n{TEXTS}"
+        environment = {**os.environ, "MPLCONFIGDIR": str(tmp_path)}
+        command = [sys.executable, "-c", code]
+        said = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        found.append(json.loads(said.stdout))
+    for plain, warm in zip(*found, strict=True):
+        shared = plain.keys() & warm.keys()
+        assert len(shared) > 50
+        assert {name: warm[name] for name in shared} == {name: plain[name] for name in shared}
+    of_matplotlib = {file for file in found[0][1] if "matplotlib" in file}
+    assert of_matplotlib and of_matplotlib <= found[1][1].keys()
+
+
 #: Prints what a notebook shows of two errors.
 ERRORS = """
 shell = runner.make_shell()

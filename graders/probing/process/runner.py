@@ -26,7 +26,7 @@ import sys
 import threading
 import types
 import unittest
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -276,14 +276,16 @@ def import_libraries(shell: Shell, names: Sequence[str]) -> None:
         with contextlib.suppress(Exception):  # who imports it meets the error
             if name in ("matplotlib", "mathtext"):
                 _list_fonts()
-            for module in protocol.LIBRARIES[name]:
-                importlib.import_module(module)
+            with _texts_read_once():
+                for module in protocol.LIBRARIES[name]:
+                    importlib.import_module(module)
             if name == "matplotlib":
                 _plot(shell)
                 _stay_inline()
             if name == "mathtext":
                 _set_formula()
-    shell.run_cell("1 / 0", store_history=False)  # its traceback looks through all modules that are new
+    with _folders_resolved_once():
+        shell.run_cell("1 / 0", store_history=False)  # its traceback looks through all modules that are new
     shell.reset(new_session=True)
     shell.execution_count = 1
 
@@ -310,6 +312,35 @@ def looking() -> tuple[Any, ...]:
     from graders.probing.process.values import pack_sights, unpack
 
     return exercises(), Case, describe, look, pack_sights, unpack, undisturbed
+
+
+@contextlib.contextmanager
+def _texts_read_once() -> Iterator[None]:
+    """Matplotlib writes docstrings of classes from those of methods, and reads each of these many times."""
+    read = inspect.cleandoc
+    inspect.cleandoc = cache(read)
+    try:
+        yield
+    finally:
+        inspect.cleandoc = read
+
+
+@contextlib.contextmanager
+def _folders_resolved_once() -> Iterator[None]:
+    """Where links lead is asked for each file of each module, and most of them share their folder."""
+    resolved, of_folder = os.path.realpath, cache(os.path.realpath)
+
+    def realpath(path: Any, **how: Any) -> Any:
+        folder, name = os.path.split(path)
+        if how or name in ("", ".", "..") or os.path.islink(path):
+            return resolved(path, **how)
+        return os.path.join(of_folder(folder), name)
+
+    os.path.realpath = realpath
+    try:
+        yield
+    finally:
+        os.path.realpath = resolved
 
 
 def _list_fonts() -> None:
