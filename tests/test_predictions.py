@@ -251,6 +251,12 @@ def test_every_prediction_of_a_day_stands_in_its_lecture_once(day):
 
 
 @pytest.mark.parametrize("day", DAYS, ids=lambda day: day.name)
+def test_whoever_asks_to_be_shown_an_order_is_not_told_that_they_were_right(day):
+    orders = [one for one in load(day.name).predictions if one.kind == "order"]
+    assert not [one.name for one in orders if re.match(r"(Yes|Right|Correct|Exactly)\b", one.says["right"])]
+
+
+@pytest.mark.parametrize("day", DAYS, ids=lambda day: day.name)
 def test_explorers_verdicts_and_experiments_stand_behind_a_gate(day):
     closed, open_ones = False, []
     for cell in lecture(day).cells:
