@@ -9,6 +9,7 @@ LONGEST = (
     "tests/browser",
     "tests/browser/test_lectures.py",
     "tests/test_cheats.py",
+    "tests/site",
     "tests/test_batch.py",
     "tests/browser/test_display.py",
     "course/day32_small_batches_and_the_norms_that_came_after.ipynb",
@@ -16,7 +17,6 @@ LONGEST = (
     "tests/test_many.py",
     "tests/test_class_report.py",
     "tests/test_same.py",
-    "tests/site",
     "course",
     "tests/test_comments.py",
     "tests/test_nbgrader.py",
@@ -31,6 +31,8 @@ LONGEST = (
 )
 #: Files whose tests share nothing beyond their first parameter: each of its values is a piece of its own.
 SPREAD = ("tests/test_judging.py", "tests/test_solutions.py", "tests/explorers/test_explorers.py")
+#: Folders whose files share what takes long to make: a JupyterLab, and the site.
+TOGETHER = ("tests/browser", "tests/site")
 #: The longest files of the browser: each is worth a JupyterLab of its own, so that none ends last.
 OWN_LAB = ("tests/browser/test_lectures.py", "tests/browser/test_display.py")
 #: More processes than these would wait for the longest piece, and each takes about 1 GB.
@@ -45,13 +47,14 @@ def workers(cores: int) -> int:
 
 
 def piece(nodeid: str) -> str:
-    """What a test goes with to one process: its file, most of the browser's folder, or its first parameter.
+    """What a test goes with to one process: its file, its folder, or its first parameter.
 
     "tests/test_judging.py::test_on_a_gpu[standardize-cuda]" gives "tests/test_judging.py standardize".
     """
     file, _, rest = nodeid.partition("::")
-    if file.startswith("tests/browser/") and file not in OWN_LAB:
-        return "tests/browser"
+    for folder in TOGETHER:
+        if file.startswith(f"{folder}/") and file not in OWN_LAB:
+            return folder
     if file in SPREAD and "[" in rest:
         return f"{file} {rest.partition('[')[2].partition('-')[0].rstrip(']')}"
     return file

@@ -120,7 +120,7 @@ def test_in_a_batch_inputs_earn_what_they_earn_in_a_notebook(tmp_path: Path) -> 
     release(course, "day30")
     answered(course, "right", "day30", solution_code("day30"))
     answered(course, "random", "day30", solution_code("day30") | RANDOM)
-    autograde(course, "day30")
+    autograde(course, "day30", "--workers", "1")
     graded = recorded(course, "day30")
     most = sum(one.points for one in catalogue.days()["day30"])
     assert graded["right"]["score"] == most

@@ -212,6 +212,7 @@ def test_make_test_gives_a_file_to_one_process(checkout):
         ("tests/test_batch.py::test_scores", "tests/test_batch.py"),
         ("tests/browser/test_lab.py::test_validate", "tests/browser"),
         ("tests/browser/test_lectures.py::test_lecture[day28]", "tests/browser/test_lectures.py"),
+        ("tests/site/test_start.py::test_it", "tests/site"),
         ("course/day26_x.ipynb::Cell 3", "course/day26_x.ipynb"),
         ("tests/test_judging.py::test_on_a_gpu[dropout-cuda]", "tests/test_judging.py dropout"),
         ("tests/test_judging.py::test_imports_run_one_way", "tests/test_judging.py"),

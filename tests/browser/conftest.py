@@ -3,9 +3,18 @@
 from pathlib import Path
 
 import pytest
-from lab import Lab, Notebook, screenshot
+from lab import FAILED, Lab, Notebook, screenshot
 
 ARTEFACTS = Path(__file__).parent / "artefacts"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item):
+    """Remember of a test that it failed, for what is done after it."""
+    report = yield
+    if report.failed:
+        item.stash[FAILED] = True
+    return report
 
 
 def pytest_collection_modifyitems(items):
@@ -25,12 +34,13 @@ def lab(root, tmp_path_factory):
 
 @pytest.fixture
 def page(browser, request):
-    """A new page of a new browser profile; its last view is kept as an artefact."""
+    """A new page of a new browser profile; where a test fails, its last view is kept as an artefact."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     page = context.new_page()
     page.set_default_timeout(30_000)
     yield page
-    screenshot(page, ARTEFACTS, request.node.name)
+    if FAILED in request.node.stash:
+        screenshot(page, ARTEFACTS, request.node.name)
     context.close()
 
 

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests import warm
@@ -30,6 +31,8 @@ COPIED = (
     "pyproject.toml",
     "solutions",
 )
+#: Whether a test failed, for what is done after it.
+FAILED = pytest.StashKey[bool]()
 STARTUP = 120  # seconds; a cold disk is slow
 CELL = 60_000  # milliseconds; the first cell imports torch
 #: What is live in a lecture: code that shows an explorer, or a study aid. Either needs the set-up alone.

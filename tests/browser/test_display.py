@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -26,6 +25,7 @@ from playwright.sync_api import BrowserContext, Page, Request, expect
 
 from graders.judging import catalogue
 from graders.judging.verdict import MIME
+from tests import warm
 from tests.courses import ROOT, answered, nbgrader, recorded, release, release_of, solution_code
 
 ARTEFACTS = Path(__file__).parent / "artefacts"
@@ -590,7 +590,7 @@ def course(lab: Lab) -> Path:
         word for name, command in GRADED_BY.items() if command == "graders" for word in ("--student", name)
     ]
     subprocess.run(
-        [sys.executable, "-m", "graders", "autograde", DAY, "--force", *students],
+        [*warm.python(), "-m", "graders", "autograde", DAY, "--workers", "1", "--force", *students],
         cwd=lab.folder,
         env=clean_environment(ROOT),
         check=True,

@@ -42,7 +42,7 @@ def test_from_the_menu_to_the_report_and_on(lab, page):
         "def identity_parameters(x, eps=1e-5):\n    return x.mean(0), (x.var(0, correction=0) + eps).sqrt()"
     )
     answered(lab.folder, "boris", DAY, solution_code(DAY) | {"identity_parameters": swapped})
-    run_graders(lab.folder, "autograde", DAY)
+    run_graders(lab.folder, "autograde", DAY, "--workers", "1")
     page.goto(lab.first_page)
     expect(page.locator(".jp-Notebook-ExecutionIndicator").first).to_have_attribute(
         "data-status", "idle", timeout=CELL

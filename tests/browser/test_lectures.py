@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from lab import EXPLORER, Notebook, screenshot
+from lab import EXPLORER, FAILED, Notebook, screenshot
 from playwright.sync_api import Page, expect
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -41,7 +41,8 @@ def opened(request, lab, desk) -> Iterator[tuple[Notebook, list[str], list]]:
     index.panel.locator(f'a[href*="{Path(request.param).name}"]').first.click()
     lecture = Notebook(desk, lab.folder / request.param, ARTEFACTS)
     yield lecture, asked, sent
-    screenshot(desk, ARTEFACTS, request.node.name)
+    if FAILED in request.node.stash:
+        screenshot(desk, ARTEFACTS, request.node.name)
     lecture.close()
     for event, listener in listeners.items():
         desk.remove_listener(event, listener)
