@@ -133,6 +133,8 @@ def larger_on_the_diagonal(eigenvalues: torch.Tensor, lr: float, beta: float = 0
         ("BatchNorm1d", CountsInEval, None),
         ("standardize", apart_where_constant, "eps_as_floor"),
         ("convergence_rate", larger_on_the_diagonal, "diagonal_for_eigenvalues"),
+        # right to three digits, and not for want of digits
+        ("orthogonalized_step", alternatives.day34.polar_with_a_floor, None),
     ],
 )
 def test_a_mistake_that_does_more_or_less_is_not_named(name: str, candidate: Any, key: str | None) -> None:

@@ -2091,8 +2091,22 @@ def muon_in_bfloat16(g: Tensor, steps: int = 5, *, first: bool = True) -> Tensor
     return (x.T if len(g) > g.shape[1] else x).to(g.dtype)
 
 
-def in_bfloat16(g: Tensor) -> Tensor:
-    return newton_schulz(g.bfloat16()).to(g.dtype)
+#: One iteration of the third degree, as it can be written; in half precision every digit depends on it.
+WRITTEN: tuple[Callable[[Tensor], Tensor], ...] = (
+    lambda x: 1.5 * x - 0.5 * (x @ x.T @ x),
+    lambda x: 1.5 * x - 0.5 * x @ x.T @ x,
+    lambda x: 1.5 * x - 0.5 * (x @ x.T) @ x,
+    lambda x: 0.5 * (3 * x - x @ x.T @ x),
+)
+
+
+def in_bfloat16(g: Tensor, once: Callable[[Tensor], Tensor], count: int) -> Tensor:
+    x = g.bfloat16()
+    x = x.T if len(x) > x.shape[1] else x
+    x = x / (x.norm() + 1e-7)
+    for _ in range(count):
+        x = once(x)
+    return (x.T if len(g) > g.shape[1] else x).to(g.dtype)
 
 
 def in_float32(g: Tensor) -> Tensor:
@@ -2207,8 +2221,11 @@ ORTHOGONAL_MISTAKES = (
         "computed_in_half_precision",
         """Right to two or three digits: the iteration runs in half precision, as Muon does for speed. Here it
         stays in the dtype of the gradient.""",
-        partial(orthogonalized, factor=in_bfloat16),
-        rounding=True,
+        *(
+            partial(orthogonalized, factor=partial(in_bfloat16, once=once, count=count))
+            for once in WRITTEN
+            for count in (10, 15, 20, 30)
+        ),
     ),
     mistake(
         "computed_in_float32",
