@@ -53,7 +53,7 @@ function draw(stage, { sizes }) {
   const right = stage.plot({
     x,
     y: { domain: [0.01, 100], log: true, ticks: [0.01, 0.1, 1, 10, 100] },
-    heading: "change of the gradient, as a part of it\n(ring: the last step below half of it)",
+    heading: "change of the gradient, relative to its length\n(ring: the last step below half of it)",
     ...panel,
   });
   right.rule({ color: "grey", width: 1.2, dash: "2,3" }).set({ y: 0.5 });
