@@ -151,7 +151,7 @@ BACKWARD = (
             "on the way back.",
             torch.div,
         ),
-        of="gamma_missing_in_dx gamma_twice_in_dx",
+        of="gamma_missing_in_dx gamma_twice_in_dx gamma_summed_over_features",
         barred=LIBRARY_ANSWERS | AUTOGRAD,
     ),
     step(
@@ -188,7 +188,7 @@ BACKWARD = (
             "The result is not divided by std. x_hat is centred / std, so its derivative is divided as well.",
             partial(through_variance, divide=lambda values, std: values),
         ),
-        of="""variance_path_missing variance_path_doubled path_sign statistics_constant
+        of="""variance_path_missing variance_path_doubled variance_path_scaled path_sign statistics_constant
         eps_missing_in_backward eps_outside_root_in_backward variance_for_deviation_in_backward
         division_forgotten_in_backward x_for_x_hat only_own_output extra_factor_in_dx""",
         barred=LIBRARY_ANSWERS | AUTOGRAD,
@@ -222,7 +222,11 @@ BACKWARD = (
         of="mean_path_missing wrong_count batch_average_in_dx",
         barred=LIBRARY_ANSWERS | AUTOGRAD,
     ),
-    whole("All together", "batch_norm_backward", "dgamma_and_dbeta_swapped cache_layout kept_between_calls"),
+    whole(
+        "All together",
+        "batch_norm_backward",
+        "dgamma_and_dbeta_swapped cache_layout kept_between_calls backward_of_the_right_forward",
+    ),
 )
 
 
@@ -365,7 +369,7 @@ LAYER = (
             lambda momentum, k: 0.1 if momentum is None else momentum,
         ),
         of="""none_as_a_number cumulative_off_by_one mean_of_the_last_two zero_taken_for_none momentum_default
-        batches_not_counted momentum_fixed""",
+        batches_not_counted momentum_fixed none_fails""",
     ),
     whole(
         "The running statistics",
@@ -401,8 +405,9 @@ LAYER = (
             partial(normalize_batch, divisor=lambda var, eps: torch.sqrt(var)),
         ),
         of="""stored_statistics_in_training eps_outside_root eps_missing eps_as_floor eps_fixed eps_default
-        eps_subtracted eps_squared eps_on_deviation unbiased_variance unbiased_and_eps_outside
-        divided_by_variance variance_by_cancellation not_centred variance_about_zero one_statistic_for_all
+        eps_subtracted eps_squared eps_on_deviation eps_on_quotient length_over_count unbiased_variance
+        unbiased_and_eps_outside divided_by_variance variance_by_cancellation not_centred
+        variance_about_zero one_statistic_for_all
         rows_normalized affine_not_trained affine_missing beta_missing gamma_missing gamma_and_beta_swapped
         shift_before_scale statistics_constant variance_constant mean_constant""",
         definition=normalize_batch,
@@ -594,9 +599,9 @@ GROUPS = (
             partial(normalize_groups, divisor=lambda var, eps: torch.sqrt(var) + eps),
         ),
         of="""eps_outside_root eps_missing eps_as_floor eps_fixed eps_default eps_subtracted eps_squared
-        eps_on_deviation unbiased_variance unbiased_and_eps_outside divided_by_variance
-        variance_by_cancellation not_centred variance_about_zero over_channels_only over_pixels_only
-        layer_statistics over_the_batch_too""",
+        eps_on_deviation eps_on_quotient length_over_count unbiased_variance unbiased_and_eps_outside
+        divided_by_variance variance_by_cancellation not_centred variance_about_zero over_channels_only
+        over_pixels_only layer_statistics over_the_batch_too""",
     ),
     step(
         "Scale and shift each channel",
