@@ -12,10 +12,16 @@ def address(exercise: str) -> str:
     return f"exercises/{catalogue.day_of(exercise)}.html"
 
 
+def unfolded(page):
+    """The puzzle, once the section has been unfolded in which it stands."""
+    page.get_by_role("heading", name="Step by step").click()
+    return page.locator(".parsons")
+
+
 @pytest.mark.parametrize("name", parsons.puzzles())
 def test_a_puzzle_is_on_the_page_of_its_exercise_and_folded(read, name):
     page = read(address(name))
-    shown = page.locator(".parsons")
+    shown = unfolded(page)
     expect(shown.locator("summary")).to_be_visible()
     expect(shown.locator(".take").first).to_be_hidden()
     shown.locator("summary").click()
@@ -29,7 +35,7 @@ def test_a_puzzle_is_on_the_page_of_its_exercise_and_folded(read, name):
 @pytest.mark.parametrize("width", [360, 1280])
 def test_it_is_solved_with_buttons_alone(read, width, theme):
     page = read(address("SGD"), width=width, theme=theme)
-    shown = page.locator(".parsons")
+    shown = unfolded(page)
     shown.locator("summary").click()
     shown.get_by_role("button", name="self.params = params").click()
     shown.get_by_role("button", name="p = p - self.lr * direction").click()
@@ -62,7 +68,7 @@ def test_it_is_solved_with_buttons_alone(read, width, theme):
 def test_a_line_is_dragged_to_its_place(read):
     page = read(address("adam_step"))
     page.set_viewport_size({"width": 1280, "height": 1800})
-    shown = page.locator(".parsons")
+    shown = unfolded(page)
     shown.locator("summary").click()
     shown.locator(".hint").scroll_into_view_if_needed()
     shown.locator('.take[data-id="6"]').drag_to(shown.locator(".given"))
