@@ -54,6 +54,13 @@ def test_what_is_wider_than_a_phone_shows_that_it_scrolls_and_keys_reach_it(lect
     assert lecture.evaluate(UNFRAMED) == []
 
 
+@pytest.mark.parametrize("day", [day.name for day in DAYS])
+def test_the_formulas_of_an_exercise_fit_a_phone(read, day):
+    formulas = read(f"exercises/{day}.html", width=PHONE).locator(".formula")
+    cut = "all => all.filter((one) => one.scrollWidth > one.clientWidth).map((one) => one.textContent)"
+    assert formulas.count() and formulas.evaluate_all(cut) == []
+
+
 def test_at_the_end_of_a_wide_table_the_arrow_points_back(read):
     page = read("day34.html", width=PHONE)
     frame = page.locator("#cell-map .sideways")
