@@ -40,6 +40,23 @@ EXPLORER = re.compile(r"_explorer\(")
 AID = re.compile(r'^\w+\("day\d\d"\)$')
 
 
+#: Has JupyterLab look for kernels in its own folder first, and not in that of the environment.
+OWN_KERNELS = """
+from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_core.paths import jupyter_data_dir
+from traitlets import default
+
+
+class Kernels(KernelSpecManager):
+    @default("kernel_dirs")
+    def _own_first(self):
+        return [f"{jupyter_data_dir()}/kernels", *self._kernel_dirs_default()]
+
+
+c.ServerApp.kernel_spec_manager_class = Kernels
+"""
+
+
 class Lab:
     """A JupyterLab server over a copy of the checkout; `stop` ends it."""
 
@@ -49,6 +66,9 @@ class Lab:
             copy_into(root / name, folder / name)
         self._kernels = folder / ".jupyter" / "data" / "kernels"
         if warm_kernels:
+            config = folder / ".jupyter" / "config" / "jupyter_server_config.py"
+            config.parent.mkdir(parents=True)
+            config.write_text(OWN_KERNELS)
             self._warm_kernels()
         self.token = "test"
         port = free_port()
