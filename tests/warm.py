@@ -71,6 +71,7 @@ def _started() -> str:
             env={
                 **os.environ,
                 "PYTHONPATH": str(ROOT),
+                **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"),  # else it has threads
                 "MPLBACKEND": "module://matplotlib_inline.backend_inline",
             },
             pass_fds=[listener.fileno()],
