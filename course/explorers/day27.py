@@ -103,7 +103,9 @@ def layer_table_explorer() -> Explorer:
     return Explorer(
         "day27_layer_table",
         title="What moves in a linear layer and a batch norm",
-        look_for="Blue rows were moved by a gradient, orange rows by the data. Which switch stops which rows?",
+        look_for=(
+            "Blue rows were moved by a gradient, orange rows by the data. Which switch stops which rows?"
+        ),
         goal=(
             "freeze the batch norm: the linear layer still learns, nothing else moves, and batches "
             "are normalized by the stored statistics."
@@ -152,8 +154,8 @@ def company_explorer() -> Explorer:
         "day27_company",
         title="One image, forty batches",
         look_for=(
-            "The thick lines are what eval() says of the framed image. Each small dot is what train() says of "
-            "the same image in another batch. Drag over the dots of a digit to see who is in a batch."
+            "The thick lines are what eval() says of the framed image. Each small dot is what train() says "
+            "of the same image in another batch. Drag over the dots of a digit to see who is in a batch."
         ),
         goal=(
             "make train() wrong in all 40 batches, on an image that eval() gets right, with no more "
