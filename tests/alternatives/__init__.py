@@ -33,4 +33,6 @@ def label(value: Any) -> str:
     """A readable id for a candidate in a parametrized test."""
     if isinstance(value, tuple):
         return "+".join(label(part) for part in value)
+    if isinstance(value, set):  # in one order, or processes that share the tests would name them differently
+        return "+".join(sorted(map(label, value)))
     return value if isinstance(value, str) else getattr(value, "__qualname__", repr(value))
