@@ -34,6 +34,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Have nbval start its kernels warm. Processes that share the tests share the warm one, too."""
+    warm.wanted = True
     if config.getoption("numprocesses", None):
         warm.python()
     if config.pluginmanager.has_plugin("nbval"):

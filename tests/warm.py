@@ -33,13 +33,16 @@ IMPORTED = (
     *("graders.batch.seam", "graders.cli", "nbgrader.apps.nbgraderapp", "nbgrader.converters"),
     *("ipykernel.kernelapp", "matplotlib.figure", "matplotlib.backends.backend_agg", "sklearn.datasets"),
 )
+#: Whether there is a warm process: pytest says so. A benchmark, which takes from the tests how a course is
+#: made, starts its commands as people do.
+wanted = False
 _LENGTH = struct.Struct("!I")
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def python() -> list[str]:
     """Python to begin a command with: the warm one's where there can be one."""
-    if not sys.platform.startswith("linux"):
+    if not wanted or not sys.platform.startswith("linux"):
         return [sys.executable]
     address = os.environ.get(ADDRESS) or _started()
     return [sys.executable, "-I", "-S", str(Path(__file__)), address]
