@@ -51,6 +51,15 @@ def digits_for(seed: int) -> Digits:
     return Digits((digits.train_x - mean) / std, digits.train_y, (digits.test_x - mean) / std, digits.test_y)
 
 
+def _drawn(data: Sequence[Digits], orders: Sequence[torch.Generator], size: int) -> tuple[Tensor, Tensor]:
+    """A batch of `size` training images (S, size, 64) and labels (S, size), each seed's by its own order."""
+    picks = [
+        torch.randint(len(d.train_x), (size,), generator=order) for d, order in zip(data, orders, strict=True)
+    ]
+    x = torch.stack([d.train_x[pick] for d, pick in zip(data, picks, strict=True)])
+    return x, torch.stack([d.train_y[pick] for d, pick in zip(data, picks, strict=True)])
+
+
 def deep_weights(depth: int, gains: Sequence[float], seeds: Sequence[int]) -> list[Tensor]:
     """Weights of len(gains) networks of `depth` layers, and of the linear map behind them.
 
@@ -267,14 +276,9 @@ def train_deep(
     orders = [torch.Generator().manual_seed(seed) for seed in seeds]
     losses, accuracies = [], {}
     for step in range(1, steps + 1):
-        picks = [
-            torch.randint(len(d.train_x), (batch_size,), generator=order)
-            for d, order in zip(data, orders, strict=True)
-        ]
-        x = torch.stack([d.train_x[pick] for d, pick in zip(data, picks, strict=True)]).float()
-        y = torch.stack([d.train_y[pick] for d, pick in zip(data, picks, strict=True)])
+        x, y = _drawn(data, orders, batch_size)
         weights = [weight.requires_grad_() for weight in weights]
-        logits, _ = run(weights, x.repeat(settings, 1, 1), activation, normalized, residual)
+        logits, _ = run(weights, x.float().repeat(settings, 1, 1), activation, normalized, residual)
         loss = cross_entropies(logits, y.repeat(settings, 1))
         losses.append(loss.detach())
         grads = torch.autograd.grad(loss.sum(), weights)
@@ -426,12 +430,7 @@ def drift_of_scales(
     orders = [torch.Generator().manual_seed(seed) for seed in seeds]
     rows = [torch.stack(scales(), dim=1)]
     for _ in range(steps):
-        picks = [
-            torch.randint(len(d.train_x), (batch_size,), generator=o)
-            for d, o in zip(data, orders, strict=True)
-        ]
-        x = torch.stack([d.train_x[pick] for d, pick in zip(data, picks, strict=True)])
-        labels = torch.stack([d.train_y[pick] for d, pick in zip(data, picks, strict=True)])
+        x, labels = _drawn(data, orders, batch_size)
         weights = [weight.detach().requires_grad_() for weight in weights]
         logits, _ = run(weights, x, "tanh", normalized=False)
         grads = torch.autograd.grad(cross_entropies(logits, labels).sum(), weights)
@@ -556,12 +555,7 @@ def ratio_in_training(seeds: Sequence[int], held: bool, rate: float = 0.1, depth
     for step in range(max(STARTED) + 1):
         if step in STARTED:
             rows.append(network_report(weights, *seen, "ReLU", True).ratio)
-        picks = [
-            torch.randint(len(d.train_x), (64,), generator=order)
-            for d, order in zip(data, orders, strict=True)
-        ]
-        x = torch.stack([d.train_x[pick] for d, pick in zip(data, picks, strict=True)])
-        y = torch.stack([d.train_y[pick] for d, pick in zip(data, picks, strict=True)])
+        x, y = _drawn(data, orders, 64)
         weights = [weight.detach().requires_grad_() for weight in weights]
         logits, _ = run(weights, x, "ReLU", normalized=True)
         grads = torch.autograd.grad(cross_entropies(logits, y).sum(), weights)
