@@ -78,21 +78,12 @@ def _lacked(cell: Mapping[str, Any], lacking: Mapping[str, str]) -> str:
     """Why a name is missing for want of which a cell failed, or that it calls; empty if none is."""
     if not lacking:
         return ""
-    called = {
-        node.func.id
-        for node in _nodes(cell["source"])
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
-    }
-    handed = {
-        one.id
-        for node in _nodes(cell["source"])
-        if _is_locked(cell) and isinstance(node, ast.Call)
-        for one in node.args
-        if isinstance(one, ast.Name)
-    }
-    return next(
-        (lacking[name] for name in sorted({*called, *handed, _missing_in(cell)} & lacking.keys())), ""
-    )
+    calls = [node for node in _nodes(cell["source"]) if isinstance(node, ast.Call)]
+    parts = [call.func for call in calls]
+    if _is_locked(cell):
+        parts += [one for call in calls for one in call.args]
+    names = {one.id for one in parts if isinstance(one, ast.Name)} | {_missing_in(cell)}
+    return next((lacking[name] for name in sorted(names & lacking.keys())), "")
 
 
 def _why_it_cannot_run(cell: Mapping[str, Any], python: str, last: Mapping[str, int], place: int) -> str:
