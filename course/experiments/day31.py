@@ -22,6 +22,8 @@ HE = 2**0.5  # He's gain, the best one for plain ReLU layers
 
 #: What stands between a product and its ReLU.
 KINDS = ("plain", "batch norm", "noisy batch norm")
+#: The halves of batch norm, each alone: less the mean, or over the root mean square.
+HALVES = ("only subtracting", "only dividing")
 
 
 # -- networks
@@ -63,7 +65,11 @@ def run(weights: Sequence[Tensor], x: Tensor, kind: str, noise: Noise | None = N
     sums = []
     for layer, weight in enumerate(weights[:-1]):
         z = x @ weight
-        if kind != "plain":
+        if kind == "only subtracting":
+            z = z - z.mean(1, keepdim=True)
+        elif kind == "only dividing":
+            z = z * (z.square().mean(1, keepdim=True) + 1e-5).rsqrt()
+        elif kind != "plain":
             z = standardize(z, dim=1)
         if noise is not None:
             z = noise.scales[layer] * z + noise.shifts[layer]
@@ -360,7 +366,7 @@ def descend(
     """The same start for every learning rate: gradient descent on one batch for each seed, in float32.
 
     Args:
-        kind: one of `KINDS`; noise is drawn anew at each step, the same for every rate.
+        kind: one of `KINDS` or `HALVES`; noise is drawn anew at each step, the same for every rate.
         rates: (R,).
         seeds: S of them.
         held: after each step, every column of the hidden weights gets the norm back that it began with.
@@ -583,7 +589,14 @@ SECOND_LOOK = {
     "batch norm, last layer slow": ("batch norm", {"readout": 0.3}),
     "plain, last layer slow": ("plain", {"readout": 0.3}),
     "batch norm, clipped": ("batch norm", {"clip": 0.3}),
+    **{half: (half, {}) for half in HALVES},
 }
+#: Thresholds of clipping besides 0.3, and how long a step can be with them: learning rate times threshold.
+CLIPS = (0.01, 0.1)
+LENGTHS = torch.logspace(-1, 1, 5, dtype=torch.float64)
+#: Where the hidden weights begin, and at which rates it is asked whether they have to grow.
+BEGINNINGS = (0.3, 2.0)
+BEGINNING_RATES = (10**-0.5, 10**0.5, 10**1.25)
 #: Name -> kind, learning rates and whether norms are held, for the descents whose sharpness is watched.
 WATCHED = {
     "plain": ("plain", (0.1, 10**-0.5), False),
@@ -599,12 +612,17 @@ class LongSteps:
 
     arms: name of `ARMS` -> descents at He's gain and `RATES`; second_look: the same for `SECOND_LOOK`.
     gains: kind, gain -> descents at three rates.
+    clips: kind, threshold of `CLIPS` -> descents at the rates with which a step can be as long as `LENGTHS`.
+    beginnings: gain of `BEGINNINGS`, whether norms are held -> descents of batch norm at `BEGINNING_RATES`,
+    with the last layer at 0.3.
     watched: name of `WATCHED` -> descents with the sharpness before the steps `WATCH`.
     """
 
     arms: dict[str, Descents]
     second_look: dict[str, Descents]
     gains: dict[tuple[str, float], Descents]
+    clips: dict[tuple[str, float], Descents]
+    beginnings: dict[tuple[float, bool], Descents]
     watched: dict[str, Descents]
 
     @property
@@ -612,6 +630,15 @@ class LongSteps:
         """Batch norm's last loss over the plain network's, each at its own best rate, by the medians."""
         plain, normalized = (self.arms[kind].best[1].median() for kind in KINDS[:2])
         return (normalized / plain).item()
+
+    def best_clipped(self, kind: str) -> tuple[float, float, Tensor]:
+        """The threshold and the rate at which the worst seed ends lowest, and the last losses there, (S,)."""
+        every = {clip: self.clips[kind, clip] for clip in CLIPS}
+        every[0.3] = (self.arms | self.second_look)[f"{kind}, clipped"]
+        clip, (rate, ends) = min(
+            ((clip, arm.best) for clip, arm in every.items()), key=lambda found: found[1][1].amax().item()
+        )
+        return clip, rate, ends
 
     @property
     def longest_held(self) -> float:
@@ -638,18 +665,32 @@ def long_steps(seeds: Sequence[int], names: Callable[[Iterable[str]], Iterable[s
     arms, second_look = ({name: both[name] for name in some} for some in (ARMS, SECOND_LOOK))
     some = torch.tensor([10**-0.5, 1.0, 10.0])
     gains = {(kind, gain): descend(kind, some, seeds, gain=gain) for kind in KINDS[:2] for gain in (1.0, 2.0)}
+    clips = {
+        (kind, clip): descend(kind, LENGTHS / clip, seeds, clip=clip) for kind in KINDS[:2] for clip in CLIPS
+    }
+    beginnings = {
+        (gain, held): descend(
+            "batch norm", torch.tensor(BEGINNING_RATES), seeds, gain=gain, held=held, readout=0.3
+        )
+        for gain in BEGINNINGS
+        for held in (False, True)
+    }
     watched = {
         name: descend(kind, torch.tensor(rates), seeds, held=held, watch=WATCH)
         for name, (kind, rates, held) in WATCHED.items()
     }
-    return LongSteps(arms, second_look, gains, watched)
+    return LongSteps(arms, second_look, gains, clips, beginnings, watched)
 
 
 def judge_rates(found: LongSteps) -> list[Finding]:
     """What of the claim on learning rates, and of its explanation by growing weights, stands."""
-    arms, gains = found.arms, found.gains
+    arms, gains, clips = found.arms, found.gains, found.clips
     plain, free, held, plain_held, clipped = (arms[name] for name in ARMS)
-    held_slow, _, plain_slow, both_clipped = (found.second_look[name] for name in SECOND_LOOK)
+    held_slow, _, plain_slow, _, subtracting, dividing = (found.second_look[name] for name in SECOND_LOOK)
+    (small, small_held), (_, large_held) = (
+        [found.beginnings[gain, held].trained for held in (False, True)] for gain in BEGINNINGS
+    )
+    ends = {kind: found.best_clipped(kind)[2] for kind in KINDS[:2]}
     middle, high, highest = free.at(1.78), free.at(10), free.at(17.8)
     three = free.at(3.16)
     slow, edge = found.watched["plain"], found.watched["batch norm, norms held"].instability[:, 0]
@@ -672,48 +713,63 @@ def judge_rates(found: LongSteps) -> list[Finding]:
             plain.best[1] < 10 * free.best[1],
         ),
         Finding(
-            "clipped at 0.3, the plain network trains at 1.8 and 3.2",
-            clipped.trained[middle : three + 1].all(0),
-            at_least=4,
-        ),
-        Finding(
-            "clipped, at its best rate, it ends lower than batch norm at its own",
-            clipped.best[1] < free.best[1],
-            at_least=4,
-        ),
-        Finding(
             "norms held: batch norm trains at 1.8 and 3.2 all the same",
             held.trained[middle : three + 1].all(0),
         ),
-        Finding("norms held: the plain network does not train at 1.8", ~plain_held.trained[middle]),
         Finding(
             "norms held, lr 3.2: lr λ / 2 is above 2 at the start, below 1 at the end",
             (edge[0] > 2) & (edge[-1] < 1),
         ),
-        Finding("norms free: batch norm trains at 10", free.trained[high], at_least=4),
-        Finding("norms held: it does not train at 10", ~held.trained[high]),
         Finding(
-            "norms held, last layer at 0.3: it trains at 10 after all", held_slow.trained[high], at_least=4
-        ),
-        Finding(
-            "norms held, last layer at 0.3: it does not train at 18", ~held_slow.trained[highest], at_least=4
-        ),
-        Finding(
-            "last layer at 0.3: plain still does not train at 1.8", ~plain_slow.trained[middle], at_least=4
-        ),
-        Finding(
-            "both clipped at 0.3: batch norm's best loss is less than half of that without clipping",
-            both_clipped.best[1] < free.best[1] / 2,
+            "lr 10: batch norm trains with norms free, and not with norms held",
+            free.trained[high] & ~held.trained[high],
             at_least=4,
         ),
         Finding(
-            "both clipped, each at its own best: neither ends five times lower",
-            (both_clipped.best[1] < 5 * clipped.best[1]) & (clipped.best[1] < 5 * both_clipped.best[1]),
+            "norms held, last layer at 0.3: it trains at 10 after all, and not at 18",
+            held_slow.trained[high] & ~held_slow.trained[highest],
             at_least=4,
         ),
         Finding(
-            "both clipped: batch norm trains at 10, plain does not",
-            both_clipped.trained[high] & ~clipped.trained[high],
+            "from a gain of 0.3, last layer at 0.3, lr 3.2: it trains, but not with norms held",
+            small[1] & ~small_held[1],
+        ),
+        Finding("from a gain of 2, last layer at 0.3, norms held: it trains at 18", large_held[2]),
+        Finding(
+            "plain does not train at 1.8, neither with norms held nor with the last layer at 0.3",
+            ~plain_held.trained[middle] & ~plain_slow.trained[middle],
+            at_least=4,
+        ),
+        Finding(
+            "plain, each sum over its root mean square: it trains at 1.8 and 3.2",
+            dividing.trained[middle : three + 1].all(0),
+        ),
+        Finding("plain, each sum less its mean: it does not train at 1.8", ~subtracting.trained[middle]),
+        Finding(
+            "plain, clipped at 0.3: it trains at 1.8 and 3.2, and not at 10",
+            clipped.trained[middle : three + 1].all(0) & ~clipped.trained[high],
+            at_least=4,
+        ),
+        Finding(
+            "plain, clipped at 0.01: it trains at 10 and at 32",
+            clips["plain", 0.01].trained[:2].all(0),
+            at_least=4,
+        ),
+        Finding(
+            "clipped at 0.01 or 0.1, lr times threshold 3.2: batch norm trains, plain does not",
+            torch.stack(
+                [clips["batch norm", clip].trained[3] & ~clips["plain", clip].trained[3] for clip in CLIPS]
+            ).all(0),
+            at_least=4,
+        ),
+        Finding(
+            "plain, clipped at 0.3, at its best rate: it ends lower than batch norm without clipping",
+            clipped.best[1] < free.best[1],
+            at_least=4,
+        ),
+        Finding(
+            "both clipped, each at its own best rate and threshold: batch norm ends lower",
+            ends["batch norm"] < ends["plain"],
             at_least=4,
         ),
         Finding("norms free, lr 10: the loss rises above its start first", thrown.amax(0) > 1.5 * thrown[0]),

@@ -63,7 +63,12 @@ def test_what_is_predicted_is_what_is_measured():
         "batch norm": descents(0.5, 0.01),
         "batch norm, norms held": descents(0.05, 0.5),
     }
-    steps = experiments.LongSteps(arms, {}, {}, {"plain": descents(0.02, 0.5, watched=(0,))})
+    arms["plain, clipped"] = descents(0.3, 0.2)
+    clips = {
+        ("plain", clip): descents(0.5, end) for clip, end in zip(experiments.CLIPS, (0.1, 0.4), strict=True)
+    }
+    steps = experiments.LongSteps(arms, {}, {}, clips, {}, {"plain": descents(0.02, 0.5, watched=(0,))})
+    assert steps.best_clipped("plain")[:2] == (experiments.CLIPS[0], 1.0)
     assert steps.longest_held == pytest.approx(0.1)
     assert steps.last_loss_at_own_rates == pytest.approx(0.5)
     assert steps.edge[0] == (0,) and steps.edge[1].tolist() == pytest.approx([0.1])
@@ -162,6 +167,24 @@ def test_descents_as_the_library_takes_them(turned):
                 for weight, length in zip(weights, lengths, strict=False):
                     weight *= length / weight.norm(dim=0)
     assert found.losses[:, 0, 0].tolist() == pytest.approx(losses, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("half", "of_the_sums"),
+    [
+        ("only subtracting", lambda z: z - z.mean(0)),
+        ("only dividing", lambda z: torch.nn.functional.rms_norm(z.T, (len(z),), eps=1e-5).T),
+    ],
+)
+def test_halves_of_batch_norm_each_alone(half, of_the_sums):
+    weights, problem, _, _ = one_network(half)
+    logits, sums = experiments.run(weights, problem.x, half)
+    x = problem.x[0]
+    for weight, found in zip(weights[:-1], sums, strict=True):
+        z = of_the_sums(x @ weight[0])
+        torch.testing.assert_close(found[0], z)
+        x = torch.relu(z)
+    torch.testing.assert_close(logits[0], x @ weights[-1][0])
 
 
 def test_frozen_noise_does_not_move_what_has_not_moved():
