@@ -413,7 +413,7 @@ class Sweep:
     @property
     def best_rates(self) -> tuple[float, float]:
         """For each beta the lr / (1 − beta) with the least median over the seeds."""
-        plain, ball = self.last.median(dim=-1).values.argmin(dim=-1).tolist()
+        plain, ball = self.last.nan_to_num(math.inf).median(dim=-1).values.argmin(dim=-1).tolist()
         return self.rates[plain], self.rates[ball]
 
     @property
@@ -428,13 +428,15 @@ class NoiseResult:
     """What the claim rests on: bowls with noise at small and at large steps, and `ARMS` on the digits.
 
     `starts` holds (S,) by name: the last loss of plain descent with batches of 64, at the full rate and
-    with each of `SLOW_STARTS`, each at its own best rate.
+    with each of `SLOW_STARTS`, each at its own best rate. `lent` is what plain descent at a = 1 does with
+    the noise of momentum's batches.
     """
 
     small: NoiseFloor
     large: NoiseFloor
     digits: dict[str, Sweep]
     starts: dict[str, Tensor]
+    lent: Lent
 
 
 def measure_noise(seeds: Sequence[int], each: Callable[[Iterable], Iterable] = iter) -> NoiseResult:
@@ -447,7 +449,7 @@ def measure_noise(seeds: Sequence[int], each: Callable[[Iterable], Iterable] = i
         losses = [train_digits(seeds, rates, beta, batch_size, steps, steps // 12, falls) for beta in BETAS]
         digits[name] = Sweep(rates, losses[0][0], torch.stack([loss for _, loss in losses]))
     starts = {"at the full rate": digits["batches of 64"].best[0]} | slow_starts(seeds)
-    return NoiseResult(small, large, digits, starts)
+    return NoiseResult(small, large, digits, starts, lend_noise(seeds))
 
 
 def slow_starts(seeds: Sequence[int]) -> dict[str, Tensor]:
@@ -458,6 +460,111 @@ def slow_starts(seeds: Sequence[int]) -> dict[str, Tensor]:
         last = loss[..., -3:].mean(dim=-1)
         found[name] = last[last.median(dim=-1).values.argmin()]
     return found
+
+
+# The network on digits: 64 pixels, 32 hidden units, 10 digits; R side by side, each with weights of its own
+
+
+def _begin(seeds: Sequence[int]) -> tuple[Tensor, Tensor, list[torch.Generator], list[Tensor]]:
+    """Training images (S, N, 64), labels (S, N), and for each seed a generator that has drawn its weights."""
+    data = [split_digits(seed) for seed in seeds]
+    images, labels = (torch.stack([getattr(d, n) for d in data]) for n in ("train_x", "train_y"))
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    shapes = ((64, 32), 64), ((1, 32), 64), ((32, 10), 32), ((1, 10), 32)  # (shape, fan in)
+    weights = [
+        torch.stack(
+            [(2 * torch.rand(shape, generator=g, dtype=torch.float32) - 1) / fan_in**0.5 for g in generators]
+        )
+        for shape, fan_in in shapes
+    ]
+    return images, labels, generators, weights
+
+
+def _batch(
+    images: Tensor, labels: Tensor, batch_size: int, generators: Sequence[torch.Generator]
+) -> tuple[Tensor, Tensor]:
+    """(S, n, 64) and (S, n): a batch for each seed, drawn with replacement."""
+    rows = [torch.randint(images.shape[1], (batch_size,), generator=g) for g in generators]
+    batch = torch.arange(len(images))[:, None], torch.stack(rows)
+    return images[batch], labels[batch]
+
+
+def _losses(weights: Sequence[Tensor], x: Tensor, y: Tensor) -> Tensor:
+    """(R,) for x (R, n, 64) and y (R, n)."""
+    first, first_bias, second, second_bias = weights
+    return cross_entropy(torch.relu(x @ first + first_bias) @ second + second_bias, y)
+
+
+def _gradients(weights: Sequence[Tensor], x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
+    """The gradients of each network's loss."""
+    weights = [w.detach().requires_grad_() for w in weights]
+    return torch.autograd.grad(_losses(weights, x, y).sum(), weights)
+
+
+def _sharpness(weights: Sequence[Tensor], x: Tensor, y: Tensor, rounds: int = 15) -> Tensor:
+    """(R,): the largest curvature of each network's loss, by power iteration."""
+    weights = [w.detach().requires_grad_() for w in weights]
+    gradients = torch.autograd.grad(_losses(weights, x, y).sum(), weights, create_graph=True)
+    generator = torch.Generator().manual_seed(0)
+    v = [torch.randn(w.shape, generator=generator) for w in weights]
+    for _ in range(rounds):
+        length = sum(part.flatten(1).square().sum(1) for part in v).sqrt()[:, None, None]
+        v = [part / length for part in v]
+        inner = sum((g * part).sum() for g, part in zip(gradients, v, strict=True))
+        product = torch.autograd.grad(inner, weights, retain_graph=True)
+        found = sum((part * new).flatten(1).sum(1) for part, new in zip(v, product, strict=True))
+        v = product
+    return found.double()
+
+
+@dataclass(frozen=True)
+class Lent:
+    """Plain descent on all images with the noise of batches, taken where momentum is; (S,) each.
+
+    `loss`: where it ends. `whole`, `batches`: a λ / 2 at momentum's weights halfway, of all images and of a
+    batch, the median of 15.
+    """
+
+    loss: Tensor
+    whole: Tensor
+    batches: Tensor
+
+
+def lend_noise(
+    seeds: Sequence[int], a: float = 1.0, beta: float = 0.9, batch_size: int = 16, steps: int = 600
+) -> Lent:
+    """Momentum trains on batches, plain descent on all images with the noise that momentum has met.
+
+    The noise of a step is the batch's gradient less that of all images, both at momentum's weights. So it has
+    the batches' size and does not answer to the jumps of plain descent.
+
+    Args:
+        seeds: S; the same splits, weights and batches as `train_digits`.
+        a: lr / (1 − beta) of both.
+        beta: of the lender.
+        batch_size, steps: as in `train_digits`.
+    """
+    images, labels, generators, weights = _begin(seeds)
+    lender, velocities = weights, [torch.zeros_like(w) for w in weights]
+    last = []
+    for step in range(steps + 1):
+        if step >= steps - 100 and step % 50 == 0:
+            with torch.no_grad():
+                last.append(_losses(weights, images, labels).double())
+        if step == steps // 2:
+            whole = a / 2 * _sharpness(lender, images, labels)
+            others = [torch.Generator().manual_seed(seed + 10_000) for seed in seeds]
+            drawn = [_batch(images, labels, batch_size, others) for _ in range(15)]
+            batches = a / 2 * torch.stack([_sharpness(lender, *one) for one in drawn]).median(0).values
+        slopes = _gradients(lender, *_batch(images, labels, batch_size, generators))
+        true = _gradients(lender, images, labels)
+        own = _gradients(weights, images, labels)
+        weights = [
+            w - a * (g + slope - level) for w, g, slope, level in zip(weights, own, slopes, true, strict=True)
+        ]
+        velocities = [beta * v + slope for v, slope in zip(velocities, slopes, strict=True)]
+        lender = [w - a * (1 - beta) * v for w, v in zip(lender, velocities, strict=True)]
+    return Lent(torch.stack(last).mean(0), whole, batches)
 
 
 def train_digits(
@@ -486,39 +593,25 @@ def train_digits(
         The steps of the checks, (checks,), and the loss on all training images, (R, S, checks).
     """
     runs = len(rates), len(seeds)
-    data = [split_digits(seed) for seed in seeds]
-    images, labels = (torch.stack([getattr(d, n) for d in data]) for n in ("train_x", "train_y"))
+    images, labels, generators, start_weights = _begin(seeds)
     all_images, all_labels = images.repeat(runs[0], 1, 1), labels.repeat(runs[0], 1)
-    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-    shapes = ((64, 32), 64), ((1, 32), 64), ((32, 10), 32), ((1, 10), 32)  # (shape, fan in)
-    weights = [
-        torch.stack(
-            [(2 * torch.rand(shape, generator=g, dtype=torch.float32) - 1) / fan_in**0.5 for g in generators]
-        ).repeat(runs[0], 1, 1)
-        for shape, fan_in in shapes
-    ]
+    weights = [w.repeat(runs[0], 1, 1) for w in start_weights]
     velocities = [torch.zeros_like(w) for w in weights]
     lrs = (1 - beta) * torch.tensor(rates, dtype=torch.float32).repeat_interleave(runs[1])[:, None, None]
-
-    def losses(weights: list[Tensor], x: Tensor, y: Tensor) -> Tensor:
-        """(R · S,) for x (R · S, n, 64) and y (R · S, n)."""
-        first, first_bias, second, second_bias = weights
-        out = torch.relu(x @ first + first_bias) @ second + second_bias
-        return cross_entropy(out, y)
 
     checks, curve = range(0, steps + 1, every), []
     for step in range(steps + 1):
         if step in checks:
             with torch.no_grad():
-                curve.append(losses(weights, all_images, all_labels).double().view(runs))
+                curve.append(_losses(weights, all_images, all_labels).double().view(runs))
         if batch_size is None:
             x, y = all_images, all_labels
         else:
-            rows = [torch.randint(images.shape[1], (batch_size,), generator=g) for g in generators]
-            batch = torch.arange(runs[1])[:, None], torch.stack(rows)
-            x, y = images[batch].repeat(runs[0], 1, 1), labels[batch].repeat(runs[0], 1)
-        weights = [w.detach().requires_grad_() for w in weights]
-        gradients = torch.autograd.grad(losses(weights, x, y).sum(), weights)
+            x, y = (
+                part.repeat(runs[0], *[1] * (part.dim() - 1))
+                for part in _batch(images, labels, batch_size, generators)
+            )
+        gradients = _gradients(weights, x, y)
         velocities = [beta * v + g for v, g in zip(velocities, gradients, strict=True)]
         part = start(step + 1) * (1 - step / (steps + 1) if falls else 1.0)
         weights = [w.detach() - part * lrs * v for w, v in zip(weights, velocities, strict=True)]
@@ -552,6 +645,16 @@ def judge_noise(result: NoiseResult) -> list[Finding]:
         ),
         Finding("plain, a = 1: with all images less than half of the loss with 16", quiet < wild / 2),
         Finding("all images, a = 1: below 0.03 with and without", (quiet < 0.03) & (quiet_ball < 0.03)),
+        Finding(
+            "plain, a = 1: with the noise lent by momentum, less than half of the loss with its own",
+            result.lent.loss < wild / 2,
+            at_least=4,
+        ),
+        Finding(
+            "momentum halfway, a = 1: a λ / 2 of a batch of 16 above 1, and 1.3 times that of all images",
+            (result.lent.batches > 1) & (result.lent.batches > 1.3 * result.lent.whole),
+            at_least=4,
+        ),
         Finding(
             "batches of 16, each at its best: neither has less than a third of the other's loss",
             (best_ball > best / 3) & (best > best_ball / 3),

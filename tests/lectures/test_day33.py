@@ -175,6 +175,40 @@ def test_digits_are_trained_as_the_library_would(batch_size, falls, start):
         optimizer.step()
 
 
+def test_noise_is_lent_at_the_lenders_weights():
+    """Without momentum the lender is plain descent itself, and what it lends is its own noise."""
+    lent = experiments.lend_noise([2, 3], a=0.5, beta=0.0, steps=100)
+    _, curves = experiments.train_digits([2, 3], (0.5,), 0.0, 16, steps=100, every=50)
+    torch.testing.assert_close(lent.loss, curves[0].mean(dim=1), rtol=1e-4, atol=0)
+    other = experiments.lend_noise([2, 3], a=0.5, beta=0.9, steps=100)
+    assert (other.loss - lent.loss).abs().min() > 1e-3
+
+
+def test_the_steepness_of_a_network():
+    seeds = [2, 3]
+    images, labels, _, weights = experiments._begin(seeds)
+    x, y = images[:, :40], labels[:, :40]
+    found = experiments._sharpness(weights, x, y, rounds=60)
+    for k in range(len(seeds)):
+        shapes = [w[k].shape for w in weights]
+
+        def loss(w, k=k, shapes=shapes):
+            parts = [p.view(s) for p, s in zip(w.split([s.numel() for s in shapes]), shapes, strict=True)]
+            return nn.functional.cross_entropy(
+                torch.relu(x[k] @ parts[0] + parts[1]) @ parts[2] + parts[3], y[k]
+            )
+
+        w = torch.cat([weight[k].flatten() for weight in weights])
+        values = torch.linalg.eigvalsh(torch.autograd.functional.hessian(loss, w).double())
+        assert found[k].item() == pytest.approx(values.abs().max().item(), rel=0.02)
+
+
+def test_a_rate_that_left_the_numbers_is_not_the_best():
+    loss = torch.tensor([[[2.0, 2.0], [math.nan, math.nan]]] * 2)
+    sweep = experiments.Sweep((0.1, 1.0), torch.arange(3), loss[..., None].expand(-1, -1, -1, 3))
+    assert sweep.best_rates == (0.1, 0.1)
+
+
 def test_a_sweep_finds_each_arms_best_rate():
     loss = torch.tensor([[[3.0, 3.0, 3.0], [1.0, 2.0, 9.0]], [[1.0, 1.0, 1.0], [0.0, 5.0, 5.0]]])
     sweep = experiments.Sweep((0.1, 1.0), torch.arange(3), loss[..., None].expand(-1, -1, -1, 3))
