@@ -711,6 +711,7 @@ def judge_rates(found: LongSteps) -> list[Finding]:
         Finding(
             "each at its own best rate: batch norm does not end ten times lower than plain",
             plain.best[1] < 10 * free.best[1],
+            at_least=4,
         ),
         Finding(
             "norms held: batch norm trains at 1.8 and 3.2 all the same",
