@@ -368,8 +368,9 @@ class SmallNet:
     Args:
         layers: 'dense' for two linear layers of 32 features, or 'conv' for two convolutions of 3 x 3 with
             stride 2 and 8 channels, whose maps have 4 x 4 and 2 x 2 places. A linear layer follows.
-        norm: 'batch'; 'renorm', batch renormalization; 'place', batch norm with statistics for each place
-            of a map; or 'group', with 8 (dense) or 4 (conv) channels to a group.
+        norm: 'batch'; 'frozen', batch norm, but the weights before the norms stay as they were drawn;
+            'renorm', batch renormalization; 'place', batch norm with statistics for each place of a map; or
+            'group', with 8 (dense) or 4 (conv) channels to a group.
         size: images that share batch statistics.
     """
 
@@ -403,6 +404,8 @@ class SmallNet:
     def __call__(self, theta: Tensor, x: Tensor, mode: str, size: int | None = None) -> Tensor:
         """(R, N, 10). x (R, N, 64); mode: 'train', 'eval', or 'renew', which replaces the statistics."""
         named = _named(theta, self.shapes)
+        if self.norm == "frozen":
+            named |= {name: named[name].detach() for name in ("first", "second")}
         if self.layers == "dense":
             h = torch.bmm(x, named["first"])[:, :, None]
         else:
@@ -454,8 +457,9 @@ class Arm:
     """One network at several rates, after training; errors in percent, each (rates, S).
 
     `test` and `train`: with stored statistics, on test and training images. `company_test` and
-    `company_train`: in training mode, in groups of the size that it was trained with. `renewed`: on test
-    images, with the statistics of all training images in place of the running averages.
+    `company_train`: in training mode, in groups of the size that it was trained with; `pairs_train`: in
+    groups of two. `renewed` and `renewed_train`: on test and on training images, with the statistics of all
+    training images in place of the running averages.
     """
 
     rates: tuple[float, ...]
@@ -463,7 +467,9 @@ class Arm:
     train: Tensor
     company_test: Tensor
     company_train: Tensor
+    pairs_train: Tensor
     renewed: Tensor
+    renewed_train: Tensor
 
     @property
     def best(self) -> int:
@@ -517,19 +523,21 @@ def train_arm(
     theta = _descend(theta, loss, torch.tensor(rates).repeat_interleave(len(seeds)), steps)
     errors = []
     with torch.no_grad():
-        for x, y, mode in (
-            (test_x, test_y, "eval"),
-            (train_x, train_y, "eval"),
-            (test_x, test_y, "train"),
-            (train_x, train_y, "train"),
+        for x, y, mode, company in (
+            (test_x, test_y, "eval", size),
+            (train_x, train_y, "eval", size),
+            (test_x, test_y, "train", size),
+            (train_x, train_y, "train", size),
+            (train_x, train_y, "train", 2),
+            (train_x, train_y, "renew", size),
+            (test_x, test_y, "eval", size),
+            (train_x, train_y, "eval", size),
         ):
-            whole = x.shape[1] // size * size if mode == "train" else x.shape[1]
+            whole = x.shape[1] // company * company if mode == "train" else x.shape[1]
             x, y = (part[:, :whole].repeat(len(rates), *[1] * (part.dim() - 1)) for part in (x, y))
-            errors.append(_wrong(net(theta, x, mode), y))
-        net(theta, train_x.repeat(len(rates), 1, 1), "renew")
-        errors.append(
-            _wrong(net(theta, test_x.repeat(len(rates), 1, 1), "eval"), test_y.repeat(len(rates), 1))
-        )
+            logits = net(theta, x, mode, company)
+            if mode != "renew":
+                errors.append(_wrong(logits, y))
     return Arm(tuple(rates), *(each.view(len(rates), len(seeds)) for each in errors))
 
 
@@ -548,6 +556,8 @@ SMALL_BATCHES = (
     ("dense", "batch", 64),
     ("dense", "group", 64),
     ("dense", "renorm", 2),
+    ("dense", "frozen", 2),
+    ("dense", "frozen", 64),
     ("conv", "batch", 2),
     ("conv", "batch", 64),
     ("conv", "group", 64),
@@ -583,6 +593,7 @@ def judge_small_batches(arms: dict[tuple[str, str, int], Arm]) -> list[Finding]:
     two, large = arms["dense", "batch", 2], arms["dense", "batch", 64]
     dense, conv = best["dense", "batch", 2], best["conv", "batch", 2]
     most, most_conv = best["dense", "batch", 64], best["conv", "batch", 64]
+    frozen = {size: arms["dense", "frozen", size].at_best("renewed_train") for size in (2, 64)}
     return [
         Finding("linear layers: at n = 2 at least four times the errors of n = 64", dense >= 4 * most),
         Finding("convolutions at n = 2: less than half the errors of the linear layers", conv < dense / 2),
@@ -600,8 +611,24 @@ def judge_small_batches(arms: dict[tuple[str, str, int], Arm]) -> list[Finding]:
             (two.at_best("company_train") > 40) & (large.at_best("company_train") < 2),
         ),
         Finding(
-            "linear, n = 2, with the statistics of all training images: still four times the errors",
+            "but the net of n = 64, asked in pairs, is above 40 % on its own training images as well",
+            large.at_best("pairs_train") > 40,
+        ),
+        Finding(
+            "the statistics of all training images, on these images: n = 2 above 10 %, n = 64 below 2 %",
+            (two.at_best("renewed_train") > 10) & (large.at_best("renewed_train") < 2),
+        ),
+        Finding(
+            "the same statistics, on test images: n = 2 still has four times the errors of n = 64",
             two.at_best("renewed") >= 4 * most,
+        ),
+        Finding(
+            "n = 2 with the weights before the norms frozen: less than 1.5 times its errors on these images",
+            frozen[2] < 1.5 * two.at_best("renewed_train"),
+        ),
+        Finding(
+            "n = 64 with them frozen: above 2 %, but less than half of the errors of n = 2",
+            (frozen[64] > 2) & (frozen[64] < frozen[2] / 2),
         ),
         Finding(
             "linear, n = 2, batch renormalization: fewer errors than batch norm, but twice those of n = 64",
@@ -782,8 +809,12 @@ def placed_norms(seeds: Sequence[int], each: Callable[[Iterable], Iterable] = it
         place, norm, warm_up, depth = PLACES[name]
         qk = "QK-norm" in name
         rates = (0.003, 0.01, 0.03) if norm == "tanh" else (0.001, 0.003, 0.01)
+        if name in ("post-LN", "post-LN, warm-up"):
+            rates = (0.001, 0.002, 0.003, 0.01)
+        if name in ("pre-LN", "pre-LN, warm-up", "pre-LN, QK-norm"):
+            rates = (0.002, 0.003, 0.01)
         if name in ("pre-LN", "pre-LN, QK-norm"):
-            rates = (0.001, 0.003, 0.01, 0.03)
+            rates = (*rates, 0.03)
         if name in GAMMAS:
             rates = (0.003, 0.01) if norm == "none" else (0.001, 0.003)
         gamma = GAMMAS.get(name, 1.0)
@@ -820,8 +851,13 @@ def judge_placed_norms(arms: dict[str, Placed]) -> list[Finding]:
             at_least=4,
         ),
         Finding(
-            "pre-LN without warm-up, at its best: fewer errors than post-LN with warm-up, at its best",
-            pre.at_best() < warm.at_best(),
+            "post-LN at its best: without warm-up less than 1.5 times the errors with it",
+            post.at_best() < 1.5 * warm.at_best(),
+            at_least=4,
+        ),
+        Finding(
+            "pre-LN without warm-up: fewer errors than post-LN, with warm-up or without, each at its best",
+            pre.at_best() < torch.minimum(post.at_best(), warm.at_best()),
             at_least=4,
         ),
         Finding("post-LN with 2 blocks, rate 0.01, no warm-up: below 40 %", shallow.at(0.01) < 40),

@@ -80,6 +80,31 @@ def draw_three_errors(arms: Arms) -> Picture:
     return Picture(figure, "errors in training mode, on training and test images, and in evaluation mode.")
 
 
+def draw_asked(arms: Arms) -> Picture:
+    """Nets on their own training images: asked in pairs, and with the statistics of all of them."""
+    names = {
+        "n = 2": ("dense", "batch", 2),
+        "n = 2,\nfrozen": ("dense", "frozen", 2),
+        "n = 64": ("dense", "batch", 64),
+        "n = 64,\nfrozen": ("dense", "frozen", 64),
+    }
+    panels = {"asked in pairs": "pairs_train", "asked with the statistics of all": "renewed_train"}
+    with matplotlib.rc_context(STYLE):
+        figure = new_figure(310)
+        axes = figure.subplots(1, 2, sharey=True)
+        figure.subplots_adjust(left=0.075, right=0.985, top=0.79, bottom=0.15, wspace=0.06)
+        _headline(figure, "Linear layers on their own training images, by how they were trained")
+        for ax, (title, what) in zip(axes, panels.items(), strict=True):
+            ax.set_title(title)
+            dots(ax, {name: arms[key].at_best(what) for name, key in names.items()})
+        axes[0].set(ylim=(-2, 72), ylabel="error (%)")
+    return Picture(
+        figure,
+        "errors on training images: in pairs about one half for every net; with the statistics of all images "
+        "high for n = 2, frozen or not, low for n = 64, and a little higher if frozen.",
+    )
+
+
 def draw_mechanism(arms: Arms) -> Picture:
     """One change at a time at n = 2: which values a mean is made of, and what corrects it."""
     panels = {

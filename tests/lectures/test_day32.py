@@ -289,6 +289,36 @@ def test_running_and_renewed_statistics(layers):
     assert (net(theta, x, "eval") - whole).abs().max() < 0.2 * whole.abs().max()
 
 
+def test_frozen_weights_stay_and_the_rest_learns_as_ever():
+    theta, x = None, draw(23, 1, 12, 64).float()
+    gradients = {}
+    for norm in ("batch", "frozen"):
+        net = experiments.SmallNet("dense", norm, 4)
+        net.begin(1)
+        theta = parameters(net, 1) if theta is None else theta.detach()
+        theta.requires_grad_()
+        loss = net(theta, x, "train").logsumexp(-1).sum()
+        gradients[norm] = experiments._named(torch.autograd.grad(loss, theta)[0], net.shapes)
+    for name, gradient in gradients["frozen"].items():
+        if name in ("first", "second"):
+            assert not gradient.any() and gradients["batch"][name].any()
+        else:
+            torch.testing.assert_close(gradient, gradients["batch"][name])
+
+
+def test_a_pair_lets_hardly_a_gradient_through():
+    """Day 26's projection leaves N − 2 directions: of a pair none, but for eps."""
+    sizes = {}
+    for size in (2, 4):
+        net = experiments.SmallNet("dense", "batch", size)
+        net.EPS = 1e-12
+        net.begin(1)
+        theta, x = parameters(net, 1).double().requires_grad_(), draw(24, 1, 12, 64)
+        (gradient,) = torch.autograd.grad(net(theta, x, "train").logsumexp(-1).sum(), theta)
+        sizes[size] = experiments._named(gradient, net.shapes)["first"].norm()
+    assert sizes[2] < 1e-6 * sizes[4]
+
+
 def test_adam_side_by_side_is_that_of_the_library():
     start = draw(20, 2, 3)
     target = draw(21, 2, 3)
@@ -387,7 +417,7 @@ def test_qk_norm_bounds_every_score_whatever_the_weights():
 def test_what_is_predicted_is_what_is_measured():
     def arm(*errors):
         every = torch.tensor([errors], dtype=torch.float64).T.expand(-1, 3)
-        return experiments.Arm(tuple(range(len(errors))), *[every] * 5)
+        return experiments.Arm(tuple(range(len(errors))), *[every] * 7)
 
     small = {
         ("dense", "batch", 2): arm(20, 10),
@@ -413,16 +443,21 @@ def test_what_is_predicted_is_what_is_measured():
 
 def test_pictures():
     errors = torch.linspace(1, 90, 10).view(2, 5)
-    arms = {name: experiments.Arm((0.003, 0.01), *[errors] * 5) for name in experiments.SMALL_BATCHES}
+    arms = {name: experiments.Arm((0.003, 0.01), *[errors] * 7) for name in experiments.SMALL_BATCHES}
     placed = {name: experiments.Placed((0.003, 0.01), errors) for name in experiments.PLACES}
-    for draw_arms in (figures.draw_small_batches, figures.draw_three_errors, figures.draw_mechanism):
+    for draw_arms in (
+        figures.draw_small_batches,
+        figures.draw_three_errors,
+        figures.draw_asked,
+        figures.draw_mechanism,
+    ):
         check_picture(draw_arms(arms))
     check_picture(figures.draw_placed_norms(placed, list(placed)[:4], "Four arms"))
     five = figures.draw_placed_norms(placed, list(placed)[:5], "Five arms")
     assert [text.get_text() for text in five.figure.axes[0].get_legend().get_texts()] == list(placed)[:5]
     assert (len(experiments.judge_small_batches(arms)), len(experiments.judge_placed_norms(placed))) == (
-        8,
         12,
+        13,
     )
 
 
