@@ -637,6 +637,7 @@ def judge_small_batches(arms: dict[tuple[str, str, int], Arm]) -> list[Finding]:
         Finding(
             "linear: group norm and batch norm at n = 64 are within 3 points of each other",
             (best["dense", "group", 64] - most).abs() <= 3,
+            at_least=4,
         ),
     ]
 
