@@ -138,6 +138,7 @@ def found(only: str) -> list[tuple[str, str]]:
 def press(page: Page, handle: Locator, presses: int, value: str, ends: tuple[str, str]) -> list[float]:
     """Press an arrow key on a slider again and again, up to its end and down; milliseconds of each."""
     handle.focus()
+    page.wait_for_timeout(30)  # as before each key: the frame that shows the focus is none of a key's
     key = "ArrowRight"
     for _ in range(presses):
         now = handle.evaluate(value)

@@ -242,15 +242,12 @@ class Plot {
 
   /** A line through points that are numbers; style: color, width, dash, opacity, step, dots (their radius), label. */
   line(style) {
-    const drawn = d3
-      .line()
-      .defined(([x, y]) => Number.isFinite(x) && Number.isFinite(y))
-      .digits(2);
-    if (style.step) drawn.curve(d3.curveStepAfter);
+    const stairs = style.step ? d3.line().defined(([x, y]) => Number.isFinite(x) && Number.isFinite(y)).curve(d3.curveStepAfter).digits(2) : null;
+    const drawn = (xs, ys) => (stairs ? (stairs(Array.from(xs, (x, i) => this.at(x, ys[i]))) ?? "") : this.through(xs, ys));
     const radius = style.dots ?? 0;
     const dots = radius ? this.dots({ color: style.color, size: radius, opacity: style.opacity }) : null;
     const mark = this.mark("path", style, (element, xs, ys) => {
-      assign(element, { d: drawn(Array.from(xs, (x, i) => this.at(x, ys[i]))) ?? "" });
+      assign(element, { d: drawn(xs, ys) });
     });
     stroke(mark.element, style);
     if (dots) {
@@ -271,7 +268,7 @@ class Plot {
       let d = "";
       for (let i = 0; i < xs.length; i += 1) {
         const [x, y] = this.at(xs[i], ys[i]);
-        if (Number.isFinite(x) && Number.isFinite(y)) d += outline(Number(x.toFixed(2)), Number(y.toFixed(2)), size);
+        if (Number.isFinite(x) && Number.isFinite(y)) d += outline(hundredths(x), hundredths(y), size);
       }
       assign(element, { d });
     });
@@ -287,9 +284,8 @@ class Plot {
 
   /** Many lines as one mark: set([[xs, ys], …]). */
   lines(style) {
-    const drawn = d3.line().defined(([x, y]) => Number.isFinite(x) && Number.isFinite(y)).digits(2);
     const mark = this.mark("path", style, (element, all) => {
-      assign(element, { d: all.map(([xs, ys]) => drawn(Array.from(xs, (x, i) => this.at(x, ys[i]))) ?? "").join("") });
+      assign(element, { d: all.map(([xs, ys]) => this.through(xs, ys)).join("") });
     });
     stroke(mark.element, style);
     return mark;
@@ -408,12 +404,33 @@ class Plot {
     }
   }
 
+  /** The path through points, broken where one is not a number: d3.line's text, in less time. */
+  through(xs, ys) {
+    let d = "";
+    let joined = 0; // points since the last break; one alone is closed, so that it is drawn
+    for (let i = 0; i < xs.length; i += 1) {
+      const [x, y] = this.at(xs[i], ys[i]);
+      if (Number.isFinite(x) && Number.isFinite(y)) {
+        d += `${joined ? "L" : "M"}${hundredths(x)},${hundredths(y)}`;
+        joined += 1;
+      } else {
+        if (joined === 1) d += "Z";
+        joined = 0;
+      }
+    }
+    return joined === 1 ? `${d}Z` : d;
+  }
+
   /** Pixels of a point; not a number where the axis has none. */
   at(x, y) {
     const px = this.options.x.log && !(x > 0) ? NaN : this.x(x);
     const py = this.options.y.log && !(y > 0) ? NaN : this.y(y);
     return [bounded(px), bounded(py)];
   }
+}
+
+function hundredths(pixel) {
+  return Math.round(pixel * 100) / 100;
 }
 
 function bounded(pixel) {
@@ -635,6 +652,7 @@ function unflat(place, shape) {
 const QUIET = 500; // milliseconds after which a screen reader hears the new state
 const [HEAVY, TOO_HEAVY] = [2, 40]; // milliseconds between which a state is computed before it is asked for
 const KEPT = 6; // states computed ahead
+const whenIdle = globalThis.requestIdleCallback ?? ((then) => setTimeout(then, 200));
 
 /**
  * Show an explorer in `host`: `module` as above, `spec` and `data` as Python's Explorer hands them over (data decoded).
@@ -645,8 +663,10 @@ function mount(host, module, spec, data) {
   const controls = spec.controls;
   const values = controls.map((each) => each.values ?? Array.from({ length: each.shape.reduce((a, b) => a * b) }, (_, i) => unflat(i, each.shape)));
   let places = controls.map((each) => each.start);
-  let waiting = 0;
+  let waiting = 0; // for a frame
+  let again = false; // something moved since what that frame will show
   let quiet = 0;
+  let still = true; // nobody has moved anything yet
   let moved = null; // the control that was moved last, if by one step, and in which direction
   let takes = 0; // milliseconds of the last computation
   let soon = 0;
@@ -681,6 +701,7 @@ function mount(host, module, spec, data) {
   // Else JupyterLab takes the arrow keys of whatever has the focus for itself.
   for (const one of element.querySelectorAll("input, button, [tabindex]")) one.dataset.lmSuppressShortcuts = "true";
   refresh();
+  warmUp(neighbours());
 
   function settingsAt(somewhere) {
     return Object.fromEntries(controls.map(({ name }, number) => [name, values[number][somewhere[number]]]));
@@ -709,19 +730,43 @@ function mount(host, module, spec, data) {
    */
   function lookAhead() {
     if (!moved) return; // by a leap meanwhile
-    const { number, by } = moved;
+    const next = stepped(moved.number, moved.by);
+    if (next) compute(next);
+  }
+
+  /** The places after one step of one control, or null where it ends. */
+  function stepped(number, by) {
     const place = places[number] + by;
-    if (place < 0 || place >= values[number].length) return;
+    if (place < 0 || place >= values[number].length) return null;
+    return places.map((stands, other) => (other === number ? place : stands));
+  }
+
+  function compute(somewhere) {
     try {
-      stateAt(places.map((stands, other) => (other === number ? place : stands)));
+      stateAt(somewhere);
     } catch {
       // Whoever comes there is told.
     }
   }
 
+  /** Where the first step may lead. */
+  function neighbours() {
+    const sliders = controls.flatMap(({ kind }, number) => (kind === "range" ? [number] : []));
+    return sliders.flatMap((number) => [stepped(number, 1), stepped(number, -1)]).filter(Boolean).slice(0, KEPT);
+  }
+
+  /** Compute there, one at a time, until something moves: what runs for the first time is slow, and the first key would wait. */
+  function warmUp([next, ...others]) {
+    if (!next) return;
+    whenIdle(() => {
+      if (!still || takes > TOO_HEAVY || !element.isConnected) return;
+      compute(next);
+      warmUp(others);
+    });
+  }
+
   function refresh() {
-    cancelAnimationFrame(waiting);
-    waiting = 0;
+    again = false;
     try {
       inputs.forEach((input, number) => input.show(places[number]));
       explorer.settings = settingsAt(places);
@@ -733,8 +778,6 @@ function mount(host, module, spec, data) {
         assign(goalState, { text: explorer.state.reached ? "reached" : "not yet" });
       }
       problem.hidden = true;
-      clearTimeout(soon);
-      if (isWorthwhile()) soon = setTimeout(lookAhead);
     } catch (error) {
       assign(problem, { text: `This explorer cannot show these settings (${error}). Press Reset, or reload the page.` });
       problem.hidden = false;
@@ -742,37 +785,59 @@ function mount(host, module, spec, data) {
     }
   }
 
-  /** Draw once in the frame that comes, however many events come before it. */
-  function later() {
-    if (!waiting) waiting = requestAnimationFrame(refresh);
+  /** Draw at once, while the screen is waited for; what moves before its frame comes is drawn in it, however much that is. */
+  function draw() {
+    still = false;
     clearTimeout(quiet);
     quiet = setTimeout(() => assign(heard, { text: takeaway.textContent + (spec.goal && explorer.state.reached ? " Goal reached." : "") }), QUIET);
+    again = Boolean(waiting);
+    if (again) return;
+    waiting = requestAnimationFrame(shown);
+    try {
+      refresh();
+    } catch (error) {
+      reportError(error); // it is not the fault of whoever moved
+    }
+  }
+
+  function shown() {
+    waiting = 0;
+    flush();
+    clearTimeout(soon);
+    if (isWorthwhile()) soon = setTimeout(lookAhead); // behind the frame
   }
 
   function move(number, place) {
-    if (places[number] === place) return;
+    if (put(number, place)) draw();
+  }
+
+  /** Whether the control moves. */
+  function put(number, place) {
     const by = place - places[number];
+    if (by === 0) return false;
     moved = Math.abs(by) === 1 ? { number, by } : null; // a leap says nothing of the next one
     places[number] = place;
     inputs[number].show(place);
-    later();
+    return true;
   }
 
   /** Move controls to the values that lie nearest to those given, by name. */
   function set(chosen) {
+    let any = false;
     for (const [name, value] of Object.entries(chosen)) {
       const number = controls.findIndex((each) => each.name === name);
-      if (number >= 0) move(number, nearest(values[number], value));
+      if (number >= 0 && put(number, nearest(values[number], value))) any = true;
     }
+    if (any) draw();
   }
 
   function putBack() {
     places = controls.map((each) => each.start);
-    later();
+    draw();
   }
 
   function flush() {
-    if (waiting) refresh();
+    if (again) refresh();
   }
 
   function remove() {
