@@ -362,6 +362,7 @@ ARMS = {
     "standardized": ("none", (0.03, 0.1, 0.3, 0.6, 1.0), {"standardized": True}),
     "scaled once": ("once", LEARNING_RATES, {"standardized": True}),
     "clipped": ("none", (0.3, 0.6, 1.0), {"standardized": True, "clip": 1.0}),
+    "clipped at 0.1": ("none", (3.0, 5.0, 10.0), {"standardized": True, "clip": 0.1}),
     "batch norm": ("before", LEARNING_RATES, {}),
     "BN, last held": ("before", (1.0, 3.0, 10.0), {"last_rate": 0.1}),
     "once, last held": ("once", (1.0, 3.0), {"standardized": True, "last_rate": 0.1}),
@@ -439,6 +440,10 @@ def judge_speed(run: Speed) -> list[Finding]:
             at_least=4,
         ),
         Finding("rate 1, gradients clipped: no batch norm, and below 1", run.at("clipped", 1.0) < 1),
+        Finding(
+            "rates 3 and 10, gradients clipped at 0.1: no batch norm, and below 1",
+            (run.at("clipped at 0.1", 3.0) < 1) & (run.at("clipped at 0.1", 10.0) < 1),
+        ),
         Finding(
             "rate 3: batch norm fails, and ends below 1 where its last layer keeps to 0.1",
             (run.at("batch norm", 3.0) > 1) & (run.at("BN, last held", 3.0) < 1),

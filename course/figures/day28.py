@@ -70,16 +70,17 @@ def draw_controls(speed: Speed) -> Picture:
         left.set_title("each net without batch norm better prepared than the last", fontsize=9.5)
         right = figure.add_axes((0.66, 0.14, 0.33, 0.70))
         arms = {
-            "no norm,\nclipped,\nrate 1": speed.at("clipped", 1.0),
+            "no norm,\nclip 1,\nrate 1": speed.at("clipped", 1.0),
+            "no norm,\nclip 0.1,\nrate 10": speed.at("clipped at 0.1", 10.0),
             "norm,\nrate 3": speed.at("batch norm", 3.0),
-            "norm, last\nheld,\nrate 3": speed.at("BN, last held", 3.0),
-            "norm, last\nheld,\nrate 10": speed.at("BN, last held", 10.0),
+            "norm,\nlast held,\nrate 3": speed.at("BN, last held", 3.0),
+            "norm,\nlast held,\nrate 10": speed.at("BN, last held", 10.0),
         }
-        colours = dict(zip(arms, (ORANGE, BLUE, SKY, SKY), strict=True))
+        colours = dict(zip(arms, (ORANGE, ORANGE, BLUE, SKY, SKY), strict=True))
         dots(right, {name: loss.clamp(max=10) for name, loss in arms.items()}, colours)
         right.set(yscale="log", ylim=(0.05, 10))
         right.set_yticks((0.1, 1, 10), ("0.1", "1", "10"))
-        right.tick_params(axis="x", labelsize=7.5)
+        right.tick_params(axis="x", labelsize=7)
         right.minorticks_off()
         right.axhline(math.log(10), color=GREY, linewidth=1, linestyle=":")
         right.text(-0.5, 2.6, "guessing", color=GREY, fontsize=8)
