@@ -50,6 +50,9 @@ LEFT_OUT = {
 OPENING = "open-anywhere"  # brings the course to where a notebook runs
 SHORT = 24  # characters of a formula that fits into a phone's line with what stands around it
 FORMULA_AND_SIGN = re.compile(r"<math\b[^>]*>(?:(?!</math>).)*</math>[.,;:!?)\]]+", re.DOTALL)
+NAME = re.compile(r"[^\s:<>][^:<>]{0,22}: +")  # of a printed row, such as 'batches of 16: '
+GAP = re.compile(r"( {2,})")  # between printed columns
+NAMED = 24  # characters of a row that are its name at most: half a phone's width
 CODE = re.compile(r"(<(?:code|pre)\b.*?</(?:code|pre)>)", re.DOTALL)
 PERCENT = re.compile(r"(?<=\d) %")  # no line breaks there
 SENTENCES = re.compile(r"^show\(", re.M)  # verdicts
@@ -225,6 +228,27 @@ class Renderer(IPythonRenderer):
         return f'<div class="formula" tabindex="0">{_mathml(body.strip(), "block")}</div>'
 
 
+def _rows(text: str) -> str:
+    """What was printed, with the names of its rows marked: they stay in sight where a narrow page scrolls."""
+    lines = ((_name(line), line) for line in text.split("\n"))
+    marked = "\n".join(f"<b>{name}</b>{line[len(name) :]}" if name else line for name, line in lines)
+    return f'<span class="rows">{marked}</span>'
+
+
+def _name(line: str) -> str:
+    """The front of a printed row up to a colon, or its first column and those behind it that hold words."""
+    if found := NAME.match(line):
+        return found[0]
+    name = ""
+    columns = GAP.split(line)
+    for column, gap in zip(columns[::2], columns[1::2], strict=False):  # nothing lies behind the last one
+        words = re.search(r"[^\W\d]", column) if name else column
+        if not words or "<" in column or len(name + column) > NAMED:
+            break
+        name += column + gap
+    return name[: NAMED + 2]
+
+
 class Exporter(HTMLExporter):
     """nbconvert's exporter with our template, and with what a page needs beyond its notebook."""
 
@@ -235,6 +259,7 @@ class Exporter(HTMLExporter):
             exclude_input_prompt=True,
             exclude_output_prompt=True,
         )
+        self.register_filter("rows", _rows)
         self._every = every
         self._addresses = {page.source: page.address for page in every}
 

@@ -261,3 +261,16 @@ def test_what_jupyterlab_keeps_folded_is_folded(read):
     assert heading.is_visible() and behind.is_visible() and not within.is_visible()
     heading.click()
     assert within.is_visible()
+
+
+def test_names_of_printed_rows_stay_in_sight_on_a_phone(read):
+    """A table that is wider than a phone scrolls, and its numbers alone would say nothing."""
+    page = read("day31.html", width=390)
+    open_gates(page)
+    table = page.locator("#cell-experiment-shift-numbers pre")
+    before = [name.bounding_box() for name in table.locator("b").all()]
+    assert len(before) == 3
+    assert table.inner_text().splitlines()[1].startswith("plain ")
+    table.evaluate("element => element.scrollLeft = 200")
+    assert table.evaluate("element => element.scrollLeft") == 200
+    assert [name.bounding_box() for name in table.locator("b").all()] == before
