@@ -16,6 +16,7 @@ from course.figures.shared import (
     BLUE,
     GREEN,
     GREY,
+    ORANGE,
     PURPLE,
     SKY,
     STYLE,
@@ -56,42 +57,63 @@ def _by_label() -> dict[str, str]:
 
 
 def draw_when(run: When) -> Picture:
-    """The loss of a normalized run without momentum over that with it, by batch size, early and late."""
+    """The loss of a normalized run without momentum over that with it, by batch size, early and late.
+
+    Late with every control: statistics and gradients of other batches, a falling lr, and a ramp.
+    """
+    ramp = {falls: {"normalization": run.ramped[falls]} for falls in (False, True)}
+    controls = {
+        "1024,\nin 64s": (run.grouped, PURPLE),
+        "64,\nstat. of\n1024": (run.company, PURPLE),
+        "1024,\nlr falls": (run.falling, GREEN),
+        "1024,\nramp": (run.loss[1024] | ramp[False], ORANGE),
+        "ramp,\nlr falls": (run.falling | ramp[True], ORANGE),
+    }
     with matplotlib.rc_context(STYLE):
         figure = new_figure(330)
-        for place, step in enumerate((15, WHEN_STEPS)):
-            ax = figure.add_axes((0.085 + 0.475 * place, 0.2, 0.425, 0.7))
+        for step, left, width in ((15, 0.08, 0.255), (WHEN_STEPS, 0.38, 0.61)):
+            ax = figure.add_axes((left, 0.22, width, 0.68))
             arms = {str(size): run.gain(run.loss[size], step).tolist() for size in run.loss}
-            arms["1024,\nin 64s"] = run.gain(run.grouped, step).tolist()
-            if place:
-                arms["1024,\nlr falls"] = run.gain(run.falling, step).tolist()
-            dots(ax, arms, {"1024,\nin 64s": PURPLE, "1024,\nlr falls": GREEN})
+            colours = {}
+            if step == WHEN_STEPS:
+                arms |= {name: run.gain(loss).tolist() for name, (loss, _) in controls.items()}
+                colours = {name: colour for name, (_, colour) in controls.items()}
+                ax.axvline(3.5, color="#CCCCCC", linewidth=1, zorder=0)
+            dots(ax, arms, colours)
             ax.axhline(1, color="#999999", linewidth=1, zorder=0)
             ax.set_yscale("log")
             ax.set(ylim=(0.1, 100), xlabel="batch size")
-            ax.set_yticks([0.1, 1, 10, 100], ["0.1", "1", "10", "100"])
+            ax.set_yticks([0.1, 1, 10, 100], ["0.1", "1", "10", "100"] if step < WHEN_STEPS else [""] * 4)
+            ax.tick_params(axis="x", labelsize=8)
             ax.minorticks_off()
             ax.set_title(f"after {step} steps")
-            if not place:
+            if step < WHEN_STEPS:
                 ax.set_ylabel("loss without momentum / with")
     return Picture(
         figure,
-        "the loss of a batch-normalized network without momentum over the loss with it, at four batch "
-        "sizes and at 1024 with statistics over groups of 64 and with a falling lr, after 15 and 50 steps.",
+        "the loss of a batch-normalized network without momentum over the loss with it, after 15 and 50 "
+        "steps at four batch sizes, and after 50 with other statistics, with a falling lr and with a ramp.",
     )
 
 
-def draw_normalized(found: dict[str, dict[str, Tensor]]) -> Picture:
-    """The losses at the end of normalized steps, by setting and by order."""
+def draw_normalized(found: dict[str, dict[str, Tensor]], larger: dict[str, Tensor] | None = None) -> Picture:
+    """The losses at the end of normalized steps, by setting and by order.
+
+    larger: the last order's losses where its list of rates goes further, as in `Orders`.
+    """
     short = dict(zip(ORDERS, ("none", "average,\nnormalize", "normalize,\naverage"), strict=True))
-    colours = dict(zip(short.values(), (GREY, VERMILLION, SKY), strict=True))
+    colours = dict(zip(short.values(), (GREY, VERMILLION, SKY), strict=True)) | {"to lr\n12.8": BLUE}
     with matplotlib.rc_context(STYLE):
         figure = new_figure(320)
         for place, (setting, loss) in enumerate(found.items()):
             ax = figure.add_axes((0.085 + 0.31 * place, 0.15, 0.275, 0.73))
-            dots(ax, {short[order]: values.tolist() for order, values in loss.items()}, colours)
+            arms = {short[order]: values.tolist() for order, values in loss.items()}
+            if larger is not None:
+                arms["to lr\n12.8"] = larger[setting].tolist()
+                ax.tick_params(axis="x", labelsize=7)
+            dots(ax, arms, colours)
             ax.set_yscale("log")
-            ax.set(ylim=(0.008, 1.2))
+            ax.set(ylim=(0.004, 1.2))
             ax.set_yticks([0.01, 0.1, 1], ["0.01", "0.1", "1"] if not place else ["", "", ""])
             ax.minorticks_off()
             ax.set_title(setting)
@@ -100,7 +122,8 @@ def draw_normalized(found: dict[str, dict[str, Tensor]]) -> Picture:
     return Picture(
         figure,
         "the training loss after normalized steps without momentum, averaged before and averaged after "
-        "the normalization, for two batch sizes and two lengths of training.",
+        "the normalization, for two batch sizes and two lengths of training"
+        + ("." if larger is None else "; and averaged after with rates up to 12.8."),
     )
 
 

@@ -358,12 +358,19 @@ def test_judges_and_pictures_on_made_up_numbers():
         figures.draw_floor(floor),
         figures.draw_when(run),
         figures.draw_normalized(found.losses),
+        figures.draw_normalized(found.losses, found.larger),
         figures.draw_map(levers),
     ):
         check_picture(picture)
 
 
 # What the lecture says in numbers
+
+
+def test_without_momentum_normalized_steps_do_not_bear_a_larger_rate():
+    setting = next(iter(experiments.SETTINGS))
+    ends = experiments._ends(experiments.NONE, (1.6, 3.2), range(5), setting, True)[..., -1]
+    assert ends[0].max() < 0.5 and ends[1].min() > 1
 
 
 def test_three_troubles():
