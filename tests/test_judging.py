@@ -99,6 +99,14 @@ def test_other_right_implementations_pass(name: str, candidate: object) -> None:
         assert verdict.passed, str(verdict)
 
 
+def test_rounding_of_what_is_zero_on_paper_costs_nothing() -> None:
+    for seed in range(12):
+        verdict = judged(
+            "layer_norm_backward", alternatives.day29.layer_backward_with_zero_undivided, seed=seed
+        )
+        assert verdict.passed, f"seed {seed}: {verdict}"
+
+
 @pytest.mark.parametrize("name,candidate", alternatives.wrong(), ids=alternatives.label)
 def test_other_wrong_implementations_fail(name: str, candidate: object) -> None:
     for seed in SEEDS:

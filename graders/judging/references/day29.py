@@ -1368,7 +1368,10 @@ def layer_backward(
     x_hat = centred / std
     d_hat = into(dy, gamma)
     through_mean = d_hat.mean(sums_over, keepdim=True)
-    through_variance = x_hat * (d_hat * x_hat).mean(sums_over, keepdim=True)
+    # The variance's own path to the mean ends in the sum of x_hat, 0 on paper. Whoever writes it out may
+    # divide it by anything and is right: rounding is measured with it undivided.
+    nothing = x_hat.sum(over, keepdim=True)
+    through_variance = (x_hat - nothing) * (d_hat * x_hat).mean(sums_over, keepdim=True)
     share = by_variance * scaled(std)
     dx = out_of((d_hat - by_mean * through_mean - share * through_variance) / std, gamma)
     return result(dx, collected(dy * beside(x, x_hat)), collected(dy))
