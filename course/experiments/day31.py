@@ -336,8 +336,13 @@ class Descents:
     @property
     def best(self) -> tuple[float, Tensor]:
         """The rate at which the worst seed ends lowest, and the last losses there, (S,)."""
-        row = self.final.amax(1).argmin()
-        return self.rates[row].item(), self.final[row]
+        return self.best_after(len(self.losses) - 1)
+
+    def best_after(self, steps: int) -> tuple[float, Tensor]:
+        """The rate at which the worst seed is lowest after so many steps, and the losses there, (S,)."""
+        losses = torch.where(self.losses[steps].isfinite(), self.losses[steps], torch.inf)
+        row = losses.amax(1).argmin()
+        return self.rates[row].item(), losses[row]
 
     @property
     def instability(self) -> Tensor:
@@ -604,6 +609,8 @@ WATCHED = {
     "batch norm, norms held": ("batch norm", (10**0.5, 10.0), True),
 }
 WATCH = (0, 1, 2, 4, 7, 12, 20, 35, 60)
+#: Steps after which the two are compared besides 60.
+SHORT, LONG = 20, 200
 
 
 @dataclass(frozen=True, eq=False)
@@ -612,6 +619,7 @@ class LongSteps:
 
     arms: name of `ARMS` -> descents at He's gain and `RATES`; second_look: the same for `SECOND_LOOK`.
     gains: kind, gain -> descents at three rates.
+    long: kind -> descents of `LONG` steps at the rates `TUNING`.
     clips: kind, threshold of `CLIPS` -> descents at the rates with which a step can be as long as `LENGTHS`.
     beginnings: gain of `BEGINNINGS`, whether norms are held -> descents of batch norm at `BEGINNING_RATES`,
     with the last layer at 0.3.
@@ -621,6 +629,7 @@ class LongSteps:
     arms: dict[str, Descents]
     second_look: dict[str, Descents]
     gains: dict[tuple[str, float], Descents]
+    long: dict[str, Descents]
     clips: dict[tuple[str, float], Descents]
     beginnings: dict[tuple[float, bool], Descents]
     watched: dict[str, Descents]
@@ -665,6 +674,7 @@ def long_steps(seeds: Sequence[int], names: Callable[[Iterable[str]], Iterable[s
     arms, second_look = ({name: both[name] for name in some} for some in (ARMS, SECOND_LOOK))
     some = torch.tensor([10**-0.5, 1.0, 10.0])
     gains = {(kind, gain): descend(kind, some, seeds, gain=gain) for kind in KINDS[:2] for gain in (1.0, 2.0)}
+    long = {kind: descend(kind, TUNING, seeds, steps=LONG) for kind in KINDS[:2]}
     clips = {
         (kind, clip): descend(kind, LENGTHS / clip, seeds, clip=clip) for kind in KINDS[:2] for clip in CLIPS
     }
@@ -679,7 +689,7 @@ def long_steps(seeds: Sequence[int], names: Callable[[Iterable[str]], Iterable[s
         name: descend(kind, torch.tensor(rates), seeds, held=held, watch=WATCH)
         for name, (kind, rates, held) in WATCHED.items()
     }
-    return LongSteps(arms, second_look, gains, clips, beginnings, watched)
+    return LongSteps(arms, second_look, gains, long, clips, beginnings, watched)
 
 
 def judge_rates(found: LongSteps) -> list[Finding]:
@@ -691,6 +701,7 @@ def judge_rates(found: LongSteps) -> list[Finding]:
         [found.beginnings[gain, held].trained for held in (False, True)] for gain in BEGINNINGS
     )
     ends = {kind: found.best_clipped(kind)[2] for kind in KINDS[:2]}
+    later = {kind: descents.best[1] for kind, descents in found.long.items()}
     middle, high, highest = free.at(1.78), free.at(10), free.at(17.8)
     three = free.at(3.16)
     slow, edge = found.watched["plain"], found.watched["batch norm, norms held"].instability[:, 0]
@@ -711,6 +722,16 @@ def judge_rates(found: LongSteps) -> list[Finding]:
         Finding(
             "each at its own best rate: batch norm does not end ten times lower than plain",
             plain.best[1] < 10 * free.best[1],
+            at_least=4,
+        ),
+        Finding(
+            "after 20 steps, each at its own best rate: batch norm is five times lower than plain, or more",
+            5 * free.best_after(SHORT)[1] <= plain.best_after(SHORT)[1],
+            at_least=4,
+        ),
+        Finding(
+            "after 200 steps, each at its own best rate: neither ends three times lower",
+            (later["plain"] < 3 * later["batch norm"]) & (later["batch norm"] < 3 * later["plain"]),
             at_least=4,
         ),
         Finding(

@@ -67,8 +67,10 @@ def test_what_is_predicted_is_what_is_measured():
     clips = {
         ("plain", clip): descents(0.5, end) for clip, end in zip(experiments.CLIPS, (0.1, 0.4), strict=True)
     }
-    steps = experiments.LongSteps(arms, {}, {}, clips, {}, {"plain": descents(0.02, 0.5, watched=(0,))})
+    steps = experiments.LongSteps(arms, {}, {}, {}, clips, {}, {"plain": descents(0.02, 0.5, watched=(0,))})
     assert steps.best_clipped("plain")[:2] == (experiments.CLIPS[0], 1.0)
+    assert arms["plain"].best_after(0)[0] == pytest.approx(0.1)  # all alike: the first
+    assert arms["batch norm"].best_after(1)[0] == arms["batch norm"].best[0] == 1.0
     assert steps.longest_held == pytest.approx(0.1)
     assert steps.last_loss_at_own_rates == pytest.approx(0.5)
     assert steps.edge[0] == (0,) and steps.edge[1].tolist() == pytest.approx([0.1])
@@ -259,6 +261,7 @@ def test_pictures(monkeypatch):
     real = experiments.descend
     shorter = lambda *args, **more: real(*args, **(more | {"steps": 60 if more.get("watch") else 3}))  # noqa: E731
     monkeypatch.setattr(experiments, "descend", shorter)
+    monkeypatch.setattr(experiments, "SHORT", 2)
     shift, steps = experiments.covariate_shift(range(1)), experiments.long_steps(range(1))
     assert all(len(f.held) == 1 for f in experiments.judge_shift(shift) + experiments.judge_rates(steps))
     for picture in (
