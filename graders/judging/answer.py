@@ -68,6 +68,8 @@ class Answer:
     pairs: two mistakes at once in one observation, which neither of them explains; made when they are needed.
     consequences: observations that are wrong whenever others are, in one way, and so name no mistake where
     others do.
+    guarded: the definition with a `GUARD` added to its divisors, where it has no eps of its own; what that
+    changes is no error.
     bases: where a mistake can go on from one observation to others, which are judged by what it makes right.
     """
 
@@ -78,6 +80,7 @@ class Answer:
     bases: tuple[Basis, ...] = ()
     pairs: Callable[[], tuple[Mistake, ...]] = tuple
     consequences: frozenset[str] = frozenset()
+    guarded: tuple[Candidate, ...] = ()
 
     def read(self, sight: Sight, case: Case) -> Sight:
         """What was seen of a case, as it is compared."""

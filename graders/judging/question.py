@@ -119,7 +119,30 @@ class Question:
             self._after[samples] = {
                 name: self._expected(value, noise.get(name)) for name, value in self.exact.items()
             }
+            if samples and self.answer.guarded:
+                self._after[samples] = {
+                    name: self._with_guard(name, one) for name, one in self._after[samples].items()
+                }
         return self._after[samples]
+
+    def _with_guard(self, name: str, expected: Expected) -> Expected:
+        """The same, with what a guard in a divisor changes allowed besides."""
+        if expected.tolerance is None:
+            return expected
+        exact, within = (tolerance.as_tensor(one) for one in (expected.value, expected.tolerance))
+        changes = [torch.zeros_like(exact)]
+        for values in self._guarded:
+            if tolerance.is_real(values.get(name)):
+                value = tolerance.as_tensor(values[name])
+                changes += [(value - exact).abs()] if value.shape == exact.shape else []
+        largest = torch.stack(changes).nan_to_num(nan=0.0, posinf=0.0).amax(0)
+        return replace(expected, tolerance=within + largest)
+
+    @cached_property
+    def _guarded(self) -> list[dict[str, Any]]:
+        """The observations of the definition with a guard in each of its divisors."""
+        sights = [observe(self.exercise, one, self.wide) for one in self.answer.guarded]
+        return [dict(self.answer.read(sight, self.wide).values) for sight in sights]
 
     def _expected(self, value: Any, moved: torch.Tensor | None) -> Expected:
         within = None

@@ -10,6 +10,8 @@ operation in it is changed by a tiny relative amount, random in sign and size (M
 conditioned (a feature at an offset of 1e4) and small where it is not. n is the number of elements of
 the largest input; rounding errors of different sign grow with sqrt(n), not with n (Higham and Mary,
 "A new approach to probabilistic rounding error analysis", SIAM J. Sci. Comput. 41, 2019).
+
+Where a definition has no eps of its own, what a `GUARD` added to a divisor changes is allowed besides.
 """
 
 from __future__ import annotations
@@ -31,6 +33,8 @@ SAFETY = 8.0
 #: The relative size of the perturbations: far above float64's rounding, far below where results bend.
 PERTURBATION = 2.0**-26
 SAMPLES = 3
+#: The most that may be added to a divisor so that it isn't 0.
+GUARD = 1e-12
 
 
 class _Perturbed(DispatchMode):

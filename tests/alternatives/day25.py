@@ -470,6 +470,15 @@ def profile_by_mean(norms, low=1e-3, high=1e3, tiny=1e-6, huge=1e6):
     return profile_by_products(norms / norms.max(), low, high, tiny, huge)
 
 
+def gain_guarded(activation, z):
+    return 1 / torch.sqrt(torch.mean(activation(z.clone()) ** 2) + 1e-12)
+
+
+def condition_guarded(x):
+    eigenvalues = torch.linalg.eigvalsh(x.T @ x / len(x))
+    return eigenvalues.max() / (eigenvalues.min() + 1e-15)
+
+
 RIGHT = {
     "standardize": (
         standardize_by_var_mean,
@@ -489,6 +498,7 @@ RIGHT = {
         condition_by_inverse,
         condition_by_autograd,
         condition_in_double,
+        condition_guarded,
     ),
     "activation_statistics": (
         activations_into_a_table,
@@ -517,6 +527,7 @@ RIGHT = {
         gain_by_variance_and_mean,
         gain_by_one_layer,
         gain_by_doubling,
+        gain_guarded,
     ),
     "gradient_profile": (
         profile_by_products,

@@ -289,12 +289,22 @@ def rest_without_the_quotient(lr, weight_decay, gradient_norm):
     return lr / rest_by_formula(lr, weight_decay, gradient_norm) ** 2
 
 
+def rate_guarded(lr, weight):
+    return lr / (weight.norm() ** 2 + 1e-12)
+
+
+def dropout_guarded(x, keep, p, training=True):
+    if not training:
+        return x
+    return x * (keep if p < 1 else 0) / (1 - p + 1e-13)
+
+
 RIGHT = {
     "parameter_groups": (groups_by_comprehension, groups_by_names, groups_by_generators),
     "kind_of_decay": (decay_by_shares, decay_by_linearity, decay_under_two_gradients),
-    "dropout": (dropout_by_where, dropout_by_scale, dropout_by_filling, dropout_by_rows),
+    "dropout": (dropout_by_where, dropout_by_scale, dropout_by_filling, dropout_by_rows, dropout_guarded),
     "batch_mean_std": (noise_by_loop, noise_by_view, noise_by_matrix),
-    "effective_learning_rate": (rate_by_frobenius, rate_by_inner_product, rate_by_einsum),
+    "effective_learning_rate": (rate_by_frobenius, rate_by_inner_product, rate_by_einsum, rate_guarded),
     "decay_equivalent": (equivalent_plainly, equivalent_step_by_step, equivalent_by_tensors),
     "equilibrium_norm": (rest_by_formula, rest_by_the_share_kept, rest_by_tensors, rest_by_steps),
 }

@@ -399,6 +399,25 @@ def regime_by_halves(losses, sharpness, lr, margin=0.1):
     return regime_by_limits(losses, sharpness, lr, margin)
 
 
+def power_guarded(hvp, v, iterations):
+    for step in range(iterations + 1):
+        v = (v if step == 0 else hvp(v)) + 0
+        v /= v.norm() + 1e-12
+    return v @ hvp(v)
+
+
+def stable_guarded(eigenvalue, beta):
+    if eigenvalue <= 0:
+        raise ValueError("not positive")
+    return (2 + 2 * beta) / (eigenvalue + 1e-14)
+
+
+def frozen_guarded(w, g, lr):
+    new = (w - lr * g).reshape(len(w), -1)
+    unit = new / (new.norm(dim=1, keepdim=True) + 1e-12)
+    return (unit * w.reshape(len(w), -1).norm(dim=1, keepdim=True)).reshape(w.shape)
+
+
 RIGHT = {
     "covariate_shift": (
         shift_by_sums,
@@ -422,9 +441,16 @@ RIGHT = {
         power_in_double,
         power_recursively,
         power_by_matrix,
+        power_guarded,
     ),
-    "stable_learning_rate": (rate_by_plain, rate_by_root, rate_as_an_error_of_its_own, rate_by_kind),
-    "frozen_norm_step": (frozen_by_flattening, frozen_row_by_row, frozen_by_einsum),
+    "stable_learning_rate": (
+        rate_by_plain,
+        rate_by_root,
+        rate_as_an_error_of_its_own,
+        rate_by_kind,
+        stable_guarded,
+    ),
+    "frozen_norm_step": (frozen_by_flattening, frozen_row_by_row, frozen_by_einsum, frozen_guarded),
     "training_regime": (
         regime_by_limits,
         regime_step_by_step,

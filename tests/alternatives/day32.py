@@ -454,6 +454,11 @@ def find_by_number(norms, x):
     return [i for i, name in enumerate(norms) if name in found]
 
 
+def weight_norm_guarded(v, g):
+    flat = v.reshape(len(v), -1)
+    return (flat / (flat.norm(dim=1, keepdim=True) + 1e-12) * g[:, None]).reshape(v.shape)
+
+
 RIGHT = {
     "merge_statistics": (
         merge_by_two_terms,
@@ -513,6 +518,7 @@ RIGHT = {
         weight_norm_by_matrix,
         weight_norm_scaled_first,
         weight_norm_in_double,
+        weight_norm_guarded,
     ),
     "find_leak": (find_by_noise, find_by_cutting, find_by_nan),
 }

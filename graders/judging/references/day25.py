@@ -24,6 +24,7 @@ from graders.judging.references.normalizing import (
     statistics_mistakes,
 )
 from graders.judging.references.reading import reading_mistakes
+from graders.judging.tolerance import GUARD
 
 EPS = 1e-5
 
@@ -226,7 +227,7 @@ CONDITION_MISTAKES = (
                 condition_number,
                 result=lambda values, eps=eps, top=top: (values[-1] + top * eps) / (values[0] + eps),
             )
-            for eps in (1e-5, 1e-6, 1e-8, 1e-10, 1e-12)
+            for eps in (1e-5, 1e-6, 1e-8, 1e-10)
             for top in (0.0, 1.0)
         ),
     ),
@@ -786,6 +787,12 @@ def gain(
     return result(measured(activation(sample(z))), z)
 
 
+GUARDED_GAINS = (
+    partial(gain, measured=lambda output: output.square().mean() + GUARD),
+    partial(gain, result=lambda measured, z: 1 / (measured.sqrt() + GUARD)),
+)
+
+
 def gain_of_gradients(activation: Activation, z: Tensor) -> Tensor:
     """The gain that keeps the mean square of the gradients."""
     leaf = z.detach().clone().requires_grad_()
@@ -870,7 +877,7 @@ GAIN_MISTAKES = (
         small that number decides the gain.""",
         *(
             partial(gain, measured=lambda output, eps=eps: output.square().mean() + eps)
-            for eps in (1e-5, 1e-6, 1e-8, 1e-12)
+            for eps in (1e-5, 1e-6, 1e-8, 1e-10)
         ),
         partial(gain, result=lambda measured, z: 1 / (measured.sqrt() + 1e-5)),
         partial(gain, result=lambda measured, z: 1 / (measured.sqrt() + 1e-8)),
@@ -1159,11 +1166,16 @@ def turned_valley(n: int, kappa: int) -> Tensor:
 
 ANSWERS = {
     "standardize": Answer(library_standardize, with_knobs(), STANDARDIZE_MISTAKES, pairs=standardize_pairs),
-    "hessian_condition_number": Answer(by_singular_values, condition_number, CONDITION_MISTAKES),
+    "hessian_condition_number": Answer(
+        by_singular_values,
+        condition_number,
+        CONDITION_MISTAKES,
+        guarded=(partial(condition_number, result=lambda values: values[-1] / (values[0] + GUARD)),),
+    ),
     "activation_statistics": Answer(by_population, statistics, ACTIVATION_MISTAKES),
     "gradient_norms": Answer(by_backward, norms, GRADIENT_MISTAKES),
     "gradient_verdict": Answer(plain_verdict, verdict, VERDICT_MISTAKES),
-    "critical_gain": Answer(gain_by_norm, gain, GAIN_MISTAKES),
+    "critical_gain": Answer(gain_by_norm, gain, GAIN_MISTAKES, guarded=GUARDED_GAINS),
     "gradient_profile": Answer(plain_profile, profile, PROFILE_MISTAKES),
     "expose_cancellation": exposing(
         Asked("x", "n, d", "largest"),

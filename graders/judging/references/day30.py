@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from graders.judging.answer import Answer, mistake
 from graders.judging.references.exposing import ALIKE, Asked, apart, exposing, hiding, variant
 from graders.judging.references.reading import reading_mistakes
+from graders.judging.tolerance import GUARD
 
 # -- the groups ----------------------------------------------------------------------------------------
 
@@ -841,9 +842,22 @@ def random_ones_kept(n: int, p: float) -> Tensor:
 ANSWERS = {
     "parameter_groups": Answer(groups, groups, GROUP_MISTAKES),
     "kind_of_decay": Answer(kind_by_prediction, kind, KIND_MISTAKES),
-    "dropout": Answer(dropped, dropped, DROPOUT_MISTAKES),
+    "dropout": Answer(
+        dropped,
+        dropped,
+        DROPOUT_MISTAKES,
+        guarded=(partial(dropped, scale=lambda y, p, keep: y / (1 - p + GUARD)),),
+    ),
     "batch_mean_std": Answer(noise_by_reshape, noise, NOISE_MISTAKES),
-    "effective_learning_rate": Answer(rate_by_norm, rate, RATE_MISTAKES),
+    "effective_learning_rate": Answer(
+        rate_by_norm,
+        rate,
+        RATE_MISTAKES,
+        guarded=(
+            partial(rate, combine=lambda lr, size: lr / (size + GUARD)),
+            partial(rate, combine=lambda lr, size: lr / (size.sqrt() + GUARD).square()),
+        ),
+    ),
     "decay_equivalent": Answer(equivalent_by_rates, equivalent, EQUIVALENT_MISTAKES),
     "equilibrium_norm": Answer(rest_by_halving, rest, REST_MISTAKES),
     "expose_textbook_noise": exposing(

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from graders.judging.answer import Answer, mistake
 from graders.judging.references.exposing import ALIKE, Asked, apart, exposing, variant
+from graders.judging.tolerance import GUARD
 
 Loss = Callable[[Tensor], Tensor]
 
@@ -495,6 +496,16 @@ def power(
     return result(v, hvp(v))
 
 
+def guarded_unit(v: Tensor) -> Tensor:
+    return v / (length(v) + GUARD)
+
+
+GUARDED_POWERS = (
+    partial(power, rescaled=guarded_unit, result=lambda v, hv: (v * hv).sum() / ((v * v).sum() + GUARD)),
+    partial(power, start=guarded_unit, rescaled=guarded_unit, result=lambda v, hv: (v * hv).sum()),
+)
+
+
 def until_settled(hvp: Product, v: Tensor, iterations: int, *, small: float, last: bool) -> Tensor:
     """Stops where an iteration hardly changes v any more. last: the newest v is the one that counts."""
     for _ in range(iterations):
@@ -581,7 +592,7 @@ POWER_MISTAKES = (
                 rescaled=lambda v, added=added: v / (length(v) + added),
                 result=lambda v, hv: (v * hv).sum(),
             )
-            for added in (1e-12, 1e-10, 1e-8, 1e-6)
+            for added in (1e-10, 1e-8, 1e-7, 1e-6)
         ),
     ),
     mistake(
@@ -782,6 +793,12 @@ def frozen(
     return result(new, norms(w), norms(new))
 
 
+GUARDED_ROWS = (
+    partial(frozen, result=lambda new, before, after: new * (before / (after + GUARD))),
+    partial(frozen, result=lambda new, before, after: new * (before / (after.square() + GUARD).sqrt())),
+)
+
+
 def tangent(w: Tensor, g: Tensor) -> Tensor:
     """The gradient without its part along each row."""
     along = (w * g).flatten(1).sum(1).reshape(row_norms(w).shape)
@@ -865,13 +882,16 @@ FROZEN_MISTAKES = (
     ),
     mistake(
         "number_added",
-        """A small number is added to a norm. Nothing here is divided by 0, and when the weights are small it
-        changes their length.""",
+        """A small number is added to a norm. Only a row of zeros could be divided by 0. All others come out
+        too short, the more so the smaller the weights are.""",
         *(
             partial(frozen, result=lambda new, before, after, eps=eps: new * (before / (after + eps)))
-            for eps in (1e-5, 1e-6, 1e-8, 1e-12)
+            for eps in (1e-5, 1e-6, 1e-8, 1e-10)
         ),
-        partial(frozen, result=lambda new, before, after: new * (before / (after.square() + 1e-12).sqrt())),
+        *(
+            partial(frozen, result=lambda new, before, after, eps=eps: new * before / (after**2 + eps).sqrt())
+            for eps in (1e-5, 1e-6, 1e-8, 1e-10)
+        ),
     ),
 )
 
@@ -1256,9 +1276,14 @@ ANSWERS = {
     "covariate_shift": Answer(library_shift, shift, SHIFT_MISTAKES),
     "loss_along_gradient": Answer(library_losses, losses, LOSS_MISTAKES),
     "gradient_predictiveness": Answer(library_changes, changes, CHANGE_MISTAKES),
-    "top_eigenvalue": Answer(by_eigenvectors, power, POWER_MISTAKES),
-    "stable_learning_rate": Answer(rate_by_bisection, rate, RATE_MISTAKES),
-    "frozen_norm_step": Answer(by_weight_norm, frozen, FROZEN_MISTAKES),
+    "top_eigenvalue": Answer(by_eigenvectors, power, POWER_MISTAKES, guarded=GUARDED_POWERS),
+    "stable_learning_rate": Answer(
+        rate_by_bisection,
+        rate,
+        RATE_MISTAKES,
+        guarded=(partial(rate, quotient=lambda factor, value: factor / (value + GUARD)),),
+    ),
+    "frozen_norm_step": Answer(by_weight_norm, frozen, FROZEN_MISTAKES, guarded=GUARDED_ROWS),
     "training_regime": Answer(plain_regime, regime, REGIME_MISTAKES),
     "expose_lost_sign": exposing(
         Asked("a", "3, 3", 20.0),

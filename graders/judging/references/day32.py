@@ -22,6 +22,7 @@ from graders.judging.references.normalizing import (
     pairs,
     statistics_mistakes,
 )
+from graders.judging.tolerance import GUARD
 
 EPS = 1e-5
 RMS_EPS = 1e-6
@@ -1158,6 +1159,12 @@ def rescaled(
     return norms * direction(v, size(v, axes(v)))
 
 
+GUARDED_ROWS = (
+    partial(rescaled, direction=lambda v, size: v / (size + GUARD)),
+    partial(rescaled, direction=lambda v, size: v / (size.square() + GUARD).sqrt()),
+)
+
+
 def less_mean(v: Tensor) -> Tensor:
     return v - over(v, rows(v), "mean")
 
@@ -1239,11 +1246,11 @@ WEIGHT_NORM_MISTAKES = (
         norm g exactly, however short v is.""",
         *(
             partial(rescaled, direction=lambda v, size, eps=eps: v / (size + eps))
-            for eps in (1e-5, 1e-6, 1e-7, 1e-8, 1e-10, 1e-12)
+            for eps in (1e-5, 1e-6, 1e-7, 1e-8, 1e-10)
         ),
         *(
             partial(rescaled, direction=lambda v, size, eps=eps: v / (size.square() + eps).sqrt())
-            for eps in (1e-5, 1e-6, 1e-7, 1e-8, 1e-10, 1e-12)
+            for eps in (1e-5, 1e-6, 1e-7, 1e-8, 1e-10)
         ),
     ),
     mistake(
@@ -1541,7 +1548,7 @@ ANSWERS = {
     "weight_standardization": Answer(
         library_standardization, standardized_with(), STANDARDIZATION_MISTAKES, pairs=standardization_pairs
     ),
-    "weight_norm": Answer(library_weight_norm, rescaled, WEIGHT_NORM_MISTAKES),
+    "weight_norm": Answer(library_weight_norm, rescaled, WEIGHT_NORM_MISTAKES, guarded=GUARDED_ROWS),
     "find_leak": Answer(find_step_by_step, leaking, LEAK_MISTAKES),
     "hide_plain_mean": hiding(
         Asked("means", "3"),

@@ -120,10 +120,18 @@ EIGENVALUE_OF_START = "eigenvalue after 0 iterations"
 def power_cases(draw: Draw) -> Iterator[Case]:
     d = draw.integer(4, 6)
 
-    def case(name: str, iterations: int, first: float, second: float, scale: float = 1.0, d: int = d) -> Case:
+    def case(
+        name: str,
+        iterations: int,
+        first: float,
+        second: float,
+        scale: float = 1.0,
+        d: int = d,
+        spread: float = 0.1,
+    ) -> Case:
         """A Hessian whose two largest eigenvalues are about these, times a scale."""
         rest = [draw.number(-0.5, 0.5) for _ in range(d - 2)]
-        values = [first * draw.number(0.9, 1.1), second * draw.number(0.9, 1.1), *rest]
+        values = [one * draw.number(1 - spread, 1 + spread) for one in (first, second)] + rest
         turn = torch.linalg.qr(draw.normal(d, d).cpu().double()).Q
         hessian = turn @ torch.diag(torch.tensor(values, dtype=torch.float64) * scale) @ turn.T
         start = draw.normal(d, std=draw.number(2.0, 4.0))
@@ -138,6 +146,8 @@ def power_cases(draw: Draw) -> Iterator[Case]:
     yield case("large eigenvalues, 34 iterations", 34, 3.0, 2.7, 1e10)
     yield case("small eigenvalues, 35 iterations", 35, -0.9, 0.8, 1e-10)
     yield case("an eigenvalue far from the others, 60 iterations", 60, 3.0, 2.0)
+    # Whoever stops where v hardly moves any more is further off than a guard in the divisor.
+    yield case("eigenvalues of nearly one size, 200 iterations", 200, 3.0, 2.64, spread=0.01)
 
 
 def probe_power(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any]]:
