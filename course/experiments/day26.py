@@ -401,6 +401,7 @@ def growth(
     rates: Sequence[float] = RATES,
     *,
     square_rates: bool = False,
+    eps: float = 1e-5,
     steps: int = 300,
     width: int = 32,
     batch_size: int = 64,
@@ -410,7 +411,7 @@ def growth(
     The networks of all rates and seeds are trained side by side. A seed draws the split, the weights (of
     variance 2 / inputs, times a² in the hidden layer) and the batches.
 
-    square_rates: the hidden layer's learning rate is multiplied by a².
+    square_rates: the hidden layer's learning rate is multiplied by a². eps: of batch normalization.
     """
     data = [split_digits(seed) for seed in seeds] * len(rates)
     x, labels = (torch.stack([getattr(one, name) for one in data]) for name in ("train_x", "train_y"))
@@ -432,7 +433,7 @@ def growth(
         z = seen @ leaves[0]
         if normalized:
             z = z - z.mean(dim=1, keepdim=True)
-            z = z / torch.sqrt(z.square().mean(dim=1, keepdim=True) + 1e-5)
+            z = z / torch.sqrt(z.square().mean(dim=1, keepdim=True) + eps)
         logits = torch.relu(z) @ leaves[1]
         loss = cross_entropy(logits, wanted)
         if step < steps:

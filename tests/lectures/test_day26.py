@@ -296,6 +296,15 @@ def test_the_factors_of_the_quiz():
 # What is drawn
 
 
+def test_without_eps_the_rate_times_a_squared_undoes_the_start():
+    first, tiny = (
+        experiments.growth(range(2), a, True, (1.0,), square_rates=True, eps=0.0, steps=40)
+        for a in (1.0, 0.01)
+    )
+    torch.testing.assert_close(tiny.growth, first.growth, rtol=1e-4, atol=0)
+    torch.testing.assert_close(tiny.loss, first.loss, rtol=1e-3, atol=0)
+
+
 def test_pictures(lecture):
     scales = torch.tensor([0.1, 1.0], dtype=torch.float64)
     invariance = experiments.scale_invariance(scales, range(2))
