@@ -293,9 +293,6 @@ def test_the_factors_of_the_quiz():
     assert round(math.sqrt(1e-5), 4) == 0.0032
 
 
-# What is drawn
-
-
 def test_without_eps_the_rate_times_a_squared_undoes_the_start():
     first, tiny = (
         experiments.growth(range(2), a, True, (1.0,), square_rates=True, eps=0.0, steps=40)
@@ -303,6 +300,9 @@ def test_without_eps_the_rate_times_a_squared_undoes_the_start():
     )
     torch.testing.assert_close(tiny.growth, first.growth, rtol=1e-4, atol=0)
     torch.testing.assert_close(tiny.loss, first.loss, rtol=1e-3, atol=0)
+
+
+# What is drawn
 
 
 def test_pictures(lecture):
