@@ -6,7 +6,9 @@ import re
 
 import pytest
 
+from course.days import cells, source
 from graders.judging import catalogue
+from graders.judging.question import cases, settings
 from tests.solutions import ROOT
 
 TEXT = (ROOT / "docs" / "exercises.md").read_text(encoding="utf-8")
@@ -31,3 +33,11 @@ def test_every_row_belongs_to_a_day_and_says_what_is_returned() -> None:
     assert len(rows) == len(catalogue.exercises())
     assert len([line for line in TEXT.split("\n") if line.startswith("| `")]) == len(rows)
     assert all(len(returns) >= 10 for _, returns in rows)
+
+
+@pytest.mark.parametrize("day", list(catalogue.days()))
+def test_an_offset_that_costs_digits_is_promised(day: str) -> None:
+    """Where inputs lie far from 0, the notebook says so: E[x²] − E[x]² is right on paper, and fails there."""
+    names = [case.name for one in catalogue.days()[day] for case in cases(one, 0, settings("cpu")[0])]
+    conventions = source(cells(ROOT / "exercises" / day / f"{day}.ipynb")[0])
+    assert any("offset of 10,000" in name for name in names) == ("10,000" in conventions)

@@ -53,6 +53,17 @@ def test_a_near_miss_keeps_a_share_and_the_score_says_why() -> None:
         assert "3 of 4: eps is added to the standard deviation, outside the root." in " ".join(text.split())
 
 
+def by_cancellation(x: Any, gamma: Any, beta: Any, eps: float = 1e-5) -> Any:
+    variance = (x * x).mean(0) - x.mean(0) ** 2
+    return gamma * (x - x.mean(0)) / (variance + eps).sqrt() + beta, None
+
+
+def test_right_on_paper_keeps_a_share() -> None:
+    verdict = graders.evaluate("batch_norm_forward", by_cancellation, seed=0)
+    assert (verdict.mistake, verdict.points) == ("variance_by_cancellation", 3)
+    assert "offset of 10,000" in verdict.message
+
+
 def test_what_shows_no_understanding_leaves_nothing() -> None:
     def unattempted(x: Any, gamma: Any, beta: Any, eps: float = 1e-5) -> Any:
         raise NotImplementedError
