@@ -1,5 +1,7 @@
 """The site, built once, and a browser that reads it from the disk."""
 
+import contextlib
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -35,6 +37,13 @@ def read(site, browser):
 
     at: the time that the page's clock shows; it stands until the test moves it. context: of an earlier page.
     """
+    with reading(site, browser) as read:
+        yield read
+
+
+@contextlib.contextmanager
+def reading(site, browser) -> Iterator[Callable]:
+    """The fixture `read`, for as long as the caller wants the pages."""
     folder, _ = site
     contexts, problems = [], []
 

@@ -7,6 +7,7 @@ import pytest
 
 from course.days import DAYS
 from tests.gates import open_gates
+from tests.site.conftest import reading
 
 PHONE = 390
 LECTURES = [f"{day.name}.html" for day in DAYS]
@@ -33,11 +34,13 @@ UNFRAMED = """() => [...document.querySelectorAll("main *")].filter((box) =>
 ).map((box) => box.outerHTML.slice(0, 80))"""
 
 
-@pytest.fixture(params=LECTURES)
-def lecture(request, read):
-    page = read(request.param, width=PHONE)
-    open_gates(page)
-    return page
+@pytest.fixture(scope="module", params=LECTURES)
+def lecture(request, site, browser):
+    """A lecture on a phone with all gates open, for tests that look and touch nothing."""
+    with reading(site, browser) as read:
+        page = read(request.param, width=PHONE)
+        open_gates(page)
+        yield page
 
 
 def test_what_is_wider_than_a_phone_shows_that_it_scrolls_and_keys_reach_it(lecture):

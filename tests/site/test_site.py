@@ -185,7 +185,11 @@ def test_a_phone_reads_it_and_its_explorers_wake(read, address):
 )
 def test_it_is_accessible(read, address, theme):
     page = read(address, theme=theme)
-    assert violations(page) == ""
+    # What changes is looked at as it comes; all else is looked at with what it changes into.
+    changes = ".study-predict, .explorer-place"
+    assert (page.locator(changes).count() > 0) == address.startswith("day")
+    if address.startswith("day"):
+        assert violations(page, within=changes) == ""
     open_gates(page)
     for place in page.locator(".explorer-place").all():
         place.scroll_into_view_if_needed()
