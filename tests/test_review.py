@@ -135,6 +135,51 @@ def test_a_mistake_that_check_names_is_found(tmp_path):
     assert card.back == review.marked(" ".join(found.message.split()))
 
 
+def test_all_that_a_verdict_names_has_a_card(tmp_path):
+    import graders
+
+    class SGD:
+        def __init__(self, params, lr, momentum=0.0, nesterov=False, weight_decay=0.0):
+            self.params, self.lr, self.momentum, self.decay = list(params), lr, momentum, weight_decay
+            self.nesterov = nesterov
+            self.velocity = [0 * one.detach() for one in self.params]
+
+        def zero_grad(self):
+            pass
+
+        def step(self):
+            for place, one in enumerate(self.params):
+                if one.grad is not None:
+                    g = one.grad + self.decay * one.detach()
+                    v = self.velocity[place] = self.momentum * self.velocity[place] + (1 - self.momentum) * g
+                    one.data -= self.lr * (g + self.momentum * v if self.nesterov else v)
+
+    found = graders.evaluate("SGD", SGD, seed=0)
+    assert len(found.mistakes) > 1, str(found)
+    saved(tmp_path, "day33", [found._repr_mimebundle_()[MIME]])
+    cards = {one.key: one.message for one in mistakes(tmp_path)}
+    from graders.judging import catalogue
+
+    known = {one.key: one.message for one in catalogue.answer_of("SGD").mistakes}
+    assert cards == {key: known[key] for key in found.mistakes}
+
+
+def test_every_known_mistake_has_a_card_that_asks_something():
+    """The front names it and keeps back what the idea is: a card that says all at once asks nothing."""
+    from graders.judging import catalogue
+
+    told = []
+    for name in catalogue.exercises():
+        for one in catalogue.answer_of(name).mistakes:
+            card = Mistake(int(catalogue.day_of(name).removeprefix("day")), name, one.key, one.message).card()
+            assert card.id == f"check-{name}-{one.key}"
+            named = Mistake(26, name, one.key, one.message).in_short.rstrip(".?")
+            kept_back = one.message.removeprefix(named)
+            if card.back in card.front or kept_back == one.message or len(kept_back.split()) < 4:
+                told.append((name, one.key))
+    assert told == []
+
+
 def test_the_last_verdict_on_an_exercise_counts(tmp_path):
     saved(
         tmp_path, "day26", [verdict("f", "a"), verdict("f", "b")], [verdict("g", "c")], [verdict("g", None)]

@@ -72,8 +72,9 @@ class Mistake:
 
     @property
     def in_short(self) -> str:
-        """The first sentence of its message."""
-        return re.split(r"(?<=[.?]) (?=[A-Z(])", self.message)[0]
+        """The first sentence of its message, or what comes before a colon where there is only one."""
+        first = re.split(r"(?<=[.?]) ", self.message)[0]
+        return first if first != self.message else re.sub(r"(?<=[\w)])[:;] .*", ".", first)
 
     def card(self) -> Card:
         """A card that asks for the idea behind the message."""
@@ -111,10 +112,21 @@ def mistakes(root: Path) -> list[Mistake]:
             for verdict in verdicts(cell)[:1]:
                 last[verdict.get("exercise")] = verdict
         for verdict in last.values():
-            told = [verdict.get(name) for name in ("exercise", "mistake", "message")]
-            if all(isinstance(text, str) and text.strip() for text in told):
-                found.append(Mistake(day.number, *(" ".join(text.split()) for text in told)))
+            exercise = verdict.get("exercise")
+            for told in ((exercise, *named) for named in _named(verdict)):
+                if all(isinstance(text, str) and text.strip() for text in told):
+                    found.append(Mistake(day.number, *(" ".join(text.split()) for text in told)))
     return found
+
+
+def _named(verdict: Mapping[str, Any]) -> list[tuple[Any, Any]]:
+    """The keys of what a verdict names, with their messages: those after the first lie in its notes."""
+    if not verdict.get("mistake"):
+        return []
+    also, notes = verdict.get("mistakes"), verdict.get("notes")
+    also, notes = ([*one] if isinstance(one, list | tuple) else [] for one in (also, notes))
+    keys = [verdict["mistake"], *also[1:]]
+    return list(zip(keys, [verdict.get("message"), *notes], strict=False))
 
 
 def lectures(addresses: Mapping[int, str]) -> list[dict[str, Any]]:

@@ -33,7 +33,7 @@ class Mistake:
     @property
     def in_short(self) -> str:
         """The first sentence of its message."""
-        return re.split(r"(?<=[.?]) (?=[A-Z(])", self.message)[0]
+        return re.split(r"(?<=[.?]) ", self.message)[0]
 
 
 @dataclass(frozen=True)

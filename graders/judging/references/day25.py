@@ -843,7 +843,8 @@ GAIN_MISTAKES = (
     ),
     mistake(
         "sum_for_mean",
-        """The squares are added and not averaged, so that the gain falls with the size of the sample.""",
+        """The squares are added and not averaged, so that the gain falls with the size of the sample. A
+        mean stays what it is when the sample grows.""",
         partial(gain, measured=lambda output: output.square().sum()),
         partial(gain, measured=lambda output: output.square().sum() / max(output.numel() - 1, 1)),
     ),
@@ -1146,7 +1147,8 @@ DIAGONAL_REASONS = (
     ),
     mistake(
         "a_column_of_zeros",
-        "A column is 0, so that its mean square is 0 too, and nobody can divide by that.",
+        """A column is 0, so that its mean square is 0 too. A condition number divides by the smallest
+        curvature, and that has to be above 0.""",
         lambda n, kappa: torch.zeros(n, 2),
     ),
 )

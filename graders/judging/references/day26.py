@@ -288,8 +288,8 @@ GRADIENT_MISTAKES: tuple[tuple[str, str, tuple[dict[str, Callable], ...]], ...] 
     ),
     (
         "variance_for_deviation_in_backward",
-        """dx is divided by the variance where it should be divided by the standard deviation, the root
-        of (var + eps).""",
+        """dx is divided by the variance where it should be divided by the standard deviation, the root of
+        (var + eps). x_hat was divided by that once, and so is the gradient on its way back.""",
         ({"dx": partial(input_gradient, deviation=lambda cache: cache[3] ** 2)},),
     ),
     (
@@ -606,7 +606,7 @@ NUMERICAL_MISTAKES = (
     ),
     mistake(
         "not_restored",
-        """An element is moved but not put back before the next one is moved, so the later entries are
+        """An element is moved but not put back before the next one is moved. The later entries are then
         gradients at another point.""",
         partial(differences, restored=False),
     ),

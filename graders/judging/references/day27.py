@@ -348,7 +348,8 @@ INFERENCE_MISTAKES = (
     ),
     mistake(
         "not_centred",
-        "The running mean is not subtracted before dividing.",
+        """The running mean is not subtracted before dividing. Inference is the formula of training with
+        stored numbers: first centre, then scale.""",
         inference_with(mean=lambda x, running_mean: 0.0),
     ),
     *affine_mistakes(inference_with),
@@ -815,8 +816,8 @@ LAYER_MISTAKES = (
     ),
     mistake(
         "not_saved",
-        """The running statistics are buffers that state_dict leaves out (persistent=False), so a loaded layer
-        starts its statistics afresh.""",
+        """The running statistics are buffers that state_dict leaves out (persistent=False). A loaded layer
+        starts its statistics afresh, and normalizes as if it had seen nothing.""",
         changed(kept=lambda self, name, value: self.register_buffer(name, value, persistent=False)),
     ),
     mistake(
@@ -1427,7 +1428,8 @@ FREEZE_MISTAKES = (
     ),
     mistake(
         "shift_still_learns",
-        """Only one of gamma and beta is frozen, and the other still learns.""",
+        """Only one of gamma and beta is frozen, and the other still learns. Both are parameters: each has
+        to stop asking for a gradient.""",
         partial(freeze, parameters=lambda layer: [layer.weight] if layer.affine else []),
         partial(freeze, parameters=lambda layer: [layer.bias] if layer.affine else []),
     ),

@@ -963,7 +963,8 @@ FORWARD_FOLDING_MISTAKES = (
     ),
     mistake(
         "beta_forgotten",
-        "beta is missing in the shift, which is beta − running_mean · scale.",
+        """beta is missing in the shift. A norm adds it after scaling, so the shift is beta − running_mean ·
+        scale.""",
         partial(folding_forward, beta=lambda bn, scale: 0.0),
     ),
     mistake(
@@ -1320,12 +1321,13 @@ RECALIBRATION_MISTAKES = (
     ),
     mistake(
         "first_batch_only",
-        """Only the first batch is in the statistics.""",
+        """Only the first batch is in the statistics. Every batch counts equally in a plain average.""",
         both(lambda old, values, counts: values[0]),
     ),
     mistake(
         "summed",
-        """The statistics of the batches are summed and not divided by the number of batches.""",
+        """The statistics of the batches are summed and not divided by the number of batches. An average
+        stays of the size of one batch's.""",
         both(lambda old, values, counts: values.sum(0)),
     ),
     mistake(

@@ -1220,8 +1220,8 @@ ADAPTIVE_MISTAKES = (
     ),
     mistake(
         "content_not_scaled",
-        """The content is centred but not divided by its standard deviation, so the product of both standard
-        deviations is left.""",
+        """The content is centred but not divided by its standard deviation. The output then has the product
+        of both deviations, where the style's alone belongs.""",
         in_content(deviation=lambda var, eps: torch.ones_like(var)),
     ),
     mistake(
@@ -1512,7 +1512,8 @@ LAYER_BACKWARD_MISTAKES = (
     ),
     mistake(
         "variance_for_deviation",
-        "This divides by the variance where its root belongs.",
+        """This divides by the variance where its root belongs. x_hat is x less its mean over σ, so its
+        derivative for x has 1/σ in it.""",
         partial(layer_backward, spread=lambda var, eps: var + eps),
     ),
     mistake(

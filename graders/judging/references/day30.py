@@ -91,7 +91,8 @@ GROUP_MISTAKES = (
     ),
     mistake(
         "decay_scaled",
-        "The first group's weight decay is not the number that was passed.",
+        """The first group's weight decay is not the number that was passed. Hand on the argument as
+        it is: what scales it is the optimizer's business.""",
         partial(groups, values=lambda decay: (2 * decay, 0.0)),
         partial(groups, values=lambda decay: (decay / 2, 0.0)),
         partial(groups, values=lambda decay: (None, 0.0)),

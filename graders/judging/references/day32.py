@@ -574,7 +574,8 @@ SYNC_MISTAKES = (
     ),
     mistake(
         "variance_for_deviation",
-        "This divides by the variance where its root belongs.",
+        """This divides by the variance where its root belongs. x_hat is x less its mean over σ, so its
+        derivative for x has 1/σ in it.""",
         partial(sync, spread=lambda var, eps: var + eps),
     ),
     mistake(

@@ -381,7 +381,8 @@ MOMENTUM_MISTAKES = (
     ),
     mistake(
         "gradient_counted_twice",
-        "w moves along the velocity and along the gradient, but the gradient is in the new velocity already.",
+        """w moves along the velocity and along the gradient. But the gradient is in the new velocity
+        already, and so it counts twice.""",
         partial(momentum, direction=lambda g, old, new, beta: new + g),
     ),
     mistake(
@@ -568,7 +569,8 @@ AVERAGE_MISTAKES = (
     ),
     mistake(
         "correction_always",
-        "The averages are corrected even where bias_correction is False, which is the default.",
+        """The averages are corrected even where bias_correction is False, which is the default. Without it,
+        what starts at zero stays too small at first.""",
         partial(moving_average, corrected=lambda wanted: True),
     ),
     mistake(
@@ -685,7 +687,8 @@ HEAVY_BALL_MISTAKES = (
     ),
     mistake(
         "roots_forgotten",
-        "Both numbers are computed from the eigenvalues themselves, where their square roots belong.",
+        """Both numbers are computed from the eigenvalues themselves, where their square roots belong. That
+        is what momentum gains: its rate goes by the root of the condition number.""",
         partial(
             heavy_ball,
             lr=lambda low, high: 4 / (low + high) ** 2,

@@ -1246,7 +1246,8 @@ COMPARE_MISTAKES = (
     ),
     mistake(
         "larger_rate_of_two",
-        """If two rates have the same median, we want the smaller one, wherever the two are in the list.""",
+        """Of two rates with the same median you return the larger one. We want the smaller one, wherever
+        the two are in the list.""",
         partial(
             compare,
             chosen=lambda table, score: min(sorted(table, reverse=True), key=lambda rate: score(table[rate])),
@@ -2357,7 +2358,7 @@ TURN_REASONS = (
     ),
     mistake(
         "all_zero",
-        "All gradients are 0, so that nothing moves by any rule.",
+        """All gradients are 0, so that nothing moves by any rule. A sign needs something to point at.""",
         lambda steps, beta: torch.zeros(steps),
     ),
 )
