@@ -28,7 +28,7 @@ from nbconvert.exporters import HTMLExporter
 from nbformat.notebooknode import from_dict
 from pygments.token import STANDARD_TYPES
 
-from graders.judging.report import as_html
+from graders.judging.report import FOLLOW, as_html
 from graders.judging.verdict import MIME, Verdict
 
 #: The language of every notebook here, as a kernel writes it; a page picks its lexer by it.
@@ -282,7 +282,7 @@ def _output(output: Mapping[str, Any]) -> dict[str, Any]:
         return output
     data = output["data"]
     if MIME in data:
-        report = _LECTURE.sub(r"\1", str(data.get("text/html", "")))
+        report = _LECTURE.sub(r"\1", str(data.get("text/html", "")).replace(FOLLOW, ""))
         shown = _held(report) if _is_report(report) else _cleaned(report)
         output["data"] = {"text/plain": str(data.get("text/plain", "")), "text/html": shown, MIME: data[MIME]}
         output["metadata"] = {}

@@ -48,6 +48,40 @@ _STYLE = """
 .jp-OutputArea:has(.graders-verdict) .jp-OutputArea-output.jupyter-widgets:not(:has(*)) { display: none; }
 """
 
+# JupyterLab opens a lecture and looks for the section before its cells are there: one that was closed would
+# show its top. So the link is followed again until its heading has been in sight for 5 s. Whatever the reader
+# does meanwhile ends that.
+FOLLOW = """<script>{
+for (const report of document.querySelectorAll(".graders-verdict:not([data-followed])")) {
+  report.dataset.followed = "";
+  report.addEventListener("click", (event) => {
+    const link = event.target.closest("a[href*='#']");
+    if (!link || !event.isTrusted) return;
+    const id = decodeURIComponent(link.hash.slice(1));
+    const headings = () => [...document.querySelectorAll(`[data-jupyter-id="${CSS.escape(id)}"]`)];
+    const before = new Set(headings());
+    const until = performance.now() + 60_000;
+    let last, seen = 0;
+    const timer = setInterval(() => {
+      const heading = headings().find((one) => !before.has(one) && one.getClientRects().length);
+      const box = heading?.getBoundingClientRect();
+      const still = heading && box.top === last;
+      const shown = still && box.top >= 0 && box.bottom <= innerHeight;
+      last = box?.top;
+      seen = shown ? seen + 1 : 0;
+      if (seen === 25 || performance.now() > until) stop();
+      else if (still && !shown) link.click();
+    }, 200);
+    const acts = ["pointerdown", "keydown", "wheel"];
+    const stop = () => {
+      clearInterval(timer);
+      for (const act of acts) removeEventListener(act, stop, true);
+    };
+    for (const act of acts) addEventListener(act, stop, true);
+  });
+}
+}</script>"""
+
 #: Outcomes about an idea, which the lecture explains; the others are about how something is written.
 _EXPLAINED = ("mistake", "values", "nan", "shape")
 
@@ -145,6 +179,8 @@ def _passage_html(found: Passage, lectures: str) -> list[str]:
             f"<p>To open it at this case, run this in a cell:</p><pre>{escape(view.code)}</pre>"
             f"<p>It stands in {link(view.section)}</p></details>"
         )
+    if lectures:
+        lines.append(FOLLOW)
     return lines
 
 

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from lab import CELL, Notebook, copy_into
+from lab import CELL, copy_into
 from playwright.sync_api import expect
 
 EXERCISE = "exercises/day26/day26.ipynb"
@@ -45,13 +45,12 @@ def test_a_named_mistake_leads_to_its_section_and_to_the_explorer_at_a_case(
 
     link = report.get_by_role("link", name="Awkward cases")
     link.click()
-    lecture = Notebook(page, lab.folder / LECTURE, page)
-    # JupyterLab shows a notebook that it opens from the top; one that is open, at the heading.
+    heading = page.locator("h2").filter(has_text=re.compile("Awkward cases"))
+    expect(heading).to_be_in_viewport(timeout=CELL)  # the lecture was closed
+    assert LECTURE in page.url
     exercise.tab.click()
     link.click()
-    heading = lecture.panel.locator("h2").filter(has_text=re.compile("Awkward cases"))
     expect(heading).to_be_in_viewport()
-    assert LECTURE in page.url
 
     exercise.save()
     exercise.close()
