@@ -98,6 +98,16 @@ def test_what_gamma_gives_back_is_explained_where_it_is_given_back() -> None:
     assert passage("batch_norm_forward", "eps_missing").section == passages.AWKWARD
 
 
+@pytest.mark.parametrize("name", catalogue.exercises())
+def test_no_passage_lies_ahead_of_its_exercise(name: str) -> None:
+    """Who works on a day has not read the next."""
+    today = int(catalogue.day_of(name).removeprefix("day"))
+    keys = [None, *(mistake.key for mistake in catalogue.answer_of(name).mistakes)]
+    found = {key: passage(name, key) for key in keys}
+    days = {key: max(one.section.day, one.view.section.day if one.view else 0) for key, one in found.items()}
+    assert {key: day for key, day in days.items() if day > today} == {}
+
+
 def test_an_explorer_speaks_of_what_its_exercise_normalizes() -> None:
     """Columns on days 25 to 27; channels come with day 28."""
     early = [name for name in catalogue.exercises() if catalogue.day_of(name) < "day28"]

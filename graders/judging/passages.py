@@ -389,9 +389,6 @@ _explain(
         None,
         _at(BOWL, "bowl_explorer", "with scales as they are the bowl stays a valley", scale=4.0, part=0.0),
     ),
-    _EPS,
-    _VARIANCE,
-    _ONE_FEATURE,
 )
 _CORRELATED = _at(
     BOWL,
@@ -436,7 +433,7 @@ _explain(
         INNER_LAYERS,
         _at(LAYERS, "layers_explorer", "the outputs of ReLU are all positive", activation="ReLU", gain=1.4),
     ),
-    _on("unbiased_deviation", FIVE_STEPS),
+    _on("unbiased_deviation", FEATURE_SCALING),
 )
 _VANISHING = _at(
     LAYERS,
@@ -583,7 +580,7 @@ _explain(
     "diagnose_batch_norm",
     FREEZING,
     _on("none_for_zero small_for_zero momentum_of_the_old", RUNNING_UPDATE),
-    _on("bias_*", BIAS),
+    _on("bias_*", FIVE_STEPS, _CENTRED),
     _on("flag_of_the_model all_norms_asked some_norms_only", TWO_MODES),
 )
 
@@ -747,25 +744,7 @@ _explain(
     ),
 )
 _explain("top_eigenvalue", LONGEST_STEP)
-_explain(
-    "stable_learning_rate",
-    LONGEST_STEP,
-    _on(
-        "momentum_ignored smaller_with_momentum",
-        BALL_IN_VALLEY,
-        _at(
-            BALL_IN_VALLEY,
-            "valley_explorer",
-            "at lr = 3 gradient descent flies off, and with momentum it still comes down",
-            lr=3.0,
-            beta=0.7,
-            condition=5,
-            nesterov=False,
-        ),
-    ),
-    _on("averaged_velocity", FOUR_WAYS),
-    _on("fastest_not_largest", TWO_ROOTS),
-)
+_explain("stable_learning_rate", LONGEST_STEP)
 _explain("frozen_norm_step", LARGER_RATES)
 _explain("training_regime", LARGER_RATES, _on("limit_half learning_rate_ignored", LONGEST_STEP))
 
@@ -880,7 +859,7 @@ _explain(
     _on("nesterov", LOOK_AHEAD, _NESTEROV),
 )
 _explain("convert_momentum", FOUR_WAYS)
-_explain("steps_on_digits", HEAVY_BALL, _on("one_rate_for_all", THIRD_LEVER))
+_explain("steps_on_digits", HEAVY_BALL, _on("one_rate_for_all", FEATURE_SCALING))
 
 # Day 34
 _explain(
@@ -968,7 +947,7 @@ _explain(
 )
 
 # Exercises that ask for an input: the section about what it shows or hides
-_explain("expose_cancellation", AWKWARD)
+_explain("expose_cancellation", FEATURE_SCALING)
 _explain("expose_diagonal", FEATURE_SCALING, _on("columns_hardly_correlated", None, _CORRELATED))
 _explain("expose_eps_outside", AWKWARD, _on("variance_large", None, _LARGE_EPS))
 _explain("expose_unbiased", FIVE_STEPS)
