@@ -86,9 +86,7 @@ def _explains(tried: Sequence[Trial], variant: Any, rounding: bool, names: set[s
     """Whether a variant is like the candidate in enough of the cases in which either is wrong."""
     hits, misses = dict.fromkeys(names, 0), dict.fromkeys(names, 0)
     for trial in tried:
-        for name, (wrong_itself, like) in trial.alike(variant, rounding, names).items():
-            if name not in names:
-                continue
+        for name, (wrong_itself, like) in trial.alike(variant, rounding, names, strays=False).items():
             wrong = not trial.findings[name].equal
             if wrong and wrong_itself and like:
                 hits[name] += 1

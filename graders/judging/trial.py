@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -119,14 +119,19 @@ class Trial:
             else:
                 yield self._is_like(name, variant, sight)
 
-    def alike(self, variant: Any, rounding: bool, names: set[str]) -> dict[str, tuple[bool, bool]]:
+    def alike(
+        self, variant: Any, rounding: bool, names: Collection[str], strays: bool = True
+    ) -> dict[str, tuple[bool, bool]]:
         """For each observation of a mistake's variant: is it wrong itself, and is the candidate like it?
 
-        Likeness is looked at for `names` only.
+        Likeness is looked at for `names` only, and without `strays` nothing else is looked at.
         """
-        sight = self.question.sight_of(variant, rounding)
+        asked = [name for name in self.question.exact if strays or name in names]
+        if not asked:
+            return {}
+        sight = self.question.sight_of(variant, rounding, until=None if strays else asked[-1])
         result = {}
-        for name in self.question.exact:
+        for name in asked:
             its = self.question.is_wrong_itself(name, variant, sight, rounding, self.samples)
             if name not in names:
                 like = False
