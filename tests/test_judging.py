@@ -232,6 +232,52 @@ def until_it_settles(hvp: Callable, v: torch.Tensor, iterations: int) -> torch.T
     return v @ hvp(v) / (v @ v)
 
 
+def third_term_without_x_hat(dy: torch.Tensor, cache: Any) -> tuple:
+    _, x_hat, gamma, std, _ = cache
+    g = dy * gamma
+    dx = (len(g) * g - g.sum(0) - (g * x_hat).sum(0)) / (len(g) * std)
+    return dx, (dy * x_hat).sum(0), dy.sum(0)
+
+
+def means_in_the_bracket(dy: torch.Tensor, cache: Any) -> tuple:
+    _, x_hat, gamma, std, _ = cache
+    g = dy * gamma
+    dx = (len(g) * g - g.mean(0) - x_hat * (g * x_hat).mean(0)) / (len(g) * std)
+    return dx, (dy * x_hat).sum(0), dy.sum(0)
+
+
+def averaged_over_rows(x: Any, num_groups: int, gamma: Any, beta: Any, eps: float = 1e-5) -> Any:
+    if x.shape[1] % num_groups:
+        raise ValueError("groups of unequal size")
+    rows = x.reshape(len(x) * num_groups, -1)
+    hat = (rows - rows.mean(0)) / (rows.var(0, correction=0) + eps).sqrt()
+    return hat.reshape(x.shape) * gamma[:, None, None] + beta[:, None, None]
+
+
+def centred_kernel_by_kernel(weight: torch.Tensor, eps: float = 1e-5) -> torch.Tensor:
+    centred = weight - weight.mean((2, 3), keepdim=True)
+    return centred / (weight.var((1, 2, 3), correction=0, keepdim=True) + eps).sqrt()
+
+
+def adam_by_large_steps(
+    model: torch.nn.Module, x: torch.Tensor, y: torch.Tensor, target: float, budget: int
+) -> int:
+    """Its step has a length of its own, at a rate thirty times too large."""
+    parameters = list(model.parameters())
+    m, v = ([torch.zeros_like(one) for one in parameters] for _ in range(2))
+    for taken in range(budget):
+        loss = torch.nn.functional.cross_entropy(model(x), y)
+        if loss <= target:
+            return taken
+        gradients = torch.autograd.grad(loss, parameters)
+        for p, g, first, second in zip(parameters, gradients, m, v, strict=True):
+            first.mul_(0.9).add_(g, alpha=0.1)
+            second.mul_(0.999).addcmul_(g, g, value=0.001)
+            corrected = first / (1 - 0.9 ** (taken + 1)), second / (1 - 0.999 ** (taken + 1))
+            p.data -= corrected[0] / (corrected[1].sqrt() + 1e-8)
+    return budget
+
+
 def until_it_rests(grad: Callable, w: torch.Tensor, lr: float, steps: int) -> torch.Tensor:
     path = [w]
     for _ in range(steps):
@@ -276,6 +322,20 @@ SEEN = [
     ("weight_norm", lambda v, g: g * v / v.norm(), {"numbers_misaligned"}),
     ("top_eigenvalue", until_it_settles, {"iterations_fixed"}),
     ("gradient_descent", until_it_rests, {"stops_early"}),
+    ("steps_on_digits", adam_by_large_steps, {"rate_too_large"}),
+    ("group_norm", averaged_over_rows, {"rows_averaged"}),
+    ("weight_standardization", centred_kernel_by_kernel, {"mean_over_some_axes"}),
+    ("effective_learning_rate", lambda lr, weight: lr * weight.norm(), {"multiplied_by_norm"}),
+    (
+        "batch_norm_backward",
+        (catalogue.answer_of("batch_norm_forward").definition, third_term_without_x_hat),
+        {"x_hat_in_the_wrong_term"},
+    ),
+    (
+        "batch_norm_backward",
+        (catalogue.answer_of("batch_norm_forward").definition, means_in_the_bracket),
+        {"sums_and_means_mixed"},
+    ),
     (
         "dropout",
         lambda x, keep, p, training=True: (

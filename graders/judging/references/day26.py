@@ -127,6 +127,8 @@ def input_gradient(
     scaled: Callable[[Tensor, Tensor], Tensor] = lambda dy, gamma: dy * gamma,
     through_mean: float = 1.0,
     through_variance: float = 1.0,
+    shares: Callable[[int], tuple[float, float]] = lambda n: (1.0, 1.0),
+    along: Callable[[Tensor], Any] = lambda x_hat: 1.0,
     count: Callable[[Tensor], float] = lambda dy: dy.shape[0],
     deviation: Callable[[tuple], Tensor] = lambda cache: cache[3],
     slope: Callable[[tuple], Tensor] = lambda cache: cache[1],
@@ -134,13 +136,15 @@ def input_gradient(
 ) -> Tensor:
     """dx, with a knob for each of the three paths by which x reaches y.
 
-    slope: N times the derivative of the divisor for x.
+    slope: N times the derivative of the divisor for x. shares: of the two paths, by the size of the batch.
+    along: what stands beside the mean.
     """
     _, x_hat, gamma, _, _ = cache
     dx_hat, n = scaled(dy, gamma), count(dy)
     direct = dx_hat
-    by_mean = dx_hat.sum(0) / n
-    by_variance = slope(cache) * (dx_hat * x_hat).sum(0) / n
+    first, second = shares(len(dy))
+    by_mean = first * along(x_hat) * dx_hat.sum(0) / n
+    by_variance = second * slope(cache) * (dx_hat * x_hat).sum(0) / n
     return (
         factor(dx_hat) * (direct - through_mean * by_mean - through_variance * by_variance) / deviation(cache)
     )
@@ -230,6 +234,38 @@ GRADIENT_MISTAKES: tuple[tuple[str, str, tuple[dict[str, Callable], ...]], ...] 
             {"dx": partial(input_gradient, through_variance=-1.0)},
             {"dx": partial(input_gradient, through_mean=-1.0)},
             {"dx": partial(input_gradient, through_mean=-1.0, through_variance=-1.0)},
+        ),
+    ),
+    (
+        "sums_and_means_mixed",
+        """Sums and means are mixed in dx: one term counts N times as much as the others. Either all terms are
+        per sample, dx_hat and the two means, or all are N times that, and one division by N follows.""",
+        tuple(
+            {"dx": partial(input_gradient, shares=shares)}
+            for shares in (
+                lambda n: (n, 1.0),
+                lambda n: (1.0, n),
+                lambda n: (1 / n, 1 / n),
+                lambda n: (1 / n, 1.0),
+                lambda n: (1.0, 1 / n),
+            )
+        ),
+    ),
+    (
+        "x_hat_in_the_wrong_term",
+        """x_hat stands in the wrong term of dx, or in none. What goes through the mean is the same for every
+        sample. What goes through the variance grows with a sample's distance from the mean: there x_hat
+        stands, beside the mean of dx_hat · x_hat.""",
+        (
+            {"dx": partial(input_gradient, slope=lambda cache: torch.ones_like(cache[1]))},
+            {"dx": partial(input_gradient, along=lambda x_hat: x_hat)},
+            {
+                "dx": partial(
+                    input_gradient,
+                    slope=lambda cache: torch.ones_like(cache[1]),
+                    along=lambda x_hat: x_hat,
+                )
+            },
         ),
     ),
     (
@@ -1159,7 +1195,7 @@ def unbiased_deviation(x: Tensor, gamma: Tensor, eps: float) -> tuple:
 #: What is wrong in these is wrong with eps in any place.
 IN_ANY_NORM = (
     *("statistics_constant", "variance_path_missing", "mean_path_missing", "variance_path_doubled"),
-    *("path_sign", "gamma_missing_in_dx", "gamma_twice_in_dx", "wrong_count"),
+    *("path_sign", "gamma_missing_in_dx", "gamma_twice_in_dx", "wrong_count", "sums_and_means_mixed"),
     *("division_forgotten_in_backward", "extra_factor_in_dx", "batch_average_in_dx", "dgamma_from_x"),
     *("dgamma_with_gamma", "averaged_over_batch", "not_summed_over_batch", "summed_over_features"),
 )

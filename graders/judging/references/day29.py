@@ -675,6 +675,12 @@ GROUP_MISTAKES = (
         group_with(along=(0, 2, 3, 4)),
     ),
     mistake(
+        "rows_averaged",
+        """The mean runs over the N·G rows and not within one, so each place in a group has a mean of its own,
+        over samples and groups. A row is one group of one sample, and has one mean over all its values.""",
+        group_with(split=lambda n, c, h, w, g: (n * g, c // g * h * w), along=(0,)),
+    ),
+    mistake(
         "group_size",
         """num_groups is taken for the number of channels in a group. It is the number of groups; each holds
         C / num_groups channels.""",
@@ -1350,6 +1356,8 @@ def layer_backward(
     out_of: Callable[[Tensor, Tensor], Tensor] = lambda dx, gamma: dx,
     by_mean: float = 1.0,
     by_variance: Any = 1.0,
+    shares: Callable[[int], tuple[float, float]] = lambda count: (1.0, 1.0),
+    along: Callable[[Tensor], tuple[Any, Any]] = lambda x_hat: (1.0, x_hat),
     scaled: Callable[[Tensor], Any] = lambda std: 1.0,
     collected: Callable[[Tensor], Tensor] = lambda each: each.sum(0),
     beside: Callable[[Tensor, Tensor], Tensor] = lambda x, x_hat: x_hat,
@@ -1357,7 +1365,8 @@ def layer_backward(
 ) -> Gradients:
     """The definition. over: the axes of the statistics. sums_over: of the two means in dx.
 
-    by_mean, by_variance: the shares of the paths through the mean and the variance. scaled: by which power
+    by_mean, by_variance: the shares of the paths through the mean and the variance; shares: by the count.
+    along: what stands beside the two means. scaled: by which power
     of the deviation the second is off. collected: over which
     axes the parameters' gradients are summed, of dy times what stands `beside` it.
     """
@@ -1371,9 +1380,11 @@ def layer_backward(
     # The variance's own path to the mean ends in the sum of x_hat, 0 on paper. Whoever writes it out may
     # divide it by anything and is right: rounding is measured with it undivided.
     nothing = x_hat.sum(over, keepdim=True)
-    through_variance = (x_hat - nothing) * (d_hat * x_hat).mean(sums_over, keepdim=True)
-    share = by_variance * scaled(std)
-    dx = out_of((d_hat - by_mean * through_mean - share * through_variance) / std, gamma)
+    beside_mean, beside_product = along(x_hat - nothing)
+    through_variance = beside_product * (d_hat * x_hat).mean(sums_over, keepdim=True)
+    first, second = shares(count)
+    by_mean, by_variance = first * by_mean * beside_mean, second * by_variance * scaled(std)
+    dx = out_of((d_hat - by_mean * through_mean - by_variance * through_variance) / std, gamma)
     return result(dx, collected(dy * beside(x, x_hat)), collected(dy))
 
 
@@ -1403,6 +1414,29 @@ LAYER_BACKWARD_MISTAKES = (
         """The path through the variance is missing. Stretching a sample hardly changes its y, so dx is at
         right angles to x_hat, up to eps; yours is not.""",
         partial(layer_backward, by_variance=0.0),
+    ),
+    mistake(
+        "sums_and_means_mixed",
+        """Sums and means are mixed in dx: one term counts C·H·W times as much. Either all terms are
+        per value, or all are sums, and one division by C·H·W follows.""",
+        *(
+            partial(layer_backward, shares=shares)
+            for shares in (
+                lambda count: (count, 1.0),
+                lambda count: (1.0, count),
+                lambda count: (1 / count, 1 / count),
+                lambda count: (1 / count, 1.0),
+                lambda count: (1.0, 1 / count),
+            )
+        ),
+    ),
+    mistake(
+        "x_hat_in_the_wrong_term",
+        """x_hat stands in the wrong term of dx, or in none. What goes through the mean is the same for all of
+        a sample. What goes through the variance grows with the distance from the mean: there is x_hat.""",
+        partial(layer_backward, along=lambda x_hat: (1.0, 1.0)),
+        partial(layer_backward, along=lambda x_hat: (x_hat, x_hat)),
+        partial(layer_backward, along=lambda x_hat: (x_hat, 1.0)),
     ),
     mistake(
         "variance_path_sign",

@@ -484,6 +484,12 @@ RATE_MISTAKES = (
         partial(rate, size=lambda w: (w * w).sum().sqrt()),
     ),
     mistake(
+        "multiplied_by_norm",
+        """The learning rate is multiplied by the norm, as in layer-wise scaling (LARS), which sets a step in
+        proportion to the weight. Here nothing is set: the same step turns a longer weight by less.""",
+        partial(rate, combine=lambda lr, size: lr * size.sqrt()),
+    ),
+    mistake(
         "multiplied",
         """The learning rate is multiplied by the squared norm. A step turns a longer weight by less, so the
         direction feels a smaller step.""",

@@ -1070,6 +1070,16 @@ def standardized_with(default_eps: float = EPS, axes: tuple[int, ...] = (1, 2, 3
     return weight_standardization
 
 
+def part_mean(x: Tensor, axes: Any, part: tuple[int, ...]) -> Tensor:
+    """The mean over some axes of a filter."""
+    return x.mean(part, keepdim=True)
+
+
+def variance_about_part(x: Tensor, axes: tuple[int, ...], part: tuple[int, ...]) -> Tensor:
+    """The mean squared distance from that."""
+    return (x - part_mean(x, axes, part)).square().mean(axes, keepdim=True)
+
+
 STANDARDIZATION_MISTAKES = (
     *statistics_mistakes(standardized_with, "I·kH·kW", "a filter of one weight gives NaN"),
     mistake(
@@ -1089,6 +1099,16 @@ STANDARDIZATION_MISTAKES = (
         """The statistics run over the output channels and leave the input channels apart. A filter belongs to
         an output channel, the first axis; the average runs over the other three.""",
         standardized_with(over=(0, 2, 3)),
+    ),
+    mistake(
+        "mean_over_some_axes",
+        """The mean runs over other axes than the variance: it is subtracted kernel by kernel, or place by
+        place, and then the whole filter is scaled. Both run over all of a filter, I × kH × kW.""",
+        *(
+            standardized_with(mean=partial(part_mean, part=part), **about)
+            for part in ((2, 3), (1, 2), (1, 3), (1,))
+            for about in ({}, {"variance": partial(variance_about_part, part=part)})
+        ),
     ),
     mistake(
         "per_position",

@@ -1510,6 +1510,8 @@ Rule = Callable[[list[nn.Parameter]], Stepping]
 
 #: What is said of a candidate that has not moved a weight: counting nothing and leaving alone is no merit.
 IDLE = "not asked, no weight has moved"
+#: Weights that have moved by so many times their own length have been thrown about.
+FAR = 3.0
 
 
 def judged_steps(values: dict[str, Any], inputs: Inputs) -> dict[str, Any]:
@@ -1548,6 +1550,8 @@ def loss_in_words(inputs: Inputs, start: Tensor, weights: Tensor, passes: int, o
         return "as at the start, the budget spent" if spent else "as at the start"
     if old_gradients:
         return "above the target, old gradients in the steps"
+    if not (weights - start.to(weights)).norm() <= FAR * start.norm():
+        return "above the target, the weights far away"
     if not loss <= loss_at(inputs, start):
         return "above that of the start"
     if spent:
@@ -1795,7 +1799,14 @@ DIGITS_MISTAKES = (
         """The budget is spent, and on some nets the loss is still above the target. Bright pixels make a long
         gradient, and a step along it jumps across; small ones make a short gradient and a short step. No rate
         suits both. Is the length of your step already free of the gradient's? Then change your rate.""",
-        *(partial(steps_on_digits, rule=plain_descent(lr)) for lr in (1e-3, 0.03, 0.2, 1.0, 4.0)),
+        *(partial(steps_on_digits, rule=plain_descent(lr)) for lr in (1e-3, 0.03, 0.2, 1.0)),
+    ),
+    mistake(
+        "rate_too_large",
+        """The steps are too long: where the target isn't met, the weights end up more than three times their
+        own length away from the start. Take a smaller rate. If then another net gets too slow, the length of
+        your step still hangs on that of the gradient, and one rate can't suit all nets.""",
+        partial(steps_on_digits, rule=plain_descent(4.0)),
     ),
     mistake(
         "stops_by_count",
@@ -1825,10 +1836,10 @@ DIGITS_MISTAKES = (
     ),
     mistake(
         "diverged",
-        """The loss ends above where it began, on every net. The steps are too long by far, or they go uphill:
-        w moves against the gradient.""",
+        """On every net the loss ends above where it began, or the weights are thrown far away. The steps are
+        too long by far, or they go uphill: w moves against the gradient.""",
         partial(steps_on_digits, rule=plain_descent(-0.1)),
-        partial(steps_on_digits, rule=partial(normalized_momentum, lr=50.0)),
+        partial(steps_on_digits, rule=partial(normalized_momentum, lr=-0.2)),
     ),
 )
 

@@ -190,7 +190,8 @@ BACKWARD = (
         ),
         of="""variance_path_missing variance_path_doubled variance_path_scaled path_sign statistics_constant
         eps_missing_in_backward eps_outside_root_in_backward variance_for_deviation_in_backward
-        division_forgotten_in_backward x_for_x_hat only_own_output extra_factor_in_dx""",
+        division_forgotten_in_backward x_for_x_hat x_hat_in_the_wrong_term only_own_output
+        extra_factor_in_dx""",
         barred=LIBRARY_ANSWERS | AUTOGRAD,
     ),
     step(
@@ -219,7 +220,7 @@ BACKWARD = (
             "The mean of each row is subtracted. The mean was taken over the batch, along axis 0.",
             lambda dcentred: dcentred - dcentred.mean(1, keepdim=True),
         ),
-        of="mean_path_missing wrong_count batch_average_in_dx",
+        of="mean_path_missing wrong_count sums_and_means_mixed batch_average_in_dx",
         barred=LIBRARY_ANSWERS | AUTOGRAD,
     ),
     whole(
