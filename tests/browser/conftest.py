@@ -1,9 +1,11 @@
 """One JupyterLab and one browser for all tests of the pages that go to a process one after the other."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from lab import FAILED, Lab, Notebook, screenshot
+from playwright.sync_api import Page
 
 ARTEFACTS = Path(__file__).parent / "artefacts"
 
@@ -30,6 +32,24 @@ def lab(root, tmp_path_factory):
     lab = Lab(root, tmp_path_factory.mktemp("lab"), warm_kernels=True)
     yield lab
     lab.stop()
+
+
+@pytest.fixture(scope="module")
+def desk(browser) -> Iterator[Page]:
+    """A page of a new browser profile, for all tests of a file: JupyterLab takes seconds to load."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.set_default_timeout(30_000)
+    yield page
+    context.close()
+
+
+@pytest.fixture
+def last_view(request, desk) -> Iterator[None]:
+    """Where a test at the desk fails, its last view is kept as an artefact."""
+    yield
+    if FAILED in request.node.stash:
+        screenshot(desk, ARTEFACTS, request.node.name)
 
 
 @pytest.fixture

@@ -1,14 +1,18 @@
 """The course as a student meets it: in a browser, from `make lab` on."""
 
 import re
+from pathlib import Path
 
 import pytest
 from lab import Notebook, index_of, source_of
 from playwright.sync_api import expect
 
+pytestmark = pytest.mark.usefixtures("last_view")
+
 LECTURE = "course/day26_batch_normalization_the_algorithm.ipynb"
 EXERCISE = "exercises/day26/day26.ipynb"
 SOLUTION = "solutions/day26/day26.ipynb"
+ARTEFACTS = Path(__file__).parent / "artefacts"
 
 # The classic first attempt: x.var() divides by N - 1.
 WRONG = """def batch_norm_forward(x, gamma, beta, eps=1e-5):
@@ -23,30 +27,52 @@ def cold_kernels(lab):
         yield
 
 
-def test_first_page_is_the_index_and_asks_nothing(lab, page):
+@pytest.fixture(scope="module")
+def index(lab, desk) -> tuple[Notebook, list[str]]:
+    """The first page, and what it asks of the network."""
     asked = []
-    page.on("request", lambda request: asked.append(request.url))
-    page.goto(lab.first_page)
-    notebook = Notebook(page, lab.folder / "course/index.ipynb", page)
-    assert "/lab/tree/course/index.ipynb" in page.url
+    desk.on("request", lambda request: asked.append(request.url))
+    desk.goto(lab.first_page)
+    return Notebook(desk, lab.folder / "course/index.ipynb", ARTEFACTS), asked
+
+
+def test_first_page_is_the_index_and_asks_nothing(lab, desk, index):
+    notebook, asked = index
+    assert "/lab/tree/course/index.ipynb" in desk.url
     expect(notebook.panel.locator("h1").first).to_be_visible()
-    page.wait_for_timeout(1000)  # a pop-up comes after the page
-    expect(page.locator(".jp-Dialog, .Toastify__toast")).to_have_count(0)
+    desk.wait_for_timeout(1000)  # a pop-up comes after the page
+    expect(desk.locator(".jp-Dialog, .Toastify__toast")).to_have_count(0)
     assert not [url for url in asked if "/lab/api/news" in url or "/lab/api/update" in url]
     assert not [url for url in asked if not url.startswith((lab.url, "data:", "blob:"))]
 
 
-def test_index_leads_to_a_lecture_that_runs(lab, page):
-    page.goto(lab.first_page)
-    index = Notebook(page, lab.folder / "course/index.ipynb", page)
-    index.panel.locator(f'a[href*="{LECTURE.split("/")[1]}"]').first.click()
-    lecture = Notebook(page, lab.folder / LECTURE, page)
+def test_index_leads_to_a_lecture_that_runs(lab, desk, index):
+    notebook, _ = index
+    notebook.panel.locator(f'a[href*="{LECTURE.split("/")[1]}"]').first.click()
+    lecture = Notebook(desk, lab.folder / LECTURE, ARTEFACTS)
     lecture.run_all()
     assert lecture.errors() == []
+    lecture.close()
 
 
-def test_exercise_names_the_mistake_and_then_gives_full_points(lab, open_notebook):
-    exercise = open_notebook(EXERCISE)
+@pytest.fixture(scope="module")
+def exercise(lab, desk, index) -> Notebook:
+    """The exercise notebook, opened from the first page as it is given."""
+    notebook, _ = index
+    notebook.tab.click()
+    notebook.panel.locator('a[href*="day26.ipynb"]').first.click()
+    return Notebook(desk, lab.folder / EXERCISE, ARTEFACTS)
+
+
+def test_validate_button_agrees(lab, exercise):
+    assert "failed" in exercise.validate().lower()
+    for name in solution_cells(lab.folder / SOLUTION):
+        exercise.write(name, source_of(lab.folder / SOLUTION, name))
+    said = exercise.validate()
+    assert "success" in said.lower(), said
+
+
+def test_exercise_names_the_mistake_and_then_gives_full_points(lab, exercise):
     run_setup(exercise)
     exercise.write("batch_norm_forward", WRONG)
     exercise.run("batch_norm_forward")
@@ -59,15 +85,6 @@ def test_exercise_names_the_mistake_and_then_gives_full_points(lab, open_noteboo
     exercise.run("batch_norm_forward")
     verdict = exercise.run("check_batch_norm_forward").locator(".graders-verdict")
     assert points(verdict)[0] == points(verdict)[1] > 0
-
-
-def test_validate_button_agrees(lab, open_notebook):
-    exercise = open_notebook(EXERCISE)
-    assert "failed" in exercise.validate().lower()
-    for name in solution_cells(lab.folder / SOLUTION):
-        exercise.write(name, source_of(lab.folder / SOLUTION, name))
-    said = exercise.validate()
-    assert "success" in said.lower(), said
 
 
 def run_setup(notebook: Notebook) -> None:

@@ -17,18 +17,14 @@ ARTEFACTS = Path(__file__).parent / "artefacts"
 
 
 @pytest.fixture(scope="module")
-def desk(lab, browser) -> Iterator[Page]:
-    """A page of JupyterLab, in which one lecture is opened after the other."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    page = context.new_page()
-    page.set_default_timeout(30_000)
-    page.goto(lab.first_page)
-    yield page
-    context.close()
+def start(lab, desk) -> Page:
+    """JupyterLab, in which one lecture is opened after the other from the start page."""
+    desk.goto(lab.first_page)
+    return desk
 
 
 @pytest.fixture(params=LECTURES, ids=lambda path: Path(path).stem.split("_")[0])
-def opened(request, lab, desk) -> Iterator[tuple[Notebook, list[str], list]]:
+def opened(request, lab, start) -> Iterator[tuple[Notebook, list[str], list]]:
     """A lecture, opened from the start page, and what is asked meanwhile of the network and of the kernel."""
     asked, sent = [], []
     listeners = {
@@ -36,16 +32,16 @@ def opened(request, lab, desk) -> Iterator[tuple[Notebook, list[str], list]]:
         "websocket": lambda socket: socket.on("framesent", lambda frame: sent.append(frame)),
     }
     for event, listener in listeners.items():
-        desk.on(event, listener)
-    index = Notebook(desk, lab.folder / "course/index.ipynb", ARTEFACTS)
+        start.on(event, listener)
+    index = Notebook(start, lab.folder / "course/index.ipynb", ARTEFACTS)
     index.panel.locator(f'a[href*="{Path(request.param).name}"]').first.click()
-    lecture = Notebook(desk, lab.folder / request.param, ARTEFACTS)
+    lecture = Notebook(start, lab.folder / request.param, ARTEFACTS)
     yield lecture, asked, sent
     if FAILED in request.node.stash:
-        screenshot(desk, ARTEFACTS, request.node.name)
+        screenshot(start, ARTEFACTS, request.node.name)
     lecture.close()
     for event, listener in listeners.items():
-        desk.remove_listener(event, listener)
+        start.remove_listener(event, listener)
 
 
 def test_lecture_shows_and_its_explorers_move(lab, opened):

@@ -1,10 +1,19 @@
-"""The study aids in a browser: quiz, flashcards, summary and reading aloud, with mouse and keys."""
+"""The study aids in a browser: quiz, flashcards, summary and reading aloud, with mouse and keys.
 
+The lecture is opened once. What a test needs as it is stored, no test before it runs.
+"""
+
+import contextlib
 import json
 import re
+from collections.abc import Iterator
+from pathlib import Path
 
+import pytest
 from lab import AID, Notebook
-from playwright.sync_api import Locator, expect
+from playwright.sync_api import Locator, Page, expect
+
+pytestmark = pytest.mark.usefixtures("last_view")
 
 #: What shows the part that is read aloud.
 LISTEN = re.compile(r"^listen\(")
@@ -16,7 +25,7 @@ window.spoken = [];
 const voices = ["one", "two"].map((name) => ({ name, lang: "en-GB", localService: true }));
 window.SpeechSynthesisUtterance = class { constructor(text) { this.text = text; } };
 let timer;
-Object.defineProperty(window, "speechSynthesis", { value: {
+Object.defineProperty(window, "speechSynthesis", { configurable: true, value: {
   getVoices: () => voices,
   speak: (utterance) => {
     window.spoken.push([utterance.voice.name, utterance.text]);
@@ -25,6 +34,43 @@ Object.defineProperty(window, "speechSynthesis", { value: {
   cancel: () => clearTimeout(timer),
 } });
 """
+SILENCE = "Object.defineProperty(window, 'speechSynthesis', { configurable: true, value: undefined });"
+#: What the browser has of its own, kept and put back.
+KEEP = """
+window.ownSpeech = ["speechSynthesis", "SpeechSynthesisUtterance"].map((name) =>
+  [name, Object.getOwnPropertyDescriptor(window, name)]);
+"""
+PUT_BACK = """
+for (const [name, own] of window.ownSpeech) {
+  if (own) Object.defineProperty(window, name, own);
+  else delete window[name];
+}
+"""
+
+
+@contextlib.contextmanager
+def speech(page: Page, script: str) -> Iterator[None]:
+    """Have a page with another speech than the browser's: a cell looks for it when it is run."""
+    page.evaluate(KEEP)
+    page.evaluate(script)
+    try:
+        yield
+    finally:
+        page.evaluate(PUT_BACK)
+
+
+@pytest.fixture(scope="module")
+def asked(desk) -> list[str]:
+    """What is asked of the network, from the start on."""
+    found: list[str] = []
+    desk.on("request", lambda request: found.append(request.url))
+    return found
+
+
+@pytest.fixture(scope="module")
+def lecture(lab, desk, asked) -> Notebook:
+    desk.goto(lab.address(LECTURE))
+    return Notebook(desk, lab.folder / LECTURE, Path(__file__).parent / "artefacts")
 
 
 def output(notebook: Notebook, identifier: str) -> Locator:
@@ -73,20 +119,7 @@ def play(notebook: Notebook) -> None:
     expect(summary.get_by_role("tabpanel")).to_contain_text("How to check it")
 
 
-def test_quiz_cards_and_summary_work_as_stored_and_as_run(lab, page, open_notebook):
-    asked = []
-    page.on("request", lambda request: asked.append(request.url))
-    lecture = open_notebook(LECTURE)
-    play(lecture)
-    lecture.run_live(AID)
-    play(lecture)
-    assert lecture.errors() == []
-    # The packages would fetch a MathJax.
-    assert [url for url in asked if not url.startswith((lab.url, "data:", "blob:"))] == []
-
-
-def test_a_browser_without_a_voice_says_so(page, open_notebook):
-    lecture = open_notebook(LECTURE)
+def test_a_browser_without_a_voice_says_so(lecture):
     shown = output(lecture, "listen")
     expect(shown.get_by_text("To have this read aloud")).to_be_visible()
     lecture.run_live(LISTEN)
@@ -98,53 +131,61 @@ def test_a_browser_without_a_voice_says_so(page, open_notebook):
     )
 
 
-def test_two_voices_read_and_a_pause_loses_one_sentence_at_most(page, open_notebook):
-    page.add_init_script(VOICES)
-    lecture = open_notebook(LECTURE)
-    lecture.run_live(LISTEN)
-    shown = output(lecture, "listen")
-    button = {name: shown.get_by_role("button", name=name) for name in ("Listen", "Pause", "Stop", "Go on")}
-    caption = shown.locator(".study-caption")
+def test_two_voices_read_and_a_pause_loses_one_sentence_at_most(lecture, desk):
+    with speech(desk, VOICES):
+        lecture.run_live(LISTEN)
+        shown = output(lecture, "listen")
+        button = {
+            name: shown.get_by_role("button", name=name) for name in ("Listen", "Pause", "Stop", "Go on")
+        }
+        caption = shown.locator(".study-caption")
 
-    page.evaluate("window.pace = 1e6")
-    button["Listen"].click()
-    expect(caption).to_contain_text("Student. My backward pass is dx = dy * gamma / std.")
-    button["Pause"].click()
-    expect(button["Go on"]).to_be_focused()
-    page.evaluate("window.pace = 5")
-    button["Go on"].press("Enter")
-    expect(caption).to_be_hidden()  # all is read
-    expect(button["Listen"]).to_be_enabled()
+        desk.evaluate("window.pace = 1e6")
+        button["Listen"].click()
+        expect(caption).to_contain_text("Student. My backward pass is dx = dy * gamma / std.")
+        button["Pause"].click()
+        expect(button["Go on"]).to_be_focused()
+        desk.evaluate("window.pace = 5")
+        button["Go on"].press("Enter")
+        expect(caption).to_be_hidden()  # all is read
+        expect(button["Listen"]).to_be_enabled()
 
-    spoken = page.evaluate("window.spoken")
-    assert spoken[0] == spoken[1]
-    assert spoken[0][1].startswith("My backward pass is d y times gamma")
-    assert [name for name, _ in spoken[1:4]] == ["one", "two", "two"]
-    assert spoken[-1] == ["two", "Your formula is the first."]
+        spoken = desk.evaluate("window.spoken")
+        assert spoken[0] == spoken[1]
+        assert spoken[0][1].startswith("My backward pass is d y times gamma")
+        assert [name for name, _ in spoken[1:4]] == ["one", "two", "two"]
+        assert spoken[-1] == ["two", "Your formula is the first."]
 
-    page.evaluate("window.pace = 1e6")
-    shown.get_by_label("What is read aloud").select_option("Summary: in a sentence")
-    button["Listen"].click()
-    expect(caption).to_contain_text("Batch normalization shifts and rescales")
-    button["Stop"].click()
-    expect(caption).to_be_hidden()
-    assert len(page.evaluate("window.spoken")) == len(spoken) + 1
-
-
-def test_a_browser_without_speech_says_so(page, open_notebook):
-    page.add_init_script("Object.defineProperty(window, 'speechSynthesis', { value: undefined });")
-    lecture = open_notebook(LECTURE)
-    lecture.run_live(LISTEN)
-    shown = output(lecture, "listen")
-    shown.get_by_role("button", name="Listen").click()
-    expect(shown.get_by_role("status")).to_contain_text("This browser has no speech")
+        desk.evaluate("window.pace = 1e6")
+        shown.get_by_label("What is read aloud").select_option("Summary: in a sentence")
+        button["Listen"].click()
+        expect(caption).to_contain_text("Batch normalization shifts and rescales")
+        button["Stop"].click()
+        expect(caption).to_be_hidden()
+        assert len(desk.evaluate("window.spoken")) == len(spoken) + 1
 
 
-def test_a_link_leads_to_its_word_in_the_glossary(lab, page, open_notebook):
-    lecture = open_notebook(LECTURE)
+def test_a_browser_without_speech_says_so(lecture, desk):
+    with speech(desk, SILENCE):
+        lecture.run_live(LISTEN)
+        shown = output(lecture, "listen")
+        shown.get_by_role("button", name="Listen").click()
+        expect(shown.get_by_role("status")).to_contain_text("This browser has no speech")
+
+
+def test_quiz_cards_and_summary_work_as_stored_and_as_run(lab, lecture, asked):
+    play(lecture)
+    lecture.run_live(AID)
+    play(lecture)
+    assert lecture.errors() == []
+    # The packages would fetch a MathJax.
+    assert [url for url in asked if not url.startswith((lab.url, "data:", "blob:"))] == []
+
+
+def test_a_link_leads_to_its_word_in_the_glossary(lab, lecture, desk):
     link = lecture.panel.locator('a[href*="course/glossary.ipynb"][href$="#biased-variance"]').first
     link.click()
-    glossary = Notebook(page, lab.folder / "course/glossary.ipynb", lecture.artefacts)
+    glossary = Notebook(desk, lab.folder / "course/glossary.ipynb", lecture.artefacts)
     # JupyterLab shows a notebook that it opens from the top; one that is open, at the word.
     lecture.tab.click()
     link.click()
