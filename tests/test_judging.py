@@ -324,6 +324,24 @@ SEEN = [
     ("gradient_descent", until_it_rests, {"stops_early"}),
     ("steps_on_digits", adam_by_large_steps, {"rate_too_large"}),
     ("group_norm", averaged_over_rows, {"rows_averaged"}),
+    (
+        "standardize",
+        lambda x, eps=1e-5: (x - x.mean(0)) / ((x - x.mean(0)).norm(dim=0) + eps),
+        {"length_one"},
+    ),
+    (
+        "standardize",
+        lambda x, eps=1e-5: (x - x.median(0).values) / (x.var(0, correction=0) + eps).sqrt(),
+        {"median_for_mean"},
+    ),
+    (
+        "nesterov_step",
+        lambda w, g, velocity, lr, beta: (
+            w - lr * (1 + beta) * (beta * velocity + g),
+            beta * velocity + g,
+        ),
+        {"step_stretched"},
+    ),
     ("weight_standardization", centred_kernel_by_kernel, {"mean_over_some_axes"}),
     ("effective_learning_rate", lambda lr, weight: lr * weight.norm(), {"multiplied_by_norm"}),
     (

@@ -696,6 +696,12 @@ REST_MISTAKES = (
         partial(rest, lost=lambda p: p.square()),
     ),
     mistake(
+        "gradient_of_one_length",
+        """Decay is balanced with a gradient of one length: gradient_norm / weight_decay. But the gradient is
+        gradient_norm / ‖w‖ long, and at right angles to w, so ‖w‖ enters on both sides, squared.""",
+        partial(rest, gained=lambda of: of[2], share=lambda of: of[1], lost=lambda p: p, roots=0),
+    ),
+    mistake(
         "gradient_not_squared",
         """The gradient's norm enters once, or not at all. By Pythagoras, what is added to ‖w‖² is the square
         of the step.""",

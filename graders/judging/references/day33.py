@@ -415,6 +415,12 @@ NESTEROV_MISTAKES = (
         partial(nesterov, direction=lambda g, old, new, beta: beta * new),
     ),
     mistake(
+        "step_stretched",
+        """The step along the new velocity is longer by the factor 1 + beta. To look ahead isn't to go further
+        the same way: the velocity counts beta times, and this step's gradient once more, by itself.""",
+        partial(nesterov, direction=lambda g, old, new, beta: (1 + beta) * new),
+    ),
+    mistake(
         "velocity_and_gradient_swapped",
         """Velocity and gradient are swapped: w moves along the gradient plus beta times the new velocity, but
         here beta multiplies the gradient.""",
