@@ -759,9 +759,9 @@ function mount(host, module, spec, data) {
   function warmUp([next, ...others]) {
     if (!next) return;
     whenIdle(() => {
-      if (!still || takes > TOO_HEAVY || !element.isConnected) return;
+      if (!still || !element.isConnected) return;
       compute(next);
-      warmUp(others);
+      if (takes <= TOO_HEAVY) warmUp(others); // the very first one is no measure
     });
   }
 
