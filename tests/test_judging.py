@@ -327,7 +327,7 @@ SEEN = [
     (
         "standardize",
         lambda x, eps=1e-5: (x - x.mean(0)) / ((x - x.mean(0)).norm(dim=0) + eps),
-        {"length_one"},
+        {"norm_for_deviation"},
     ),
     (
         "standardize",

@@ -53,27 +53,10 @@ def by_range(x: Tensor, eps: float = EPS, *, start: Callable[[Tensor], Tensor], 
     return (x - start(x)) / (x.amax(0) - x.amin(0) + spare * eps)
 
 
-def centred(x: Tensor) -> Tensor:
-    return x - x.mean(0)
-
-
 STANDARDIZE_MISTAKES = (
     *statistics_mistakes(with_knobs, "N", "one row alone gives NaN"),
     *feature_mistakes(with_knobs),
     lone_mistake(with_knobs, "A single sample"),
-    mistake(
-        "length_one",
-        """Every feature comes out with length 1: the squared distances are added up and not averaged. With
-        variance 1 the mean square is 1, so divide their sum by N before the root.""",
-        *(
-            with_knobs(variance=lambda x, axes: centred(x).square().sum(0), deviation=deviation)
-            for deviation in (
-                lambda var, eps: (var + eps).sqrt(),
-                lambda var, eps: var.sqrt() + eps,
-                lambda var, eps: var.sqrt().clamp_min(1e-12),
-            )
-        ),
-    ),
     mistake(
         "median_for_mean",
         """The median is subtracted, as in robust scaling. It may lie far from the mean, and then the features
@@ -103,6 +86,10 @@ STANDARDIZE_MISTAKES = (
         """The values are divided by the length of the centred column, the root of a sum of squares. The
         variance is the mean of the squares: yours is 1/N instead of 1.""",
         with_knobs(variance=lambda x, axes: (x - x.mean(0)).square().sum(0)),
+        with_knobs(
+            variance=lambda x, axes: (x - x.mean(0)).square().sum(0),
+            deviation=lambda var, eps: var.sqrt() + eps,
+        ),
         lambda x, eps=EPS: F.normalize(x - x.mean(0), dim=0),
     ),
     mistake(
