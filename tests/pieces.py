@@ -4,6 +4,8 @@ Under `pytest -n 2 --dist loadscope --no-loadscope-reorder` a file is one piece 
 tests share (a graded course, a kernel, a browser) is made once and the cells of a notebook run in order.
 """
 
+import re
+
 #: What takes longest, longest first: where these are begun early, all processes end together.
 LONGEST = (
     "tests/browser",
@@ -30,7 +32,9 @@ LONGEST = (
     "tests/test_judging.py",
 )
 #: Files whose tests share nothing beyond their first parameter: each of its values is a piece of its own.
-SPREAD = ("tests/test_judging.py", "tests/test_solutions.py", "tests/explorers/test_explorers.py")
+SPREAD = ("tests/test_judging.py", "tests/test_solutions.py")
+#: Folders whose tests of one day share what is trained for its lecture: day 28's rates take four seconds.
+BY_DAY = ("tests/explorers/", "tests/lectures/")
 #: Folders whose files share what takes long to make: a JupyterLab, and the site.
 TOGETHER = ("tests/browser", "tests/site")
 #: The longest files of the browser: each is worth a JupyterLab of its own, so that none ends last.
@@ -47,7 +51,7 @@ def workers(cores: int) -> int:
 
 
 def piece(nodeid: str) -> str:
-    """What a test goes with to one process: its file, its folder, or its first parameter.
+    """What a test goes with to one process: its file, its folder, its day, or its first parameter.
 
     "tests/test_judging.py::test_on_a_gpu[standardize-cuda]" gives "tests/test_judging.py standardize".
     """
@@ -55,6 +59,8 @@ def piece(nodeid: str) -> str:
     for folder in TOGETHER:
         if file.startswith(f"{folder}/") and file not in OWN_LAB:
             return folder
+    if file.startswith(BY_DAY) and (day := re.search(r"day\d\d", nodeid)):
+        return f"tests of {day[0]}"
     if file in SPREAD and "[" in rest:
         return f"{file} {rest.partition('[')[2].partition('-')[0].rstrip(']')}"
     return file
