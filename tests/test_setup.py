@@ -214,6 +214,8 @@ def test_make_test_gives_a_file_to_one_process(checkout):
         ("tests/browser/test_lectures.py::test_lecture[day28]", "tests/browser/test_lectures.py"),
         ("tests/site/test_start.py::test_it", "tests/site"),
         ("course/day26_x.ipynb::Cell 3", "course/day26_x.ipynb"),
+        ("tests/explorers/test_explorers.py::test_it[day28 channel-360]", "tests of day28"),
+        ("tests/lectures/test_day28.py::test_it", "tests of day28"),
         ("tests/test_judging.py::test_on_a_gpu[dropout-cuda]", "tests/test_judging.py dropout"),
         ("tests/test_judging.py::test_imports_run_one_way", "tests/test_judging.py"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Hashable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +28,9 @@ class Digits:
     test_y: Tensor
 
 
+_read = functools.cache(load_digits)  # it reads a file anew at each call
+
+
 def split_digits(seed: int, num_train: int = 1297, dtype: torch.dtype = torch.float32) -> Digits:
     """The 1797 digits, shuffled by `seed`; the first `num_train` are for training.
 
@@ -35,7 +39,7 @@ def split_digits(seed: int, num_train: int = 1297, dtype: torch.dtype = torch.fl
 
     Source: scikit-learn's `load_digits`, 8 x 8 images of handwritten digits.
     """
-    data = load_digits()
+    data = _read()  # what follows copies
     images = torch.from_numpy(data.data).to(dtype) / 16
     labels = torch.from_numpy(data.target).long()
     if not 0 < num_train < len(images):
