@@ -27,7 +27,7 @@ from graders.batch import interrupt, worker
 from graders.batch.elsewhere import Elsewhere, compared
 from graders.batch.submission import shown
 from graders.batch.worker import Options
-from graders.sandbox.jail import NoSandbox
+from graders.sandbox.jail import NoSandbox, sweep_groups
 
 if TYPE_CHECKING:
     from graders.batch.gradebook import Course
@@ -101,6 +101,7 @@ class Pool:
 
     def __init__(self, workers: int, options: Options) -> None:
         self.workers, self.options = workers, options
+        self.lost = False  # whether a worker has ended, or may have, before it could close its box
         for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
             os.environ[name] = "1"  # a worker for each core; and a process with threads cannot be forked
         if len(tempfile.gettempdir()) > SOCKET_FOLDER:
@@ -139,16 +140,21 @@ class Pool:
         threading.Thread(target=submit, daemon=True).start()
 
     def renew(self) -> None:
+        self.lost = True
         self.executor.shutdown(wait=False, cancel_futures=True)
         self.executor = self._made()
 
     def close(self) -> None:
-        """Wait for the end of the processes, which have nothing left to do."""
+        """Wait for the end of the processes, which have nothing left to do; of lost ones nothing stays."""
+        processes = self._processes()
         self.executor.shutdown(wait=True, cancel_futures=True)
+        if self.lost or any(process.exitcode for process in processes):
+            sweep_groups()
 
     def kill(self) -> None:
         """End the processes in the middle of what they do; their boxes end with them."""
-        processes = list((getattr(self.executor, "_processes", None) or {}).values())
+        self.lost = True
+        processes = self._processes()
         for process in processes:
             process.terminate()
         end = time.monotonic() + ENDING
@@ -156,6 +162,9 @@ class Pool:
             process.join(max(end - time.monotonic(), 0.0))
             process.kill()
         self.close()
+
+    def _processes(self) -> list[multiprocessing.process.BaseProcess]:
+        return list((getattr(self.executor, "_processes", None) or {}).values())
 
 
 class Given:

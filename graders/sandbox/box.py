@@ -253,8 +253,7 @@ class Box:
         atexit.unregister(self.close)
         self.control.close()  # the warm process ends by itself at this, unless something holds it
         if not self.failed:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(GRACE)
+            _wait_for(process, GRACE)
         if self.first and process.poll() is None:  # with the first process of a PID namespace all of it ends
             _kill(self.first)
         with contextlib.suppress(OSError):
@@ -655,6 +654,23 @@ def _greeted(channel: socket.socket) -> list[int]:
     except OSError as error:
         raise Stopped(f"the fork did not come up: {error}") from None
     raise Stopped("the fork did not come up")
+
+
+def _wait_for(process: subprocess.Popen, seconds: float) -> None:
+    """Wait for the end of a process, so long at most; subprocess would look for it at growing intervals."""
+    if not hasattr(os, "pidfd_open"):  # as on macOS
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(seconds)
+        return
+    if process.poll() is not None:
+        return
+    ended = os.pidfd_open(process.pid)
+    try:
+        poll = select.poll()
+        poll.register(ended, select.POLLIN)
+        poll.poll(seconds * 1000)
+    finally:
+        os.close(ended)
 
 
 def _kill(pid: int) -> None:

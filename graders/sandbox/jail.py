@@ -129,8 +129,8 @@ def command(
 #: bubblewrap has no such folders to give, so they are made a namespace further out, where only it sees them.
 _FOLDERS = """set -e
 mount -t tmpfs -o mode=0755,nosuid,nodev,noexec,size=64k none /dev/shm
+mkdir /dev/shm/submission /dev/shm/scratch /dev/shm/shm /dev/shm/tmp
 for name in submission scratch shm tmp; do
-    mkdir /dev/shm/$name
     mount -t tmpfs -o "mode=0700,nosuid,nodev,noexec,size=$1" none /dev/shm/$name
 done
 shift
@@ -317,6 +317,13 @@ def _runs(pid: str) -> bool:
         return False
 
 
+#: What control groups hold: files of the limit in both versions of control groups.
+_CONTROLLERS = {
+    "memory": ("memory.max", "memory.limit_in_bytes"),
+    "pids": ("pids.max", "pids.max"),
+}
+
+
 class Cgroup:
     """A control group for one box, where this process may make one; else it holds nothing."""
 
@@ -324,11 +331,8 @@ class Cgroup:
         self.folders: list[Path] = []
         self.holds: list[str] = []
         memory = str(limits.memory + 1024 * _MEGABYTE)  # the warm process itself, and its files
-        wanted = {
-            "memory": (("memory.max", "memory.limit_in_bytes"), memory),
-            "pids": (("pids.max", "pids.max"), str(limits.threads)),
-        }
-        for controller, (files, value) in wanted.items():
+        values = {"memory": memory, "pids": str(limits.threads)}
+        for controller, files in _CONTROLLERS.items():
             parent = _cgroup_of(controller)
             if parent is None:
                 continue
@@ -338,7 +342,9 @@ class Cgroup:
                 folder.mkdir(exist_ok=True)
                 if folder not in self.folders:
                     self.folders.append(folder)
-                next(folder / file for file in files if (folder / file).exists()).write_text(value)
+                next(folder / file for file in files if (folder / file).exists()).write_text(
+                    values[controller]
+                )
             except (OSError, StopIteration):
                 continue
             self.holds.append(controller)
@@ -353,23 +359,34 @@ class Cgroup:
 
     def remove(self) -> None:
         """Remove the group as soon as the last process in it, which was killed, is gone."""
-        end = time.monotonic() + 5.0
         for folder in self.folders:
-            while folder.is_dir():
-                try:
-                    folder.rmdir()
-                except OSError as error:
-                    if error.errno != errno.EBUSY or time.monotonic() > end:
-                        break
-                    time.sleep(0.01)
+            _remove(folder, 5.0)
 
 
-def _sweep(parent: Path) -> None:
+def sweep_groups() -> None:
+    """Remove the groups of workers that were killed, as soon as what they had started is gone."""
+    for controller in _CONTROLLERS:
+        if parent := _cgroup_of(controller):
+            _sweep(parent, 5.0)
+
+
+def _sweep(parent: Path, seconds: float = 0.0) -> None:
     """Remove the groups of processes that were killed before they could; the name begins with the pid."""
     for folder in parent.glob("graders-*-*"):
         if not _runs(folder.name.split("-")[1]):
-            with contextlib.suppress(OSError):
-                folder.rmdir()
+            _remove(folder, seconds)
+
+
+def _remove(folder: Path, seconds: float) -> None:
+    """Remove a group; waits so long for processes in it to be gone."""
+    end = time.monotonic() + seconds
+    while folder.is_dir():
+        try:
+            folder.rmdir()
+        except OSError as error:
+            if error.errno != errno.EBUSY or time.monotonic() >= end:
+                break
+            time.sleep(0.01)
 
 
 def _cgroup_of(controller: str) -> Path | None:
