@@ -397,12 +397,23 @@ def test_a_variant_that_is_made_anew_is_looked_at_anew() -> None:
 SWALLOWING = {
     *("not_updated", "rows_averaged", "eps_default", "unbiased_variance", "eps_fixed", "eps_as_floor"),
 }
+#: Of these two the second is about a path that the first leaves out.
+LEFT_OUT = (
+    {"statistics_constant", "sums_and_means_mixed"},
+    {"statistics_constant", "x_hat_in_the_wrong_term"},
+    {"mean_path_missing", "sums_and_means_mixed"},
+)
+
+
+def both_show(pair: Mistake) -> bool:
+    keys = {one.key for one in pair.of}
+    return not SWALLOWING & keys and keys not in LEFT_OUT
+
+
 AT_ONCE = [
     pytest.param(name, pair, id=f"{name}-{pair.key}")
     for name in EXERCISES
-    for pair in [
-        pair for pair in catalogue.answer_of(name).pairs() if not SWALLOWING & {one.key for one in pair.of}
-    ][::8]
+    for pair in list(filter(both_show, catalogue.answer_of(name).pairs()))[::8]
 ]
 
 
