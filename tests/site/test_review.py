@@ -192,7 +192,7 @@ def test_pages_merge_as_python_does(read, one, other, expected):
 )
 def test_what_is_damaged_is_set_aside(read, text):
     page = read("glossary.html", at=FRIDAY)  # which leaves the text alone
-    page.evaluate("([key, text]) => localStorage.setItem(key, text)", [KEY, text])
+    page.add_init_script(f"localStorage.setItem({json.dumps(KEY)}, {json.dumps(text)})")
     page.goto(page.url.replace("glossary", "review"))
     expect(page.get_by_role("alert")).to_contain_text("is damaged. It was set aside")
     learn(page, cards=1)

@@ -23,9 +23,12 @@ PLAN = """async ([text, cards, kept, now]) => {
 
 
 def keep(page: Page, key: str, data: object) -> None:
-    """Put something into what the browser keeps, and open the page again."""
+    """Put something into what the browser keeps, and open the page again.
+
+    Before the page's own code runs: what a page of a disk keeps may reach its next one late.
+    """
     text = data if isinstance(data, str) else json.dumps(data)
-    page.evaluate("([key, text]) => localStorage.setItem(key, text)", [key, text])
+    page.add_init_script(f"localStorage.setItem({json.dumps(key)}, {json.dumps(text)})")
     page.reload()
 
 

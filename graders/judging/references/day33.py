@@ -1556,7 +1556,8 @@ def loss_in_words(inputs: Inputs, start: Tensor, weights: Tensor, passes: int, o
         return "as at the start, the budget spent" if spent else "as at the start"
     if old_gradients:
         return "above the target, old gradients in the steps"
-    if not (weights - start.to(weights)).norm() <= FAR * start.norm():
+    complete = weights.numel() == start.numel()
+    if complete and not (weights - start.to(weights)).norm() <= FAR * start.norm():
         return "above the target, the weights far away"
     if not loss <= loss_at(inputs, start):
         return "above that of the start"
