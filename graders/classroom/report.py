@@ -20,6 +20,7 @@ from graders.classroom.groups import grouped
 from graders.classroom.records import STOPPED, Check
 from graders.classroom.report_data import Classroom, Student, read_class
 from graders.classroom.similar import Similar, similar
+from graders.judging.verdict import first_sentence
 
 #: A discrimination is said from so many students on; of fewer it is chance.
 ENOUGH = 10
@@ -55,7 +56,7 @@ class Seen:
     @property
     def in_short(self) -> str:
         """The first sentence of its message."""
-        return _first_sentence(self.message)
+        return first_sentence(self.message)
 
     @property
     def idea(self) -> str:
@@ -361,10 +362,3 @@ def _changes(again: Sequence[Student]) -> list[Change]:
 def _without_place(error: str) -> str:
     """An error without Python's name of the cell, which differs where all else is the same."""
     return re.sub(r"\(<ipython-input-[^>]*>, (line \d+)\)", r"(\1)", error)
-
-
-def _first_sentence(text: str) -> str:
-    for place, sign in enumerate(text):
-        if sign in ".?" and text[place + 1 : place + 2] == " ":
-            return text[: place + 1]
-    return text

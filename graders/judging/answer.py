@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
 from graders.judging.rubric import AND
+from graders.judging.verdict import first_sentence
 from graders.probing.exercise import Candidate, Case, Inputs
 from graders.probing.observe import Sight
 
@@ -33,7 +33,7 @@ class Mistake:
     @property
     def in_short(self) -> str:
         """The first sentence of its message."""
-        return re.split(r"(?<=[.?]) ", self.message)[0]
+        return first_sentence(self.message)
 
 
 @dataclass(frozen=True)

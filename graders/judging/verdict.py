@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 #: The MIME type under which a notebook stores a verdict's data.
 MIME = "application/vnd.graders.verdict+json"
+
+
+def first_sentence(text: str) -> str:
+    """Of a message, what tells it from others; all of it where it is one sentence."""
+    return re.split(r"(?<=[.?]) ", text)[0]
 
 
 @dataclass(frozen=True)

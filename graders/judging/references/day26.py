@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from graders.judging.answer import Answer, Basis, Mistake, mistake
 from graders.judging.references.exposing import ALIKE, Asked, apart, exposing, hiding, variant
 from graders.judging.references.normalizing import (
+    MIXED_SHARES,
     affine_mistakes,
     feature_mistakes,
     lone_mistake,
@@ -240,16 +241,7 @@ GRADIENT_MISTAKES: tuple[tuple[str, str, tuple[dict[str, Callable], ...]], ...] 
         "sums_and_means_mixed",
         """Sums and means are mixed in dx: one term counts N times as much as the others. Either all terms are
         per sample, dx_hat and the two means, or all are N times that, and one division by N follows.""",
-        tuple(
-            {"dx": partial(input_gradient, shares=shares)}
-            for shares in (
-                lambda n: (n, 1.0),
-                lambda n: (1.0, n),
-                lambda n: (1 / n, 1 / n),
-                lambda n: (1 / n, 1.0),
-                lambda n: (1.0, 1 / n),
-            )
-        ),
+        tuple({"dx": partial(input_gradient, shares=shares)} for shares in MIXED_SHARES),
     ),
     (
         "x_hat_in_the_wrong_term",

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from graders.judging.answer import Answer, Mistake, both, mistake
 from graders.judging.references.exposing import ALIKE, Asked, apart, exposing, hiding, variant
 from graders.judging.references.normalizing import (
+    MIXED_SHARES,
     Axes,
     affine_mistakes,
     difference_of_squares,
@@ -1419,16 +1420,7 @@ LAYER_BACKWARD_MISTAKES = (
         "sums_and_means_mixed",
         """Sums and means are mixed in dx: one term counts C·H·W times as much. Either all terms are
         per value, or all are sums, and one division by C·H·W follows.""",
-        *(
-            partial(layer_backward, shares=shares)
-            for shares in (
-                lambda count: (count, 1.0),
-                lambda count: (1.0, count),
-                lambda count: (1 / count, 1 / count),
-                lambda count: (1 / count, 1.0),
-                lambda count: (1.0, 1 / count),
-            )
-        ),
+        *(partial(layer_backward, shares=shares) for shares in MIXED_SHARES),
     ),
     mistake(
         "x_hat_in_the_wrong_term",

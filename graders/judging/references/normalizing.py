@@ -259,6 +259,15 @@ def affine_mistakes(make: Callable[..., Candidate]) -> tuple[Mistake, ...]:
     )
 
 
+#: Where a norm's backward mixes sums and means: the shares of the two means in dx, by the count.
+MIXED_SHARES: tuple[Callable[[int], tuple[float, float]], ...] = (
+    lambda count: (count, 1.0),
+    lambda count: (1.0, count),
+    lambda count: (1 / count, 1 / count),
+    lambda count: (1 / count, 1.0),
+    lambda count: (1.0, 1 / count),
+)
+
 #: What knobs are about, where that is not their name: two mistakes about one thing cannot be made at once.
 ABOUT = {
     **dict.fromkeys(("deviation", "eps_used", "default_eps", "after"), "eps"),
