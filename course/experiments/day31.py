@@ -321,7 +321,11 @@ class Descents:
     @property
     def final(self) -> Tensor:
         """(R, S): the last loss; infinite where the descent has left the numbers."""
-        return torch.where(self.losses[-1].isfinite(), self.losses[-1], torch.inf)
+        return self.after(len(self.losses) - 1)
+
+    def after(self, steps: int) -> Tensor:
+        """(R, S): the loss after so many steps; infinite where the descent has left the numbers."""
+        return torch.where(self.losses[steps].isfinite(), self.losses[steps], torch.inf)
 
     @property
     def trained(self) -> Tensor:
@@ -340,7 +344,7 @@ class Descents:
 
     def best_after(self, steps: int) -> tuple[float, Tensor]:
         """The rate at which the worst seed is lowest after so many steps, and the losses there, (S,)."""
-        losses = torch.where(self.losses[steps].isfinite(), self.losses[steps], torch.inf)
+        losses = self.after(steps)
         row = losses.amax(1).argmin()
         return self.rates[row].item(), losses[row]
 

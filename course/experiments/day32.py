@@ -799,6 +799,19 @@ PLACES = {
 #: the slope from a branch's input begins at 1.
 GAMMAS = {"pre, no norm, gamma ½": 0.5, "pre, DyT, gamma 2": 2.0, "pre, DyT, no tanh, gamma 2": 2.0}
 
+#: The rates of those that have their best one elsewhere than among 0.001, 0.003 and 0.01.
+PLACE_RATES = {
+    "post-LN": (0.001, 0.002, 0.003, 0.01),
+    "post-LN, warm-up": (0.001, 0.002, 0.003, 0.01),
+    "pre-LN": (0.002, 0.003, 0.01, 0.03),
+    "pre-LN, warm-up": (0.002, 0.003, 0.01),
+    "pre, DyT": (0.003, 0.01, 0.03),
+    "pre-LN, QK-norm": (0.002, 0.003, 0.01, 0.03),
+    "pre, no norm, gamma ½": (0.003, 0.01),
+    "pre, DyT, gamma 2": (0.001, 0.003),
+    "pre, DyT, no tanh, gamma 2": (0.001, 0.003),
+}
+
 
 def placed_norms(seeds: Sequence[int], each: Callable[[Iterable], Iterable] = iter) -> dict[str, Placed]:
     """Train all of `PLACES` at two to four rates each; `each` may show how far it is.
@@ -809,16 +822,7 @@ def placed_norms(seeds: Sequence[int], each: Callable[[Iterable], Iterable] = it
     def train(name: str) -> Placed:
         place, norm, warm_up, depth = PLACES[name]
         qk = "QK-norm" in name
-        rates = (0.003, 0.01, 0.03) if norm == "tanh" else (0.001, 0.003, 0.01)
-        if name in ("post-LN", "post-LN, warm-up"):
-            rates = (0.001, 0.002, 0.003, 0.01)
-        if name in ("pre-LN", "pre-LN, warm-up", "pre-LN, QK-norm"):
-            rates = (0.002, 0.003, 0.01)
-        if name in ("pre-LN", "pre-LN, QK-norm"):
-            rates = (*rates, 0.03)
-        if name in GAMMAS:
-            rates = (0.003, 0.01) if norm == "none" else (0.001, 0.003)
-        gamma = GAMMAS.get(name, 1.0)
+        rates, gamma = PLACE_RATES.get(name, (0.001, 0.003, 0.01)), GAMMAS.get(name, 1.0)
         error = train_transformer(place, norm, warm_up, seeds, rates, depth, qk, gamma=gamma)
         return Placed(rates, error)
 
