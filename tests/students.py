@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from course.days import DAYS
 from course.progress import MIME
 from course.study import review
 from course.study.predict import FILE as PREDICTIONS
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 OUTSIDE = "eps is added to the standard deviation, outside the root. It belongs to the variance, inside."
 SHIFT = "beta is left out: the output has the right spread, but it is centred at 0."
@@ -92,3 +95,11 @@ def damaged(root: Path) -> None:
     (root / review.FILE).write_text('{"version": 1, "cards": {', encoding="utf-8")
     (root / "course" / PREDICTIONS).write_text("[]", encoding="utf-8")
     DAYS[2].exercises(root).write_text("{", encoding="utf-8")
+
+
+def keep_in(page: Page, key: str, text: str) -> None:
+    """Put a text into what the browser keeps, in each page that is opened from now on, before its code runs.
+
+    What a page of a disk puts there itself may reach its next one late.
+    """
+    page.add_init_script(f"localStorage.setItem({json.dumps(key)}, {json.dumps(text)})")

@@ -4,10 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from lab import FAILED, Lab, Notebook, screenshot
-from playwright.sync_api import Page
-
-ARTEFACTS = Path(__file__).parent / "artefacts"
+from lab import ARTEFACTS, FAILED, Lab, Notebook, screenshot
+from playwright.sync_api import Browser, Page
 
 
 @pytest.hookimpl(wrapper=True)
@@ -37,11 +35,9 @@ def lab(root, tmp_path_factory):
 @pytest.fixture(scope="module")
 def desk(browser) -> Iterator[Page]:
     """A page of a new browser profile, for all tests of a file: JupyterLab takes seconds to load."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    page = context.new_page()
-    page.set_default_timeout(30_000)
+    page = _new_page(browser)
     yield page
-    context.close()
+    page.context.close()
 
 
 @pytest.fixture
@@ -55,13 +51,17 @@ def last_view(request, desk) -> Iterator[None]:
 @pytest.fixture
 def page(browser, request):
     """A new page of a new browser profile; where a test fails, its last view is kept as an artefact."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    page = context.new_page()
-    page.set_default_timeout(30_000)
+    page = _new_page(browser)
     yield page
     if FAILED in request.node.stash:
         screenshot(page, ARTEFACTS, request.node.name)
-    context.close()
+    page.context.close()
+
+
+def _new_page(browser: Browser) -> Page:
+    page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
+    page.set_default_timeout(30_000)
+    return page
 
 
 @pytest.fixture

@@ -31,6 +31,8 @@ COPIED = (
     "pyproject.toml",
     "solutions",
 )
+#: Where pictures of what tests have seen are put.
+ARTEFACTS = Path(__file__).parent / "artefacts"
 #: Whether a test failed, for what is done after it.
 FAILED = pytest.StashKey[bool]()
 STARTUP = 120  # seconds; a cold disk is slow

@@ -17,7 +17,7 @@ from typing import Any
 import nbformat
 import pytest
 from bs4 import BeautifulSoup
-from lab import Lab, clean_environment, screenshot
+from lab import ARTEFACTS, Lab, clean_environment, screenshot
 from nbconvert.exporters import HTMLExporter
 from nbgrader.api import Gradebook
 from nbgrader.server_extensions.formgrader.handlers import static_path, template_path
@@ -28,7 +28,6 @@ from graders.judging.verdict import MIME
 from tests import warm
 from tests.courses import ROOT, answered, nbgrader, recorded, release, release_of, solution_code
 
-ARTEFACTS = Path(__file__).parent / "artefacts"
 DAY = "day26"
 #: Exercises of the day, each with a check of its own.
 CHECKS = len(catalogue.days()[DAY])

@@ -1,10 +1,9 @@
 """The course as a student meets it: in a browser, from `make lab` on."""
 
 import re
-from pathlib import Path
 
 import pytest
-from lab import Notebook, index_of, source_of
+from lab import ARTEFACTS, Notebook, index_of, source_of
 from playwright.sync_api import expect
 
 pytestmark = pytest.mark.usefixtures("last_view")
@@ -12,7 +11,6 @@ pytestmark = pytest.mark.usefixtures("last_view")
 LECTURE = "course/day26_batch_normalization_the_algorithm.ipynb"
 EXERCISE = "exercises/day26/day26.ipynb"
 SOLUTION = "solutions/day26/day26.ipynb"
-ARTEFACTS = Path(__file__).parent / "artefacts"
 
 # The classic first attempt: x.var() divides by N - 1.
 WRONG = """def batch_norm_forward(x, gamma, beta, eps=1e-5):

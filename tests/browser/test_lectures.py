@@ -8,12 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from lab import EXPLORER, FAILED, Notebook, screenshot
+from lab import ARTEFACTS, EXPLORER, FAILED, Notebook, screenshot
 from playwright.sync_api import Page, expect
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LECTURES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("course/day*.ipynb"))
-ARTEFACTS = Path(__file__).parent / "artefacts"
 
 
 @pytest.fixture(scope="module")

@@ -5,12 +5,11 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from lab import Notebook
+from lab import ARTEFACTS, Notebook
 from playwright.sync_api import Page, expect
 
 from course.explorers import modules
@@ -207,7 +206,7 @@ def test_a_line_below_return_or_raise_starts_outside_of_its_block(module: Page, 
 def notebook(lab, desk: Page) -> Notebook:
     """The exercise notebook, run as it is given."""
     desk.goto(lab.address(DAY))
-    notebook = Notebook(desk, lab.folder / DAY, Path(__file__).parent / "artefacts")
+    notebook = Notebook(desk, lab.folder / DAY, ARTEFACTS)
     notebook.run_all()
     return notebook
 

@@ -12,6 +12,7 @@ from course.study import gates, predict
 from course.study.predict import compare, gap_in_words
 from course.study.texts import load, to_plain
 from tests.accessible import violations
+from tests.students import keep_in
 from tests.test_predictions import MEASURED, day, lecture  # noqa: F401 (day is a fixture)
 
 LECTURE = "course/day31_what_does_batch_normalization_change.ipynb"
@@ -175,8 +176,7 @@ def test_a_drawn_curve_is_judged_as_python_judges_it(page, tmp_path, seed):
     names, sources, drawn, expected = zip(*drawn_curves(seed), strict=True)
     assert len(names) > 10
     kept = {name: {"answer": guess, "at": "2026-01-01"} for name, guess in zip(names, drawn, strict=True)}
-    text = json.dumps({"version": 1, "gates": kept})
-    page.add_init_script(f"localStorage.setItem('predictions', {json.dumps(text)})")
+    keep_in(page, "predictions", json.dumps({"version": 1, "gates": kept}))
     file = tmp_path / "curves.html"
     file.write_text(f"<!doctype html><title>Curves</title>{STYLE}<main>{''.join(sources)}</main>", "utf-8")
     page.goto(file.as_uri())
@@ -231,7 +231,7 @@ def test_an_address_leads_behind_a_gate(open_page):
 )
 def test_what_the_browser_kept_may_be_damaged(open_page, damaged):
     page = open_page()
-    page.evaluate("text => localStorage.setItem('predictions', text)", damaged)
+    keep_in(page, "predictions", damaged)
     page.reload()
     expect(page.locator("#behind-order")).to_be_hidden()
     card(page, "order").get_by_role("button", name="This is my prediction").click()

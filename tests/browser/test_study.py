@@ -7,10 +7,9 @@ import contextlib
 import json
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from lab import AID, Notebook
+from lab import AID, ARTEFACTS, Notebook
 from playwright.sync_api import Locator, Page, expect
 
 pytestmark = pytest.mark.usefixtures("last_view")
@@ -70,7 +69,7 @@ def asked(desk) -> list[str]:
 @pytest.fixture(scope="module")
 def lecture(lab, desk, asked) -> Notebook:
     desk.goto(lab.address(LECTURE))
-    return Notebook(desk, lab.folder / LECTURE, Path(__file__).parent / "artefacts")
+    return Notebook(desk, lab.folder / LECTURE, ARTEFACTS)
 
 
 def output(notebook: Notebook, identifier: str) -> Locator:

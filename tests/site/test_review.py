@@ -11,6 +11,7 @@ from course.explorers import modules
 from course.study import review
 from tests.accessible import violations
 from tests.site.conftest import stop_clock
+from tests.students import keep_in
 from tests.test_review import MERGED
 
 #: A Friday, and a time zone in which a day is not that of UTC in the evening.
@@ -192,7 +193,7 @@ def test_pages_merge_as_python_does(read, one, other, expected):
 )
 def test_what_is_damaged_is_set_aside(read, text):
     page = read("glossary.html", at=FRIDAY)  # which leaves the text alone
-    page.add_init_script(f"localStorage.setItem({json.dumps(KEY)}, {json.dumps(text)})")
+    keep_in(page, KEY, text)
     page.goto(page.url.replace("glossary", "review"))
     expect(page.get_by_role("alert")).to_contain_text("is damaged. It was set aside")
     learn(page, cards=1)

@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 from course.explorers import modules
 from course.study import review, startpage
 from tests.accessible import violations
-from tests.students import entry
+from tests.students import entry, keep_in
 
 KEY = "normalization-and-momentum.review"
 PLAN = """async ([text, cards, kept, now]) => {
@@ -23,12 +23,8 @@ PLAN = """async ([text, cards, kept, now]) => {
 
 
 def keep(page: Page, key: str, data: object) -> None:
-    """Put something into what the browser keeps, and open the page again.
-
-    Before the page's own code runs: what a page of a disk keeps may reach its next one late.
-    """
-    text = data if isinstance(data, str) else json.dumps(data)
-    page.add_init_script(f"localStorage.setItem({json.dumps(key)}, {json.dumps(text)})")
+    """Put something into what the browser keeps, and open the page again."""
+    keep_in(page, key, data if isinstance(data, str) else json.dumps(data))
     page.reload()
 
 
