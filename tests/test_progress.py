@@ -207,6 +207,22 @@ def test_without_cards_the_next_step_is_an_exercise(folder):
     assert startpage.next_step(startpage.read_state(folder, NOW)).startswith("All exercises are right")
 
 
+def test_reading_ahead_leads_on_from_there(folder):
+    path = folder / "course" / "predictions.json"
+
+    def predicted(**days: str) -> str:
+        gates = {f"{day}:gate": {"answer": 1, "at": f"2026-11-{at}"} for day, at in days.items()}
+        path.write_text(json.dumps({"version": 1, "gates": gates}), encoding="utf-8")
+        return re.sub(r"<[^>]+>", "", startpage.next_step(startpage.read_state(folder, NOW)))
+
+    assert predicted(day27="20", day25="19").startswith("Go on with the lecture of day 27, then write ")
+    assert predicted(day27="19", day25="20") == "Go on with the lecture of day 25, then write standardize."
+    assert predicted(day99="20").startswith("Begin with the lecture of day 25")
+    save_verdicts(folder, {"batch_norm_forward": (0.5, None, "")})
+    assert predicted(day25="20").startswith("Go on with batch_norm_forward of day 26")
+    assert predicted(day27="20").startswith("Go on with the lecture of day 27")
+
+
 def test_what_was_put_right_comes_after_what_was_not(folder):
     half_way(folder, NOW)
     kept = json.loads((folder / review.FILE).read_text(encoding="utf-8"))

@@ -101,6 +101,11 @@ class Page:
         """The way from the page to the top of the site."""
         return "../" * self.address.count("/")
 
+    @property
+    def lecture(self) -> str:
+        """The number of the day whose lecture it is, if it is one."""
+        return next((str(day.number) for day in DAYS if self.address == f"{day.name}.html"), "")
+
 
 def repository(root: Path) -> str:
     """The address of the project's repository, from the one place where it stands: pyproject.toml."""
@@ -373,7 +378,7 @@ class Exporter(HTMLExporter):
         """The days as a list of cards."""
         cards = []
         for page in self._every[1:]:
-            day = next((day for day in DAYS if page.address == f"{day.name}.html"), None)
+            day = next((day for day in DAYS if str(day.number) == page.lecture), None)
             if day is None:
                 continue
             exercises = self._addresses.get(f"exercises/{day.name}/{day.name}.ipynb")

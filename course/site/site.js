@@ -3,10 +3,17 @@ const explorerData = {};
 let searchIndex = null;
 const up = document.body.dataset.up;
 
+/** Have the browser keep a text; the page works as well where it keeps nothing. */
+function keep(name, text) {
+  try {
+    localStorage.setItem(name, text);
+  } catch {}
+}
+
 document.querySelector("button.theme").addEventListener("click", () => {
   const theme = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
   document.documentElement.dataset.theme = theme;
-  localStorage.setItem("theme", theme);
+  keep("theme", theme);
 });
 
 /** Load a script of the site once; pages that were opened from a disk may not fetch, but they may do this. */
@@ -117,6 +124,38 @@ function sideways(box, name) {
 
 for (const [kind, name] of Object.entries(WIDE)) {
   for (const box of document.querySelectorAll(kind)) sideways(box, name);
+}
+
+// ---------------------------------------------------------------------------- where the reader is
+
+const lecture = Number(document.body.dataset.lecture);
+const PLACE = "normalization-and-momentum.place";
+
+/** Keep which section of the lecture is read, for the start page; called when scrolling rests. */
+function keepPlace() {
+  const link = [...document.querySelectorAll(".contents a")].findLast(({ hash }) => {
+    const heading = document.getElementById(decodeURIComponent(hash.slice(1)));
+    return heading.getClientRects().length && heading.getBoundingClientRect().top < innerHeight / 2;
+  });
+  keep(PLACE, JSON.stringify({ lecture, anchor: link?.hash ?? "", section: link?.textContent ?? "" }));
+}
+
+/** Whether this lecture was the last to be read: opened again, it stands at its top, and its place is kept. */
+function wasRead() {
+  try {
+    return JSON.parse(localStorage.getItem(PLACE)).lecture === lecture;
+  } catch {
+    return false;
+  }
+}
+
+if (lecture) {
+  let rest;
+  if (!wasRead()) keepPlace();
+  addEventListener("scroll", () => {
+    clearTimeout(rest);
+    rest = setTimeout(keepPlace, 200);
+  }, { passive: true });
 }
 
 // ---------------------------------------------------------------------------- explorers, voices, the review

@@ -1,1 +1,7 @@
-document.documentElement.dataset.theme = localStorage.getItem("theme") ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+{
+  let chosen = null;
+  try {
+    chosen = localStorage.getItem("theme");
+  } catch {} // a browser that keeps nothing
+  document.documentElement.dataset.theme = chosen ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+}

@@ -2,31 +2,37 @@
 import { counted, plan, readKept } from "./review.js";
 
 const PREDICTIONS = "predictions";
+const PLACE = "normalization-and-momentum.place";
 const CARDS_A_MINUTE = 3;
 const DAMAGED = "What this browser keeps of your reviews is damaged. Open the review: it sets that aside, and you begin anew.";
 
-/** The predictions that are kept, as {"day26:small-variance": {answer, at}}; none where they cannot be read. */
-function predicted(storage) {
+/** What the browser keeps under a name; null where there is nothing, or nothing that can be read. */
+function stored(storage, name) {
   try {
-    const data = JSON.parse(storage().getItem(PREDICTIONS));
-    return data?.version === 1 && data.gates && typeof data.gates === "object" ? data.gates : {};
+    return JSON.parse(storage().getItem(name));
   } catch {
-    return {};
+    return null;
   }
+}
+
+/** How many predictions are kept. */
+function predicted(storage) {
+  const data = stored(storage, PREDICTIONS);
+  return data?.version === 1 && data.gates && typeof data.gates === "object" ? Object.keys(data.gates).length : 0;
 }
 
 /**
  * What is to be said, as {next: [text, …, {text, address}], facts: [[name, value, words], …]}, at the time `now`.
- * kept: of the reviews. gates: the predictions.
+ * kept: of the reviews. predictions: how many. place: the lecture that was read last, and its section.
  */
-function state({ cards, days }, kept, gates, now) {
+function state({ cards, days }, kept, predictions, place, now) {
   const { queue, learned, next } = plan(cards, kept, now);
   const due = queue.length - learned;
   const known = Object.keys(kept.cards).length;
-  const made = Object.entries(gates);
-  const latest = made.sort(([, a], [, b]) => String(a?.at).localeCompare(String(b?.at))).at(-1);
-  const day = days.find(({ number }) => latest?.[0].startsWith(`day${number}:`));
-  const lecture = { text: `day ${(day ?? days[0]).number}`, address: (day ?? days[0]).address };
+  const day = days.find(({ number }) => number === place?.lecture);
+  const lecture = day
+    ? { text: `day ${day.number}${place.section ? `, ${place.section}` : ""}`, address: `${day.address}${place.anchor ?? ""}` }
+    : { text: `day ${days[0].number}`, address: days[0].address };
   const go = day ? ["go on with ", lecture] : ["read ", lecture];
   const minutes = Math.max(1, Math.round(due / CARDS_A_MINUTE));
   const review = { text: `${counted(due, "card", "cards")} due today`, address: "review.html" };
@@ -37,7 +43,7 @@ function state({ cards, days }, kept, gates, now) {
     facts: [
       ["Cards due", due, due ? "to repeat" : known ? (next ? "the next on another day" : "none to come") : "none learned yet"],
       ["Cards learned", known, `of ${cards.length}`],
-      ["Predictions", made.length, "made before a result was shown"],
+      ["Predictions", predictions, "made before a result was shown"],
     ],
   };
 }
@@ -51,7 +57,7 @@ function onPage(host, data) {
   const storage = () => localStorage;
   const show = () => {
     const [kept, broken] = readKept(storage);
-    const { next, facts } = state(data, kept, predicted(storage), new Date());
+    const { next, facts } = state(data, kept, predicted(storage), stored(storage, PLACE), new Date());
     const sentence = make("p", "", { className: "start-next" });
     sentence.append(make("strong", "Next"), " ");
     for (const part of next) sentence.append(part.address ? make("a", part.text, { href: part.address }) : part);

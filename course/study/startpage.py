@@ -113,12 +113,17 @@ def misunderstood(now: Sequence[review.Mistake], before: Iterable[review.Mistake
 
 @dataclass(frozen=True)
 class State:
-    """All that is known of a student. problems: what could not be read, in sentences."""
+    """All that is known of a student.
+
+    predicted: the number of the day of the latest of `predictions`. problems: what could not be read, in
+    sentences.
+    """
 
     progress: tuple[Progress, ...]
     due: Due
     misunderstood: tuple[Misunderstood, ...]
     predictions: int
+    predicted: int | None
     problems: tuple[str, ...]
 
     @property
@@ -139,13 +144,22 @@ def read_state(root: Path, now: datetime) -> State:
         for one in progress
         if "damaged" in one.problem
     ]
+    gates = made(root / "course")
     return State(
         progress,
         due(review.all_cards(root, kept), kept, now),
         tuple(misunderstood(named, known)),
-        len(made(root / "course")),
+        len(gates),
+        _latest(gates),
         (*damaged, *([problem] if problem else [])),
     )
+
+
+def _latest(gates: dict[str, dict[str, Any]]) -> int | None:
+    """The number of the day to which the latest prediction belongs."""
+    days = {day.name: day.number for day in DAYS}
+    latest = max(gates, key=lambda name: str(gates[name].get("at")), default="")
+    return days.get(latest.partition(":")[0])
 
 
 def _reviews(path: Path) -> tuple[dict[str, Any], str]:
@@ -167,7 +181,7 @@ def _reviews(path: Path) -> tuple[dict[str, Any], str]:
 
 def next_step(state: State) -> str:
     """What to do next, in one sentence of HTML."""
-    current = _current(state.progress)
+    current = _current(state)
     if state.due.cards:
         cards = _counted(state.due.cards, "card")
         minutes = _counted(max(1, round(state.due.cards / CARDS_A_MINUTE)), "minute")
@@ -177,14 +191,20 @@ def next_step(state: State) -> str:
         return 'All exercises are right; the <a href="review.ipynb">review</a> keeps what you have learned.'
     if current.tried:
         return f"Go on with {_exercise(current)} of day {current.day.number}."
-    read = "Read" if any(one.tried for one in state.progress) else "Begin with"
+    if current.day.number == state.predicted:
+        read = "Go on with"
+    else:
+        read = "Read" if any(one.tried for one in state.progress) else "Begin with"
     return f"{read} the {_lecture(current.day)}, then write {_exercise(current)}."
 
 
-def _current(progress: Iterable[Progress]) -> Progress | None:
-    """The day to go on with: the latest that is begun and not all right, else the first that is not."""
-    left = [one for one in progress if one.left]
-    begun = [one for one in left if one.tried]
+def _current(state: State) -> Progress | None:
+    """The day to go on with: the latest that is begun and not all right, else the first that is not.
+
+    A day is begun where an exercise is, or where the latest prediction was made.
+    """
+    left = [one for one in state.progress if one.left]
+    begun = [one for one in left if one.tried or one.day.number == state.predicted]
     return (begun[-1:] or left[:1] or [None])[0]
 
 

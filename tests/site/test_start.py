@@ -14,6 +14,7 @@ from tests.accessible import violations
 from tests.students import entry, keep_in
 
 KEY = "normalization-and-momentum.review"
+PLACE = "normalization-and-momentum.place"
 PLAN = """async ([text, cards, kept, now]) => {
   const address = URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
   const { plan } = (await import(address)).default;
@@ -48,6 +49,7 @@ def test_what_is_due_and_where_the_reader_is(read):
     page = read("index.html")
     gates = {"day25:a": {"answer": 1, "at": "2026-11-20"}, "day27:b": {"answer": 2, "at": "2026-11-26"}}
     keep(page, "predictions", {"version": 1, "gates": gates})
+    keep(page, PLACE, {"lecture": 27, "anchor": "", "section": ""})
     expect(page.locator(".start-next")).to_have_text("Next Go on with day 27.")
     keep(page, KEY, reviews(datetime.now(UTC)))
     said = "Next Review the 12 cards due today, about 4 minutes, then go on with day 27."
@@ -58,13 +60,46 @@ def test_what_is_due_and_where_the_reader_is(read):
     expect(page.locator(".review .count")).to_contain_text("12 to repeat")
 
 
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_reader_goes_on_where_reading_has_stopped(read, width):
+    page = read("day27.html", width=width)
+    kept = f"() => JSON.parse(localStorage.getItem('{PLACE}'))"
+    assert page.evaluate(kept) == {"lecture": 27, "anchor": "", "section": ""}
+    place = page.locator(".contents a").nth(3)
+    name, anchor = place.text_content(), place.evaluate("link => link.hash")
+    page.locator("main h2").nth(3).evaluate("heading => heading.scrollIntoView()")
+    page.wait_for_function(f"text => ({kept})().section === text", arg=name)
+    page.goto(page.url)  # at its top again, which is nobody's choice
+    page.locator("a.home").click()
+    expect(page.locator(".start-next")).to_have_text(f"Next Go on with day 27, {name}.")
+    page.locator(".start-next a").click()
+    page.wait_for_url(f"**/day27.html{anchor}")
+    page.evaluate("scrollTo(0, 0)")
+    page.wait_for_function(f"() => ({kept})().section === ''")
+
+
 def test_damaged_reviews_cost_a_sentence_and_stay(read):
     page = read("index.html")
     keep(page, KEY, '{"version": 1, "cards": {')
     expect(page.locator(".start-problem")).to_contain_text("damaged")
     keep(page, "predictions", "[]")
+    keep(page, PLACE, "{")
     expect(page.locator(".start-next")).to_have_text("Next Begin with day 25.")
     assert page.evaluate(f"localStorage.getItem('{KEY}')") == '{"version": 1, "cards": {'
+
+
+def test_a_browser_that_keeps_nothing_reads_as_well(read):
+    page = read("index.html")
+    page.add_init_script(
+        "Object.defineProperty(window, 'localStorage', { get() { throw new Error('kept from'); } })"
+    )
+    page.reload()
+    page.locator(".start-next a").click()
+    page.locator("button.theme").click()
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+    gate = page.locator(".predict-card").first
+    gate.get_by_role("button", name="Show me").click()
+    expect(gate.get_by_role("button", name="Predict again")).to_be_visible()
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
