@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from course.experiments.curvature import sharpness
 from course.experiments.digits import cross_entropy, split_digits
 from course.experiments.verdicts import Claim, Finding
 
@@ -501,20 +502,9 @@ def _gradients(weights: Sequence[Tensor], x: Tensor, y: Tensor) -> tuple[Tensor,
     return torch.autograd.grad(_losses(weights, x, y).sum(), weights)
 
 
-def _sharpness(weights: Sequence[Tensor], x: Tensor, y: Tensor, rounds: int = 15) -> Tensor:
-    """(R,): the largest curvature of each network's loss, by power iteration."""
-    weights = [w.detach().requires_grad_() for w in weights]
-    gradients = torch.autograd.grad(_losses(weights, x, y).sum(), weights, create_graph=True)
-    generator = torch.Generator().manual_seed(0)
-    v = [torch.randn(w.shape, generator=generator) for w in weights]
-    for _ in range(rounds):
-        length = sum(part.flatten(1).square().sum(1) for part in v).sqrt()[:, None, None]
-        v = [part / length for part in v]
-        inner = sum((g * part).sum() for g, part in zip(gradients, v, strict=True))
-        product = torch.autograd.grad(inner, weights, retain_graph=True)
-        found = sum((part * new).flatten(1).sum(1) for part, new in zip(v, product, strict=True))
-        v = product
-    return found.double()
+def _sharpness(weights: Sequence[Tensor], x: Tensor, y: Tensor) -> Tensor:
+    """(R,): the largest curvature of each network's loss."""
+    return sharpness(lambda w: _losses(w, x, y), weights)
 
 
 @dataclass(frozen=True)

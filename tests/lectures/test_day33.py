@@ -188,7 +188,7 @@ def test_the_steepness_of_a_network():
     seeds = [2, 3]
     images, labels, _, weights = experiments._begin(seeds)
     x, y = images[:, :40], labels[:, :40]
-    found = experiments._sharpness(weights, x, y, rounds=60)
+    found = experiments._sharpness(weights, x, y)
     for k in range(len(seeds)):
         shapes = [w[k].shape for w in weights]
 
@@ -200,7 +200,7 @@ def test_the_steepness_of_a_network():
 
         w = torch.cat([weight[k].flatten() for weight in weights])
         values = torch.linalg.eigvalsh(torch.autograd.functional.hessian(loss, w).double())
-        assert found[k].item() == pytest.approx(values.abs().max().item(), rel=0.02)
+        assert found[k].item() == pytest.approx(values.max().item(), rel=0.02)
 
 
 def test_a_rate_that_left_the_numbers_is_not_the_best():
