@@ -350,7 +350,7 @@ def test_a_mistake_stays_once_it_was_reviewed(tmp_path):
 
 def test_what_is_stored_says_what_to_do(tmp_path):
     data, _ = Review(tmp_path)._repr_mimebundle_()
-    assert data["text/plain"] == "Review of the flashcards. Run this cell to begin."
+    assert data["text/plain"] == "Review of the flashcards. To begin, run all cells."
     assert data["text/plain"] in data["text/html"]
     assert "application/vnd.jupyter.widget-view+json" in data
 

@@ -39,7 +39,8 @@ function counted(number, one, many) {
 
 /**
  * What a reader has before them at the time `now`: the queue of cards, how many of them come from mistakes and how many
- * are new, how many are done today, how many new ones may yet be learned, and when the next card is due after today.
+ * are new, how many are done today, how many new ones may yet be learned, when the next card is due after today, and, where
+ * fewer new cards than a day's were learned when last any were, when that was and how many (`left`).
  * New cards are in the queue once the reader has asked for them, or has begun with them today.
  */
 function plan(cards, kept, now, asked = false) {
@@ -58,6 +59,8 @@ function plan(cards, kept, now, asked = false) {
   const begun = cards.filter((card) => !card.mistake && kept.cards[card.id] && day(kept.cards[card.id].first) === day(now));
   const room = Math.max(0, NEW_A_DAY - begun.length);
   const learned = asked || begun.length > 0 ? unseen.slice(0, room) : [];
+  const last = before(cards, kept, now);
+  const left = !asked && !begun.length && unseen.length && last.learned && last.learned < NEW_A_DAY ? last : null;
   const queue = [...mistakes, ...ripe, ...reviews, ...learned, ...steps];
   const open = new Set(queue);
   const done = chosen.filter((card) => !open.has(card) && kept.cards[card.id] && day(kept.cards[card.id].last_review) === day(now));
@@ -70,29 +73,51 @@ function plan(cards, kept, now, asked = false) {
     unseen: unseen.length,
     chosen: chosen.length,
     next: later.sort()[0] ?? null,
+    left,
   };
 }
 
+/** When new cards were last learned before today, and how many of them on that day. */
+function before(cards, kept, now) {
+  const times = cards
+    .filter((card) => !card.mistake && kept.cards[card.id] && day(kept.cards[card.id].first) < day(now))
+    .map((card) => kept.cards[card.id].first)
+    .sort();
+  const at = times.at(-1);
+  return { at, learned: times.filter((time) => day(time) === day(at)).length };
+}
+
+/** The date of the day that a time belongs to, in words: "Saturday 5 December". */
+function dated(time) {
+  return new Date(new Date(time).getTime() - DAWN * HOUR).toLocaleDateString("en-GB", { weekday: "long", day: "numeric", month: "long" });
+}
+
+/** That new cards which were begun and left on an earlier day are not lost; they are not due either. */
+function goOn({ at, learned }) {
+  return `You learned ${counted(learned, "new card", "new cards")} on ${dated(at)}; you can go on with the next ones`;
+}
+
 /** The plan in a sentence, where there is something to do. */
-function describe({ queue, mistakes, learned, done }) {
+function describe({ queue, mistakes, learned, done, left }) {
   const repeated = queue.length - mistakes - learned;
   const parts = [
     mistakes && `${mistakes} from check`,
     repeated && `${repeated} to repeat`,
     learned && `${learned} new`,
   ].filter(Boolean);
-  return `${counted(queue.length, "card", "cards")} due today: ${parts.join(", ")}. ${done} done.`;
+  const due = `${counted(queue.length, "card", "cards")} due today: ${parts.join(", ")}. ${done} done.`;
+  return left ? `${due} ${goOn(left)} after these.` : due;
 }
 
 /** The plan in a sentence, where there is nothing to do. */
-function rest({ next, fresh, unseen, chosen, done }, now) {
+function rest({ next, fresh, unseen, chosen, done, left }, now) {
   if (!chosen) return "All days are left out. Tick a day to review its cards.";
   const sentences = [done ? `Nothing more is due today, ${done} done.` : "Nothing is due today."];
   if (next) {
     const days = day(next) - day(now);
-    const date = new Date(next).toLocaleDateString("en-GB", { weekday: "long", day: "numeric", month: "long" });
-    sentences.push(`The next card is due ${days === 1 ? "tomorrow" : `in ${days} days, on ${date}`}.`);
+    sentences.push(`The next card is due ${days === 1 ? "tomorrow" : `in ${days} days, on ${dated(next)}`}.`);
   }
+  if (left) sentences.push(`${goOn(left)}.`);
   if (unseen && !fresh) sentences.push(`${NEW_A_DAY} new cards a day are enough; more can be learned tomorrow.`);
   return sentences.join(" ");
 }

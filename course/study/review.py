@@ -351,7 +351,7 @@ class Review(anywidget.AnyWidget):
         self.send({"saved": message.get("number")})
 
     def __repr__(self) -> str:
-        return "Review of the flashcards. Run this cell to begin."
+        return "Review of the flashcards. To begin, run all cells."
 
     def _repr_mimebundle_(self, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         live, metadata = super()._repr_mimebundle_(**options)

@@ -108,6 +108,26 @@ def test_what_is_due_is_due_by_the_day_and_new_cards_are_ten_a_day(read):
     assert count(page) == "9 cards due today: 9 to repeat. 1 done."
 
 
+def test_new_cards_that_were_left_are_spoken_of_until_they_are_learned(read):
+    page = read("review.html", at=FRIDAY)
+    learn(page, "4", cards=2)
+    page.keyboard.press("Space")
+    page.keyboard.press("3")
+    assert count(page) == "8 cards due today: 1 to repeat, 7 new. 2 done."
+    go(page, "2026-11-28T09:00:00")
+    left = "You learned 3 new cards on Friday 27 November; you can go on with the next ones"
+    assert count(page) == f"1 card due today: 1 to repeat. 0 done. {left} after these."
+    page.keyboard.press("Space")
+    page.keyboard.press("4")
+    assert left + "." in idle(page)
+    learn(page, cards=10)
+    assert "You learned" not in idle(page)
+    first = [card.id for card in review.flashcards()[:13]]
+    assert list(kept(page)["cards"]) == first
+    go(page, "2026-11-29T09:00:00")  # ten a day are all
+    assert "You learned" not in idle(page)
+
+
 def test_a_card_that_was_not_known_comes_back_at_once(read):
     page = read("review.html", at=FRIDAY)
     learn(page, "4", cards=7)
