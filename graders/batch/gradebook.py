@@ -217,7 +217,7 @@ class Course:
             return True
         with contextlib.suppress(Exception):  # an unreadable timestamp is no timestamp
             new = self._timestamp(student)
-            old = self.directory.get_existing_timestamp(str(target))
+            old = timestamp_in(target)
             return new is not None and old is not None and new > old
         return False
 
@@ -315,21 +315,13 @@ class Course:
         for notebook in handed_in.notebooks:
             if notebook.name in answers:
                 self._enter_notebook(found, notebook, answers[notebook.name], building)
-            elif notebook.name in self.left_out(found, answers):
+            elif notebook.name in found.missing:
                 for grade in notebook.grades:
                     grade.auto_score, grade.needs_manual_grade = 0, False
             points += sum(grade.auto_score or 0.0 for grade in notebook.grades)
             most += sum(cell.points or 0.0 for cell in self.release[notebook.name].cells.values())
         self._enter_penalties(handed_in, answers)
         return points, most
-
-    def left_out(self, found: Submission, answers: Collection[str]) -> list[str]:
-        """The notebooks that were not handed in, which counts as 0."""
-        return [
-            name
-            for name in self.release
-            if name not in answers and not any(f"{name}.ipynb" in text for text in found.unreadable)
-        ]
 
     def _enter_notebook(
         self, found: Submission, entry: SubmittedNotebook, answer: Mapping[str, Any], building: Path

@@ -15,6 +15,7 @@ import itertools
 import os
 import re
 import stat
+import unicodedata
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -45,6 +46,8 @@ TIMESTAMP_LIMIT = 256
 ENOUGH = 0.5
 #: What a file begins with, whatever it is called, that may be a notebook, and what is in all of them.
 _BRACE, _MARK = re.compile(rb"(?:\xef\xbb\xbf)?\s*\{"), b'"nbformat"'
+#: What stands around a solution in a notebook of the instructor's, in nbgrader's own configuration.
+_SOLVED = "BEGIN SOLUTION"
 #: Where Jupyter keeps what was last saved by hand.
 SAVED = ".ipynb_checkpoints"
 #: Files that stand for one that was not handed in, by how their names end, and what they are.
@@ -69,7 +72,8 @@ class Submission:
     notes: what was odd about it, for the instructor. doubtful: by notebook, cells whose points a person
     should look at, since it is not sure what was meant to be handed in. asked: by notebook, names of Python's
     own that the instructor has students define. elsewhere: by notebook, how it ran before it was handed in.
-    root: the folder in which its notebook lay.
+    missing: notebooks that were not handed in beside others that were. root: the folder in which its notebook
+    lay.
     """
 
     student: str
@@ -80,6 +84,7 @@ class Submission:
     doubtful: dict[str, set[str]] = field(default_factory=dict)
     asked: dict[str, list[str]] = field(default_factory=dict)
     elsewhere: dict[str, Elsewhere] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
     root: str = ""
 
     @property
@@ -111,7 +116,8 @@ class _Likeness:
     """How like the released notebook another one is, and what of it was worked on.
 
     known: the share of the released cells that is in it. sure: whether it can hardly be anything else.
-    digest: of the work.
+    digest: of the work. instructors: whether it is what the instructor wrote, with its solutions, as it lies
+    in a copy of a whole course.
     """
 
     other: _Other
@@ -119,6 +125,7 @@ class _Likeness:
     sure: bool
     answers: frozenset[str]
     digest: bytes
+    instructors: bool = False
 
 
 def take_in(
@@ -198,6 +205,7 @@ def take_in(
             found.unreadable.append(f"There is no {name}.ipynb, nor a notebook like it; it is not graded.")
             found.unreadable += _stand_ins(found.files)
         else:
+            found.missing.append(name)
             found.notes.append(f"There is no {name}.ipynb; it counts as 0.")
     left_out = [other for other in others if other not in mentioned]
     found.notes += [
@@ -232,14 +240,14 @@ def _hidden_in(found: Submission, ignored: Sequence[str]) -> Iterator[_Other]:
             yield _Other(place, len(content), functools.partial(submission.read_from, content, place.name))
         elif content.startswith(submission.ARCHIVE):
             for member in _members(name, content, ignored, found.notes):
-                inner = PurePosixPath(_path_of(member))
+                inner = member.path
                 if inner.name.lower().endswith((".zip", *_OTHER_ARCHIVES)):
                     found.notes.append(
                         f"{shown(f'{name}/{inner}')} is an archive in an archive, and not opened."
                     )
                 if is_notebook(inner.name):
-                    read = functools.partial(_notebook_of, content, member, inner.name)
-                    yield _Other(inner, member.file_size, read, archive=name)
+                    read = functools.partial(_notebook_of, member)
+                    yield _Other(inner, member.size, read, archive=name)
         elif name.lower().endswith(_OTHER_ARCHIVES):
             found.notes.append(f"{shown(name)} is an archive that is not opened; of archives, .zip is.")
 
@@ -287,6 +295,15 @@ def _look_further(
     most = {name: max((len(one.answers) for one in several), default=-1) for name, several in alike.items()}
     for name, release in sorted(wanting.items(), key=lambda item: -most[item[0]]):
         free = [one for one in alike[name] if one.other not in mentioned]
+        solved = [one.other for one in free if one.instructors]
+        if solved and (name in named or len(solved) < len(free)):
+            free = [one for one in free if not one.instructors]
+            mentioned.update(solved)
+            found.notes += [
+                f"{one} is the instructor's, with its solutions; it is not graded." for one in solved
+            ]
+        else:
+            solved = []
         if name in named:
             have, sure = named[name].answers, True
             more = [one for one in free if one.answers - have]
@@ -314,7 +331,7 @@ def _look_further(
         else:
             continue
         mentioned.update(one.other for one in more)
-        if more or name in problems or not sure:
+        if more or name in problems or not sure or (solved and not named[name].answers):
             named[name].doubtful |= release.with_points
     if unread and not named and not problems:
         first = next(iter(wanting))
@@ -329,7 +346,8 @@ def _alike(
     """Of the other notebooks those that may be the released one. unread: why others cannot be read."""
     for other in others:
         try:
-            match = _restored(other.read(), release)
+            submitted = other.read()
+            match = _restored(submitted, release)
         except Unreadable as problem:
             unread[other] = str(problem)
             continue
@@ -342,7 +360,15 @@ def _alike(
                 if "nbgrader" in cell["metadata"]
             }
             text = "\0".join(work[answer] for answer in sorted(match.answers))
-            yield _Likeness(other, known, sure, match.answers, hashlib.sha256(text.encode()).digest())
+            digest = hashlib.sha256(text.encode()).digest()
+            yield _Likeness(other, known, sure, match.answers, digest, _is_solved(submitted, release))
+
+
+def _is_solved(submitted: Submitted, release: Release) -> bool:
+    """Whether a notebook has the mark around solutions, which nbgrader takes out of what it releases."""
+    given = (text for one in release.cells.values() for text in (one.source, one.given or ""))
+    cells = submitted.notebook["cells"]
+    return any(_SOLVED in cell["source"] for cell in cells) and not any(_SOLVED in text for text in given)
 
 
 def _restored(submitted: Submitted, release: Release) -> Match:
@@ -397,18 +423,18 @@ def _move_files(found: Submission, other: _Other, ignored: Sequence[str]) -> Non
         room = bounds.FILES_LIMIT - sum(map(len, found.files.values()))
         content = found.files[other.archive]
         for member in _members(other.archive, content, ignored, []):
-            path = PurePosixPath(_path_of(member))
+            path = member.path
             if path.is_relative_to(folder) and not is_notebook(path.name):
-                if member.file_size > room or len(found.files) + len(beside) >= bounds.COUNT_LIMIT:
+                if member.size > room or len(found.files) + len(beside) >= bounds.COUNT_LIMIT:
                     found.notes.append(
                         f"{shown(str(path))} of {shown(other.archive)} was left out: it is too much."
                     )
                     break
                 try:
-                    beside[str(path.relative_to(folder))] = _content_of(content, member, path.name)
+                    beside[str(path.relative_to(folder))] = member.content()
                 except Unreadable as problem:
                     found.notes.append(str(problem))
-                room -= member.file_size
+                room -= member.size
     elif folder.parts:
         found.root = str(folder)
         for path in [path for path in found.files if PurePosixPath(path).is_relative_to(folder)]:
@@ -432,9 +458,33 @@ def _keep_beside(found: Submission, others: Iterable[_Other]) -> None:
 # Archives
 
 
-def _members(
-    name: str, content: bytes, ignored: Sequence[str], notes: list[str]
-) -> Iterator[zipfile.ZipInfo]:
+@dataclass(frozen=True)
+class _Member:
+    """A file in an archive that is opened once for all of its files. path: in it."""
+
+    archive: zipfile.ZipFile
+    info: zipfile.ZipInfo
+    path: PurePosixPath
+
+    @property
+    def size(self) -> int:
+        return self.info.file_size
+
+    def content(self) -> bytes:
+        """As far as the archive says that it is long. Raises Unreadable."""
+        name = shown(self.path.name)
+        if self.info.flag_bits & 1:
+            raise Unreadable(f"{name} is encrypted; hand it in without a password.")
+        if self.info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise Unreadable(f"{name} is compressed in a way that is not read; use an ordinary .zip.")
+        try:
+            with self.archive.open(self.info) as file:
+                return file.read(self.size)
+        except Exception as error:  # a reader of malformed data fails in any way
+            raise Unreadable(f"{name} cannot be unpacked ({type(error).__name__}).") from None
+
+
+def _members(name: str, content: bytes, ignored: Sequence[str], notes: list[str]) -> Iterator[_Member]:
     """The files in an archive that could be a student's; nothing is unpacked yet."""
     tail = content[-(1 << 16) - 22 :]
     ends = [found.start() for found in re.finditer(_END, tail)]
@@ -443,42 +493,24 @@ def _members(
         notes.append(f"{shown(name)} is an archive that cannot be opened, or of too many files.")
         return
     try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            members = archive.infolist()
+        archive = zipfile.ZipFile(io.BytesIO(content))
     except Exception as error:  # a reader of malformed data fails in any way
         notes.append(f"{shown(name)} is an archive that cannot be opened ({type(error).__name__}).")
         return
-    for member in members:
-        path = PurePosixPath(_path_of(member))
-        strange = path.is_absolute() or ".." in path.parts or shown(str(path)) != str(path)
+    for info in archive.infolist():
+        path = PurePosixPath(unicodedata.normalize("NFC", submission.path_in_archive(info)))
+        strange = not path.name or path.is_absolute() or ".." in path.parts or shown(str(path)) != str(path)
         foreign = submission.is_foreign(path)
-        if member.is_dir() or strange or foreign or any(is_ignored(part, ignored) for part in path.parts):
+        if info.is_dir() or strange or foreign or any(is_ignored(part, ignored) for part in path.parts):
             continue
-        if not stat.S_ISLNK(member.external_attr >> 16):
-            yield member
+        if not stat.S_ISLNK(info.external_attr >> 16):
+            yield _Member(archive, info, path)
 
 
-def _path_of(member: zipfile.ZipInfo) -> str:
-    return member.filename.replace("\\", "/")
-
-
-def _notebook_of(content: bytes, member: zipfile.ZipInfo, name: str) -> Submitted:
-    if member.file_size > bounds.FILE_LIMIT:
-        raise Unreadable(submission.too_large(name, member.file_size))
-    return submission.read_from(_content_of(content, member, name), name)
-
-
-def _content_of(content: bytes, member: zipfile.ZipInfo, name: str) -> bytes:
-    """A file of an archive, as far as the archive says that it is long. Raises Unreadable."""
-    if member.flag_bits & 1:
-        raise Unreadable(f"{shown(name)} is encrypted; hand it in without a password.")
-    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise Unreadable(f"{shown(name)} is compressed in a way that is not read; use an ordinary .zip.")
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive, archive.open(member) as file:
-            return file.read(member.file_size)
-    except Exception as error:  # a reader of malformed data fails in any way
-        raise Unreadable(f"{shown(name)} cannot be unpacked ({type(error).__name__}).") from None
+def _notebook_of(member: _Member) -> Submitted:
+    if member.size > bounds.FILE_LIMIT:
+        raise Unreadable(submission.too_large(member.path.name, member.size))
+    return submission.read_from(member.content(), member.path.name)
 
 
 def lay(folder: Path, files: Mapping[str, bytes]) -> None:
@@ -502,5 +534,5 @@ def timestamp_in(folder: Path) -> datetime | None:
     with os.fdopen(handle, "rb") as file:
         if not is_own_file(os.fstat(handle)):
             return None
-        text = file.read(TIMESTAMP_LIMIT).decode(errors="replace").strip()
+        text = file.read(TIMESTAMP_LIMIT).decode("utf-8-sig", "replace").strip()
     return utils.parse_utc(text) if text else None

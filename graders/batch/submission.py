@@ -12,6 +12,7 @@ import json
 import math
 import os
 import stat
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
@@ -29,6 +30,8 @@ OWN = ".graders"
 #: How a file begins that is an archive.
 ARCHIVE = b"PK\x03\x04"
 _CELL_KINDS = ("code", "markdown", "raw")
+#: What says in a zip that a name is in UTF-8.
+_UTF8 = 0x800
 
 
 class Unreadable(Exception):
@@ -396,6 +399,15 @@ def files_in(folder: Path, ignored: Sequence[str], left_out: list[str]) -> Itera
                 folders.remove(name)
         folders.sort()
         yield from (Path(place, name) for name in sorted(names) if not is_ignored(name, ignored))
+
+
+def path_in_archive(info: zipfile.ZipInfo) -> str:
+    """The path of a file in a zip, with / between its parts. Some systems write UTF-8 and do not say so."""
+    name = info.orig_filename.split("\0")[0]
+    if not info.flag_bits & _UTF8:
+        with contextlib.suppress(UnicodeError):
+            name = name.encode("cp437").decode("utf-8")
+    return name.replace("\\", "/")
 
 
 def is_foreign(path: PurePath) -> bool:

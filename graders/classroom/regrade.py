@@ -342,7 +342,7 @@ class _Again:
         for name, answer in answers.items():
             scores |= {(name, cell): points for cell, points in self._course.scores_in(answer["notebook"])}
             checks |= {(name, one["cell"]): observations.check_of(one) for one in answer["checks"]}
-        for name in self._course.left_out(found, answers):
+        for name in found.missing:
             cells = self._course.release[name].cells.values()
             scores |= {(name, cell.name): 0.0 for cell in cells if cell.grade}
         head = {

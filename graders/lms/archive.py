@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 import stat
 import unicodedata
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from graders.batch import bounds
-from graders.batch.submission import TIMESTAMP, is_foreign, shown
+from graders.batch.submission import TIMESTAMP, is_foreign, path_in_archive, shown
 
 #: Bytes of a zip's own list: ten thousand students with a hundred files each.
 CONTENTS_LIMIT = 256 << 20
@@ -22,7 +21,6 @@ SUBMISSION_LIMIT = bounds.NOTEBOOK_LIMIT + bounds.FILES_LIMIT
 NAME_LIMIT = 200
 #: What marks the end of a zip, with its length, and the record of one that is large.
 _END, _END_LENGTH, _LARGE = b"PK\x05\x06", 22, b"PK\x06\x06"
-_UTF8 = 0x800
 _CHUNK = 1 << 20
 
 
@@ -60,7 +58,9 @@ class Archive:
             raise
         except Exception as error:  # a reader of malformed data fails in any way
             raise NoArchive(f"{path.name} is no zip, or a damaged one ({type(error).__name__}).") from None
-        self.entries = [Entry(_path_of(info), info) for info in self._zip.infolist() if not info.is_dir()]
+        self.entries = [
+            Entry(path_in_archive(info), info) for info in self._zip.infolist() if not info.is_dir()
+        ]
         self.entries = [entry for entry in self.entries if not _is_clutter(entry.path)]
         _without_wrapper(self.entries)
 
@@ -106,15 +106,6 @@ def _require_modest(path: Path) -> None:
         length = int.from_bytes(tail[at + 40 : at + 48], "little") if at >= 0 else length
     if length > CONTENTS_LIMIT:
         raise NoArchive(f"{path.name} lists more files than a class hands in; it was not unpacked.")
-
-
-def _path_of(info: zipfile.ZipInfo) -> str:
-    """The path of a file, with / between its parts. Some systems write UTF-8 and do not say so."""
-    name = info.orig_filename.split("\0")[0]
-    if not info.flag_bits & _UTF8:
-        with contextlib.suppress(UnicodeError):
-            name = name.encode("cp437").decode("utf-8")
-    return name.replace("\\", "/")
 
 
 def _is_clutter(path: str) -> bool:

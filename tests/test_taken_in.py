@@ -1,0 +1,142 @@
+"""What becomes of one student's folder, without a course around it."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+import zipfile
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from graders.batch.intake import Submission, take_in, timestamp_in
+from graders.batch.recognition import Release, ReleasedCell
+from graders.batch.submission import TIMESTAMP
+from tests.courses import cell_of, notebook_of
+
+GIVEN, RIGHT = "def double(x):\n    ...", "def double(x):\n    return 2 * x"
+SOLVED = f"### BEGIN SOLUTION\n{RIGHT}\n### END SOLUTION"
+TEST = "assert double(2) == 4"
+
+
+def _release() -> Release:
+    def cell(name: str, source: str, *, test: bool) -> ReleasedCell:
+        form = {
+            "grade": test,
+            "locked": test,
+            "solution": not test,
+            "task": False,
+            "points": 2.0 if test else None,
+        }
+        return ReleasedCell(name, "code", source=source, checksum="", id=name, given=source, **form)
+
+    return Release({"double": cell("double", GIVEN, test=False), "test": cell("test", TEST, test=True)})
+
+
+def _notebook(answer: str) -> bytes:
+    cells = [
+        cell_of("double", answer, solution=True),
+        cell_of("test", TEST, grade=True, locked=True, points=2),
+    ]
+    return json.dumps(notebook_of(cells)).encode()
+
+
+def _taken_in(folder: Path, *names: str) -> Submission:
+    return take_in("ann", folder, {name: _release() for name in names or ("day",)}, [])
+
+
+def _answer(found: Submission) -> str:
+    return found.notebooks["day"]["cells"][0]["source"]
+
+
+def _as_zip(folder: Path, files: Mapping[str, bytes]) -> None:
+    with zipfile.ZipFile(folder / "all.zip", "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+
+
+def _as_folder(folder: Path, files: Mapping[str, bytes]) -> None:
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+
+
+@pytest.mark.parametrize("lay", [_as_zip, _as_folder])
+@pytest.mark.parametrize("answer", [GIVEN, "def double(x):\n    return x + x", "def double(x): return 1"])
+def test_solutions_in_a_copy_of_the_course_are_not_graded(
+    tmp_path: Path, lay: Callable[[Path, Mapping[str, bytes]], None], answer: str
+) -> None:
+    """Whoever hands in all that was cloned gets points for the exercises in it, done or not."""
+    files = {
+        "course/solutions/day/day.ipynb": _notebook(SOLVED),
+        "course/exercises/day/day.ipynb": _notebook(answer),
+    }
+    lay(tmp_path, files)
+    found = _taken_in(tmp_path)
+    assert _answer(found) == answer
+    assert any("solutions/day/day.ipynb is the instructor's" in note for note in found.notes)
+    assert found.doubtful == ({"day": {"test"}} if answer == GIVEN else {})
+
+
+def test_solutions_beside_a_notebook_are_no_work_that_it_lacks(tmp_path: Path) -> None:
+    _as_folder(tmp_path, {"day.ipynb": _notebook(GIVEN), "copy/day.ipynb": _notebook(SOLVED)})
+    found = _taken_in(tmp_path)
+    assert (_answer(found), found.doubtful) == (GIVEN, {"day": {"test"}})
+    assert not any("holds work" in note for note in found.notes)
+
+
+def test_a_notebook_with_the_marks_of_solutions_is_graded_where_there_is_no_other(tmp_path: Path) -> None:
+    _as_zip(tmp_path, {"day.ipynb": _notebook(SOLVED)})
+    assert _answer(_taken_in(tmp_path)) == SOLVED
+
+
+def test_an_archive_is_opened_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its list of files is read from its beginning to its end each time, which takes long if it is long."""
+    pictures = {f"work/{number}.png": b"picture" for number in range(200)}
+    _as_zip(tmp_path, {"work/day.ipynb": _notebook(RIGHT), **pictures})
+    opened = []
+
+    class Counted(zipfile.ZipFile):
+        def __init__(self, *given: object) -> None:
+            opened.append(given)
+            super().__init__(*given)
+
+    monkeypatch.setattr(zipfile, "ZipFile", Counted)
+    found = _taken_in(tmp_path)
+    assert _answer(found) == RIGHT
+    assert sum(name.endswith(".png") for name in found.files) == len(pictures)
+    assert len(opened) < 5
+
+
+class _FromAMac(zipfile.ZipInfo):
+    """A name in UTF-8, in pieces, of which nothing says that it is in UTF-8."""
+
+    def _encodeFilenameFlags(self) -> tuple[bytes, int]:
+        return unicodedata.normalize("NFD", self.filename).encode(), 0
+
+
+def test_names_in_an_archive_from_a_mac_are_what_the_code_calls_them(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        archive.writestr(_FromAMac("day.ipynb"), _notebook(RIGHT))
+        archive.writestr(_FromAMac("Größe.csv"), b"1,2")
+    assert "Größe.csv" in _taken_in(tmp_path).files
+
+
+def test_a_file_of_an_archive_without_a_name_is_none(tmp_path: Path) -> None:
+    _as_zip(tmp_path, {"day.ipynb": _notebook(RIGHT), ".": b"nothing", "./": b""})
+    found = _taken_in(tmp_path)
+    assert _answer(found) == RIGHT
+    assert found.files.keys() == {"all.zip"}
+
+
+def test_what_cannot_be_read_says_nothing_of_a_notebook_with_a_name_like_its_end(tmp_path: Path) -> None:
+    _as_folder(tmp_path, {"11.ipynb": b"{ broken", "2.ipynb": _notebook(RIGHT)})
+    found = _taken_in(tmp_path, "1", "11", "2")
+    assert found.missing == ["1"]
+
+
+def test_a_time_with_a_byte_order_mark_is_a_time(tmp_path: Path) -> None:
+    (tmp_path / TIMESTAMP).write_text("\ufeff2026-03-02 10:00:00 UTC\n", encoding="utf-8")
+    assert timestamp_in(tmp_path) == datetime(2026, 3, 2, 10)
