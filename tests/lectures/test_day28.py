@@ -403,7 +403,7 @@ def test_goals_can_be_reached():
 
 def test_what_the_text_says_of_new_data_the_explorer_shows():
     state = explorers.new_data_explorer().compute(contrast=1.0, brightness=1.0, num_images=64)
-    assert state["accuracy_stored"] < 200 / 3 and state["accuracy_new"] > 90
+    assert 28 < state["accuracy_stored"] < 39 and state["accuracy_new"] > 90  # about a third
     tests = experiments.trained_net(0).test_y[:8]
     assert (state["answers_new"] == tests).sum() > (state["answers_stored"] == tests).sum()
 
