@@ -122,6 +122,7 @@ def test_own_rates_are_chosen_by_the_worst_seed():
     training = experiments.Training(torch.ones(1), torch.tensor([0.1, 0.2, 0.3]), losses, {7: accuracy})
     assert training.best.tolist() == [2]
     assert training.own().tolist() == [[4, 5]] and training.at(0.19).tolist() == [[2, 3]]
+    assert training.each_own().tolist() == [[2, 5]] == training.each_own(7).tolist()
 
 
 def test_the_hessian_is_autograd_s():
@@ -306,6 +307,11 @@ def test_inner_conditions_by_hand():
             torch.linalg.cond(features.T @ features).item(), rel=1e-6
         )
     assert found.orthogonal["no ReLU"][0, 1].item() == pytest.approx(experiments.condition_number(x))
+    wide = torch.randn(60, 20, generator=generator, dtype=torch.float64)
+    wide = (wide - wide.mean(0)) / (wide.var(0, correction=0) + 1e-5).sqrt()
+    sums = wide @ torch.randn(20, 5, generator=generator, dtype=torch.float64)
+    assert found.narrowing["no ReLU"][0].item() == pytest.approx(experiments.condition_number(sums))
+    assert found.narrowing["ReLU"][0].item() == pytest.approx(experiments.condition_number(torch.relu(sums)))
 
 
 def test_the_verdict_on_inner_layers():
@@ -403,12 +409,12 @@ def test_what_leaving_out_the_relu_does_is_read_from_the_conditions():
 
     def found(no_relu: float) -> str:
         both = {"ReLU": torch.tensor([[1.3, 50.0]] * 3), "no ReLU": torch.tensor([[1.3, no_relu]] * 3)}
-        return experiments.InnerConditions(both, {}).without_relu
+        return experiments.InnerConditions(both, {}, {}).without_relu
 
     assert [found(value) for value in (1.4, 30.0, 900.0)] == ["round", "between", "longer"]
     assert experiments.inner_conditions(range(3), depth=1).without_relu == "longer"
     measured = experiments.inner_conditions(range(3), depth=1)
-    assert experiments.InnerConditions(measured.orthogonal, measured.random).without_relu == "round"
+    assert experiments.InnerConditions(measured.orthogonal, measured.random, {}).without_relu == "round"
 
 
 def test_one_rate_and_the_ratio_are_medians_of_what_was_trained():
