@@ -341,8 +341,11 @@ def test_a_long_run_holds_each_image_of_a_digit_so_many_times_and_none_twice_in_
 def test_noise_is_the_same_for_both_statistics_and_none_changes_nothing():
     found = experiments.other_noise([1], scale=0.0)
     light = experiments.other_light([1], (0.0,))
-    assert found["stored"][0] == light.stored[0, 0] and found["batch"][0] == light.batch[0, 0]
-    assert experiments.other_noise([1])["stored"][0] < found["stored"][0]
+    for source, accuracy in (("stored", light.stored), ("batch", light.batch)):
+        assert found.accuracy[source][0] == accuracy[0, 0]
+    noisy = experiments.other_noise([1])
+    assert noisy.accuracy["stored"][0] < found.accuracy["stored"][0]
+    assert noisy.loss["stored"][0] > found.loss["stored"][0]
 
 
 def test_what_counts_is_the_batch_size_over_the_momentum():
