@@ -72,6 +72,7 @@ def autograde(
     """
     from graders.batch import interrupt
     from graders.batch import run as batch
+    from graders.batch.ahead import folders as folders_of
     from graders.batch.importing import much_is_imported
     from graders.batch.private import folders
     from graders.batch.worker import Options, look_through_rubric
@@ -89,7 +90,7 @@ def autograde(
     try:
         if bool(assignment) == every:
             raise _Refused("Name the assignments to grade, such as day26, or use --all for all of them.")
-        names = list(dict.fromkeys(assignment)) if assignment else _folders(Path.cwd())
+        names = list(dict.fromkeys(assignment)) if assignment else folders_of(Path.cwd())
         if not names:
             raise _Refused("There are no notebooks of an assignment in this folder.")
         libraries = batch.imported(Path.cwd(), names)
@@ -159,12 +160,6 @@ app.command("return")(lms.give_back)
 
 class _Refused(Exception):
     """The run cannot start; the text says why."""
-
-
-def _folders(root: Path) -> list[str]:
-    """Names of folders in a course that hold notebooks of an assignment, released or not."""
-    names = {path.parent.name for path in root.glob("*/*/*.ipynb")}
-    return sorted(name for name in names if not name.startswith("."))
 
 
 def _course(name: str, *, force: bool) -> Course:

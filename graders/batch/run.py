@@ -6,12 +6,7 @@ import asyncio
 import concurrent.futures
 import contextlib
 import errno
-import json
 import multiprocessing
-import os
-import re
-import sys
-import tempfile
 import threading
 import time
 import traceback
@@ -19,11 +14,12 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
-from multiprocessing import resource_tracker
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graders.batch import interrupt, worker
+from graders.batch.ahead import expected as expected
+from graders.batch.ahead import fork_server
+from graders.batch.ahead import imported as imported
 from graders.batch.elsewhere import Elsewhere, compared
 from graders.batch.submission import shown
 from graders.batch.worker import Options
@@ -37,14 +33,9 @@ if TYPE_CHECKING:
 RETRIES = 2
 #: Seconds that workers have to end in when they are told to.
 ENDING = 10.0
-#: Characters that the folder for temporary files may have for a socket of the workers to lie in it.
-SOCKET_FOLDER = 60
 #: Submissions that are out at once, for each worker; and bytes of all that are out, but for the last one.
 AHEAD = 2
 BYTES_AHEAD = 32 << 20
-#: What follows the first word of an import, and the names in it.
-_IMPORT = re.compile(r"^[ \t]*(?:import|from)[ \t]+(.+)", re.MULTILINE)
-_WORD = re.compile(r"\w+")
 
 
 @dataclass
@@ -102,15 +93,7 @@ class Pool:
     def __init__(self, workers: int, options: Options) -> None:
         self.workers, self.options = workers, options
         self.lost = False  # whether a worker has ended, or may have, before it could close its box
-        for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-            os.environ[name] = "1"  # a worker for each core; and a process with threads cannot be forked
-        if len(tempfile.gettempdir()) > SOCKET_FOLDER:
-            tempfile.tempdir = "/tmp"
-        self._context = multiprocessing.get_context("forkserver")
-        judge = ["graders.batch.judge_ahead"] if "graders" in options.libraries else []
-        self._context.set_forkserver_preload(["graders.batch.preload", *judge])  # which is imported once
-        # Its start opens the signal mask, so it must not fall between our closing it and a worker's start.
-        resource_tracker.ensure_running()
+        self._context = fork_server(options.libraries)
         self.executor: Executor = self._made()
 
     def _made(self) -> Executor:
@@ -217,49 +200,6 @@ def _was_forgotten(error: Exception) -> bool:
     frames = traceback.walk_tb(error.__traceback__)
     return isinstance(error, ValueError | TypeError) and any(
         frame.f_globals.get("__name__") == "distributed.cfexecutor" for frame, _ in frames
-    )
-
-
-def imported(root: Path, assignments: Iterable[str]) -> tuple[str, ...]:
-    """Names in the imports of the notebooks that a course's folder holds of these assignments.
-
-    Submissions are not looked at: what they import beside that, they bring with them. Where there is nothing
-    that can be read, such as in a course with folders of its own, it is what checks need.
-    """
-    found: set[str] = set()
-    read = False
-    for place in (folder / name for folder in root.iterdir() for name in assignments if folder.is_dir()):
-        for path in (*place.glob("*.ipynb"), *place.glob("*.py")):
-            # What cannot be read is for others to complain of.
-            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-                for line in _IMPORT.findall(_code_in(path)):
-                    found.update(_WORD.findall(line))
-                read = True
-    return tuple(sorted(found if read else {"graders", "torch"}))
-
-
-def expected(root: Path, assignments: Iterable[str], students: Iterable[str], *, force: bool) -> int:
-    """How many submissions look as if they were due, by their folders; the gradebook says later which are.
-
-    Where a course has folders of its own names, many.
-    """
-    if not (root / "submitted").is_dir():
-        return sys.maxsize
-    names, only = set(assignments), set(students)
-    return sum(
-        path.name in names
-        and (not only or path.parent.name in only)
-        and (force or not (root / "autograded" / path.parent.name / path.name).exists())
-        for path in root.glob("submitted/*/*")
-    )
-
-
-def _code_in(path: Path) -> str:
-    text = path.read_text(encoding="utf-8")
-    if path.suffix == ".py":
-        return text
-    return "\n".join(
-        "".join(cell["source"]) for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"
     )
 
 

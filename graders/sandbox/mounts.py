@@ -66,15 +66,20 @@ def _seen_from(course: Path) -> tuple[Path, ...]:
 
 def seen_as(path: Path) -> set[Path]:
     """Where a file is seen, which may be bound by a path that leads over links. path: its real one."""
-    places = seen_places()
-    bound = [place for place in places if not any(one in place.parents for one in places)]
+    places = frozenset(seen_places())
+    bound = [place for place in places if places.isdisjoint(place.parents)]
     return {found for place in bound for found in _inside(place, [path])}
 
 
-def seen_below(folder: str) -> list[Path]:
+def seen_below(folder: str) -> tuple[Path, ...]:
     """What stands below a folder of what is bound, and of the links that are made."""
-    places = (*seen_places(), *map(Path, _links()))
-    return [place for place in places if Path(folder) in place.parents]
+    return _below(Path.cwd(), Path(folder))
+
+
+@cache
+def _below(course: Path, folder: Path) -> tuple[Path, ...]:
+    places = (*_seen_from(course), *map(Path, _links()))
+    return tuple(place for place in places if folder in place.parents)
 
 
 def leading_from(folder: str) -> list[str]:
@@ -182,8 +187,8 @@ def _libraries() -> Iterator[Path]:
     except OSError:  # another loader, which has none
         cached = b"/lib/x\0/usr/lib/x"
     files = {os.fsdecode(path) for path in re.findall(rb"/[^\0]+", cached)}
-    for file in sorted(files):
-        folder = os.path.dirname(file)
-        yield Path(folder).resolve() if _LIBRARIES.fullmatch(folder) else Path(file)
+    whole = {folder for folder in map(os.path.dirname, files) if _LIBRARIES.fullmatch(folder)}
+    yield from (Path(folder).resolve() for folder in sorted(whole))
+    yield from (Path(file) for file in sorted(files) if os.path.dirname(file) not in whole)
     for loader in Path("/").glob("lib*/ld-*.so*"):
         yield loader.parent.resolve() / loader.name
