@@ -240,6 +240,8 @@ FAILING = {
     "after another error": ("try:\n    1 / 0\nexcept ZeroDivisionError:\n    {}['x']", "", "{}['x']"),
     "awaited": ("async def f():\n    return 1 / 0\nawait f()", "", "return 1 / 0"),
     "no Python": ("x = = 1", "", "x = = 1"),
+    "asks": ("def f():\n    return input('?')\nf()", "", "return input('?')"),
+    "ends": ("exit(1)", "", "exit(1)"),
 }
 
 
@@ -250,3 +252,12 @@ def test_a_failing_test_shows_its_own_lines_alone(box: Box, body: str, last: str
     assert answer["status"] == "error" and outputs[-1]["output_type"] == "error"
     text = re.sub(r"\x1b\[[\d;]*m", "", "\n".join(outputs[-1]["traceback"]))
     assert shown in text and "runner.py" not in text
+
+
+@pytest.mark.parametrize("source", ["n = int(input('How many?'))", "exit()", "quit()"])
+def test_a_cell_that_asks_or_ends_shows_its_own_lines_alone(box: Box, source: str) -> None:
+    with box.session({}) as session:
+        outputs, _ = session.run(source)
+        assert not session.noticed
+    text = re.sub(r"\x1b\[[\d;]*m", "", "\n".join(outputs[-1]["traceback"]))
+    assert source in text and "cannot be used in" in text and "runner.py" not in text

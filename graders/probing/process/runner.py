@@ -213,6 +213,11 @@ class Shell(InteractiveShell):
     sink: Sink
     compiler_class = Type(Compiler)
 
+    def _get_exc_info(self, exc_tuple: Any = None) -> tuple[Any, Any, Any]:
+        kind, error, trace = super()._get_exc_info(exc_tuple)
+        _end_in_the_notebook(trace)
+        return kind, error, trace
+
     def _showtraceback(self, etype: Any, evalue: Any, stb: list[str]) -> None:
         self.sink.emit(
             {
@@ -477,6 +482,15 @@ def _no_input(prompt: object = "") -> str:
 
 def _no_exit(*code: object) -> None:
     raise RuntimeError("exit() cannot be used in a notebook; the cell stops here.")
+
+
+def _end_in_the_notebook(trace: types.TracebackType | None) -> None:
+    """Take what stands in for `input` and `exit` off a traceback, whose last line is then the student's."""
+    while trace and trace.tb_next:
+        if trace.tb_next.tb_frame.f_code in (_no_input.__code__, _no_exit.__code__):
+            trace.tb_next = None
+        else:
+            trace = trace.tb_next
 
 
 def _watch(tell: Callable[[str], None]) -> None:
