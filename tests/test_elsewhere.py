@@ -33,6 +33,11 @@ def lost(source: str = "check(f)", missing: str = "f") -> dict[str, Any]:
     return ran(source, "NameError", f"name '{missing}' is not defined", grade_id="t", points=2)
 
 
+def failed(kind: str, text: str) -> dict[str, Any]:
+    """A test that ended in an error of what it calls."""
+    return ran("assert f(1) == 2", kind, text, grade_id="t", points=2)
+
+
 ANSWER = "import einops\ndef f(x):\n    return x"
 
 
@@ -59,6 +64,9 @@ ANSWER = "import einops\ndef f(x):\n    return x"
         ),
         ([ran("import a\ny = 2", "ImportError", "a"), lost("assert y == 2", "y")], "ImportError"),
         ([ran("def f(x):\n    return g(x)"), lost("assert f(1)", "g"), ran("def g(x): ...")], "needs g"),
+        ([ran("def f(x):\n    import einops"), failed("ModuleNotFoundError", "einops")], "einops"),
+        ([ran("def f(x):\n    open('a.csv')"), failed("FileNotFoundError", "a.csv")], "a.csv"),
+        ([ran("def f(x):\n    input()"), failed("EOFError", "no input")], "no input"),
     ],
     ids=[
         "module",
@@ -68,6 +76,9 @@ ANSWER = "import einops\ndef f(x):\n    return x"
         "by way of another",
         "a value",
         "a helper behind the test",
+        "a module in a function",
+        "a file in a function",
+        "input in a function",
     ],
 )
 def test_points_that_the_place_may_have_cost_are_looked_at(cells: list[dict[str, Any]], says: str) -> None:
@@ -85,8 +96,13 @@ def test_points_that_the_place_may_have_cost_are_looked_at(cells: list[dict[str,
         [ran(ANSWER, "ModuleNotFoundError", "einops"), ran("1", grade_id="t", points=2)],
         [ran("g()", "NameError", "name 'g' is not defined"), lost()],
         [ran("def g():\n    return 1"), ran("def f(x):\n    return x"), lost("assert f(1) == g()")],
+        [ran("def f(x):\n    while True: ..."), failed("CellTimeoutError", "It took too long.")],
+        [ran("def f(x):\n    return x.y"), failed("AttributeError", "y")],
     ],
-    ids=["no Python", "nothing done", "another cell's trouble", "earned", "never defined", "wrong"],
+    ids=[
+        *("no Python", "nothing done", "another cell's trouble", "earned", "never defined", "wrong"),
+        *("without end", "an exception"),
+    ],
 )
 def test_nobody_is_asked_about_an_ordinary_mistake(cells: list[dict[str, Any]]) -> None:
     assert compared({"cells": cells}, Elsewhere(python=sys.version.split()[0])) == ([], set())

@@ -14,10 +14,11 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-#: What ends a cell for a reason that lies in the place where it runs.
+#: What ends a cell for a reason that lies in the place where it runs, and which of it is that it took long.
+_TOO_LATE = "CellTimeoutError"
 _BY_PLACE = (
     *("ModuleNotFoundError", "ImportError", "EOFError", "FileNotFoundError", "URLError", "gaierror"),
-    *("ConnectionError", "CellTimeoutError"),
+    *("ConnectionError", _TOO_LATE),
 )
 _UNDEFINED = re.compile(r"name '(\w+)' is not defined")
 #: What a cell defines that cannot be parsed here.
@@ -63,6 +64,8 @@ def compared(
             notes.append(f"{name}: {why}")
         elif (missing := _missing_in(cell)) and last.get(missing, -1) > place:
             notes.append(f"{name}: it needs {missing}, which a cell behind it defines.")
+        elif why := _place_in(cell):
+            notes.append(f"{name}: what it calls ended for a reason that lies in this place ({why}).")
         elif name in before.claimed:
             notes.append(
                 f"{name}: what was handed in shows all of its points, and here it does not earn them; it may "
@@ -101,6 +104,12 @@ def _why_it_cannot_run(cell: Mapping[str, Any], python: str, last: Mapping[str, 
         if (missing := _missing_in(cell)) and last.get(missing, -1) > place:
             return f"the cell of its answer needs {missing}, which a cell behind it defines."
     return ""
+
+
+def _place_in(cell: Mapping[str, Any]) -> str:
+    """For what a test, which has time enough, ended if that lies in the place where it ran."""
+    found = (one for one in _errors(cell) if one["ename"] in _BY_PLACE and one["ename"] != _TOO_LATE)
+    return next((f"{one['ename']}: {one['evalue'][:100]}" for one in found), "")
 
 
 def _missing_in(cell: Mapping[str, Any]) -> str:
