@@ -321,6 +321,7 @@ def test_each_step_has_its_own_best_rate():
 def test_judges_and_pictures_on_made_up_numbers():
     ones = torch.ones(5, dtype=torch.float64)
     pair = {"normalization": ones[:, None].expand(5, 10), "both": 0.5 * ones[:, None].expand(5, 10)}
+    little = {"normalization": pair["normalization"], "both": 0.9 * pair["normalization"]}
     floor = dict.fromkeys(experiments.RUNS, 20 * ones) | {"momentum": torch.inf * ones}
     losses = dict.fromkeys(experiments.WHEN, pair)
     ramped = {False: pair["normalization"], True: pair["both"]}
@@ -329,13 +330,14 @@ def test_judges_and_pictures_on_made_up_numbers():
         losses,
         pair,
         pair,
-        pair,
+        little,
         {False: ramped[False]} | {True: ramped[False]},
         {},
         floor,
     )
     held = [finding.held.all().item() for finding in experiments.judge_when(run)]
-    assert held == [True, True, True, True, True, True, False, True, False]
+    assert held == [True, True, True, True, True, True, False, True, True]
+    assert not experiments.judge_when(dataclasses.replace(run, grouped=little))[8].stands
     run = dataclasses.replace(
         run, ramped=ramped
     )  # a ramp that does all that momentum does, at one of the two
@@ -353,7 +355,9 @@ def test_judges_and_pictures_on_made_up_numbers():
     kinds = dict(zip(experiments.MUON, (ones, 0.5 * ones, 0.4 * ones), strict=True))
     muon = dict.fromkeys(experiments.MUON_SETTINGS, kinds)
     held = [finding.stands for finding in experiments.judge_muon(muon)]
-    assert held == [False, True, False, False, True, False]
+    assert held == [False, False, False, True, False]
+    more = muon | {experiments.MUON_SETTINGS[-1]: kinds | {"beta 0.9": 20 * ones}}
+    assert experiments.judge_muon(more)[2].stands
     for picture in (
         figures.draw_floor(floor),
         figures.draw_when(run),
