@@ -297,6 +297,19 @@ def test_id_and_name_that_contradict_each_other_are_nobodys(course: Path) -> Non
         assert not done.new and "has another name" in done.problems[0][1]
 
 
+def test_a_groups_name_before_a_students_is_none_of_theirs(course: Path) -> None:
+    """Moodle writes it there where groups hand in, for each of their members; the number tells who it is."""
+    marie = Student("s7", "Anne-Marie", "Ames", "ma", 107, 5007)
+    groups = [replace(one, first=f"Team 7-A-{one.first}") for one in (ANN, marie)]
+    strange = replace(ANN, first="Team 7-Eve")
+    path = lms.zipped(course / "in.zip", "moodle", [HandedIn(one, {"x.ipynb": b"1"}) for one in groups])
+    roster = roster_of(course, lms.own_roster([*CLASS, marie]))
+    done = collect(folders(course, DAY), path, roster)
+    assert (done.new, done.problems) == (["s1", "s7"], [])
+    lms.zipped(path, "moodle", [HandedIn(strange, {"x.ipynb": b"2"})])
+    assert collect(folders(course, DAY), path, roster).problems
+
+
 def test_what_two_rows_of_the_roster_claim_is_nobodys(course: Path) -> None:
     path = lms.zipped(course / "in.zip", "canvas", [HandedIn(ANN, {"x.ipynb": b"1"})])
     done = gather(course, path, roster_of(course, "student_id,lms_id\ns1,101\ns2,101\n"))

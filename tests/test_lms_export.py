@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 from nbgrader.api import Gradebook
+from nbgrader.apps import ExportApp
+from nbgrader.coursedir import CourseDirectory
 from traitlets.config import Config
 from typer.testing import CliRunner
 
@@ -148,6 +150,48 @@ def test_gradebook_of_nbgrader_is_roster_enough_with_addresses(course: Path) -> 
 )
 def test_who_gets_a_grade(course: Path, options: dict[str, object], expected: list[str]) -> None:
     assert [row[5] for row in export(course, "moodle", lms.worksheet(CLASS), **options)[1:]] == expected
+
+
+def test_what_is_not_graded_is_not_nothing(course: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Cy's work could not be read, so that the gradebook has none of it."""
+    Path("submitted", "s3", DAY).mkdir(parents=True)
+    Path("table.csv").write_text(lms.worksheet(CLASS), encoding="utf-8")
+    options = {"table": "table.csv", "roster": ["roster.csv"], "missing_as_zero": True}
+    app = ExportApp(config=Config({"MoodleExporter": {**options, "assignment": [DAY], "to": "out.csv"}}))
+    app.coursedir = CourseDirectory(parent=app, root=str(Path.cwd()))
+    with Gradebook(f"sqlite:///{course}/gradebook.db", "normalization-and-momentum") as book:
+        exporters.MoodleExporter(parent=app).export(book)
+    assert [row[5] for row in tables.read(Path("out.csv")).rows] == ["17.25", "9.5", "", ""]
+    assert "s3: what was handed in for day26 is not graded" in capsys.readouterr().err
+
+
+def test_a_line_in_which_ids_are_two_students_is_nobodys(
+    course: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The gradebook has Bob's address; by the user name it is Ann's, as nbgrader calls her."""
+    mixed = replace(ANN, username="s1", email=BOB.email)
+    rows = export(
+        course, "blackboard", f"Username,Email,Day 26 |9\n{mixed.username},{mixed.email},\n", roster=None
+    )
+    assert rows[1][2] == "" and "the roster has several of them" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "text, number",
+    [("21.00", 21), ("21,50", 21.5), ("1,000.00", 1000), ("1.250,50", 1250.5), ("30 Score", 30), ("-", None)],
+)
+def test_maximum_in_a_table(text: str, number: float | None) -> None:
+    assert exporters.number_in(text) == number
+
+
+def test_bytes_that_are_no_character_stay(course: Path) -> None:
+    """A Czech name as its spreadsheet writes it: some of its bytes are nothing in western Europe."""
+    name = "Ťapťa Źak"
+    text = lms.worksheet([ANN, replace(BOB, first=name)])
+    Path("table.csv").write_bytes(text.encode("cp1250"))
+    rows = export(course, "moodle", table="table.csv")
+    assert [row[5] for row in rows[1:]] == ["17.25", "9.5"]
+    assert name in Path("out.csv").read_bytes().decode("cp1250")
 
 
 def test_another_maximum_is_refused_or_scaled(course: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -17,6 +17,7 @@ from nbgrader.api import Assignment, Gradebook, MissingEntry
 from nbgrader.plugins import ExportPlugin
 from traitlets import Bool, Dict, List, Unicode
 
+from graders.batch.submission import shown
 from graders.lms import tables
 from graders.lms.roster import (
     Nobody,
@@ -73,7 +74,7 @@ class Exporter(ExportPlugin):
         try:
             self._export(gradebook)
         except (CannotExport, NoTable, Unusable) as problem:
-            self.log.error(str(problem))
+            self.log.error(shown(str(problem)))
             raise SystemExit(1) from None
         except OSError as error:
             self.log.error(f"{error.filename} cannot be written: {error.strerror}.")
@@ -105,7 +106,7 @@ class Exporter(ExportPlugin):
         for column in found:
             count = len(seen & grades[column.place].keys())
             self.log.info(
-                f"{column.assignment.name}: {count} grades under {table.header[column.place]} in {to}"
+                f"{column.assignment.name}: {count} grades under {shown(table.header[column.place])} in {to}"
             )
             for student in sorted(grades[column.place].keys() - seen if not self.student else ()):
                 self.log.warning(
@@ -129,8 +130,13 @@ class Exporter(ExportPlugin):
         if not ids:
             return None
         found = {id(one): one for kind, value in ids.items() for one in roster.with_id(kind, value)}
-        by_name = [one for one in roster.people for kind in self.kinds if ids.get(kind) == one.student]
-        found = found or {id(one): one for one in by_name}
+        # Where the roster does not say somebody's user name or number, nbgrader's own name may be it.
+        found |= {
+            id(one): one
+            for one in roster.people
+            for kind in self.kinds
+            if kind not in one.ids and ids.get(kind) == one.student
+        }
         if len(found) != 1:
             raise Nobody(
                 "the roster has nobody with these ids" if not found else "the roster has several of them"
@@ -139,7 +145,8 @@ class Exporter(ExportPlugin):
         return roster.only(person)
 
     def _shown(self, table: Table, row: Sequence[str]) -> str:
-        return ", ".join(row[place] for place in id_columns(table).values() if row[place]) or "a line"
+        ids = (row[place] for place in id_columns(table).values() if row[place])
+        return shown(", ".join(ids)) or "a line"
 
     # What
 
@@ -195,7 +202,12 @@ class Exporter(ExportPlugin):
             try:
                 submission = gradebook.find_submission(assignment.name, student.id)
             except MissingEntry:
-                if self.missing_as_zero:
+                if self._lies_there(student.id, assignment.name):
+                    self.log.warning(
+                        f"{student.id}: what was handed in for {assignment.name} is not graded; no grade is "
+                        "written."
+                    )
+                elif self.missing_as_zero:
                     grades[student.id] = "0"
                 continue
             if submission.needs_manual_grade and not self.unfinished:
@@ -206,6 +218,14 @@ class Exporter(ExportPlugin):
             points = max(0.0, submission.score - submission.late_submission_penalty) * factor
             grades[student.id] = f"{points:.2f}".rstrip("0").rstrip(".")
         return grades
+
+    def _lies_there(self, student: str, assignment: str) -> bool:
+        """Whether something was handed in, though the gradebook knows nothing of it."""
+        course = getattr(self.parent, "coursedir", None)
+        return (
+            course is not None
+            and Path(course.format_path(course.submitted_directory, student, assignment)).is_dir()
+        )
 
     # What each system has in a way of its own
 
@@ -334,6 +354,9 @@ class BrightspaceExporter(Exporter):
 
 
 def number_in(text: str) -> float | None:
-    """The first number in a text, whichever mark divides it."""
-    found = re.search(r"\d+(?:[.,]\d+)?", text)
-    return float(found[0].replace(",", ".")) if found else None
+    """The first number in a text, whichever mark divides it; of several marks the last one does."""
+    found = re.search(r"\d+(?:[.,]\d+)*", text)
+    if not found:
+        return None
+    *whole, part = re.split("[.,]", found[0])
+    return float(f"{''.join(whole)}.{part}") if whole else float(part)

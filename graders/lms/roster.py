@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -91,7 +91,7 @@ class Roster:
             raise Nobody(f"{len(known)} students of the roster have the {_said(kind)} {value}")
         if known:
             (person,) = known
-            if name and person.names and not person.is_called(name):
+            if name and person.names and not any(map(person.is_called, _with_groups(name))):
                 raise Nobody(f"the roster has another name for the {_said(kind)} {value} than {name!r}")
             return self.only(person)
         called = self._by_name.get(squeezed(name), []) if squeezed(name) else []
@@ -116,6 +116,14 @@ class Roster:
         if not is_folder_name(person.student):
             raise Nobody(f"{person.student!r} {_NO_NAME}")
         return person
+
+
+def _with_groups(name: str) -> Iterator[str]:
+    """A name, and what it is if a group's stands before it: Moodle writes `Team 7-Jane Doe`."""
+    yield name
+    while "-" in name:
+        name = name.partition("-")[2]
+        yield name
 
 
 def _said(kind: str) -> str:

@@ -14,6 +14,8 @@ from pathlib import Path
 LIMIT = 64 << 20
 #: Marks at the beginning of a file, and the encodings that they stand for.
 _MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
+#: Bytes that stand for no character are written as they were read.
+_AS_THEY_ARE = "surrogateescape"
 
 
 class NoTable(Exception):
@@ -53,7 +55,7 @@ def read(path: Path) -> Table:
     except UnicodeDecodeError:
         if encoding != "utf-8":
             raise NoTable(f"{path.name} is not in the encoding that its first bytes announce.") from None
-        encoding, text = "cp1252", data.decode("cp1252", "replace")
+        encoding, text = "cp1252", data.decode("cp1252", _AS_THEY_ARE)
     first = text.partition("\n")[0]
     delimiter = max(",;\t", key=first.count)
     try:
@@ -74,7 +76,7 @@ def write(path: Path, table: Table) -> None:
     quoting = csv.QUOTE_ALL if table.quoted else csv.QUOTE_MINIMAL
     writer = csv.writer(text, delimiter=table.delimiter, quoting=quoting, lineterminator=table.line_end)
     writer.writerows([table.header, *table.rows])
-    put(path, [text.getvalue().encode(table.encoding, "replace")])
+    put(path, [text.getvalue().encode(table.encoding, _AS_THEY_ARE)])
 
 
 def put(path: Path, pieces: Iterable[bytes]) -> None:
