@@ -371,9 +371,7 @@ def test_gates_are_given_what_was_measured(few):
     losses = {"hidden": 3.0, "hidden, held": 1.1, "hidden, slow": 1.3, "hidden, slow and long": 2.0}
     column = torch.tensor([losses.get(arm.name, 1.0) for arm in arms])
     flat = column[:, None, None].expand(-1, 2, 7)
-    split = experiments.Split(
-        experiments.Runs(arms, torch.arange(7), *[flat] * 7), torch.zeros(2), torch.zeros(2)
-    )
+    split = experiments.Split(experiments.Runs(arms, torch.arange(7), *[flat] * 7), *[torch.zeros(2)] * 3)
     assert split.cured(1.2) == [("lengths held", "below 1.2 times")]
     assert split.cured(1.5)[1] == ("a quarter of the rate", "below 1.5 times")
 
@@ -388,7 +386,7 @@ def test_pictures(few):
         check_picture(picture)
     steps = experiments.SPLIT_STEPS[:3]
     runs = experiments.train(experiments.split_arms(), (0, 1), 0.0, [s // 100 for s in steps], **TINY)
-    split = experiments.Split(runs, torch.zeros(2), torch.zeros(2))
+    split = experiments.Split(runs, *[torch.zeros(2)] * 3)
     check_picture(figures.draw_split(split, [("", "free"), (", held", "held")], "train_loss"))
     assert split.ratio().shape == (2,)
     with pytest.raises(KeyError):
