@@ -672,6 +672,11 @@ def long_steps(seeds: Sequence[int], names: Callable[[Iterable[str]], Iterable[s
 
 def judge_rates(found: LongSteps) -> list[Finding]:
     """What of the claim on learning rates, and of its explanation by growing weights, stands."""
+    return [finding for findings in rates_by_question(found).values() for finding in findings]
+
+
+def rates_by_question(found: LongSteps) -> dict[str, list[Finding]]:
+    """The sentences of that verdict, by the question that they answer."""
     arms, gains, clips = found.arms, found.gains, found.clips
     plain, free, held, plain_held, clipped = (arms[name] for name in ARMS)
     held_slow, _, plain_slow, _, subtracting, dividing = (found.second_look[name] for name in SECOND_LOOK)
@@ -685,96 +690,112 @@ def judge_rates(found: LongSteps) -> list[Finding]:
     slow, edge = found.watched["plain"], found.watched["batch norm, norms held"].instability[:, 0]
     late = slow.sharpness[WATCH.index(2) :, 0]
     thrown = found.watched["batch norm"].losses[:, 1]
-    return [
-        Finding(
-            "batch norm trains at ten times the plain network's longest rate, or more",
-            free.longest >= 10 * plain.longest,
-        ),
-        Finding(
-            "gains 1 and 2: at lr 10 batch norm trains, at lr 1 plain does not",
-            torch.stack(
-                [gains["batch norm", g].trained[2] & ~gains["plain", g].trained[1] for g in (1.0, 2.0)]
-            ).all(0),
-            at_least=4,
-        ),
-        Finding(
-            "each at its own best rate: batch norm does not end ten times lower than plain",
-            plain.best[1] < 10 * free.best[1],
-            at_least=4,
-        ),
-        Finding(
-            "after 20 steps, each at its own best rate: batch norm is five times lower than plain, or more",
-            5 * free.best_after(SHORT)[1] <= plain.best_after(SHORT)[1],
-            at_least=4,
-        ),
-        Finding(
-            "after 200 steps, each at its own best rate: neither ends three times lower",
-            (later["plain"] < 3 * later["batch norm"]) & (later["batch norm"] < 3 * later["plain"]),
-            at_least=4,
-        ),
-        Finding(
-            "norms held: batch norm trains at 1.8 and 3.2 all the same",
-            held.trained[middle : three + 1].all(0),
-        ),
-        Finding(
-            "norms held, lr 3.2: lr λ / 2 is above 2 at the start, below 1 at the end",
-            (edge[0] > 2) & (edge[-1] < 1),
-        ),
-        Finding(
-            "lr 10: batch norm trains with norms free, and not with norms held",
-            free.trained[high] & ~held.trained[high],
-            at_least=4,
-        ),
-        Finding(
-            "norms held, last layer at 0.3: it trains at 10 after all, and not at 18",
-            held_slow.trained[high] & ~held_slow.trained[highest],
-            at_least=4,
-        ),
-        Finding(
-            "from a gain of 0.3, last layer at 0.3, lr 3.2: it trains, but not with norms held",
-            small[1] & ~small_held[1],
-        ),
-        Finding("from a gain of 2, last layer at 0.3, norms held: it trains at 18", large_held[2]),
-        Finding(
-            "plain does not train at 1.8, neither with norms held nor with the last layer at 0.3",
-            ~plain_held.trained[middle] & ~plain_slow.trained[middle],
-            at_least=4,
-        ),
-        Finding(
-            "plain, each sum over its root mean square: it trains at 1.8 and 3.2",
-            dividing.trained[middle : three + 1].all(0),
-        ),
-        Finding("plain, each sum less its mean: it does not train at 1.8", ~subtracting.trained[middle]),
-        Finding(
-            "plain, clipped at 0.3: it trains at 1.8 and 3.2, and not at 10",
-            clipped.trained[middle : three + 1].all(0) & ~clipped.trained[high],
-            at_least=4,
-        ),
-        Finding(
-            "plain, clipped at 0.01: it trains at 10 and at 32",
-            clips["plain", 0.01].trained[:2].all(0),
-            at_least=4,
-        ),
-        Finding(
-            "clipped at 0.01 or 0.1, lr times threshold 3.2: batch norm trains, plain does not",
-            torch.stack(
-                [clips["batch norm", clip].trained[3] & ~clips["plain", clip].trained[3] for clip in CLIPS]
-            ).all(0),
-            at_least=4,
-        ),
-        Finding(
-            "plain, clipped at 0.3, at its best rate: it ends lower than batch norm without clipping",
-            clipped.best[1] < free.best[1],
-            at_least=4,
-        ),
-        Finding(
-            "both clipped, each at its own best rate and threshold: batch norm ends lower",
-            ends["batch norm"] < ends["plain"],
-            at_least=4,
-        ),
-        Finding("norms free, lr 10: the loss rises above its start first", thrown.amax(0) > 1.5 * thrown[0]),
-        Finding("plain, lr 0.1: after step 2, λ more than doubles", late.amax(0) > 2 * late[0], at_least=4),
-    ]
+    return {
+        "Larger rates, and faster?": [
+            Finding(
+                "batch norm trains at ten times the plain network's longest rate, or more",
+                free.longest >= 10 * plain.longest,
+            ),
+            Finding(
+                "gains 1 and 2: at lr 10 batch norm trains, at lr 1 plain does not",
+                torch.stack(
+                    [gains["batch norm", g].trained[2] & ~gains["plain", g].trained[1] for g in (1.0, 2.0)]
+                ).all(0),
+                at_least=4,
+            ),
+            Finding(
+                "each at its own best rate: batch norm does not end ten times lower than plain",
+                plain.best[1] < 10 * free.best[1],
+                at_least=4,
+            ),
+            Finding(
+                "after 20 steps, each at its own best rate: batch norm is at least five times lower "
+                "than plain",
+                5 * free.best_after(SHORT)[1] <= plain.best_after(SHORT)[1],
+                at_least=4,
+            ),
+            Finding(
+                "after 200 steps, each at its own best rate: neither ends three times lower",
+                (later["plain"] < 3 * later["batch norm"]) & (later["batch norm"] < 3 * later["plain"]),
+                at_least=4,
+            ),
+        ],
+        "Because the weights grow?": [
+            Finding(
+                "norms held: batch norm trains at 1.8 and 3.2 all the same",
+                held.trained[middle : three + 1].all(0),
+            ),
+            Finding(
+                "norms held, lr 3.2: lr λ / 2 is above 2 at the start, below 1 at the end",
+                (edge[0] > 2) & (edge[-1] < 1),
+            ),
+            Finding(
+                "lr 10: batch norm trains with norms free, and not with norms held",
+                free.trained[high] & ~held.trained[high],
+                at_least=4,
+            ),
+            Finding(
+                "norms held, last layer at 0.3: it trains at 10 after all, and not at 18",
+                held_slow.trained[high] & ~held_slow.trained[highest],
+                at_least=4,
+            ),
+            Finding(
+                "from a gain of 0.3, last layer at 0.3, lr 3.2: it trains, but not with norms held",
+                small[1] & ~small_held[1],
+            ),
+            Finding("from a gain of 2, last layer at 0.3, norms held: it trains at 18", large_held[2]),
+        ],
+        "Could something else do it?": [
+            Finding(
+                "plain does not train at 1.8, neither with norms held nor with the last layer at 0.3",
+                ~plain_held.trained[middle] & ~plain_slow.trained[middle],
+                at_least=4,
+            ),
+            Finding(
+                "plain, each sum over its root mean square: it trains at 1.8 and 3.2",
+                dividing.trained[middle : three + 1].all(0),
+            ),
+            Finding("plain, each sum less its mean: it does not train at 1.8", ~subtracting.trained[middle]),
+            Finding(
+                "plain, clipped at 0.3: it trains at 1.8 and 3.2, and not at 10",
+                clipped.trained[middle : three + 1].all(0) & ~clipped.trained[high],
+                at_least=4,
+            ),
+            Finding(
+                "plain, clipped at 0.01: it trains at 10 and at 32",
+                clips["plain", 0.01].trained[:2].all(0),
+                at_least=4,
+            ),
+            Finding(
+                "clipped at 0.01 or 0.1, lr times threshold 3.2: batch norm trains, plain does not",
+                torch.stack(
+                    [
+                        clips["batch norm", clip].trained[3] & ~clips["plain", clip].trained[3]
+                        for clip in CLIPS
+                    ]
+                ).all(0),
+                at_least=4,
+            ),
+            Finding(
+                "plain, clipped at 0.3, at its best rate: it ends lower than batch norm without clipping",
+                clipped.best[1] < free.best[1],
+                at_least=4,
+            ),
+            Finding(
+                "both clipped, each at its own best rate and threshold: batch norm ends lower",
+                ends["batch norm"] < ends["plain"],
+                at_least=4,
+            ),
+        ],
+        "And on the way?": [
+            Finding(
+                "norms free, lr 10: the loss rises above its start first", thrown.amax(0) > 1.5 * thrown[0]
+            ),
+            Finding(
+                "plain, lr 0.1: after step 2, λ more than doubles", late.amax(0) > 2 * late[0], at_least=4
+            ),
+        ],
+    }
 
 
 CLAIMS = {
