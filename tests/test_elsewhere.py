@@ -67,6 +67,7 @@ ANSWER = "import einops\ndef f(x):\n    return x"
         ([ran("def f(x):\n    import einops"), failed("ModuleNotFoundError", "einops")], "einops"),
         ([ran("def f(x):\n    open('a.csv')"), failed("FileNotFoundError", "a.csv")], "a.csv"),
         ([ran("def f(x):\n    input()"), failed("EOFError", "no input")], "no input"),
+        ([ran("def f(x):\n    Pool()"), failed("PermissionError", "not permitted")], "not permitted"),
     ],
     ids=[
         "module",
@@ -79,6 +80,7 @@ ANSWER = "import einops\ndef f(x):\n    return x"
         "a module in a function",
         "a file in a function",
         "input in a function",
+        "processes of its own",
     ],
 )
 def test_points_that_the_place_may_have_cost_are_looked_at(cells: list[dict[str, Any]], says: str) -> None:

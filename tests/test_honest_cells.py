@@ -110,6 +110,39 @@ def test_habits_are_no_tampering_and_cost_nothing(box: Box, before: str) -> None
     assert run(box, code(f"import torch\n{before}"), test) == ([], [])
 
 
+LOADER = """
+from torch.utils.data import DataLoader
+
+loader = DataLoader(torch.arange(6), batch_size=4, num_workers=2, timeout=5, persistent_workers=True)
+for _ in range(2):
+    assert [len(one) for one in loader] == [4, 2]
+assert loader.num_workers == 2
+"""
+PARALLEL = """
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import cross_val_score
+
+x = torch.randn(40, 2).numpy()
+assert len(cross_val_score(LogisticRegression(), x, x[:, 0] > 0, cv=4, n_jobs=-1)) == 4
+"""
+
+
+@pytest.mark.parametrize("source", [LOADER, PARALLEL], ids=["DataLoader", "joblib"])
+def test_work_for_other_processes_is_done_here(box: Box, source: str) -> None:
+    assert run(box, code(f"import torch\n{source}"), code("assert True", "t")) == ([], [])
+
+
+def test_names_that_are_gone_are_no_trick(box: Box) -> None:
+    locked = code("import math")
+    locked["metadata"] = {"nbgrader": {"locked": True, "grade": False, "solution": False, "grade_id": "s"}}
+    test = code("assert f(4) == math.sqrt(4)", "t")
+    answer = "def f(x):\n    return x / 2"
+    assert run(box, locked, code(f"%reset -f\n{answer}"), test) == ([], [])
+    assert run(box, locked, code(f"del math\n{answer}"), test) == ([], [])
+    errors, flags = run(box, locked, code(f"math = None\n{answer}"), test)
+    assert not errors and len(flags) == 1
+
+
 def test_a_default_device_that_is_there_is_taken(box: Box) -> None:
     cells = code("import torch\ntorch.set_default_device('meta')"), code("assert torch.zeros(1).is_meta", "t")
     assert run(box, *cells) == ([], [])

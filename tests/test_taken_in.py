@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from graders.batch.intake import Submission, take_in, timestamp_in
+from graders.batch.intake import Submission, lay, take_in, timestamp_in
 from graders.batch.recognition import Release, ReleasedCell
-from graders.batch.submission import TIMESTAMP
+from graders.batch.submission import TIMESTAMP, apart
 from tests.courses import cell_of, notebook_of
 
 GIVEN, RIGHT = "def double(x):\n    ...", "def double(x):\n    return 2 * x"
@@ -135,6 +135,36 @@ def test_what_cannot_be_read_says_nothing_of_a_notebook_with_a_name_like_its_end
     _as_folder(tmp_path, {"11.ipynb": b"{ broken", "2.ipynb": _notebook(RIGHT)})
     found = _taken_in(tmp_path, "1", "11", "2")
     assert found.missing == ["1"]
+
+
+def test_a_file_that_is_a_folder_elsewhere_is_left_out(tmp_path: Path) -> None:
+    """No disk can hold both, and workers ended of it."""
+    _as_zip(
+        tmp_path, {"work/day.ipynb": _notebook(RIGHT), "work/img/1.png": b"1", "work/a": b"", "work/a/b": b""}
+    )
+    (tmp_path / "img").write_bytes(b"2")
+    found = _taken_in(tmp_path)
+    assert _answer(found) == RIGHT
+    assert found.files.keys() == {"all.zip", "img/1.png", "a/b"}
+    assert sum("a file here and a folder there" in note for note in found.notes) == 2
+
+
+def test_what_was_released_as_a_file_is_one() -> None:
+    mine = {"rows.csv/x": 1, "rows.csv/y/z": 2, "img": 3, "img/1.png": 4, "own": 5}
+    assert apart({**mine, "rows.csv": 6}, {"rows.csv"}) == {"img/1.png": 4, "own": 5, "rows.csv": 6}
+
+
+def test_files_are_laid_in_the_place_of_folders_and_folders_in_that_of_files(tmp_path: Path) -> None:
+    folder, away = tmp_path / "here", tmp_path / "away"
+    for one in (folder / "rows.csv", away):
+        one.mkdir(parents=True)
+        (one / "x").write_bytes(b"x")
+    (folder / "img").write_bytes(b"a file")
+    (folder / "link").symlink_to(away)
+    lay(folder, {"rows.csv": b"1", "img/a/1.png": b"2", "link/x": b"3"})
+    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert found == {"rows.csv", "img/a/1.png", "link/x"}
+    assert (away / "x").read_bytes() == b"x"
 
 
 def test_a_time_with_a_byte_order_mark_is_a_time(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 _TOO_LATE = "CellTimeoutError"
 _BY_PLACE = (
     *("ModuleNotFoundError", "ImportError", "EOFError", "FileNotFoundError", "URLError", "gaierror"),
-    *("ConnectionError", _TOO_LATE),
+    *("ConnectionError", "PermissionError", _TOO_LATE),
 )
 _UNDEFINED = re.compile(r"name '(\w+)' is not defined")
 #: What a cell defines that cannot be parsed here.

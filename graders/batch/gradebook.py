@@ -229,7 +229,8 @@ class Course:
         folder = self._path(self.directory.submitted_directory, student)
         found = take_in(student, folder, self.release, self.directory.ignore)
         if not found.unreadable or found.notebooks:
-            found.files |= {name: path.read_bytes() for path, name in self._sources}
+            own = {name: path.read_bytes() for path, name in self._sources}
+            found.files = submission.apart(found.files | own, own)
         if self._steps[0]:
             for name, notebook in found.notebooks.items():
                 found.notebooks[name] = self._through(self._steps[0], from_dict(notebook), student, name)
@@ -310,7 +311,7 @@ class Course:
         with self.session.no_autoflush:  # it is built piece by piece
             handed_in = book.update_or_create_submission(self.assignment, student, **details)
         self.session.flush()
-        lay(building, found.kept)
+        lay(building, submission.apart(found.kept))
         points = most = 0.0
         for notebook in handed_in.notebooks:
             if notebook.name in answers:

@@ -14,6 +14,7 @@ import io
 import itertools
 import os
 import re
+import shutil
 import stat
 import unicodedata
 import zipfile
@@ -212,6 +213,13 @@ def take_in(
         f"{other} was not released; it is not graded." for other in left_out[: bounds.NOTES_LIMIT]
     ]
     _keep_beside(found, left_out)
+    fit = submission.apart(found.files)
+    found.notes += [
+        f"{shown(name)} is a file here and a folder there; the file was left out."
+        for name in found.files
+        if name not in fit
+    ]
+    found.files = fit
     return found
 
 
@@ -514,11 +522,16 @@ def _notebook_of(member: _Member) -> Submitted:
 
 
 def lay(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write files by their relative paths into a folder, in the place of what is there."""
+    """Write files by their relative paths into a folder, in the place of what is there, file or folder."""
     for name, content in files.items():
         path = folder / name
+        inside = [folder / one for one in PurePosixPath(name).parents if one.parts]
+        for one in (*inside, path):
+            if one.is_symlink() or one.is_file():
+                one.unlink()
+        if path.is_dir():
+            shutil.rmtree(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)
         path.write_bytes(content)
 
 

@@ -38,7 +38,7 @@ from graders.batch.gradebook import completed, released_in, source_files
 from graders.batch.intake import Submission, lay, take_in, timestamp_in
 from graders.batch.private import named
 from graders.batch.recognition import Release
-from graders.batch.submission import TIMESTAMP, is_notebook, shown
+from graders.batch.submission import TIMESTAMP, apart, is_notebook, shown
 from graders.classroom import observations, records
 
 #: Seconds after which a box that nobody has used is closed; the Formgrader's server runs for days.
@@ -59,7 +59,10 @@ class _TakenIn(BaseConverter):
     found: Submission
 
     def init_assignment(self, assignment_id: str, student_id: str) -> None:
-        lay(Path(self._format_dest(assignment_id, student_id)), self.found.kept)
+        own = {name for _, name in source_files(self)}  # which nbgrader lays beside them
+        kept = apart(self.found.kept | dict.fromkeys(own, b""), own)
+        kept = {path: content for path, content in kept.items() if path not in own}
+        lay(Path(self._format_dest(assignment_id, student_id)), kept)
 
     def convert_single_notebook(self, notebook_filename: str) -> None:
         if not self._sanitizing:  # it reads what the first half has written

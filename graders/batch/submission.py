@@ -13,10 +13,10 @@ import math
 import os
 import stat
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePath
-from typing import Any
+from pathlib import Path, PurePath, PurePosixPath
+from typing import Any, TypeVar
 
 from graders.batch import bounds, repair
 
@@ -32,6 +32,9 @@ ARCHIVE = b"PK\x03\x04"
 _CELL_KINDS = ("code", "markdown", "raw")
 #: What says in a zip that a name is in UTF-8.
 _UTF8 = 0x800
+
+
+_Content = TypeVar("_Content")
 
 
 class Unreadable(Exception):
@@ -386,6 +389,22 @@ def data_files(folder: Path, notes: list[str], ignored: Sequence[str] = ()) -> d
     if more := left_out[bounds.NOTES_LIMIT :]:
         notes.append(f"{len(more)} more files and folders were left out.")
     return found
+
+
+def apart(files: Mapping[str, _Content], released: Collection[str] = ()) -> dict[str, _Content]:
+    """Files by path that can lie beside each other: what is a file and a folder is a folder.
+
+    released: paths that are files in any case.
+    """
+    folders = {str(one) for name in files for one in PurePosixPath(name).parents}
+    if not (both := folders & files.keys()):
+        return dict(files)
+    stay = both & set(released)
+    return {
+        name: content
+        for name, content in files.items()
+        if (name not in both or name in stay) and stay.isdisjoint(map(str, PurePosixPath(name).parents))
+    }
 
 
 def files_in(folder: Path, ignored: Sequence[str], left_out: list[str]) -> Iterator[Path]:

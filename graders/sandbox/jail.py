@@ -192,6 +192,7 @@ def environment() -> dict[str, str]:
         "MPLCONFIGDIR": f"{SCRATCH}/.matplotlib",
         "IPYTHONDIR": f"{SCRATCH}/.ipython",
         "NBGRADER_EXECUTION": "autograde",
+        "JOBLIB_MULTIPROCESSING": "0",  # `n_jobs=-1` is then one job: there are no other processes
         "TORCH_COMPILE_DISABLE": "1",  # it starts a compiler; without it functions do what they say
         **({"PYTHONUSERBASE": site.getuserbase()} if site.ENABLE_USER_SITE else {"PYTHONNOUSERSITE": "1"}),
     }

@@ -301,6 +301,7 @@ def _prepare_torch() -> None:
 
     torch.set_num_threads(1)
     _stay_on_the_cpu()
+    _load_here()
     for name in _RESTORED_TORCH:
         importlib.import_module(name)
     x = torch.zeros(2, requires_grad=True)
@@ -418,6 +419,21 @@ def _stay_on_the_cpu() -> None:
             set_device(device)
 
     torch.set_default_device = set_default_device
+
+
+def _load_here() -> None:
+    """Have a DataLoader that wants processes of its own read its batches itself: there are no others."""
+    from torch.utils.data import dataloader
+
+    def iterator(loader: Any) -> Any:
+        asked = loader.num_workers, loader.timeout
+        loader.num_workers = loader.timeout = 0
+        try:
+            return dataloader._SingleProcessDataLoaderIter(loader)
+        finally:
+            loader.num_workers, loader.timeout = asked
+
+    dataloader._MultiProcessingDataLoaderIter = iterator
 
 
 @dataclass(frozen=True)
@@ -650,8 +666,10 @@ def serve(
                     changed.append(f"unittest.TestCase.{name}")
             for name, value in given.items():
                 if names.get(name) is not value:
+                    # What is only gone, or the shell's own and made anew, is so after %reset.
+                    if name in names and name not in ("get_ipython", "exit", "quit"):
+                        changed.append(name)
                     names[name] = value
-                    changed.append(name)
             reply["changed"] = changed[:20]
             set_handler(interrupt, on_interrupt)
             try:
