@@ -219,6 +219,17 @@ def test_a_worker_and_a_warm_process_are_killed(course: Path, graded: Path) -> N
     assert_nothing_left(course, seen)
 
 
+def test_nothing_is_said_of_an_account_that_nobody_has_tried() -> None:
+    """Where all was graded before, no jail was made."""
+    held = {"memory", "pids", "programs"}
+    graded, skipped = run.Result("a", "graded", 1, 1), run.Result("a", "skipped")
+    said = [
+        " ".join(run.in_force(Report(DAY, [result], limits), run.Options()))
+        for result, limits in ((graded, held), (graded, set()), (skipped, set()))
+    ]
+    assert ["this account may not" in text for text in said] == [False, True, False]
+
+
 def test_a_submission_that_ends_workers_costs_no_other(course: Path, graded: Path) -> None:
     """Here the worker is made to die of one submission; a jail would have to be left for that."""
     moment = """

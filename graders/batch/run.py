@@ -360,6 +360,8 @@ def in_force(report: Report, options: Options) -> Iterator[str]:
     if options.sandbox == "none":
         yield "no sandbox: neither files nor network nor processes were kept from the submissions"
         return
+    if not report.count("graded"):
+        return  # nothing was run, so that nobody has seen what this account may do
     held = {"memory": "memory", "pids": "threads"}
     yes = [held[one] for one in sorted(report.limits & held.keys())]
     no = [text for one, text in held.items() if one not in report.limits]
