@@ -228,11 +228,12 @@ function browserStore(storage) {
 
 const PATIENCE = 5000; // milliseconds
 const NO_ANSWER =
-  "The kernel does not answer, so that what you review now is not saved. Stay on this page, and wait until the kernel is idle or restart it.";
+  "The kernel does not answer, so what you review now is not saved yet. Stay on this page. If this does not go away, restart the kernel and run all cells: then it is saved.";
+const UNTOLD = Symbol.for("normalization-and-momentum.untold"); // on the page, for the widget that comes after this one
 
 /** In a notebook: Python writes the file, and says what is in it. Reviews that it has not heard of are told again. */
 function kernelStore(model) {
-  let untold = NOTHING;
+  let untold = globalThis[UNTOLD] ?? NOTHING;
   let number = 0;
   let waiting = 0;
   let silence = "";
@@ -242,6 +243,7 @@ function kernelStore(model) {
     if (message.saved !== number) return;
     clearTimeout(waiting);
     untold = NOTHING;
+    delete globalThis[UNTOLD];
     silence = "";
     changed();
   }
@@ -251,20 +253,27 @@ function kernelStore(model) {
     changed();
   }
 
+  function save(news) {
+    untold = globalThis[UNTOLD] = merge(untold, news);
+    number += 1;
+    clearTimeout(waiting);
+    waiting = setTimeout(silent, PATIENCE);
+    try {
+      model.send({ number, kept: untold });
+    } catch {
+      silent(); // the kernel was restarted, and knows nothing of this widget
+    }
+  }
+
   return {
     load: () => merge(model.get("kept"), untold),
     problem: () => silence || model.get("problem"),
-    save(news) {
-      untold = merge(untold, news);
-      number += 1;
-      model.send({ number, kept: untold });
-      clearTimeout(waiting);
-      waiting = setTimeout(silent, PATIENCE);
-    },
+    save,
     watch(told) {
       changed = told;
       const events = { "change:kept": told, "change:problem": told, "msg:custom": heard };
       for (const [name, hears] of Object.entries(events)) model.on(name, hears);
+      if (untold !== NOTHING) save(NOTHING);
       return () => {
         clearTimeout(waiting);
         for (const [name, hears] of Object.entries(events)) model.off(name, hears);

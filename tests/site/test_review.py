@@ -283,6 +283,7 @@ MODEL = """async ([text, traits]) => {
   const address = URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
   const { default: module } = await import(address);
   const heard = {};
+  window.traits = { ...traits };
   window.model = {
     sent: [],
     get: (name) => traits[name],
@@ -346,3 +347,21 @@ def test_python_is_told_until_it_answers(notebook):
     assert len(rate()["kept"]["cards"]) == 1
     notebook.evaluate("leave()")
     assert notebook.locator(".review").count() == 0
+
+
+def test_what_a_restarted_kernel_has_not_heard_is_told_by_the_next_widget(notebook):
+    notebook.evaluate("() => { model.send = () => { throw new Error('Cannot send'); }; }")
+    notebook.get_by_role("button", name="Show answer").click()
+    notebook.keyboard.press("4")
+    expect(notebook.get_by_role("alert")).to_contain_text("restart the kernel and run all cells")
+    assert "Nothing more is due today, 1 done." in idle(notebook)
+    notebook.evaluate("leave()")
+    notebook.evaluate(MODEL, [modules.alone(review.MODULE), notebook.evaluate("traits")])
+    assert "Nothing more is due today, 1 done." in idle(notebook)
+    (sent,) = notebook.evaluate("model.sent")
+    assert list(sent["kept"]["cards"]) == ["check-batch_norm_forward-eps"]
+    notebook.evaluate("([kept, number]) => model.answer(kept, number)", [sent["kept"], sent["number"]])
+    expect(notebook.get_by_role("alert")).to_be_hidden()
+    notebook.evaluate("leave()")
+    notebook.evaluate(MODEL, [modules.alone(review.MODULE), notebook.evaluate("traits")])
+    assert notebook.evaluate("model.sent") == []
