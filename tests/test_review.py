@@ -12,6 +12,7 @@ from course.progress import MIME
 from course.study import review
 from course.study.review import (
     FILE,
+    FORM,
     Mistake,
     Review,
     Store,
@@ -178,6 +179,23 @@ def test_every_known_mistake_has_a_card_that_asks_something():
             if card.back in card.front or kept_back == one.message or len(kept_back.split()) < 4:
                 told.append((name, one.key))
     assert told == []
+
+
+def test_what_is_wrong_with_the_form_of_an_input_is_no_idea_and_has_no_card(tmp_path):
+    import torch
+
+    import graders
+    from graders.judging import catalogue
+
+    shape = graders.evaluate("hide_momentum_reversed", lambda n, mean, var: torch.zeros(n, 1))
+    assert shape.mistake in FORM
+    saved(tmp_path, "day27", [shape._repr_mimebundle_()[MIME]])
+    assert mistakes(tmp_path) == []
+    shared = [{one.key for one in catalogue.answer_of(name).mistakes} for name in catalogue.exercises()]
+    asks = [keys for keys in shared if keys & FORM]
+    assert set.union(*asks) >= FORM
+    # What all exercises that ask for an input refuse alike, and only these.
+    assert set.intersection(*asks) == FORM - {"too_large"}
 
 
 def test_the_last_verdict_on_an_exercise_counts(tmp_path):

@@ -38,6 +38,8 @@ MODULE = "../study/review"
 #: Where a student's reviews are kept, in the folder that also holds course/ and exercises/.
 FILE = ".review.json"
 VERSION = 1
+#: What `check` says of the form of an input that was asked for: no idea is misunderstood, so it has no card.
+FORM = {"not_a_tensor", "another_shape", "not_finite", "too_large"}
 #: As JavaScript writes times: of two such, the later is the greater text.
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
@@ -120,13 +122,14 @@ def mistakes(root: Path) -> list[Mistake]:
 
 
 def _named(verdict: Mapping[str, Any]) -> list[tuple[Any, Any]]:
-    """The keys of what a verdict names, with their messages: those after the first lie in its notes."""
+    """The ideas that a verdict names, by key, with their messages: those after the first lie in its notes."""
     if not verdict.get("mistake"):
         return []
     also, notes = verdict.get("mistakes"), verdict.get("notes")
     also, notes = ([*one] if isinstance(one, list | tuple) else [] for one in (also, notes))
     keys = [verdict["mistake"], *also[1:]]
-    return list(zip(keys, [verdict.get("message"), *notes], strict=False))
+    told = zip(keys, [verdict.get("message"), *notes], strict=False)
+    return [(key, message) for key, message in told if key not in FORM]
 
 
 def lectures(addresses: Mapping[int, str]) -> list[dict[str, Any]]:
