@@ -352,8 +352,10 @@ def ours(day: str) -> list[str]:
 
 
 def environment() -> dict[str, str]:
+    """That of both commands, which may keep what they compile, as for anybody who calls them."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return {**os.environ, "PYTHONPATH": str(ROOT), "PATH": path}
+    own = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**own, "PYTHONPATH": str(ROOT), "PATH": path}
 
 
 def equality(folder: Path, days: list[str]) -> tuple[int, list[str]]:

@@ -17,11 +17,11 @@ _PARSERS = (
     "uri_template",
 )
 #: What nbgrader imports to be an extension of Jupyter's server, with that server, to unpack archives, and to
-#: ask a JupyterHub.
+#: ask a JupyterHub; and nbconvert, to take HTML apart and to serve slides.
 _UNCALLED = (
     *("nbgrader.server_extensions.assignment_list", "nbgrader.server_extensions.course_list"),
     *("nbgrader.server_extensions.formgrader", "nbgrader.server_extensions.validate_assignment"),
-    *("setuptools.archive_util", "requests"),
+    *("setuptools.archive_util", "requests", "bs4", "nbconvert.postprocessors.serve"),
 )
 
 
@@ -46,7 +46,7 @@ def import_nbgrader() -> None:
     stand_ins = {name: _StandIn(name) for name in _UNCALLED if name not in sys.modules}
     sys.modules.update(stand_ins)
     try:
-        for name in ("nbgrader", "nbgrader.utils", "nbgrader.auth"):
+        for name in ("nbgrader", "nbgrader.utils", "nbgrader.auth", "nbgrader.apps", "graders.batch.display"):
             importlib.import_module(name)
     except ImportError:  # another nbgrader, which has these otherwise: it is imported as it is
         pass

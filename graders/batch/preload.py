@@ -4,6 +4,7 @@
 """
 
 import contextlib
+import importlib.util
 import threading
 
 from graders.batch.importing import much_is_imported
@@ -11,6 +12,10 @@ from graders.sandbox import jail, mounts
 
 _asking = threading.Thread(target=jail.forbids_programs)  # which waits for other programs
 _asking.start()
+for name in ("runner", "zygote"):  # of which Python keeps what it compiles; in a jail it cannot
+    module = importlib.util.find_spec(f"graders.probing.process.{name}")
+    if module and hasattr(module.loader, "get_code"):
+        module.loader.get_code(module.name)
 with much_is_imported():
     import graders.batch.notebook
     import graders.sandbox.box  # noqa: F401

@@ -7,6 +7,7 @@ import concurrent.futures
 import contextlib
 import errno
 import multiprocessing
+import os
 import threading
 import time
 import traceback
@@ -36,6 +37,10 @@ ENDING = 10.0
 #: Submissions that are out at once, for each worker; and bytes of all that are out, but for the last one.
 AHEAD = 2
 BYTES_AHEAD = 32 << 20
+#: How many times as long as the start of another process the work must take for that to pay off; and how many
+#: submissions one process grades, about, in the time of such a start: of day 26 as of a course of NumPy.
+PAYS_OFF = 2
+IN_A_START = 5
 
 
 @dataclass
@@ -87,40 +92,81 @@ class _Out:
     size: int
 
 
+class _Processes(ProcessPoolExecutor):
+    """An executor that starts as many processes as are wanted, when it is given something to do.
+
+    By itself it would start one wherever none is idle, which does not always pay off.
+    """
+
+    wanted = 1
+
+    def _adjust_process_count(self) -> None:
+        while len(self._processes) < self.wanted:
+            self._spawn_process()
+
+
 class Pool:
     """Processes of this machine, made anew when one of them is lost."""
 
     def __init__(self, workers: int, options: Options) -> None:
         self.workers, self.options = workers, options
+        self._started = 0
+        self._begun = self._warm = 0.0  # when the first process was there, and when it was ready, if it is
         self.lost = False  # whether a worker has ended, or may have, before it could close its box
         self._context = fork_server(options.libraries)
-        self.executor: Executor = self._made()
+        self._over, self._working = self._context.Pipe(duplex=False)  # the second is closed at the end
+        self.executor = self._made()
 
-    def _made(self) -> Executor:
-        return ProcessPoolExecutor(
+    def _made(self) -> _Processes:
+        executor = _Processes(
             self.workers,
             mp_context=self._context,
             initializer=worker.start,
-            initargs=(self.options,),
+            initargs=(self.options, self._over),
         )
+        executor.wanted = max(self._started, 1)
+        return executor
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Future:
         with interrupt.kept_from_children():  # they are to end when they are told to, and closed properly
             return self.executor.submit(function, *arguments)
 
     def warm_up(self, due: int) -> None:
-        """Begin to start the processes; returns at once, so that the course is read meanwhile.
+        """Begin to start processes for what is due; returns at once, so that the course is read meanwhile.
 
-        due: submissions that are expected; no more processes are started ahead. Where more come, they are
-        started when there is work for them.
+        due: submissions that are expected. Each process imports what these need anew, so another one pays off
+        where there is a core for it, beside the one that this process has, or where there is enough to do.
         """
+        cores = len(os.sched_getaffinity(0))
+        self._start(min(self.workers, due, max(cores - 1, due // (IN_A_START * PAYS_OFF) + 1)))
+
+    def grow(self, left: int, done: int, since: float) -> None:
+        """Start the other processes, where what is left takes those that are there longer than a start.
+
+        left: submissions that are not graded. done: how many are, since a time on the monotonic clock.
+        """
+        if self._warm:
+            each = (time.monotonic() - max(self._warm, since)) / (done + 1)  # one is under way
+            if left * each > PAYS_OFF * (self._warm - self._begun):
+                self._start(min(self.workers, left))
+
+    def _start(self, count: int) -> None:
+        """Begin to start processes until there are so many."""
+        if count <= self._started:
+            return
+        self._started = self.executor.wanted = count
 
         def submit() -> None:
             with contextlib.suppress(RuntimeError):  # the run is over before it has begun
-                for _ in range(min(self.workers, due)):
-                    self.submit(time.sleep, 0.2)
+                told = self.submit(worker.ready)
+                self._begun = self._begun or time.monotonic()
+                told.add_done_callback(self._one_is_warm)
 
         threading.Thread(target=submit, daemon=True).start()
+
+    def _one_is_warm(self, told: Future) -> None:
+        if not told.cancelled() and not told.exception():
+            self._warm = self._warm or time.monotonic()
 
     def renew(self) -> None:
         self.lost = True
@@ -129,6 +175,7 @@ class Pool:
 
     def close(self) -> None:
         """Wait for the end of the processes, which have nothing left to do; of lost ones nothing stays."""
+        self._working.close()
         processes = self._processes()
         self.executor.shutdown(wait=True, cancel_futures=True)
         if self.lost or any(process.exitcode for process in processes):
@@ -167,6 +214,12 @@ class Given:
 
     def renew(self) -> None:
         raise _Lost(_LOST)
+
+    def warm_up(self, due: int) -> None:
+        """They are somebody else's, and are there."""
+
+    def grow(self, left: int, done: int, since: float) -> None:
+        """There are as many as there are."""
 
     def kill(self) -> None:
         self.close()
@@ -239,10 +292,13 @@ def run(
     for student in unknown:
         done(Result(student, "failed", reason="There is no submission of this student."))
 
+    before = len(report.results)
+    pool.warm_up(len(waiting))
     out: dict[Future, _Out] = {}
     try:
         while waiting or out:
             interrupt.act()
+            pool.grow(len(waiting) + len(out), len(report.results) - before, started)
             while _may_go(waiting, out, AHEAD * pool.workers):
                 student, tries = waiting.popleft()
                 try:

@@ -27,7 +27,10 @@ from graders.batch.submission import OWN, TIMESTAMP
 from graders.classroom.observations import observations_path
 from graders.sandbox.jail import Limits, NoSandbox
 
-if TYPE_CHECKING:  # it imports torch, which the process that hands out the work can do without
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
+    # it imports torch, which the process that hands out the work can do without
     from graders.sandbox.box import Box
 
 #: How often a submission is tried again when the box it was in failed.
@@ -109,8 +112,11 @@ def close_boxes() -> None:
             _free.get_nowait()[1].close()
 
 
-def start(options: Options, *, watch_parent: bool = True) -> None:
-    """Begin to warm up a box. Called once in each process of a pool."""
+def start(options: Options, over: Connection, *, watch_parent: bool = True) -> None:
+    """Warm up a box. Called once in each process of a pool.
+
+    over: closed at the other end when there is nothing left to do.
+    """
     # Ctrl+C reaches all processes of a terminal; it is for the one that handed out the work to end this one.
     signal.signal(signal.SIGINT, lambda number, frame: None)
     signal.signal(signal.SIGTERM, lambda number, frame: _end())
@@ -118,9 +124,17 @@ def start(options: Options, *, watch_parent: bool = True) -> None:
     multiprocessing.util.Finalize(None, close_boxes, exitpriority=100)
     if watch_parent and (parent := multiprocessing.parent_process()):
         threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
-    # The first submission meets a missing sandbox again, and can say so.
-    with contextlib.suppress(NoSandbox), a_box(options) as box:
+    from graders.sandbox.box import Unusable
+
+    # The first submission meets a missing sandbox again, and can say so. As long as the box is not warm this
+    # process takes none: another one may grade it meanwhile.
+    with contextlib.suppress(NoSandbox, Unusable), a_box(options) as box:
         box.start()
+        box.warm(over)
+
+
+def ready() -> None:
+    """Nothing; who is told that it is done knows that a process is ready for submissions."""
 
 
 def _end_with(parent: int) -> None:

@@ -34,6 +34,8 @@ from graders.sandbox import jail
 from graders.sandbox.jail import Cgroup, Limits, NoSandbox
 
 if TYPE_CHECKING:  # they import PyTorch, which a submission without checks has no need of
+    from multiprocessing.connection import Connection
+
     from graders.probing.exercise import Exercise
     from graders.probing.observe import Sight, Survey
     from graders.sandbox.closing import Places
@@ -200,9 +202,9 @@ class Box:
                 os.close(tell)
                 tell = -1
                 self.first = _child_of(told, self.process)
+                os.write(go, b"!")  # it imports meanwhile; no submission is there before this is done
                 self.cgroup = Cgroup(f"{os.getpid()}-{secrets.token_hex(4)}", self.limits)
                 self.cgroup.take(self.first)
-                os.write(go, b"!")
             finally:
                 for handle in (told, tell, wait, go):
                     if handle >= 0:
@@ -269,6 +271,17 @@ class Box:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     # One submission
+
+    def warm(self, over: Connection) -> None:
+        """Wait until the jail is ready for a session. Raises Unusable, and NoSandbox where there is none.
+
+        over: closed at the other end when the box is not needed any more; it is then closed as well.
+        """
+        if self.control in select.select([self.control, over], [], [], STARTUP)[0]:
+            self._wait_until_ready()
+        else:
+            self.failed = True  # it imports, and does not listen
+            self.close()
 
     @contextmanager
     def session(self, files: Mapping[str, bytes], libraries: Iterable[str] = ()) -> Iterator[Session]:
