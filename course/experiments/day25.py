@@ -685,7 +685,7 @@ def judge_scale(found: Scale) -> list[Finding]:
         Finding(
             "tanh and ReLU, plain: the gain moves the gradient by 15 decades or more", plain.amin(0) >= 15
         ),
-        Finding("tanh and ReLU, batch norm: by less than 1.2 decades", normalized.amax(0) < 1.2),
+        Finding("tanh and ReLU, batch norm: by less than 1.2 decades", normalized.amax(0) < 1.2, at_least=4),
         Finding(
             "batch norm at lr 0.1: accuracy is 0.3 lower at gain 2.8 than at 0.5",
             shared[0] - shared[-1] > 0.3,
@@ -707,6 +707,7 @@ def judge_scale(found: Scale) -> list[Finding]:
         Finding(
             f"gain 1.41: after {LONG} steps plain is less than half as far behind as after 60",
             late < 0.5 * early,
+            at_least=4,
         ),
         Finding(
             f"plain, {LONG} steps, each seed at its own rate: at least 0.2 at gains of 1, 1.41 and 2",
