@@ -735,9 +735,8 @@ def judge_statistics(measured: WhoseStatistics) -> list[Finding]:
             ((light.batch > light.stored) & (light.mixed > light.stored_mixed))[:, strong].all(1),
         ),
         Finding(
-            "images all brighter by 0.5, batches of 4: the stored statistics win",
-            fours.stored[:, 0] > fours.batch[:, 0],
-            at_least=4,
+            "images all brighter by 0.5: batches of 4 are right 10 points less often than batches of 100",
+            fours.batch[:, 0] <= light.batch[:, -1] - 10,
         ),
         Finding(
             "images with noise of 0.5, batches of 100: accuracies within 3 points of each other",
