@@ -60,9 +60,11 @@ def autograde(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Grade again what was graded.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
-    cell_timeout: Annotated[float, typer.Option(help="Seconds of wall time for a cell.")] = 60.0,
-    notebook_timeout: Annotated[float, typer.Option(help="Seconds of wall time for a notebook.")] = 600.0,
-    memory: Annotated[int, typer.Option(help="Megabytes of memory for a submission.")] = 2048,
+    cell_timeout: Annotated[float, typer.Option(min=0.01, help="Seconds of wall time for a cell.")] = 60.0,
+    notebook_timeout: Annotated[
+        float, typer.Option(min=0.01, help="Seconds of wall time for a notebook.")
+    ] = 600.0,
+    memory: Annotated[int, typer.Option(min=1, help="Megabytes of memory for a submission.")] = 2048,
 ) -> None:
     """Grade the submissions of one or more assignments, in the folder of the course.
 

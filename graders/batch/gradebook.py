@@ -53,11 +53,13 @@ from nbgrader.preprocessors import (
     SaveAutoGrades,
 )
 from sqlalchemy.orm import contains_eager, joinedload, selectinload
+from traitlets import TraitError
 from traitlets.utils.importstring import import_item
 
 from graders.batch import submission
 from graders.batch.display import LANGUAGE, make_harmless
 from graders.batch.intake import Submission, lay, take_in, timestamp_in
+from graders.batch.private import Unconfigured, load_whole
 from graders.batch.recognition import Release, ReleasedCell, asked_for, plain
 from graders.batch.submission import Unreadable
 from graders.classroom import observations, records
@@ -91,11 +93,15 @@ class Course:
         self.assignment, self.force = assignment, force
         app = NbGrader()
         app.log_level = logging.ERROR
-        with contextlib.chdir(root):
-            app.load_config_file()
-        app.config.CourseDirectory.setdefault("root", str(root))
-        self.directory = CourseDirectory(parent=app, assignment_id=assignment)
-        self.converter = Autograde(coursedir=self.directory, parent=app)
+        try:
+            with contextlib.chdir(root):
+                load_whole(app, app.load_config_file)
+            app.config.CourseDirectory.setdefault("root", str(root))
+            self.directory = CourseDirectory(parent=app, assignment_id=assignment)
+            self.converter = Autograde(coursedir=self.directory, parent=app)
+            self._steps = self._other_steps()
+        except (Unconfigured, TraitError, ImportError, AttributeError) as problem:
+            raise CannotStart(_about_configuration(problem)) from None
         self.root = Path(self.directory.root)
         self._lock = self._alone()
         try:
@@ -115,7 +121,6 @@ class Course:
         #: What was released of each notebook, as an index says it (see `graders.classroom.observations`).
         self.digests = {name: observations.released(one, self._sources) for name, one in self.release.items()}
         self._released_text = frozenset().union(*(one.text for one in self.release.values()))
-        self._steps = self._other_steps()
 
     def close(self) -> None:
         with contextlib.suppress(sqlalchemy.exc.SQLAlchemyError):
@@ -125,7 +130,13 @@ class Course:
 
     def _alone(self) -> int:
         """A lock on the course folder, which is gone with this process in any case. Raises CannotStart."""
-        handle = os.open(self.root, os.O_RDONLY)
+        try:
+            handle = os.open(self.root, os.O_RDONLY)
+        except OSError as error:
+            raise CannotStart(
+                f"The folder of the course, {self.root}, cannot be read ({error.strerror}); "
+                "c.CourseDirectory.root in nbgrader_config.py names it."
+            ) from None
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -637,6 +648,13 @@ def _refusal(error: Exception) -> CannotRecord | NotRecorded:
         return CannotRecord(_about(error))
     text = " ".join(str(getattr(error, "orig", None) or error).split())[:300]
     return NotRecorded(f"It cannot be recorded ({type(error).__name__}: {text}).")
+
+
+def _about_configuration(error: Exception) -> str:
+    """A sentence on a setting that cannot be used."""
+    if isinstance(error, Unconfigured):
+        return str(error)
+    return f"nbgrader_config.py cannot be used: {' '.join(str(error).split())[:300].rstrip('.')}."
 
 
 def _about(error: Exception) -> str:

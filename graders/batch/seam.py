@@ -186,9 +186,9 @@ class Sandboxed(NbGraderPreprocessor):
         ["auto", "bwrap", "none"], "auto", help="auto: bubblewrap. none: no wall, for code you trust."
     ).tag(config=True)
     device = Enum(["cpu", "cuda"], "cpu", help="Where checks run.").tag(config=True)
-    cell_timeout = Float(60.0, help="Seconds of wall time for a cell.").tag(config=True)
-    notebook_timeout = Float(600.0, help="Seconds of wall time for a notebook.").tag(config=True)
-    memory = Int(2048, help="Megabytes of memory for a submission.").tag(config=True)
+    cell_timeout = Float(60.0, min=0.01, help="Seconds of wall time for a cell.").tag(config=True)
+    notebook_timeout = Float(600.0, min=0.01, help="Seconds of wall time for a notebook.").tag(config=True)
+    memory = Int(2048, min=1, help="Megabytes of memory for a submission.").tag(config=True)
 
     def preprocess(self, nb: Any, resources: Any) -> tuple[Any, Any]:
         from graders.batch import submission, worker

@@ -33,9 +33,11 @@ def regrade(
     device: Annotated[
         str, typer.Option(metavar="[cpu|cuda]", help="Where checks that are run again run.")
     ] = "cpu",
-    cell_timeout: Annotated[float, typer.Option(help="Seconds of wall time for a cell.")] = 60.0,
-    notebook_timeout: Annotated[float, typer.Option(help="Seconds of wall time for a notebook.")] = 600.0,
-    memory: Annotated[int, typer.Option(help="Megabytes of memory for a submission.")] = 2048,
+    cell_timeout: Annotated[float, typer.Option(min=0.01, help="Seconds of wall time for a cell.")] = 60.0,
+    notebook_timeout: Annotated[
+        float, typer.Option(min=0.01, help="Seconds of wall time for a notebook.")
+    ] = 600.0,
+    memory: Annotated[int, typer.Option(min=1, help="Megabytes of memory for a submission.")] = 2048,
 ) -> None:
     """Judge again what was graded, after an exercise, a mistake, the rubric or a comment has changed.
 

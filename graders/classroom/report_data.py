@@ -18,7 +18,7 @@ from typing import Any
 
 import sqlalchemy
 
-from graders.batch.private import configuration
+from graders.batch.private import Unconfigured, configuration
 from graders.classroom.records import Check, Record, records_in
 
 #: nbgrader's own structure of a course's folder.
@@ -110,7 +110,10 @@ class _Places:
     """Where a course keeps its things, by its configuration."""
 
     def __init__(self, root: Path) -> None:
-        course = configuration(root).get("CourseDirectory", {})
+        try:
+            course = configuration(root).get("CourseDirectory", {})
+        except Unconfigured as problem:
+            raise NoReport(str(problem)) from None
         self.root = root / str(course.get("root", ""))
         self.structure = str(course.get("directory_structure") or STRUCTURE)
         self._steps = {step: str(course.get(f"{step}_directory", step)) for step in ("autograded", "release")}
@@ -144,7 +147,10 @@ def _code_in(path: Path) -> str:
 
 def _assignments(places: _Places, asked: str = "ASSIGNMENT") -> list[str]:
     """All assignments that the gradebook knows. Raises NoReport."""
-    url = sqlalchemy.engine.make_url(places.database)
+    try:
+        url = sqlalchemy.engine.make_url(places.database)
+    except sqlalchemy.exc.ArgumentError as problem:
+        raise NoReport(f"The gradebook's address in nbgrader_config.py is none ({problem}).") from None
     if url.get_backend_name() == "sqlite" and url.database and not Path(url.database).exists():
         raise NoReport(
             f"There is no gradebook at {url.render_as_string()}: run this in the folder of the course, after "

@@ -24,6 +24,7 @@ from nbgrader.coursedir import CourseDirectory
 
 from graders.batch import bounds
 from graders.batch.intake import timestamp_in
+from graders.batch.private import Unconfigured, load_whole
 from graders.batch.submission import TIMESTAMP, shown
 from graders.lms import archive, forms, tables
 from graders.lms.archive import Archive, Damaged, Entry
@@ -96,8 +97,11 @@ def folders(root: Path, assignment: str) -> Folders:
     """The folders of a course by its configuration. Raises CannotCollect where it has no such assignment."""
     app = NbGrader()
     app.log_level = logging.ERROR
-    with contextlib.chdir(root):
-        app.load_config_file()
+    try:
+        with contextlib.chdir(root):
+            load_whole(app, app.load_config_file)
+    except Unconfigured as problem:
+        raise CannotCollect(str(problem)) from None
     app.config.CourseDirectory.setdefault("root", str(root))
     found = Folders(CourseDirectory(parent=app), assignment)
     if not is_folder_name(assignment) or not found.exists:
