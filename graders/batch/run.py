@@ -137,7 +137,7 @@ class Pool:
         due: submissions that are expected. Each process imports what these need anew, so another one pays off
         where there is a core for it, beside the one that this process has, or where there is enough to do.
         """
-        cores = len(os.sched_getaffinity(0))
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self._start(min(self.workers, due, max(cores - 1, due // (IN_A_START * PAYS_OFF) + 1)))
 
     def grow(self, left: int, done: int, since: float) -> None:
