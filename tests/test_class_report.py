@@ -11,11 +11,13 @@ import re
 import shutil
 import subprocess
 import sys
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from nbgrader.api import Gradebook
 
 from graders.classroom import records, report
 from graders.classroom.groups import alike, grouped
@@ -295,6 +297,37 @@ def test_states_and_cells_without_a_check():
     assert [one.id for one in found.absent] == ["b"]
 
 
+def test_a_name_of_cells_in_two_notebooks_is_two_cells(tmp_path):
+    with Gradebook(f"sqlite:///{tmp_path}/gradebook.db") as book:
+        book.add_assignment("hw")
+        for notebook in ("a", "b"):
+            book.add_notebook(notebook, "hw")
+            for cell in ("test", f"own_{notebook}"):
+                book.add_grade_cell(cell, notebook, "hw", max_score=2, cell_type="code")
+        book.add_student("ann")
+        book.add_submission("hw", "ann")
+        for notebook, cell, points in (
+            ("a", "test", 2),
+            ("b", "test", 0),
+            ("a", "own_a", 1),
+            ("b", "own_b", 2),
+        ):
+            grade = book.find_grade(cell, notebook, "hw", "ann")
+            grade.auto_score, grade.needs_manual_grade = points, False
+        book.db.commit()
+    for notebook in ("a", "b"):
+        path = tmp_path / "autograded" / "ann" / "hw" / f"{notebook}.ipynb"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text('{"cells": []}')
+    found = report.report(tmp_path, "hw")
+    assert {(one.name, len(one.done), len(one.partly), len(one.not_done)) for one in found.exercises} == {
+        ("a: test", 1, 0, 0),
+        ("b: test", 0, 0, 1),
+        ("own_a", 0, 1, 0),
+        ("own_b", 1, 0, 0),
+    }
+
+
 # What the page says
 
 
@@ -343,6 +376,15 @@ def test_a_name_that_is_a_word_of_the_subject_stays_in_code():
     assert names.code('def f(x):\n    """Mine."""\n    return x  # mine') == "def f(x):\n    return x"
     alone = [student("oakes", replace(check("f", 0, "one"), code=code))]
     assert "oakes" not in Names(Classroom(Path("/nowhere"), DAY, alone), hidden=True).code(code)
+
+
+def test_names_are_hidden_in_either_form_of_accents():
+    composed, decomposed = "Renée", unicodedata.normalize("NFD", "Renée")
+    for called in (composed, decomposed):
+        names = Names(Classroom(Path("/nowhere"), DAY, [Student(called, f"{called} Ng")]), hidden=True)
+        for written in (composed, decomposed):
+            assert names.text(f"as {written} says") == "as someone says"
+            assert "ren" not in names.code(f"def f(x):\n    return {written.lower()}(x)")
 
 
 def test_a_table_for_spreadsheets_holds_no_formula():

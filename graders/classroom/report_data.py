@@ -86,15 +86,26 @@ def read_class(root: Path, assignment: str) -> Classroom:
             f"There is no graded work of {assignment} in this folder: run `graders autograde {assignment}` "
             "in the folder of the course first."
         )
-    checked = {one.id: {check.cell for check in one.checks.values()} for one in students.values()}
-    for row in _marks(places, assignment):
+    checked = {
+        (one.id, record.notebook, check.cell)
+        for one in students.values()
+        for record in one.records
+        for check in record.checks
+    }
+    rows = _marks(places, assignment)
+    # A name is one cell's in its notebook; where several notebooks have it, it says in which.
+    held: dict[str | None, set[str]] = {}
+    for row in rows:
+        held.setdefault(row.cell, set()).add(row.notebook)
+    for row in rows:
         student = students.get(row.student)
         if student is None:
             continue
         student.pages[row.notebook] = row.page
-        if row.cell is not None and row.cell not in checked.get(row.student, ()):
+        if row.cell is not None and (row.student, row.notebook, row.cell) not in checked:
+            name = row.cell if len(held[row.cell]) == 1 else f"{row.notebook}: {row.cell}"
             waiting = bool(row.waiting) or (row.score is None)
-            student.marks.append(Mark(row.cell, float(row.score or 0.0), float(row.most), waiting))
+            student.marks.append(Mark(name, float(row.score or 0.0), float(row.most), waiting))
     found = sorted(students.values(), key=lambda one: one.id)
     return Classroom(root, assignment, found, places.released(assignment))
 

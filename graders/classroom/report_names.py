@@ -11,6 +11,7 @@ import ast
 import copy
 import random
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable
 from functools import cached_property
@@ -55,7 +56,8 @@ class Names:
     @cached_property
     def _ids(self) -> re.Pattern[str]:
         """Names that are more than a word: s1234567."""
-        ids = sorted((one.id for one in self._students if not _WORD.fullmatch(one.id)), key=len, reverse=True)
+        called = (unicodedata.normalize("NFC", one.id) for one in self._students)
+        ids = sorted((one for one in called if not _WORD.fullmatch(one)), key=len, reverse=True)
         any_id = "|".join(map(re.escape, ids)) or "(?!)"
         return re.compile(rf"(?<![^\W_])(?:{any_id})(?![^\W_])", re.IGNORECASE)
 
@@ -90,7 +92,7 @@ class Names:
         """What is said of a student's work, which may quote it."""
         if not self.hidden:
             return text
-        text = self._ids.sub(HIDDEN, text)
+        text = self._ids.sub(HIDDEN, unicodedata.normalize("NFC", text))
         return _WORD.sub(lambda match: HIDDEN if match[0].casefold() in self._names else match[0], text)
 
     def _is_of_the_subject(self, text: str) -> bool:
@@ -128,4 +130,5 @@ def _is_text(statement: ast.stmt) -> bool:
 
 
 def _words(text: str) -> list[str]:
-    return [word.casefold() for word in _WORD.findall(text)]
+    """Accents come in two forms, and only in one of them they are part of a word."""
+    return [word.casefold() for word in _WORD.findall(unicodedata.normalize("NFC", text))]
