@@ -21,6 +21,14 @@ from graders.sandbox.box import Box
 pytestmark = pytest.mark.skipif(not shutil.which("bwrap"), reason="no bubblewrap")
 
 PLOT = "import matplotlib.pyplot as plt\nplt.plot([1, 2, 3]);"
+THREAD = """
+import threading, sys
+from graders.probing.process import zygote
+
+zygote._ENDING = 1.0
+threading.Timer(float(sys.argv[1]), lambda: None).start()
+print(zygote._threads())
+"""
 
 
 @pytest.fixture(scope="module")
@@ -261,3 +269,9 @@ def test_a_cell_that_asks_or_ends_shows_its_own_lines_alone(box: Box, source: st
         assert not session.noticed
     text = re.sub(r"\x1b\[[\d;]*m", "", "\n".join(outputs[-1]["traceback"]))
     assert source in text and "cannot be used in" in text and "runner.py" not in text
+
+
+@pytest.mark.parametrize(("seconds", "threads"), [(0.2, 1), (3.0, 2)])
+def test_a_thread_that_is_about_to_end_is_no_thread(seconds: float, threads: int) -> None:
+    command = [sys.executable, "-c", THREAD, str(seconds)]
+    assert int(subprocess.run(command, capture_output=True, check=True).stdout) == threads

@@ -17,6 +17,7 @@ import socket
 import stat
 import struct
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -26,6 +27,8 @@ _SECCOMP_MODE_FILTER = 2
 _SIGKILL = 9
 #: How deep folders may be nested in what a submission leaves behind, for the box to be kept.
 _DEPTH = 40
+#: Seconds that a thread has to end in that an import has started and told to.
+_ENDING = 5.0
 #: When a submission's files were changed last, in nanoseconds, as long as its code has not changed them.
 _GIVEN = 946_684_800_000_000_001
 
@@ -61,8 +64,7 @@ def main(control: int, libraries: list[str], writable: list[str]) -> None:
                     gc.unfreeze()  # what other libraries brought before is to be looked through as well
                     looking, told = runner.looking(), places.told()
         _emptied(writable, kept)  # of what imports leave
-        threads = len(os.listdir("/proc/self/task"))
-        _answer(channel, {"ready": os.getpid(), "threads": threads, "places": told})
+        _answer(channel, {"ready": os.getpid(), "threads": _threads(), "places": told})
 
     prepare(libraries)
     pristine = runner.pristine()
@@ -91,6 +93,18 @@ def main(control: int, libraries: list[str], writable: list[str]) -> None:
         left_out = _hand_over(request["work"], made, request["limits"]["made"])
         clean = _emptied(writable, kept) and _alone()
         _answer(channel, {"ended": status, "clean": clean, "left_out": left_out})
+
+
+def _threads() -> int:
+    """How many threads there are, when those that are about to end have had their time to.
+
+    Matplotlib sets a timer while it lists the fonts, and cancels it; on a busy machine the thread of that may
+    be there long after.
+    """
+    end = time.monotonic() + _ENDING
+    while (count := len(os.listdir("/proc/self/task"))) > 1 and time.monotonic() < end:
+        time.sleep(0.002)
+    return count
 
 
 def _answer(channel: socket.socket, message: dict[str, Any]) -> None:
