@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import re
@@ -483,6 +484,25 @@ def test_a_failure_on_the_way_loses_nothing(course: Path, monkeypatch: pytest.Mo
     done = gather(course, path)
     assert (done.unchanged, done.new) == (["s1"], ["s2", "s3"])
     assert set(remembered(folders(course, DAY))["students"]) == {"s1", "s2", "s3"}
+
+
+def test_submissions_may_lie_on_another_disk(course: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where the folder of all submissions is a link to one."""
+    rename, other = os.rename, course / "submitted"
+
+    def renamed(source: Path, target: Path) -> None:
+        if (other in Path(source).parents) != (other in Path(target).parents):
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", renamed)
+    for content in (b"1", b"2"):
+        done = gather(
+            course, lms.zipped(course / "in.zip", "moodle", [HandedIn(ANN, {"a/x.ipynb": content})])
+        )
+        assert submitted(course) == {"s1": {"a/x.ipynb": content}}
+        assert [path.name for path in (other / "s1").iterdir()] == [DAY]
+    assert done.replaced == ["s1"] and (done.aside / "s1" / "a" / "x.ipynb").read_bytes() == b"1"
 
 
 def test_links_in_submitted_are_not_followed(course: Path, tmp_path: Path) -> None:

@@ -7,10 +7,12 @@ was handed in. Whatever cannot be given to exactly one student is given to nobod
 from __future__ import annotations
 
 import contextlib
+import errno
 import filecmp
 import json
 import logging
 import os
+import secrets
 import shutil
 import tempfile
 from collections import defaultdict
@@ -358,10 +360,26 @@ def _place(folder: Path, student: str, where: Folders, aside: Path, done: Collec
             done.newer.append(student)
             return
         (aside / student).parent.mkdir(parents=True, exist_ok=True)
-        os.rename(place, aside / student)
+        _move(place, aside / student)
     place.parent.mkdir(parents=True, exist_ok=True)
-    os.rename(folder, place)
+    _move(folder, place)
     (done.replaced if (aside / student).exists() else done.new).append(student)
+
+
+def _move(folder: Path, place: Path) -> None:
+    """Move a folder in one step; where its new place is on another disk, it is copied beside that first."""
+    try:
+        os.rename(folder, place)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        beside = place.with_name(f".incoming-{secrets.token_hex(4)}")
+        try:
+            shutil.copytree(folder, beside, symlinks=True)
+            os.rename(beside, place)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(folder)
 
 
 def _time_in(folder: Path) -> datetime | None:
