@@ -222,6 +222,13 @@ def test_dropout_drops_its_share_and_keeps_the_mean():
     assert runs.train_loss[0, 0, 0] > runs.train_loss[1, 0, 0]  # hardly anything comes through
 
 
+def test_batches_are_the_same_with_dropout_in_the_call_and_without():
+    arms = (experiments.Arm("none"), experiments.Arm("dropped", dropout=(0.5, 0.5)))
+    alone, both = (experiments.train(some, (0, 1), 0.2, (2, 4), **TINY) for some in (arms[:1], arms))
+    torch.testing.assert_close(alone.train_loss[0], both.train_loss[0], rtol=1e-5, atol=0)
+    assert not torch.allclose(both.train_loss[1], both.train_loss[0], rtol=1e-3)
+
+
 def test_error_at_a_loss_is_read_between_checkpoints():
     losses = torch.tensor([[[2.0, 0.5, 0.1]], [[2.0, 1.5, 1.1]]], dtype=torch.float64)
     errors = torch.tensor([[[0.8, 0.4, 0.2]], [[0.5, 0.4, 0.3]]], dtype=torch.float64)
