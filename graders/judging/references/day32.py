@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from graders.judging.answer import Answer, Mistake, mistake
 from graders.judging.references.exposing import ALIKE, Asked, exposing, hiding, variant
 from graders.judging.references.normalizing import (
+    MIXED_SHARES,
     affine_mistakes,
     lone_mistake,
     normalize,
@@ -383,6 +384,8 @@ def sync(
     means: tuple[Taken, Taken] = (over_all, over_all),
     by_mean: float = 1.0,
     by_variance: float = 1.0,
+    shares: Callable[[Tensor], tuple[Any, Any]] = lambda count: (1.0, 1.0),
+    along: Callable[[Tensor], tuple[Any, Any]] = lambda x_hat: (1.0, x_hat),
     collected: Taken = lambda sums: sums.total,
     beside: Callable[[Tensor, Tensor], Tensor] = lambda x, x_hat: x_hat,
     result: Callable[[Tensor, Tensor, Tensor], Gradients] = lambda dx, dgamma, dbeta: (dx, dgamma, dbeta),
@@ -390,8 +393,9 @@ def sync(
     """The definition: the chain rule of batch norm, whose two means run over the samples of all devices.
 
     into, inside: what reaches x_hat, in dx itself and in its two means. brought: to the exchange, of this
-    device's sums. means: the two in dx. by_mean, by_variance: the shares of the two paths. collected: the
-    parameters' gradients, of dy times what stands `beside` it.
+    device's sums. means: the two in dx. by_mean, by_variance: the shares of the two paths. shares: the same,
+    by the number of all samples. along: what stands beside each of the two. collected: the gradients of the
+    parameters, of dy times what stands `beside` it.
     """
     if own_statistics:
         var, mean = torch.var_mean(x, 0, correction=0)
@@ -402,7 +406,10 @@ def sync(
     x_hat = (x - mean) / std
     d = inside(dy, gamma)
     sums = Sums((d, d * x_hat, dy * beside(x, x_hat), dy), brought, all_reduce)
-    through_mean, through_variance = means[0](sums)[0], x_hat * means[1](sums)[1]
+    ways, weights = along(x_hat), shares(sums.count[0])
+    through_mean, through_variance = (
+        ways[place] * weights[place] * means[place](sums)[place] for place in (0, 1)
+    )
     dx = (into(dy, gamma) - by_mean * through_mean - by_variance * through_variance) / std
     return result(dx, *collected(sums)[2:])
 
@@ -511,6 +518,21 @@ SYNC_MISTAKES = (
         partial(sync, by_variance=-1.0),
         partial(sync, by_mean=-1.0),
         partial(sync, by_mean=-1.0, by_variance=-1.0),
+    ),
+    mistake(
+        "sums_and_means_mixed",
+        """Sums and means are mixed in dx: one term counts as many times as there are samples on all devices.
+        Either all terms are per sample, or all are that many times larger and one division follows.""",
+        *(partial(sync, shares=shares) for shares in MIXED_SHARES),
+    ),
+    mistake(
+        "x_hat_in_the_wrong_term",
+        """x_hat stands in the wrong term of dx, or in none. What goes through the mean is the same for every
+        sample, on every device. What goes through the variance grows with a sample's distance from the mean:
+        there x_hat stands.""",
+        partial(sync, along=lambda x_hat: (1.0, 1.0)),
+        partial(sync, along=lambda x_hat: (x_hat, x_hat)),
+        partial(sync, along=lambda x_hat: (x_hat, 1.0)),
     ),
     mistake(
         "gamma_missing_in_dx",
