@@ -14,6 +14,8 @@ from fnmatch import fnmatchcase
 from typing import Any
 from urllib.parse import quote
 
+#: What may stand in an anchor beside letters, digits and `-._~` (RFC 3986).
+_IN_AN_ANCHOR = "!$&'()*+,;=:@/?"
 #: The notebooks of the lectures, in the folder `course`.
 LECTURES = {
     25: "day25_the_problem_of_unstable_gradients",
@@ -47,9 +49,13 @@ class Section:
 
     @property
     def address(self) -> str:
-        """The notebook in the folder of the lectures, and the heading's anchor, as JupyterLab makes it."""
+        """The notebook in the folder of the lectures, and the heading's anchor, as JupyterLab makes it.
+
+        JupyterLab compares an anchor as it stands in the address, so that only what may not stand there as it
+        is, which no heading should have, is written otherwise.
+        """
         anchor = re.sub(r"\s+", "-", self.heading)
-        return f"{LECTURES[self.day]}.ipynb#{quote(anchor, safe='')}"
+        return f"{LECTURES[self.day]}.ipynb#{quote(anchor, safe=_IN_AN_ANCHOR)}"
 
 
 @dataclass(frozen=True)
