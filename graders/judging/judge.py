@@ -19,7 +19,7 @@ from graders.judging.steps import hint
 from graders.judging.trial import Trial
 from graders.judging.verdict import Row, Score, Verdict
 from graders.probing.exercise import Exercise
-from graders.probing.observe import ARGUMENTS, CLOSED, FORM, Sight, Survey
+from graders.probing.observe import ARGUMENTS, CLOSED, FORM, Sight, Survey, trusted
 
 #: Observations about the form of what was done; the values can be right without them.
 FORM_OBSERVATIONS = (ARGUMENTS, FORM)
@@ -33,6 +33,11 @@ def judge(paper: Paper, sights: Sequence[Sight], surveyed: Survey, rubric: Rubri
     sights: one for each question of the paper, in order. surveyed: the operators and devices that the
     candidate used. rubric: what known mistakes leave of a part's points.
     """
+    with trusted():
+        return _judged(paper, sights, surveyed, rubric)
+
+
+def _judged(paper: Paper, sights: Sequence[Sight], surveyed: Survey, rubric: Rubric) -> Verdict:
     exercise, answer, seed = paper.exercise, paper.answer, paper.seed
     if all(sight.raised and sight.raised.unattempted for sight in sights):
         return _verdict(exercise, seed, "unattempted", wording.unattempted(exercise))

@@ -93,24 +93,17 @@ class Probing:
     def until(self, last: str | None) -> Sight:
         """What is seen up to the observation `last`, or all; what was seen before is not done again."""
         if self._raised is None and not {last, ARGUMENTS} & self._values.keys():
-            with (
-                contextlib.redirect_stdout(self._printed),
-                contextlib.redirect_stderr(io.StringIO()),
-                warnings.catch_warnings(),
-                torch.random.fork_rng(devices=[]),
-                undisturbed(),
-                _exact_convolutions(),
-            ):
-                warnings.simplefilter("ignore")
+            with contextlib.nullcontext() if _trusted else apart(self._printed):
                 if self._random is None:
                     torch.default_generator.manual_seed(0)
                 else:
                     torch.default_generator.set_state(self._random)
-                self._go_on(last)
-                self._random = torch.default_generator.get_state()
+                if self._go_on(last):
+                    self._random = torch.default_generator.get_state()
         return Sight(dict(self._values), self._raised, self._printed.getvalue())
 
-    def _go_on(self, last: str | None) -> None:
+    def _go_on(self, last: str | None) -> bool:
+        """Whether there is more to come."""
         try:
             for name, value in self._probe:
                 if name == ARGUMENTS:
@@ -118,13 +111,46 @@ class Probing:
                     continue
                 self._values[name] = _observation(value)
                 if name == last:
-                    return
+                    return True
             changed = [self._changed, *_changed(self.case.inputs, self.inputs)]
             self._values[ARGUMENTS] = ", ".join(filter(None, changed)) or None
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # SystemExit too: a student's exit() ends the probe, not us
             self._raised = _raised(error)
+        return False
+
+
+#: Whether what is probed now is the judge's own.
+_trusted = False
+
+
+@contextlib.contextmanager
+def trusted() -> Iterator[None]:
+    """What is probed inside is the judge's own code: it is kept apart once, and not in each probe."""
+    global _trusted
+    before = _trusted
+    with contextlib.nullcontext() if before else apart(_Limited(0)):
+        _trusted = True
+        try:
+            yield
+        finally:
+            _trusted = before
+
+
+@contextlib.contextmanager
+def apart(printed: io.StringIO) -> Iterator[None]:
+    """Whatever runs inside changes nothing outside of it; what it writes to stdout goes to `printed`."""
+    with (
+        contextlib.redirect_stdout(printed),
+        contextlib.redirect_stderr(io.StringIO()),
+        warnings.catch_warnings(),
+        torch.random.fork_rng(devices=[]),
+        undisturbed(),
+        _exact_convolutions(),
+    ):
+        warnings.simplefilter("ignore")
+        yield
 
 
 @contextlib.contextmanager
@@ -232,7 +258,13 @@ def widened(inputs: Any) -> Any:
     )
 
 
+#: What most inputs are that are no tensors, told by the type alone: it takes longer to ask for a mapping.
+_PLAIN = frozenset({float, int, bool, str, type(None)})
+
+
 def _mapped(value: Any, change: Any) -> Any:
+    if type(value) in _PLAIN:
+        return value
     if isinstance(value, torch.Tensor):
         return change(value)
     if isinstance(value, Mapping):
@@ -244,14 +276,18 @@ def _mapped(value: Any, change: Any) -> Any:
 
 def tensors(inputs: Any, prefix: str = "") -> Iterator[tuple[str, torch.Tensor]]:
     """Every tensor in the inputs with the name a student knows it by: "x", "batches[2]"."""
+    if type(inputs) in _PLAIN:
+        return
     if isinstance(inputs, torch.Tensor):
         yield prefix, inputs
     elif isinstance(inputs, Mapping):
         for key, item in inputs.items():
-            yield from tensors(item, f"{prefix}.{key}" if prefix else key)
+            if type(item) not in _PLAIN:
+                yield from tensors(item, f"{prefix}.{key}" if prefix else key)
     elif isinstance(inputs, list | tuple):
         for position, item in enumerate(inputs):
-            yield from tensors(item, f"{prefix}[{position}]")
+            if type(item) not in _PLAIN:
+                yield from tensors(item, f"{prefix}[{position}]")
 
 
 def _changed(before: Inputs, after: Inputs) -> list[str]:
