@@ -19,12 +19,10 @@ import graders
 from graders.judging import catalogue, tolerance
 from graders.judging.answer import Mistake
 from graders.judging.compare import compare
-from graders.judging.judge import judge
 from graders.judging.question import Paper, Setting, cases, settings
-from graders.judging.spoiled import measure, spoiled
 from graders.judging.trial import Trial
 from graders.probing.exercise import Case
-from graders.probing.observe import Probing, Survey, observe, tensors
+from graders.probing.observe import Probing, observe, tensors
 from tests import alternatives, test_closing
 from tests.judged import judged
 
@@ -920,35 +918,3 @@ def test_on_a_gpu(name: str) -> None:
         for variant in one.variants:
             verdict = judged(name, variant, seed=0, device="cuda")
             assert verdict.mistake == one.key, str(verdict)
-
-
-def _spoiled_days() -> list[str]:
-    return [day for day in catalogue.days() if (PACKAGE / f"judging/spoiled/{day}.py").exists()]
-
-
-@pytest.mark.parametrize("name", [one.name for day in _spoiled_days() for one in catalogue.days()[day]])
-def test_what_mistakes_are_said_to_spare_is_right(name: str) -> None:
-    """The stored table is that of the mistakes, cases and probes as they are now, for a seed of its own."""
-    known = spoiled(name, catalogue.answer_of(name))
-    variants = {
-        (one.key, number): known.variants.get(id(variant))
-        for one in catalogue.answer_of(name).mistakes
-        for number, variant in enumerate(one.variants)
-    }
-    for key, number, place, wrong in measure.looks(name, seed=3):
-        bits, bit = variants[key, number], known.places.get(place)
-        assert not wrong or bits is None or bit is None or bits & bit, (key, number, place)
-
-
-def test_a_mistake_is_not_run_where_it_is_known_to_be_right() -> None:
-    """Of a layer whose statistics alone are wrong, no variant that spoils only the gradients is run."""
-    name = "BatchNorm1d"
-    answer = catalogue.answer_of(name)
-    by_key = {one.key: one.variants[0] for one in answer.mistakes}
-    paper = Paper(catalogue.find(name), answer, [Setting(torch.float64)], seed=5)
-    sights = [observe(paper.exercise, by_key["biased_running_variance"], one.case) for one in paper.questions]
-    assert judge(paper, sights, Survey(frozenset(), None)).mistake == "biased_running_variance"
-    run = {key[1] for one in paper.questions for key in one._kept if key[0] == "variant"}
-    assert id(by_key["biased_running_variance"]) in run
-    assert id(by_key["variance_constant"]) not in run
-    assert id(by_key["affine_missing"]) not in run

@@ -145,7 +145,7 @@ def test_changed_argument() -> None:
 
     verdict = judged(candidate)
     assert verdict.outcome == "changed"
-    assert "x is no longer what it was" in verdict.message
+    assert "changes in place what it is given: x." in verdict.message
     assert 0 < verdict.points < verdict.max_points
 
 

@@ -10,6 +10,7 @@ compared already; nothing is run again. `graders.classroom.groups` tells who is 
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -18,7 +19,6 @@ import torch
 
 from graders.judging import tolerance
 from graders.judging.compare import Finding
-from graders.judging.spoiled import plain
 from graders.judging.trial import Trial
 from graders.probing.observe import Foreign, Raised
 
@@ -43,10 +43,10 @@ def behaviour(tried: Sequence[Trial], names: Collection[str]) -> Behaviour:
     asked = [(one, found) for one, found in zip(tried, wrong, strict=True) if one.setting == setting]
     noted: Behaviour = {}
     for place, (trial, found) in enumerate(asked):
-        counts = Counter(map(plain, trial.expected))
+        counts = Counter(map(_plain, trial.expected))
         alike: dict[str, list[Finding]] = {}
         for name, finding in found:
-            alike.setdefault(plain(name), []).append(finding)
+            alike.setdefault(_plain(name), []).append(finding)
         for name, several in alike.items():
             first = several[0]
             if first.kind == "values" and not _are_numbers(first):
@@ -55,6 +55,11 @@ def behaviour(tried: Sequence[Trial], names: Collection[str]) -> Behaviour:
                 share = round(len(several) / counts[name], 3)
                 noted[f"{place} {name}"] = [first.kind, share, *_telling(first)]
     return noted
+
+
+def _plain(name: str) -> str:
+    """The name of an observation without what differs from one draw of the inputs to the next."""
+    return re.sub(r"\d+", "#", name)
 
 
 def _telling(finding: Finding) -> list[Any]:

@@ -17,7 +17,6 @@ import torch
 from graders.judging import tolerance
 from graders.judging.answer import Answer
 from graders.judging.compare import Expected, Finding, compare
-from graders.judging.spoiled import Spoiled, spoiled
 from graders.probing.exercise import Case, Draw, Exercise
 from graders.probing.observe import ARGUMENTS, Probing, Sight, observe, tensors, widened
 
@@ -104,20 +103,6 @@ class Question:
         """The observations of the reference in float64."""
         sight = observe(self.exercise, self.answer.reference, self.wide)
         return dict(self.answer.read(sight, self.wide).values)
-
-    @cached_property
-    def _spoiled(self) -> Spoiled:
-        return spoiled(self.exercise.name, self.answer)
-
-    @cached_property
-    def _bits(self) -> dict[str, int]:
-        return {name: self._spoiled.bit(self.case.name, name) for name in self.exact}
-
-    def is_spared(self, name: str, variant: Any) -> bool:
-        """Whether a mistake's variant is known to be right in an observation here, without running it."""
-        bits = self._spoiled.variants.get(id(variant))
-        bit = self._bits.get(name, 0)
-        return bits is not None and bit > 0 and not bits & bit
 
     @cached_property
     def _has_tensors(self) -> bool:

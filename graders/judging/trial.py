@@ -106,20 +106,14 @@ class Trial:
 
         Most are told from it by the first of that, and need not go on.
         """
-        if any(self.question.is_spared(name, variant) for name in self.failing):
-            return False
         parts = self.failing[:1], self.failing[1:]
         return all(all(self.likes(variant, rounding, names)) for names in parts if names)
 
     def likes(self, variant: Any, rounding: bool, names: Sequence[str]) -> Iterator[bool]:
         """For each of these observations, which the candidate has wrong: is the variant's like it?"""
-        spared = {name for name in names if self.question.is_spared(name, variant)}
-        asked = [name for name in names if name not in spared]
-        sight = self.question.sight_of(variant, rounding, until=asked[-1]) if asked else None
+        sight = self.question.sight_of(variant, rounding, until=names[-1])
         for name in names:
-            if name in spared or sight is None:
-                yield False
-            elif rounding:
+            if rounding:
                 value = sight.values.get(name, sight.raised)
                 yield not compare(value, self.expected[name]).equal and self._loses_as_much(name, value)
             else:
@@ -130,15 +124,13 @@ class Trial:
     ) -> dict[str, tuple[bool, bool]]:
         """For each observation of a mistake's variant: is it wrong itself, and is the candidate like it?
 
-        Likeness is looked at for `names` only, where the variant may be wrong, and without `strays` nothing
-        else is looked at.
+        Likeness is looked at for `names` only, and without `strays` nothing else is looked at.
         """
-        every = [name for name in self.question.exact if strays or name in names]
-        asked = [name for name in every if not self.question.is_spared(name, variant)]
-        result = dict.fromkeys(every, (False, False))
+        asked = [name for name in self.question.exact if strays or name in names]
         if not asked:
-            return result
-        sight = self.question.sight_of(variant, rounding, until=asked[-1])
+            return {}
+        sight = self.question.sight_of(variant, rounding, until=None if strays else asked[-1])
+        result = {}
         for name in asked:
             its = self.question.is_wrong_itself(name, variant, sight, rounding, self.samples)
             if name not in names:

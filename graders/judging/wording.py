@@ -21,8 +21,8 @@ _ONCE = ", so that what is wrong there costs once."
 
 def unattempted(exercise: Exercise) -> str:
     return (
-        f"{exercise.name} is not written yet. Replace the line that raises NotImplementedError, "
-        "then run this cell again."
+        f"{exercise.name} is not written yet, or its cell has not been run since. Replace the line that "
+        "raises NotImplementedError, run that cell, then this one."
     )
 
 
@@ -103,8 +103,8 @@ def difference(
         name, finding = forms[0]
         if name == ARGUMENTS:
             return "changed", (
-                f"The results are right, but afterwards {finding.got} is no longer what it was: the function "
-                "changes its argument in place. The caller still needs it; compute into new tensors."
+                f"The results are right, but the function changes in place what it is given: {finding.got}. "
+                "The caller still needs that; compute into new tensors."
             )
         return "type", f"The values are right, but it returns {finding.got}."
     trial, name, finding = _telling(values)

@@ -45,7 +45,8 @@ class Asked:
         if self.largest is None:
             return f"{self.name}, {kind}"
         limit = f"{self.largest:g}" if isinstance(self.largest, float) else self.largest
-        return f"{self.name}, {kind} with numbers from −{limit} to {limit}"
+        numbers = "with numbers " if self.shape else ""
+        return f"{self.name}, {kind} {numbers}from −{limit} to {limit}"
 
     def problem(self, value: Any, inputs: Inputs) -> str:
         """The key of what is wrong with the form of a value, or nothing."""
