@@ -57,7 +57,7 @@ DAYS = (
     Day(31, "what batch normalization changes", "day 26, gradients of functions"),
     Day(32, "small batches, and the norms that came after", "day 29"),
     Day(33, "momentum", "gradient descent"),
-    Day(34, "momentum versus normalization", "days 26 and 33"),
+    Day(34, "momentum versus normalization", "days 26, 30, 32 and 33"),
 )
 
 

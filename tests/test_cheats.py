@@ -129,7 +129,7 @@ def batch(tmp_path_factory: pytest.TempPathFactory) -> Batch:
     made, slow = hand_in_everything(tmp_path_factory.mktemp("course"))
     before = _snapshot(made.folder)
     only_slow = [argument for student in slow for argument in ("--student", student)]
-    for arguments in ([DAY, "--cell-timeout", "2", *only_slow], [*TABLE, "--cell-timeout", "60"]):
+    for arguments in ([DAY, "--cell-timeout", "4", *only_slow], [*TABLE, "--cell-timeout", "60"]):
         graded, said, _ = grade(made.folder, *arguments)
         made.results |= {
             (day, one["student"]): one

@@ -100,7 +100,7 @@ def draw_best(run: Needless, families: Mapping[str, object]) -> Picture:
         figure.text(
             0.012,
             0.94,
-            "Each at the strength and the step that validation chooses",
+            "Each at the rate, the strength and the step that validation chooses",
             fontsize=11,
             fontweight="bold",
         )

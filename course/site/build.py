@@ -67,7 +67,7 @@ HOW_TO_READ = (
     "What the code prints is stored; to change it, open the page as a notebook."
 )
 LISTEN = re.compile(r'^listen\("(day\d+)"\)$')
-REVIEW = "review()"
+REVIEW = "from course.study.review import review\n\nreview()"
 START = "from course.study.startpage import start\n\nstart()"
 PARSONS = re.compile(r'^parsons\("(\w+)"\)$', re.M)
 PARSONS_SCRIPT = "parsons.js"
