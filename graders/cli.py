@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import secrets
 import sys
 from dataclasses import asdict
@@ -50,7 +49,9 @@ def autograde(
     student: Annotated[
         list[str] | None, typer.Option(help="Grade this student only; may be repeated.")
     ] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; as many as there are cores.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes at most; as many as there are cores.")
+    ] = None,
     sandbox: Annotated[
         Sandbox, typer.Option(help="none: without a wall, for code you trust.")
     ] = Sandbox.auto,
@@ -72,9 +73,8 @@ def autograde(
     moment, the same command goes on where it stopped. Exit status: 0 everything is graded, 1 something
     could not be, 2 the run could not start, 130 it was interrupted.
     """
-    from graders.batch import interrupt
+    from graders.batch import ahead, interrupt
     from graders.batch import run as batch
-    from graders.batch.ahead import folders as folders_of
     from graders.batch.importing import much_is_imported
     from graders.batch.private import folders
     from graders.batch.worker import Options, look_through_rubric
@@ -92,10 +92,10 @@ def autograde(
     try:
         if bool(assignment) == every:
             raise _Refused("Name the assignments to grade, such as day26, or use --all for all of them.")
-        names = list(dict.fromkeys(assignment)) if assignment else folders_of(Path.cwd())
+        names = list(dict.fromkeys(assignment)) if assignment else ahead.folders(Path.cwd())
         if not names:
             raise _Refused("There are no notebooks of an assignment in this folder.")
-        libraries = batch.imported(Path.cwd(), names)
+        libraries = ahead.imported(Path.cwd(), names)
         own = text_in(Path.cwd()), libraries, text_in(Path.cwd(), comments.FILE)
         seed = secrets.randbits(32)
         options = Options(kind, device.value, limits, folders(Path.cwd()), *own, seed)
@@ -110,8 +110,8 @@ def autograde(
         if scheduler:
             pool = _connected(scheduler)
         else:
-            pool = batch.Pool(workers or len(os.sched_getaffinity(0)), options)
-            pool.warm_up(batch.expected(Path.cwd(), names, student or [], force=force))
+            pool = batch.Pool(workers or batch.cores(), options)
+            pool.warm_up(ahead.expected(Path.cwd(), names, student or [], force=force))
         with much_is_imported():
             course, names = _opened(names, every=every, force=force)
             if options.rubric or options.comments:  # by a worker, which has PyTorch and the names of mistakes

@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 from graders.batch import worker
+from graders.batch.ahead import expected, imported
 from graders.batch.notebook import _paper
-from graders.batch.run import expected, imported
 from graders.judging import catalogue
 from graders.judging.judge import judge
 from graders.probing.days import bars

@@ -18,9 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from graders.batch import interrupt, worker
-from graders.batch.ahead import expected as expected
 from graders.batch.ahead import fork_server
-from graders.batch.ahead import imported as imported
 from graders.batch.elsewhere import Elsewhere, compared
 from graders.batch.submission import shown
 from graders.batch.worker import Options
@@ -105,6 +103,11 @@ class _Processes(ProcessPoolExecutor):
             self._spawn_process()
 
 
+def cores() -> int:
+    """How many cores there are for this process, where the system can say it; else how many there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 class Pool:
     """Processes of this machine, made anew when one of them is lost."""
 
@@ -137,8 +140,7 @@ class Pool:
         due: submissions that are expected. Each process imports what these need anew, so another one pays off
         where there is a core for it, beside the one that this process has, or where there is enough to do.
         """
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        self._start(min(self.workers, due, max(cores - 1, due // (IN_A_START * PAYS_OFF) + 1)))
+        self._start(min(self.workers, due, max(cores() - 1, due // (IN_A_START * PAYS_OFF) + 1)))
 
     def grow(self, left: int, done: int, since: float) -> None:
         """Start the other processes, where what is left takes those that are there longer than a start.

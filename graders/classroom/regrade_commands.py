@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Name = Annotated[str, typer.Argument(help="The assignment, such as day26.", show_default=False)]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would change, and write nothing.")]
-Workers = Annotated[int | None, typer.Option(min=1, help="Processes; as many as there are cores.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Processes at most; as many as there are cores.")]
 
 
 def regrade(
@@ -45,6 +45,7 @@ def regrade(
     change and why, then writes it down, unless --dry-run is given. What people gave or wrote by hand stays.
     Exit status: 0 all is judged, 1 something could not be, 2 it could not start, 130 it was interrupted.
     """
+    from graders.batch.run import cores
     from graders.classroom import comments
     from graders.classroom.regrade import judges
     from graders.judging.rubric import text_in
@@ -59,7 +60,7 @@ def regrade(
         return _options(text_in(Path.cwd(), comments.FILE), assignment, kinds[sandbox], device, limits)
 
     def act() -> bool:
-        count = workers or len(os.sched_getaffinity(0))
+        count = workers or cores()
         with judges(count) as executor:
             return _regrade(assignment, options(), student or [], (executor, count), dry_run=dry_run)
 
@@ -88,13 +89,14 @@ def comment(
     is graded, and leaves alone what was written to one student. Without an exercise, lists what is said.
     Exit status as of `graders regrade`, which follows by itself.
     """
+    from graders.batch.run import cores
     from graders.classroom import comments
     from graders.classroom.regrade import judges, submitted
     from graders.judging.rubric import text_in
     from graders.sandbox import jail
 
     path = Path.cwd() / comments.FILE
-    count = workers or len(os.sched_getaffinity(0))
+    count = workers or cores()
 
     def changed(executor: Executor) -> tuple[str, str]:
         before = text_in(Path.cwd(), comments.FILE)
@@ -162,7 +164,7 @@ def _checked(course: Course) -> set[str]:
 
 
 def _options(comments: str, assignment: str, sandbox: str, device: str, limits: object) -> Options:
-    from graders.batch import run as batch
+    from graders.batch.ahead import imported
     from graders.batch.private import folders
     from graders.batch.worker import Options
     from graders.judging.rubric import text_in
@@ -174,7 +176,7 @@ def _options(comments: str, assignment: str, sandbox: str, device: str, limits: 
         limits,  # type: ignore[arg-type]
         folders(here),
         text_in(here),
-        batch.imported(here, [assignment]),
+        imported(here, [assignment]),
         comments,
         secrets.randbits(32),
     )
