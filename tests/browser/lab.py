@@ -158,7 +158,11 @@ class Notebook:
     # -- kernel and cells
 
     def wait_for_kernel(self) -> None:
-        """Return when the kernel has nothing to do."""
+        """Return when there is a kernel, and it has nothing to do.
+
+        A notebook that has none yet is idle as well, and JupyterLab would ask which it is to have.
+        """
+        expect(self._within(".jp-Toolbar-kernelName")).to_contain_text("Python", timeout=CELL)
         idle = self._within('.jp-Notebook-ExecutionIndicator[data-status="idle"]')
         expect(idle).to_be_attached(timeout=CELL)
 
