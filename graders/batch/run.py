@@ -170,6 +170,9 @@ class Pool:
         if not told.cancelled() and not told.exception():
             self._warm = self._warm or time.monotonic()
 
+    def cancel(self, futures: Iterable[Future]) -> None:
+        """Nothing: `kill` ends them; of one that was cancelled, Python would print a traceback then."""
+
     def renew(self) -> None:
         self.lost = True
         self.executor.shutdown(wait=False, cancel_futures=True)
@@ -222,6 +225,12 @@ class Given:
 
     def grow(self, left: int, done: int, since: float) -> None:
         """There are as many as there are."""
+
+    def cancel(self, futures: Iterable[Future]) -> None:
+        """Take back what was handed out."""
+        with contextlib.suppress(Exception):
+            for future in futures:
+                future.cancel()
 
     def kill(self) -> None:
         self.close()
@@ -352,9 +361,7 @@ def run(
                 out.clear()
     except (CannotRecord, _Lost) as problem:
         report.stopped = str(problem)
-        with contextlib.suppress(Exception):
-            for future in out:
-                future.cancel()
+        pool.cancel(out)
     report.seconds = time.monotonic() - started
     return report
 
