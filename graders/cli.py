@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from graders.classroom import regrade_commands, report_command
+from graders.classroom.regrade_commands import CellTimeout, Memory, NotebookTimeout, Workers
 from graders.lms import commands as lms
 
 if TYPE_CHECKING:
@@ -49,9 +50,7 @@ def autograde(
     student: Annotated[
         list[str] | None, typer.Option(help="Grade this student only; may be repeated.")
     ] = None,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes at most; as many as there are cores.")
-    ] = None,
+    workers: Workers = None,
     sandbox: Annotated[
         Sandbox, typer.Option(help="none: without a wall, for code you trust.")
     ] = Sandbox.auto,
@@ -61,11 +60,9 @@ def autograde(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Grade again what was graded.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
-    cell_timeout: Annotated[float, typer.Option(min=0.01, help="Seconds of wall time for a cell.")] = 60.0,
-    notebook_timeout: Annotated[
-        float, typer.Option(min=0.01, help="Seconds of wall time for a notebook.")
-    ] = 600.0,
-    memory: Annotated[int, typer.Option(min=1, help="Megabytes of memory for a submission.")] = 2048,
+    cell_timeout: CellTimeout = 60.0,
+    notebook_timeout: NotebookTimeout = 600.0,
+    memory: Memory = 2048,
 ) -> None:
     """Grade the submissions of one or more assignments, in the folder of the course.
 

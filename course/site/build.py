@@ -31,7 +31,7 @@ from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from nbformat import NotebookNode
 from pygments.formatters import HtmlFormatter
 
-from course.days import DAYS, find_root
+from course.days import DAYS, Day, find_root
 from course.explorers import modules
 from course.explorers.pictures import MIME
 from course.figures.shared import PIXEL_RATIO
@@ -102,9 +102,9 @@ class Page:
         return "../" * self.address.count("/")
 
     @property
-    def lecture(self) -> str:
-        """The number of the day whose lecture it is, if it is one."""
-        return next((str(day.number) for day in DAYS if self.address == f"{day.name}.html"), "")
+    def lecture(self) -> Day | None:
+        """The day whose lecture it is, if it is one."""
+        return next((day for day in DAYS if self.address == f"{day.name}.html"), None)
 
 
 def repository(root: Path) -> str:
@@ -378,8 +378,7 @@ class Exporter(HTMLExporter):
         """The days as a list of cards."""
         cards = []
         for page in self._every[1:]:
-            day = next((day for day in DAYS if str(day.number) == page.lecture), None)
-            if day is None:
+            if (day := page.lecture) is None:
                 continue
             exercises = self._addresses.get(f"exercises/{day.name}/{day.name}.ipynb")
             needs = re.sub(r"`([^`]*)`", r"<code>\1</code>", html.escape(day.needs))

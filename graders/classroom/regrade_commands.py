@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 Name = Annotated[str, typer.Argument(help="The assignment, such as day26.", show_default=False)]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would change, and write nothing.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes at most; as many as there are cores.")]
+CellTimeout = Annotated[float, typer.Option(min=0.01, help="Seconds of wall time for a cell.")]
+NotebookTimeout = Annotated[float, typer.Option(min=0.01, help="Seconds of wall time for a notebook.")]
+Memory = Annotated[int, typer.Option(min=1, help="Megabytes of memory for a submission.")]
 
 
 def regrade(
@@ -33,11 +36,9 @@ def regrade(
     device: Annotated[
         str, typer.Option(metavar="[cpu|cuda]", help="Where checks that are run again run.")
     ] = "cpu",
-    cell_timeout: Annotated[float, typer.Option(min=0.01, help="Seconds of wall time for a cell.")] = 60.0,
-    notebook_timeout: Annotated[
-        float, typer.Option(min=0.01, help="Seconds of wall time for a notebook.")
-    ] = 600.0,
-    memory: Annotated[int, typer.Option(min=1, help="Megabytes of memory for a submission.")] = 2048,
+    cell_timeout: CellTimeout = 60.0,
+    notebook_timeout: NotebookTimeout = 600.0,
+    memory: Memory = 2048,
 ) -> None:
     """Judge again what was graded, after an exercise, a mistake, the rubric or a comment has changed.
 

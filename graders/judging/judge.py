@@ -27,17 +27,13 @@ FORM_OBSERVATIONS = (ARGUMENTS, FORM)
 FORM_SHARE = 0.75
 
 
+@trusted()
 def judge(paper: Paper, sights: Sequence[Sight], surveyed: Survey, rubric: Rubric = SHIPPED) -> Verdict:
     """The verdict on what was seen of a candidate.
 
     sights: one for each question of the paper, in order. surveyed: the operators and devices that the
     candidate used. rubric: what known mistakes leave of a part's points.
     """
-    with trusted():
-        return _judged(paper, sights, surveyed, rubric)
-
-
-def _judged(paper: Paper, sights: Sequence[Sight], surveyed: Survey, rubric: Rubric) -> Verdict:
     exercise, answer, seed = paper.exercise, paper.answer, paper.seed
     if all(sight.raised and sight.raised.unattempted for sight in sights):
         return _verdict(exercise, seed, "unattempted", wording.unattempted(exercise))

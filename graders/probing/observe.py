@@ -276,8 +276,6 @@ def _mapped(value: Any, change: Any) -> Any:
 
 def tensors(inputs: Any, prefix: str = "") -> Iterator[tuple[str, torch.Tensor]]:
     """Every tensor in the inputs with the name a student knows it by: "x", "batches[2]"."""
-    if type(inputs) in _PLAIN:
-        return
     if isinstance(inputs, torch.Tensor):
         yield prefix, inputs
     elif isinstance(inputs, Mapping):
