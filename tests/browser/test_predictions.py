@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from course.days import DAYS
+from course.site import build
 from course.study import gates, predict
 from course.study.predict import compare, gap_in_words
 from course.study.texts import load, to_plain
@@ -16,6 +17,7 @@ from tests.students import keep_in
 from tests.test_predictions import MEASURED, day, lecture  # noqa: F401 (day is a fixture)
 
 LECTURE = "course/day31_what_does_batch_normalization_change.ipynb"
+THEME = (build.HERE / "theme.js").read_text(encoding="utf-8")  # which each page of the site begins with
 STYLE = (
     "<style>body { font: 15px system-ui; margin: 12px; background: white } [hidden] { display: none }</style>"
 )
@@ -32,7 +34,8 @@ def open_page(day, page, tmp_path):  # noqa: F811
     )
     file = tmp_path / "page.html"
     meta = '<meta name="viewport" content="width=device-width, initial-scale=1">'
-    text = f'<!doctype html><html lang="en"><title>Gates</title>{meta}{STYLE}<main>{sections}</main></html>'
+    first = f"<title>Gates</title>{meta}<script>{THEME}</script>{STYLE}"
+    text = f'<!doctype html><html lang="en">{first}<main>{sections}</main></html>'
     file.write_text(text, encoding="utf-8")
     problems = []
     page.on("pageerror", lambda error: problems.append(str(error)))

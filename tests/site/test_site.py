@@ -219,6 +219,22 @@ def test_the_theme_is_kept(read):
     assert page.evaluate(background) == after
 
 
+@pytest.mark.parametrize("address", ["index.html", "day26.html", "review.html"])
+def test_nothing_is_asked_of_storage_before_the_browser_knows_the_page(read, address):
+    """Else a page from the disk may see nothing of what is kept, and keep nothing (Chromium, under load)."""
+    page = read("glossary.html")
+    page.add_init_script("""
+      window.asked = [];
+      const { get } = Object.getOwnPropertyDescriptor(Document.prototype, "cookie");
+      const cookie = { get() { asked.push("cookies"); return get.call(this); } };
+      Object.defineProperty(Document.prototype, "cookie", cookie);
+      const getItem = Storage.prototype.getItem;
+      Storage.prototype.getItem = function (name) { asked.push(name); return getItem.call(this, name); };
+    """)
+    page.goto(page.url.replace("glossary.html", address))
+    assert page.evaluate("asked.slice(0, 2)") == ["cookies", "theme"]
+
+
 def test_study_aids_are_live(read):
     page = read("day26.html")
     card = page.locator(".study-cards .flip-container")
