@@ -2,7 +2,8 @@
 
 from playwright.sync_api import Page
 
-#: Where an element is, once it has been there for some frames: on a busy machine the page may yet move.
+#: Where an element is, once it has been there for some frames: on a busy machine the page may yet move, and a
+#: finger may have flung it out of sight.
 STILL = """async (element) => {
     for (let last, frames = 0; ; ) {
         await new Promise(requestAnimationFrame);
@@ -10,7 +11,10 @@ STILL = """async (element) => {
         const now = [x, y, width, height].join();
         frames = now === last ? frames + 1 : 0;
         last = now;
-        if (frames === 5) return { x, y, width, height };
+        if (frames < 5) continue;
+        if (y >= 0 && y + height <= innerHeight) return { x, y, width, height };
+        element.scrollIntoView({ block: "center" });
+        frames = 0;
     }
 }"""
 
