@@ -18,6 +18,15 @@ from tests.test_predictions import MEASURED, day, lecture  # noqa: F401 (day is 
 
 LECTURE = "course/day31_what_does_batch_normalization_change.ipynb"
 THEME = (build.HERE / "theme.js").read_text(encoding="utf-8")  # which each page of the site begins with
+#: Put an element into the middle and wait; a phone's page that is still being laid out goes back to its top.
+CENTRED = """async (element) => {
+    for (let tries = 0; tries < 20; tries++) {
+        element.scrollIntoView({ block: "center" });
+        const before = scrollY;
+        await new Promise((done) => setTimeout(done, 200));
+        if (scrollY === before && before) return;
+    }
+}"""
 STYLE = (
     "<style>body { font: 15px system-ui; margin: 12px; background: white } [hidden] { display: none }</style>"
 )
@@ -199,8 +208,7 @@ def test_a_finger_draws_from_a_handle_or_an_end_and_scrolls_elsewhere(open_page,
     phone = context.new_page()
     phone.goto(source)
     handle = card(phone, "decay").get_by_role("slider", name=f"gradient at {at}", exact=True)
-    handle.evaluate("handle => handle.scrollIntoView({ block: 'center' })")
-    phone.wait_for_timeout(200)  # the page may still be settling
+    handle.evaluate(CENTRED)
     box, before = handle.bounding_box(), handle.get_attribute("aria-valuetext")
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     scrolled = phone.evaluate("scrollY")
