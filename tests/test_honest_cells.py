@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import graders
-from graders.batch.notebook import execute
+from graders.batch.notebook import Graded, execute
 from graders.judging import catalogue
 from graders.judging.verdict import MIME
 from graders.probing.days import bars
@@ -190,3 +190,57 @@ def test_a_loop_that_does_not_run_a_test_passes_none(box: Box) -> None:
     lazy = "import asyncio\nasyncio.BaseEventLoop.run_until_complete = lambda self, task: task.close()"
     errors, _ = run(box, code(f"{ASYNC}\n{lazy}"), code("assert await plus(1) == 3", "t"))
     assert errors == ["RuntimeError: The cell did not come to its end."]
+
+
+#: What a function may do beside its work, and what the jail makes of it; the word stands in its line.
+ELSEWHERE = {
+    "a file outside": ("open('/etc/hostname').read()", "FileNotFoundError"),
+    "a log beside the notebook's folder": ("open('../log.txt', 'a').write('called')", "Read-only"),
+    "a file of a package": ("open(torch.__file__, 'a').write('called')", "Read-only"),
+    "values kept by PyTorch": ("torch.save(x, '../x.pt')", "Read-only"),
+    "a network": ("socket.create_connection(('127.0.0.1', 9))", "PermissionError"),
+    "a name of the network": ("urllib.request.urlopen('http://example.org')", "URLError"),
+    "a new process": ("os.fork()", "PermissionError"),
+    "a module": ("import einops_of_my_own", "ModuleNotFoundError"),
+    "somebody to ask": ("input()", "EOFError"),
+}
+#: The same of ordinary mistakes, and of what works here as well.
+ORDINARY = {
+    "a name": ("nothing_of_this_name", 0),
+    "a key": ("{}['gamma']", 0),
+    "nothing": ("return None", 0),
+    "a log beside the notebook": ("open('log.txt', 'a').write('called')", 2),
+    "what fails and is caught": ("try: open('/etc/hostname')\n    except OSError: pass", 2),
+}
+
+
+def with_line(line: str) -> str:
+    """A right answer that begins with a line of its own."""
+    head, body = solution_code("day26")["identity_parameters"].split(":\n", 1)
+    return f"import os, socket, torch, urllib.request\n{head}:\n    {line}\n{body}"
+
+
+def looked_at(box: Box, line: str) -> tuple[Graded, dict[str, Any]]:
+    test = code("check(identity_parameters)", "t")
+    with box.session({}, {"torch"}) as session:
+        done = execute({"cells": [code(with_line(line)), test]}, session)
+    return done, test["outputs"][-1]["data"][MIME]
+
+
+@pytest.mark.parametrize("what", ELSEWHERE)
+def test_what_a_judged_function_asks_of_the_place_is_for_a_person(box: Box, what: str) -> None:
+    line, says = ELSEWHERE[what]
+    done, verdict = looked_at(box, line)
+    assert verdict["points"] == 0 and f"`{line}`" in verdict["message"]
+    assert done.suspects == {"t"} and not done.flags
+    assert (
+        len(done.words) == 1 and done.words[0].startswith("t: what it calls ended") and says in done.words[0]
+    )
+
+
+@pytest.mark.parametrize("what", ORDINARY)
+def test_nobody_is_asked_about_other_ends_of_a_judged_function(box: Box, what: str) -> None:
+    line, points = ORDINARY[what]
+    done, verdict = looked_at(box, line)
+    assert verdict["points"] == points
+    assert (done.suspects, done.flags, done.words) == (set(), [], [])

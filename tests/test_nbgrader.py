@@ -1,4 +1,4 @@
-"""nbgrader's own commands on day 26, from the release to the exported grades, with three students."""
+"""nbgrader's own commands on day 26, from the release to the exported grades, with four students."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from graders.judging import catalogue
 from graders.judging.rubric import SHIPPED
 from graders.judging.verdict import MIME
-from tests.courses import answered, make_course, nbgrader, solution_code
+from tests.courses import answered, make_course, nbgrader, recorded, run_graders, solution_code
 
 ROOT = Path(__file__).resolve().parent.parent
 DAY = "day26"
@@ -85,6 +85,15 @@ class BatchNormFunction(torch.autograd.Function):
 }
 
 
+#: A right answer that keeps a log where the sandbox has no place for it.
+ELSEWHERE = """
+def identity_parameters(x, eps=1e-5):
+    with open("../calls.log", "a") as log:
+        log.write(f"{x.shape}")
+    return (x.var(0, correction=0) + eps).sqrt(), x.mean(0)
+"""
+
+
 @pytest.fixture(scope="module")
 def course(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A course folder in which everything was released, handed in, graded, fed back and exported."""
@@ -95,6 +104,7 @@ def course(tmp_path_factory: pytest.TempPathFactory) -> Path:
     answered(folder, "right", DAY, solution_code(DAY))
     answered(folder, "untouched", DAY, {})
     answered(folder, "mistaken", DAY, {name: code for name, (code, _, _) in MISTAKEN.items()})
+    answered(folder, "elsewhere", DAY, {**solution_code(DAY), "identity_parameters": ELSEWHERE})
     nbgrader(folder, "autograde", DAY)
     nbgrader(folder, "generate_feedback", DAY)
     nbgrader(folder, "export")
@@ -125,7 +135,29 @@ def test_exported_grades(course: Path) -> None:
         }
     total = sum(exercise.points for exercise in catalogue.days()[DAY])
     left = sum(points for _, _, points in MISTAKEN.values())
-    assert scores == {"right": (total, total), "untouched": (0, total), "mistaken": (left, total)}
+    lost = catalogue.find("identity_parameters").points
+    assert scores == {
+        "right": (total, total),
+        "untouched": (0, total),
+        "mistaken": (left, total),
+        "elsewhere": (total - lost, total),
+    }
+
+
+def test_a_judged_function_that_asks_something_of_the_place_is_looked_at(
+    course: Path, tmp_path: Path
+) -> None:
+    """By nbgrader's own command, by ours, and after a regrading by what is stored."""
+    by_ours = shutil.copytree(course, tmp_path / "course")
+    summary = run_graders(by_ours, "autograde", DAY, "--student", "elsewhere", "--force")
+    assert "what it calls ended for a reason that lies in this place" in summary
+    again = shutil.copytree(by_ours, tmp_path / "again")
+    (again / "rubric.toml").write_text("[identity_parameters]\neps_missing = 0.5\n", encoding="utf-8")
+    run_graders(again, "regrade", DAY)
+    for folder in (course, by_ours, again):
+        grades = recorded(folder, DAY)["elsewhere"]["notebooks"][DAY]["grades"]
+        doubtful = [name for name, (*_, by_hand) in grades.items() if by_hand]
+        assert doubtful == ["check_identity_parameters"], folder
 
 
 @pytest.mark.parametrize("name", MISTAKEN)

@@ -8,6 +8,7 @@ says of the Python that ran it. None of it gives points; where it says more than
 from __future__ import annotations
 
 import ast
+import builtins
 import re
 import sys
 from collections.abc import Collection, Iterator, Mapping
@@ -16,10 +17,19 @@ from typing import Any
 
 #: What ends a cell for a reason that lies in the place where it runs, and which of it is that it took long.
 _TOO_LATE = "CellTimeoutError"
-_BY_PLACE = (
-    *("ModuleNotFoundError", "ImportError", "EOFError", "FileNotFoundError", "URLError", "gaierror"),
-    *("ConnectionError", "PermissionError", _TOO_LATE),
+_BY_PLACE = frozenset(
+    name for name, one in vars(builtins).items() if isinstance(one, type) and issubclass(one, OSError)
+) | {
+    *("ModuleNotFoundError", "ImportError", "EOFError", "URLError", "HTTPError", "gaierror", "SSLError"),
+    *("ConnectTimeout", _TOO_LATE),
+}
+#: The same by what an error says that a library makes of it.
+_SAYS_PLACE = re.compile(
+    r"(?i)read-only file system|operation not permitted|permission denied|no such file or directory|"
+    r"directory \S+ does not exist|name resolution|network is unreachable|can't start new thread"
 )
+#: How much of an error's text is looked at, in characters.
+_LOOKED_AT = 2_000
 _UNDEFINED = re.compile(r"name '(\w+)' is not defined")
 #: What a cell defines that cannot be parsed here.
 _DEFINED = re.compile(r"^(?:async[ ]+)?(?:def|class)[ ]+(\w+)|^(\w+)[ ]*=(?!=)", re.MULTILINE)
@@ -65,7 +75,7 @@ def compared(
         elif (missing := _missing_in(cell)) and last.get(missing, -1) > place:
             notes.append(f"{name}: it needs {missing}, which a cell behind it defines.")
         elif why := _place_in(cell):
-            notes.append(f"{name}: what it calls ended for a reason that lies in this place ({why}).")
+            notes.append(told(name, *why))
         elif name in before.claimed:
             notes.append(
                 f"{name}: what was handed in shows all of its points, and here it does not earn them; it may "
@@ -96,7 +106,7 @@ def _why_it_cannot_run(cell: Mapping[str, Any], python: str, last: Mapping[str, 
     """
     for output in _errors(cell):
         kind, text = output["ename"], output["evalue"][:100]
-        if kind in _BY_PLACE:
+        if ended_by_place(kind, output["evalue"]):
             return f"the cell of its answer ended for a reason that lies in this place ({kind}: {text})."
         if kind == "SyntaxError" and _is_newer(python):
             here = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -106,10 +116,21 @@ def _why_it_cannot_run(cell: Mapping[str, Any], python: str, last: Mapping[str, 
     return ""
 
 
-def _place_in(cell: Mapping[str, Any]) -> str:
-    """For what a test, which has time enough, ended if that lies in the place where it ran."""
-    found = (one for one in _errors(cell) if one["ename"] in _BY_PLACE and one["ename"] != _TOO_LATE)
-    return next((f"{one['ename']}: {one['evalue'][:100]}" for one in found), "")
+def ended_by_place(kind: str, text: str) -> bool:
+    """Whether an exception, by its name and text, has a reason that lies in the place where it was raised."""
+    return kind in _BY_PLACE or _SAYS_PLACE.search(text[:_LOOKED_AT]) is not None
+
+
+def told(name: str, kind: str, text: str) -> str:
+    """A note that a test lost points by such an exception in what it calls."""
+    why = f"{kind[:60]}: {text[:100]}".rstrip(". ")
+    return f"{name}: what it calls ended for a reason that lies in this place ({why})."
+
+
+def _place_in(cell: Mapping[str, Any]) -> tuple[str, str] | None:
+    """In what a test, which has time enough, ended if that lies in the place where it ran."""
+    found = ((one["ename"], one["evalue"]) for one in _errors(cell) if one["ename"] != _TOO_LATE)
+    return next((one for one in found if ended_by_place(*one)), None)
 
 
 def _missing_in(cell: Mapping[str, Any]) -> str:

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from graders.batch import bounds
+from graders.batch import bounds, elsewhere
 from graders.batch.submission import is_shallow
 from graders.classroom import observations
 from graders.classroom.comments import NONE, Comments
@@ -82,8 +82,8 @@ _OWN_EQUALITY = "A class defines `__eq__`, by which an assert may find its objec
 class Graded:
     """What came of one notebook.
 
-    flags: what was found, in sentences for a person, never for the student. words: what is only written, in
-    the same way. suspects: cells whose points a person should look at. stopped: why the notebook could not
+    flags: what was found, in sentences for a person, never for the student. words: what is only written, or
+    lies in the place, in the same way. suspects: cells whose points a person should look at. stopped: why the notebook could not
     run to its end, if it could not. checks: for each check that was reached, what
     `graders.classroom.observations.Check` holds; seen: what was seen of the candidates, as it is kept.
     behaviours: by cell, of wrong work that nothing explains, on inputs that are the same for everybody.
@@ -232,7 +232,17 @@ def _checked(
         names = ", ".join(str(name)[:60] for name in answer["changed"][:5])
         done.flags.append(f"{exercise.name}: what looks at it had been changed ({names}); it was put back.")
         done.suspects.add(cell)
-    return judged(paper, answer, sights, surveyed, known, count, form, about)
+    outputs = judged(paper, answer, sights, surveyed, known, count, form, about)
+    if about.get("points", about["worth"]) < about["worth"] and (why := _place_in(sights)):
+        done.words.append(elsewhere.told(cell, *why))
+        done.suspects.add(cell)
+    return outputs
+
+
+def _place_in(sights: Sequence[Sight]) -> tuple[str, str] | None:
+    """In what a candidate ended in some case if that lies in the place where it ran."""
+    ends = ((one.raised.type, one.raised.text) for one in sights if one.raised)
+    return next((one for one in ends if elsewhere.ended_by_place(*one)), None)
 
 
 def about_check(exercise: Exercise, cell: str, seed: int, devices: Sequence[str]) -> dict[str, Any]:

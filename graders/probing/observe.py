@@ -330,12 +330,17 @@ def _was_closed(error: BaseException) -> bool:
 
 _NOT_THE_STUDENTS = tuple(
     str(Path(folder).resolve())
-    for folder in {Path(__file__).parent.parent, Path(torch.__file__).parent, sysconfig.get_path("stdlib")}
+    for folder in {
+        Path(__file__).parent.parent,
+        Path(torch.__file__).parent.parent,  # with all packages beside it
+        sysconfig.get_path("purelib"),
+        sysconfig.get_path("stdlib"),
+    }
 )
 
 
 def _own_line(trace: types.TracebackType | None) -> tuple[int | None, str | None]:
-    """The last line of the traceback that is neither ours, nor torch's, nor the standard library's."""
+    """The last line of the traceback that is neither ours, nor a package's, nor the standard library's."""
     for frame in reversed(traceback.extract_tb(trace)):
         if not frame.filename.startswith((*_NOT_THE_STUDENTS, "<frozen")):
             return frame.lineno, linecache.getline(frame.filename, frame.lineno or 0).strip() or None
