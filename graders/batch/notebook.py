@@ -83,8 +83,8 @@ class Graded:
     """What came of one notebook.
 
     flags: what was found, in sentences for a person, never for the student. words: what is only written, or
-    lies in the place, in the same way. suspects: cells whose points a person should look at. stopped: why the notebook could not
-    run to its end, if it could not. checks: for each check that was reached, what
+    lies in the place, in the same way. suspects: cells whose points a person should look at. stopped: why the
+    notebook could not run to its end, if it could not. checks: for each check that was reached, what
     `graders.classroom.observations.Check` holds; seen: what was seen of the candidates, as it is kept.
     behaviours: by cell, of wrong work that nothing explains, on inputs that are the same for everybody.
     """
