@@ -147,7 +147,7 @@ def autograde(
         typer.echo(json.dumps(shown if several else shown[0], indent=1, ensure_ascii=False))
     if reports[-1].stopped:
         typer.echo(reports[-1].stopped, err=True)
-    raise typer.Exit(int(not ended or any(one.count("failed") for one in reports)))
+    raise typer.Exit(int(not ended or not all(one.is_complete for one in reports)))
 
 
 app.command()(regrade_commands.regrade)
@@ -247,10 +247,14 @@ def _print_summary(report, limits) -> None:
             typer.echo(f"{'':<{width}}  flag: {text}")
         for text in result.notes:
             typer.echo(f"{'':<{width}}  note: {text}")
+        if result.reason:
+            typer.echo(f"{'':<{width}}  not graded: {result.reason}")
     for result in rows:
         if result.outcome == "failed":
             typer.echo(f"{result.student:<{width}}  not graded: {result.reason}")
     counts = [f"{report.count('graded')} graded"]
+    if report.in_part:
+        counts.append(f"{report.in_part} of them only in part")
     if report.count("skipped"):
         counts.append(f"{report.count('skipped')} graded before and not handed in anew (--force grades them)")
     if report.count("failed"):

@@ -30,8 +30,11 @@ from tests.courses import (
     answered,
     cell_of,
     make_course,
+    nbgrader_command,
+    own_programs,
     recorded,
     release,
+    run_graders,
     solution_code,
     write_source,
 )
@@ -336,3 +339,60 @@ def test_verdicts_do_not_depend_on_what_was_foreseen(tmp_path: Path) -> None:
         answers.append([one["data"]["text/plain"] for output in outputs for one in output if "data" in one])
         worker.close_boxes()
     assert answers[0] == answers[1] and "0" in answers[0] and len(set(answers[0])) > 1
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> Path:
+    """An assignment of two notebooks; one student's second cannot be read, and another's is missing."""
+    course = make_course(tmp_path / "two", [])
+    student, right, test = ASSIGNMENTS["one"]
+    write_source(course, "hw", {student: (right, test)})
+    source = course / "solutions" / "hw"
+    shutil.copy(source / "hw.ipynb", source / "more.ipynb")
+    release(course, "hw")
+    for who in ("broken", "missing", "whole"):
+        path = answered(course, who, "hw", {student: right})
+        second = path.with_name("more.ipynb")
+        if who != "missing":
+            second.write_bytes(path.read_bytes() if who == "whole" else path.read_bytes()[:-40])
+    return course
+
+
+def test_a_broken_notebook_beside_others_is_told(two: Path) -> None:
+    """It is tried again until it can be graded, as where it is the only one."""
+    said, _ = autograde(two, "hw", status=1)
+    assert "not graded: more.ipynb is no valid JSON" in said
+    assert "hw: 3 graded, 1 of them only in part;" in said
+    results = json.loads(autograde(two, "hw", "--json", status=1)[0])["results"]
+    again = {one["student"]: one for one in results}
+    assert again["broken"]["outcome"] == "graded" and "no valid JSON" in again["broken"]["reason"]
+    assert again["whole"]["outcome"] == again["missing"]["outcome"] == "skipped"
+    found = recorded(two, "hw")
+    assert {who: one["score"] for who, one in found.items()} == {"broken": 2, "missing": 2, "whole": 4}
+    asked = {who: one["notebooks"]["more"]["grades"]["test_double"][3] for who, one in found.items()}
+    assert asked == {"broken": True, "missing": False, "whole": False}
+    said = run_graders(two, "regrade", "hw")
+    assert "Judged by what is stored: 3 submissions." in said and "Graded only in part: 1 submission;" in said
+    folder = two / "submitted" / "broken" / "hw"
+    shutil.copy(folder / "hw.ipynb", folder / "more.ipynb")
+    said, _ = autograde(two, "hw")
+    assert "hw: 1 graded, 2 graded before" in said
+    assert recorded(two, "hw")["broken"]["score"] == 4
+
+
+def test_nbgrader_tells_it_as_well(two: Path) -> None:
+    done = subprocess.run(
+        nbgrader_command("autograde", "hw"),
+        cwd=two,
+        env={**os.environ, **own_programs()},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 1
+    assert "Graded only in part: submitted/broken/hw. The log says why." in done.stderr
+    assert {who: one["score"] for who, one in recorded(two, "hw").items()} == {
+        "broken": 2,
+        "missing": 2,
+        "whole": 4,
+    }

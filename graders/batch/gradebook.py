@@ -206,9 +206,10 @@ class Course:
     # What is there to grade
 
     def students(self, wanted: list[str]) -> Iterator[tuple[str, str]]:
-        """Students with a submission, and for each "grade" or "skip" by nbgrader's rule.
+        """Students with a submission, and for each "grade" or "skip" by nbgrader's rule, or "rest".
 
-        What was graded is graded again where it was handed in anew, or with `force`.
+        What was graded is graded again where it was handed in anew, or with `force`. Where the rest of it, a
+        notebook beside others, could not be graded, that is tried again.
         """
         excluded = set(filter(None, self.directory.student_id_exclude.split(",")))
         pattern = str(self._path(self.directory.submitted_directory, "*"))
@@ -220,7 +221,19 @@ class Course:
             student = relative[len(before) : len(relative) - len(after) or None]
             if student in excluded or (wanted and student not in wanted) or not os.path.isdir(folder):
                 continue
-            yield student, "grade" if self._is_due(student) else "skip"
+            if self._is_due(student):
+                yield student, "grade"
+            else:
+                yield student, "rest" if self._lacks_a_notebook(student) else "skip"
+
+    def _lacks_a_notebook(self, student: str) -> bool:
+        """Whether a notebook was handed in beside others that is not among those that were graded."""
+        if len(self.release) < 2:
+            return False
+        handed_in = self._path(self.directory.submitted_directory, student)
+        graded = self._path(self.directory.autograded_directory, student)
+        names = [f"{name}.ipynb" for name in self.release]
+        return any(os.path.lexists(handed_in / name) and not (graded / name).exists() for name in names)
 
     def _is_due(self, student: str) -> bool:
         target = self._path(self.directory.autograded_directory, student)
@@ -330,6 +343,9 @@ class Course:
             elif notebook.name in found.missing:
                 for grade in notebook.grades:
                     grade.auto_score, grade.needs_manual_grade = 0, False
+            else:
+                for grade in notebook.grades:
+                    grade.needs_manual_grade = True
             points += sum(grade.auto_score or 0.0 for grade in notebook.grades)
             most += sum(cell.points or 0.0 for cell in self.release[notebook.name].cells.values())
         self._enter_penalties(handed_in, answers)

@@ -46,7 +46,8 @@ class Result:
     """What became of one submission.
 
     outcome: "graded", "skipped" or "failed". points, most: None where it was not graded. flags: what a
-    person should look at. notes: what was odd and is in order now. reason: why it could not be graded.
+    person should look at. notes: what was odd and is in order now. reason: why it could not be graded, or
+    some of its notebooks could not.
     """
 
     student: str
@@ -79,6 +80,16 @@ class Report:
 
     def count(self, outcome: str) -> int:
         return sum(result.outcome == outcome for result in self.results)
+
+    @property
+    def in_part(self) -> int:
+        """How many were graded of which a notebook could not be."""
+        return sum(result.outcome == "graded" and result.reason is not None for result in self.results)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether everything that was due is graded."""
+        return not (self.count("failed") or self.in_part or self.stopped)
 
 
 @dataclass
@@ -394,7 +405,7 @@ def _recorded(course: Course, found: Submission, answer: dict[str, Any], report:
 
     notebooks = answer["notebooks"]
     flags = [flag for one in notebooks.values() for flag in one["flags"]]
-    notes = list(found.notes) + found.unreadable
+    notes = list(found.notes)
     for name, one in notebooks.items():
         report.limits.update(one["cgroup"])
         told, doubtful = compared(
@@ -408,7 +419,7 @@ def _recorded(course: Course, found: Submission, answer: dict[str, Any], report:
         points, most = course.record(found, notebooks)
     except NotRecorded as problem:
         return Result(found.student, "failed", None, None, flags, notes, str(problem))
-    return Result(found.student, "graded", points, most, flags, notes)
+    return Result(found.student, "graded", points, most, flags, notes, " ".join(found.unreadable) or None)
 
 
 def _sentence(error: Exception) -> str:

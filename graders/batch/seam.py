@@ -81,6 +81,8 @@ class Autograde(converters.Autograde, _TakenIn):
     released: Mapping[str, Release]
     #: The records of the submission that is graded now, as its last grading left them, by notebook.
     before: Mapping[str, records.Record]
+    #: What was taken in of the folder that is looked at now; empty where it was graded before.
+    taken_in: list[Submission]
 
     def digest_of(self, notebook: str) -> str:
         """What was released of a notebook, as an index says it."""
@@ -107,14 +109,17 @@ class Autograde(converters.Autograde, _TakenIn):
         with Gradebook(self.coursedir.db_url, self.coursedir.course_id) as book:
             self.released = released_in(book, self.coursedir, self.coursedir.assignment_id)
         self._digests: dict[str, str] = {}
-        failed = []
+        failed: list[str] = []
+        in_part: list[str] = []
         for folder, notebooks in sorted(self.assignments.items()):
             name = shown(os.path.relpath(folder, self.coursedir.root))
             try:
                 if shown(folder) != folder:
                     raise NotGraded("The folder's name has characters that cannot be shown; rename it.")
                 self.assignments = {folder: notebooks}
+                self.taken_in = []
                 super().convert_notebooks()
+                in_part += [name for one in self.taken_in if one.unreadable]
             except NotGraded as problem:
                 self.log.error("%s: %s", name, shown(str(problem)))
                 failed.append(name)
@@ -122,8 +127,11 @@ class Autograde(converters.Autograde, _TakenIn):
                 if isinstance(problem.__context__, sqlalchemy.exc.OperationalError):
                     raise  # the gradebook itself; the next submission would meet it again
                 failed.append(name)
-        if failed:
-            raise NbGraderException(f"Not graded: {', '.join(failed)}. The log says why.")
+        kinds = {"Not graded": failed, "Graded only in part": in_part}
+        if told := [f"{kind}: {', '.join(names)}." for kind, names in kinds.items() if names]:
+            said = " ".join((*told, "The log says why."))
+            self.log.error(said)  # nbgrader ends without a word
+            raise NbGraderException(said)
 
     def init_destination(self, assignment_id: str, student_id: str) -> bool:
         place = Path(self._format_dest(assignment_id, student_id))
@@ -135,6 +143,7 @@ class Autograde(converters.Autograde, _TakenIn):
         if not self.found.notebooks:
             why = self.found.unreadable or self.found.notes or ["It is no assignment that was released."]
             raise NotGraded(" ".join(why))
+        self.taken_in.append(self.found)
         for text in (*self.found.notes, *self.found.unreadable):
             self.log.warning("%s: %s", student_id, shown(text))
         wanted = fnmatch.filter(self.found.notebooks, self.coursedir.notebook_id)

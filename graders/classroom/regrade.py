@@ -60,9 +60,9 @@ class Outcome:
 
     changes: points that change. reworded: students whose report says something else, for the same points.
     stored, sandbox: students who were judged by what is kept of them, and in the sandbox, with the reason.
-    anew, ungraded: students whose later submission, or whose first one, is still to be graded. failed:
-    students who could not be judged, with the reason. flags: what a person should look at, of those who were
-    run again. stopped: why it ended early, if it did.
+    anew, ungraded: students whose later submission, or whose first one, is still to be graded. in_part: those
+    of whom a notebook is. failed: students who could not be judged, with the reason. flags: what a person
+    should look at, of those who were run again. stopped: why it ended early, if it did.
     """
 
     assignment: str
@@ -72,6 +72,7 @@ class Outcome:
     sandbox: dict[str, str] = field(default_factory=dict)
     anew: list[str] = field(default_factory=list)
     ungraded: list[str] = field(default_factory=list)
+    in_part: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     flags: dict[str, list[str]] = field(default_factory=dict)
     stopped: str | None = None
@@ -139,6 +140,7 @@ class Regrading:
                 self.outcome.failed[student] = "There is no submission of this student."
         self.outcome.ungraded += [student for student in listed if student not in graded]
         self.outcome.anew += [student for student in graded if listed.get(student) == "grade"]
+        self.outcome.in_part += [student for student in graded if listed.get(student) == "rest"]
         found = [
             one
             for student, folder in graded.items()
@@ -278,7 +280,7 @@ class Regrading:
                 pool.kill()
         self.outcome.stopped = report.stopped
         for result in report.results:
-            if result.outcome == "failed":
+            if result.outcome == "failed" or result.reason:
                 self.outcome.failed[result.student] = result.reason or ""
             if result.flags:
                 self.outcome.flags[result.student] = result.flags
@@ -550,6 +552,9 @@ def in_words(outcome: Outcome) -> Iterator[str]:
         if students_left:
             count = _count(len(students_left), "submission")
             yield f"Left out: {count} {text}; `graders autograde {outcome.assignment}` grades them."
+    if outcome.in_part:
+        count = _count(len(outcome.in_part), "submission")
+        yield f"Graded only in part: {count}; `graders autograde {outcome.assignment}` says why."
 
 
 def _number(points: float | None) -> str:
