@@ -37,6 +37,8 @@ def test_it_is_solved_with_buttons_alone(read, width, theme):
     page = read(address("SGD"), width=width, theme=theme)
     shown = unfolded(page)
     shown.locator("summary").click()
+    given = shown.locator(".given .line")
+    assert given.evaluate_all("lines => lines.every((line) => line.scrollWidth <= line.clientWidth)")
     shown.get_by_role("button", name="self.params = params").click()
     shown.get_by_role("button", name="p = p - self.lr * direction").click()
     # The rest of the page is looked at with the puzzle solved.
