@@ -405,7 +405,7 @@ def test_pictures(block):
     check_picture(figures.draw_light(arms, list(arms)[:5], "Five nets", contrast=False))
     check_picture(figures.draw_each(arms))
     check_picture(figures.draw_price(price, "brightness", ["zeros", "replicate"]))
-    assert len(experiments.judge_light(arms)) == 11
+    assert len(experiments.judge_light(arms)) == 12
     assert len(experiments.judge_price(price)) == 8
 
 
