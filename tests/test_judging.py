@@ -61,6 +61,117 @@ def test_definition_passes(name: str, seed: int) -> None:
     assert verdict.points == verdict.max_points == catalogue.find(name).points
 
 
+#: Mistakes that are true of somebody who has done nothing: what was to be changed is as it was.
+DOING_NOTHING = {
+    "freeze_batch_norm": "nothing_frozen",
+    "recalibrate": "nothing_measured",
+    "steps_on_digits": "other_weights_trained",
+    "train": "weights_never_move",
+}
+#: What is returned before anything is written.
+STUBS = {"None": None, "a text": "", "an empty tuple": (), "True": True}
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_a_stub_is_no_misconception(name: str) -> None:
+    """Whoever returns nothing of the kind that is asked for has not forgotten a ValueError, or digits."""
+    definition = catalogue.answer_of(name).definition
+    before = definition[:-1] if isinstance(definition, tuple) else ()
+    for stub, result in STUBS.items():
+
+        def candidate(*given: Any, result: Any = result, **named: Any) -> Any:
+            return result
+
+        verdict = judged(name, (*before, candidate) if before else candidate, seed=3)
+        known = {"not_a_tensor", "no_share", DOING_NOTHING.get(name), *ALLOWED.get((name, stub), ())}
+        assert verdict.points == 0 and set(verdict.mistakes) <= known, f"{stub}: {verdict}"
+
+
+#: An empty tuple is a list of names, or of axes, and True a number of an axis.
+ALLOWED = {
+    ("stale_statistics", "an empty tuple"): ["always_the_same"],
+    ("find_leak", "an empty tuple"): ["nothing_found"],
+    ("normalized_axes", "an empty tuple"): ["another_kind_accepted"],
+    ("normalized_axes", "True"): ["pixels_left_out"],
+}
+
+
+def test_nothing_but_numbers_loses_digits() -> None:
+    for answer in (lambda x: None, lambda x: x, lambda x: 0):
+        assert judged("hessian_condition_number", answer, seed=3).mistakes == ()
+
+
+@pytest.mark.parametrize(
+    "name, answers",
+    [
+        ("missing_path", ["mean", "variance"]),
+        ("gradient_profile", ["healthy", "exploding", "vanishing with depth", "vanished everywhere"]),
+        ("training_regime", ["stable", "catapult", "edge of stability", "diverging"]),
+        ("stale_statistics", [[]]),
+    ],
+)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_one_answer_for_all_is_named_as_that_and_earns_nothing(
+    name: str, answers: list[Any], seed: int
+) -> None:
+    for answer in answers:
+        verdict = judged(name, lambda *given, answer=answer, **named: answer, seed=seed)
+        assert (verdict.points, verdict.mistake) == (0, "always_the_same"), str(verdict)
+
+
+def test_a_missed_exception_is_named_where_the_values_are_of_the_right_kind() -> None:
+    """Beside a formula that is wrong in a way that has no name."""
+    verdict = judged("equilibrium_norm", lambda lr, decay, norm: 3.7 * lr + decay + norm, seed=3)
+    assert verdict.mistakes == ("no_rest_missed",)
+
+
+def pooled(counts: torch.Tensor, means: torch.Tensor, variances: torch.Tensor) -> tuple:
+    """The pooled variance of statistics: what shards of one variance have in common."""
+    n = counts[:, None]
+    return (n * means).sum(0) / n.sum(), ((n - 1) * variances).sum(0) / (n.sum() - len(n))
+
+
+def over_channels(x: torch.Tensor, gamma: torch.Tensor, beta: torch.Tensor, eps: float = 1e-5) -> Any:
+    return gamma * (x - x.mean(1, keepdim=True)) / torch.sqrt(x.var(1, keepdim=True) + eps) + beta
+
+
+def of_the_batch(x: torch.Tensor, gamma: torch.Tensor, beta: torch.Tensor, eps: float = 1e-5) -> Any:
+    axes = (0, 2, 3)
+    x_hat = (x - x.mean(axes, keepdim=True)) / (x.std(axes, keepdim=True) + eps)
+    return gamma[:, None, None] * x_hat + beta[:, None, None]
+
+
+def interleaved(
+    x: torch.Tensor, groups: int, gamma: torch.Tensor, beta: torch.Tensor, eps: float = 1e-5
+) -> Any:
+    n, c, h, w = x.shape
+    if c % groups:
+        raise ValueError("no groups of one size")
+    cut, axes = x.reshape(n, c // groups, groups, h, w), (1, 3, 4)
+    x_hat = (cut - cut.mean(axes, keepdim=True)) / torch.sqrt(cut.var(axes, keepdim=True) + eps)
+    return gamma[:, None, None] * x_hat.reshape(x.shape) + beta[:, None, None]
+
+
+@pytest.mark.parametrize(
+    "name, candidate, keys, points",
+    [
+        ("identity_parameters", lambda x, eps=1e-5: (x.std(0), x.mean(0)), {"eps_missing"}, 1),
+        ("merge_statistics", pooled, {"between_missing"}, 1),
+        ("layer_norm", over_channels, {"over_channels_only"}, 0),
+        ("instance_norm", of_the_batch, {"batch_statistics"}, 0),
+        ("group_norm", interleaved, {"interleaved_groups"}, 1),
+    ],
+)
+def test_what_torch_gives_as_it_comes_is_named_beside_the_rest(
+    name: str, candidate: Any, keys: set[str], points: float
+) -> None:
+    """torch.var and torch.std divide by N - 1: the lesser mistake, which leaves no points of its own."""
+    for seed in SEEDS:
+        verdict = judged(name, candidate, seed=seed)
+        assert keys < set(verdict.mistakes) and len(verdict.mistakes) == 2, str(verdict)
+        assert verdict.mistakes[1].startswith("unbiased_") and verdict.points == points
+
+
 #: What cells leave behind that is no part of an answer, and what takes it back.
 LEFT_BEHIND = {
     "no gradients": (lambda: torch.set_grad_enabled(False), lambda: torch.set_grad_enabled(True)),

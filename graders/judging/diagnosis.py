@@ -9,9 +9,11 @@ from itertools import chain
 from typing import Any
 
 from graders.judging.answer import Answer, Mistake
+from graders.judging.compare import Finding
 from graders.judging.trial import Trial, is_no_value
 from graders.probing.exercise import Exercise
 from graders.probing.observe import ARGUMENTS, Foreign, Raised
+from graders.probing.probes import NO_ERROR
 
 #: A mistake explains a candidate where both differ from the reference in the same way in at least this
 #: share of the cases in which either does. Below 1, because a slip can be written in several ways that
@@ -87,7 +89,31 @@ def diagnose(exercise: Exercise, answer: Answer, tried: Sequence[Trial]) -> Diag
     found = _several(tried, failing, naming, partial)
     if not found.unexplained:
         return found
-    return _several(tried, failing, naming, partial + _pairs(answer, order, failing, naming))
+    pairs = _pairs(answer, order, failing, naming)
+    return _without_missed_errors(tried, _several(tried, failing, naming, partial + pairs))
+
+
+def _without_missed_errors(tried: Sequence[Trial], found: Diagnosis) -> Diagnosis:
+    """The same; who never returns a value of the kind that is asked for has not forgotten an exception.
+
+    Whoever begins with `return None` meets no case in which one is due any better than the others.
+    """
+    findings = {
+        name: [trial.findings[name] for trial in tried if name in trial.findings]
+        for name in (*found.unexplained, *found.explained)
+    }
+    if not any(all(map(_is_of_no_form, findings[name])) for name in found.unexplained):
+        return found
+    missed = {name for name in found.explained if all(one.got == NO_ERROR for one in findings[name])}
+    explained = {name: one for name, one in found.explained.items() if name not in missed}
+    return Diagnosis(explained, found.unexplained | missed)
+
+
+def _is_of_no_form(finding: Finding) -> bool:
+    """Whether there is nothing that could be right or wrong: no value of the kind that is asked for."""
+    if isinstance(finding.got, Raised):
+        return finding.got.contract
+    return finding.kind == "type" and not finding.right
 
 
 def _not_made(tried: Sequence[Trial], failing: set[str]) -> set[str]:

@@ -149,10 +149,13 @@ class Trial:
         Which digits are left is chance, how many is not. Where hardly any are left, that says nothing; where
         some are, the candidate has some as well.
         """
-        lost = self.question.distance(name, value)
+        seen = self.seen(name)
+        exact = self.question.exact[name]
+        if tolerance.is_real(exact) and not (tolerance.is_real(seen) and _count(seen) == _count(exact)):
+            return False  # there are no digits to lose
+        lost, off = self.question.distance(name, value), self.question.distance(name, seen)
         if lost is None or HARDLY_ANY_LEFT < lost <= BLOWN_UP:
             return True
-        off = self.question.distance(name, self.seen(name))
         if lost > BLOWN_UP:
             return off is None or off > BLOWN_UP**0.5
         return off is not None and lost / LUCK <= off <= min(lost * LUCK, HARDLY_ANY_LEFT)
@@ -180,3 +183,7 @@ class Trial:
 def is_no_value(seen: Any) -> bool:
     """Whether it is an exception or of a wrong type, which no noise makes right."""
     return isinstance(seen, Raised | Foreign)
+
+
+def _count(value: Any) -> int:
+    return value.numel() if isinstance(value, torch.Tensor) else 1

@@ -62,8 +62,12 @@ def steps_with_velocity(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[
         yield f"velocity after step {count}", kept(velocity)
 
 
+#: What is seen where an exception is asked for and the candidate returns.
+NO_ERROR = "no error"
+
+
 def error_of(action: Callable[[], Any]) -> str:
-    """The name of the exception that an action ends with, or "no error"; a kind of ValueError is one.
+    """The name of the exception that an action ends with, or NO_ERROR; a kind of ValueError is one.
 
     NotImplementedError passes: an exercise that is not written yet is no answer.
     """
@@ -73,7 +77,7 @@ def error_of(action: Callable[[], Any]) -> str:
         raise
     except Exception as error:
         return "ValueError" if isinstance(error, ValueError) else type(error).__name__
-    return "no error"
+    return NO_ERROR
 
 
 class Untouched:

@@ -1065,6 +1065,11 @@ PROFILE_MISTAKES = (
         partial(profile, beyond=lambda more, less: more >= less),
     ),
     mistake(
+        "always_the_same",
+        """Profiles of different kinds get the same answer. All four kinds occur.""",
+        *(lambda norms, *limits, word=word: word for word in (HEALTHY, VANISHING, VANISHED, EXPLODING)),
+    ),
+    mistake(
         "other_words",
         """The answers are not 'vanishing with depth', 'vanished everywhere', 'exploding' and 'healthy', or
         two of them are swapped. They are compared as strings, so spell them exactly like this.""",

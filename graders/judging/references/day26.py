@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from graders.judging.answer import Answer, Basis, Mistake, mistake
+from graders.judging.answer import Answer, Basis, Mistake, both, mistake
 from graders.judging.references.exposing import ALIKE, Asked, apart, exposing, hiding, variant
 from graders.judging.references.normalizing import (
     MIXED_SHARES,
@@ -794,6 +794,14 @@ IDENTITY_MISTAKES = (
 )
 
 
+@cache
+def identity_pairs() -> tuple[Mistake, ...]:
+    """torch.std as it comes."""
+    named = {one.key: one for one in IDENTITY_MISTAKES}
+    deviation = partial(identity, gamma=lambda x, eps: x.std(0))
+    return (both(named["eps_missing"], named["unbiased_variance"], deviation),)
+
+
 # -- the autograd function ---------------------------------------------------------------------------
 
 
@@ -1082,6 +1090,11 @@ PATH_MISTAKES = (
         """gamma is left out, so dx is compared with the gradient of another layer. On the way from y back to
         x_hat the gradient is multiplied by gamma.""",
         lambda dx, dy, x, gamma, eps=EPS: nearest(dx, dy, x, torch.ones_like(gamma), eps),
+    ),
+    mistake(
+        "always_the_same",
+        "The answer is the same for every dx. But all four answers occur.",
+        *(lambda dx, *given, word=word, **named: word for word in ("none", "mean", "variance")),
     ),
     mistake(
         "other_words",
@@ -1468,7 +1481,7 @@ ANSWERS = {
         bases=(Basis(("y",), GRADIENTS, "batch_norm_forward", in_all(FORWARD_MISTAKES, consistent)),),
         pairs=backward_pairs,
     ),
-    "identity_parameters": Answer(identity, written_out_identity, IDENTITY_MISTAKES),
+    "identity_parameters": Answer(identity, written_out_identity, IDENTITY_MISTAKES, pairs=identity_pairs),
     "BatchNormFunction": Answer(
         LibraryFunction,
         function_class(),

@@ -693,8 +693,8 @@ FOLDING_MISTAKES = (
     ),
     mistake(
         "bias_not_folded",
-        """Only the kernel is folded: the bias of your layer is that of the convolution, or none. The running
-        mean and beta shift every channel, and that shift is the new bias.""",
+        """The bias isn't folded: that of your layer is that of the convolution, or none. The running mean and
+        beta shift every channel, and that shift is the new bias.""",
         partial(folding, shift=lambda b, mean, scale, beta: b + 0.0),
         partial(folding, shift=lambda b, mean, scale, beta: b * scale),
         partial(folding, shift=lambda b, mean, scale, beta: 0.0 * b),
@@ -1578,6 +1578,12 @@ STALE_MISTAKES = (
         partial(stale, told=lambda beyond: beyond[0]),
     ),
     mistake(
+        "always_the_same",
+        """The answer doesn't depend on the statistics: no layer is ever named, or every one.""",
+        partial(stale, told=lambda beyond: False),
+        partial(stale, told=lambda beyond: True),
+    ),
+    mistake(
         "outputs_measured",
         """What is measured is what comes out of the layers. That has mean beta and deviation gamma, whatever
         went in; the running statistics are of the input.""",
@@ -1628,7 +1634,7 @@ STALE_MISTAKES = (
     mistake(
         "tolerance_default",
         """Right when the tolerance is passed, but wrong when it is left out: its default is 0.25.""",
-        *(with_tolerance(value) for value in (3.5, 2.2, 1e-3)),
+        *(with_tolerance(value) for value in (2.2, 1e-3)),
     ),
     mistake(
         "statistics_changed",

@@ -6,7 +6,7 @@ Sources of the mistakes: reports and fixes in public repositories and forums, an
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache, partial
 from typing import Any, NoReturn
 
@@ -731,24 +731,51 @@ GROUP_MISTAKES = (
 )
 
 
-def norm_pairs(make: Callable[..., Candidate], known: tuple[Mistake, ...]) -> tuple[Mistake, ...]:
-    """Two of the mistakes at once that the three norms have in common."""
-    return pairs(make, known, (*statistics_mistakes(dict, "", ""), *affine_mistakes(dict)))
+#: What is often done beside an average over other axes: torch.var and torch.std as they come, and eps.
+BESIDE = ("unbiased_variance", "unbiased_and_eps_outside", "eps_outside_root", "eps_missing")
+
+
+def norm_pairs(
+    make: Callable[..., Candidate], known: tuple[Mistake, ...], axes: Mapping[str, dict[str, Any]]
+) -> tuple[Mistake, ...]:
+    """Two of the mistakes at once that the three norms have in common, or one of those with other axes.
+
+    axes: mistakes in these, with the knobs to turn for them.
+    """
+    named = {one.key: one for one in known}
+    statistics = statistics_mistakes(dict, "", "")
+    beside = [one for one in statistics if one.key in BESIDE]
+    return (
+        *pairs(make, known, (*statistics, *affine_mistakes(dict))),
+        *(
+            both(named[key], named[one.key], make(**knobs, **one.variants[0]))
+            for key, knobs in axes.items()
+            for one in beside
+        ),
+    )
 
 
 @cache
 def layer_pairs() -> tuple[Mistake, ...]:
-    return norm_pairs(layer_with, LAYER_MISTAKES)
+    axes = {"over_channels_only": 1, "over_pixels_only": (2, 3), "batch_statistics": (0, 2, 3)}
+    return norm_pairs(layer_with, LAYER_MISTAKES, {key: {"over": over} for key, over in axes.items()})
 
 
 @cache
 def instance_pairs() -> tuple[Mistake, ...]:
-    return norm_pairs(instance_with, INSTANCE_MISTAKES)
+    axes = {"batch_statistics": (0, 2, 3), "layer_statistics": (1, 2, 3), "over_channels_only": 1}
+    return norm_pairs(instance_with, INSTANCE_MISTAKES, {key: {"over": over} for key, over in axes.items()})
 
 
 @cache
 def group_pairs() -> tuple[Mistake, ...]:
-    return norm_pairs(group_with, GROUP_MISTAKES)
+    axes = {
+        "interleaved_groups": {"split": lambda n, c, h, w, g: (n, c // g, g, h, w), "along": (1, 3, 4)},
+        "group_size": {"split": lambda n, c, h, w, g: (n, c // g, g, h, w)},
+        "over_pixels_only": {"along": (3, 4)},
+        "layer_statistics": {"along": (1, 2, 3, 4)},
+    }
+    return norm_pairs(group_with, GROUP_MISTAKES, axes)
 
 
 # -- which norm is it? -------------------------------------------------------------------------------

@@ -362,7 +362,7 @@ DROPOUT_MISTAKES = (
     ),
     mistake(
         "default_evaluating",
-        "Right when training is passed, but wrong when it is left out: its default is True.",
+        "Left out, training counts as False, and nothing is dropped: its default is True.",
         default_evaluating,
     ),
 )

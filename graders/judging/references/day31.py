@@ -1138,6 +1138,11 @@ REGIME_MISTAKES = (
         *(with_margin(value, fixed=False) for value in (0.0, 0.01, 0.3, 0.5)),
     ),
     mistake(
+        "always_the_same",
+        """Every run gets the same answer. All four kinds of runs occur.""",
+        *(lambda *run, word=word: word for word in (STABLE, EDGE, CATAPULT, DIVERGING)),
+    ),
+    mistake(
         "other_words",
         """Your words aren't 'diverging', 'catapult', 'edge of stability' and 'stable', or two of them are
         swapped. They are compared as strings, so spell them exactly so.""",

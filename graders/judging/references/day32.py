@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from graders.judging.answer import Answer, Mistake, mistake
+from graders.judging.answer import Answer, Mistake, both, mistake
 from graders.judging.references.exposing import ALIKE, Asked, exposing, hiding, variant
 from graders.judging.references.normalizing import (
     MIXED_SHARES,
@@ -186,11 +186,6 @@ MERGE_MISTAKES = (
             weights_of_variance=lambda n: n / (n.sum() - 1),
             within=lambda w, variances, n: ((n - 1) * variances).sum(0) / (n.sum() - 1),
         ),
-        partial(
-            merge,
-            within=lambda w, variances, n: ((n - 1) * variances).sum(0) / (n.sum() - len(n)),
-            between=none,
-        ),
     ),
     mistake(
         "weights_not_normalized",
@@ -292,6 +287,20 @@ MERGE_MISTAKES = (
         swapped,
     ),
 )
+
+
+@cache
+def merge_pairs() -> tuple[Mistake, ...]:
+    """The pooled variance of statistics, which estimates what the shards have in common."""
+    named = {one.key: one for one in MERGE_MISTAKES}
+    counts: tuple[Callable[[Tensor], Tensor], ...] = (
+        lambda n: (n - 1) / (n.sum() - len(n)),
+        lambda n: (n - 1) / n.sum(),
+        lambda n: n / (n.sum() - 1),
+        lambda n: (n - 1) / (n.sum() - 1),
+    )
+    pooled = (partial(merge, weights_of_variance=one, between=none) for one in counts)
+    return (both(named["between_missing"], named["unbiased_variance"], *pooled),)
 
 
 # -- the backward pass over several devices -----------------------------------------------------------
@@ -1584,7 +1593,7 @@ def one_value_off(n: int, d: int, factor: int) -> Tensor:
 
 
 ANSWERS = {
-    "merge_statistics": Answer(merge, merge_sums, MERGE_MISTAKES),
+    "merge_statistics": Answer(merge, merge_sums, MERGE_MISTAKES, pairs=merge_pairs),
     "sync_batch_norm_backward": Answer(sync_by_autograd, sync, SYNC_MISTAKES),
     "ghost_batch_norm": Answer(library_ghost, ghost_by_averages, GHOST_MISTAKES, pairs=ghost_pairs),
     "rms_norm": Answer(library_rms, rms, RMS_MISTAKES),

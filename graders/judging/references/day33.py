@@ -1790,8 +1790,8 @@ DIGITS_MISTAKES = (
     ),
     mistake(
         "other_weights_trained",
-        """The weights of the model have not changed. A copy was trained, or new tensors have replaced its
-        parameters. The caller holds the old ones: move those in place.""",
+        """The weights of the model have not changed. Nothing was trained, or a copy, or new tensors have
+        replaced its parameters. The caller holds the old ones: move those in place.""",
         partial(steps_on_digits, trained=copy.deepcopy),
         partial(steps_on_digits, trained=with_parameters_replaced),
     ),

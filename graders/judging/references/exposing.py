@@ -140,7 +140,7 @@ def _form_reasons(asked: tuple[Asked, ...], found: Candidate) -> tuple[Mistake, 
     return (
         mistake(
             "not_a_tensor",
-            f"What comes back is neither a tensor nor a number that could be looked into. {wanted}",
+            f"What comes back is of another kind than what is asked for. {wanted}",
             changed(lambda one: str(one.tolist())),
         ),
         mistake(

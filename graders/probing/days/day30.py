@@ -10,7 +10,7 @@ from torch import nn
 
 from graders.probing.exercise import BrokenContract, Candidate, Case, Draw, Exercise, Inputs, Part
 from graders.probing.exposing import exposing
-from graders.probing.observe import FORM, describe
+from graders.probing.observe import FORM, Raised, describe
 from graders.probing.probes import Untouched, arguments, call, error_of, filled
 from graders.probing.recorder import paused
 
@@ -76,6 +76,10 @@ def group_cases(draw: Draw) -> Iterator[Case]:
         yield Case(f"a model: {name}", {**inputs, "weight_decay": draw.number(0.01, 0.4)})
 
 
+#: What is seen of a group that says nothing of its decay.
+UNSAID = Raised("KeyError", "the group has no weight_decay")
+
+
 def probe_groups(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any]]:
     model = build(inputs["model"], inputs["seed"], inputs["like"])
     untouched = Untouched("the model", [model])
@@ -94,7 +98,7 @@ def probe_groups(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, An
         known = sorted(names.get(id(one), "a tensor that isn't a parameter of the model") for one in given)
         yield f"parameters in the {position} group", ", ".join(known)
         decay = group.get("weight_decay")
-        yield f"weight_decay of the {position} group", None if decay is None else float(decay)
+        yield f"weight_decay of the {position} group", UNSAID if decay is None else float(decay)
     yield FORM, None if isinstance(groups, list) else f"{describe(groups)} instead of a list"
     yield afterwards
 
