@@ -207,6 +207,8 @@ def test_a_rate_that_left_the_numbers_is_not_the_best():
     loss = torch.tensor([[[2.0, 2.0], [math.nan, math.nan]]] * 2)
     sweep = experiments.Sweep((0.1, 1.0), torch.arange(3), loss[..., None].expand(-1, -1, -1, 3))
     assert sweep.best_rates == (0.1, 0.1)
+    assert [least.tolist() for least in sweep.least] == [[2, 2], [2, 2]]
+    assert experiments.at_one_rate(sweep.last[0]).tolist() == [2, 2]
 
 
 def test_a_sweep_finds_each_arms_best_rate():
@@ -214,6 +216,8 @@ def test_a_sweep_finds_each_arms_best_rate():
     sweep = experiments.Sweep((0.1, 1.0), torch.arange(3), loss[..., None].expand(-1, -1, -1, 3))
     assert sweep.best_rates == (1.0, 0.1)
     assert [best.tolist() for best in sweep.best] == [[1, 2, 9], [1, 1, 1]]
+    assert [least.tolist() for least in sweep.least] == [[1, 2, 3], [0, 1, 1]]
+    assert experiments.at_one_rate(sweep.last[0]).tolist() == [1, 2, 9]
 
 
 # What the lecture says in numbers
