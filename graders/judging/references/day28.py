@@ -24,6 +24,7 @@ from graders.judging.references.normalizing import (
     difference_of_squares,
     lone_mistake,
     normalize,
+    over_other_axes,
     pairs,
     statistics_mistakes,
 )
@@ -236,9 +237,9 @@ def with_knobs(default_eps: float = EPS, **knobs: Any) -> Callable:
     return batch_norm_2d
 
 
-def by_reshaping(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = EPS) -> Tensor:
+def by_reshaping(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = EPS, **knobs: Any) -> Tensor:
     """The routine for (N, D) on rows of C that a reshape alone has made."""
-    x_hat, _ = normalize(reshaped(x), 0, eps)
+    x_hat, _ = normalize(reshaped(x), 0, eps, **knobs)
     return (gamma * x_hat + beta).reshape(x.shape)
 
 
@@ -359,7 +360,12 @@ NORM_MISTAKES = (
 @cache
 def norm_pairs() -> tuple[Mistake, ...]:
     by_knobs = *statistics_mistakes(dict, "N·H·W", ""), *affine_mistakes(dict)
-    return pairs(with_knobs, NORM_MISTAKES, by_knobs)
+    axes = {"per_pixel": {"over": 0}, "per_sample": {"over": (2, 3)}}
+    return (
+        *pairs(with_knobs, NORM_MISTAKES, by_knobs),
+        *over_other_axes(with_knobs, NORM_MISTAKES, axes),
+        *over_other_axes(partial(partial, by_reshaping), NORM_MISTAKES, {"channels_mixed": {}}),
+    )
 
 
 # -- the block ---------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from graders.judging.references.normalizing import (
     affine_mistakes,
     difference_of_squares,
     normalize,
+    over_other_axes,
     pairs,
     statistics_mistakes,
 )
@@ -731,10 +732,6 @@ GROUP_MISTAKES = (
 )
 
 
-#: What is often done beside an average over other axes: torch.var and torch.std as they come, and eps.
-BESIDE = ("unbiased_variance", "unbiased_and_eps_outside", "eps_outside_root", "eps_missing")
-
-
 def norm_pairs(
     make: Callable[..., Candidate], known: tuple[Mistake, ...], axes: Mapping[str, dict[str, Any]]
 ) -> tuple[Mistake, ...]:
@@ -742,17 +739,8 @@ def norm_pairs(
 
     axes: mistakes in these, with the knobs to turn for them.
     """
-    named = {one.key: one for one in known}
-    statistics = statistics_mistakes(dict, "", "")
-    beside = [one for one in statistics if one.key in BESIDE]
-    return (
-        *pairs(make, known, (*statistics, *affine_mistakes(dict))),
-        *(
-            both(named[key], named[one.key], make(**knobs, **one.variants[0]))
-            for key, knobs in axes.items()
-            for one in beside
-        ),
-    )
+    in_common = *statistics_mistakes(dict, "", ""), *affine_mistakes(dict)
+    return *pairs(make, known, in_common), *over_other_axes(make, known, axes)
 
 
 @cache

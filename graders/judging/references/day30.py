@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from graders.judging.answer import Answer, mistake
+from graders.judging.answer import Answer, Mistake, both, mistake
 from graders.judging.references.exposing import ALIKE, Asked, apart, exposing, hiding, variant
 from graders.judging.references.reading import reading_mistakes
 from graders.judging.tolerance import GUARD
@@ -390,6 +390,11 @@ def noise_by_reshape(x: Tensor, batch_size: int) -> Tensor:
     return batches.mean(1).std(0, correction=0)
 
 
+def less_the_square(means: Tensor) -> Tensor:
+    """The variance, with all the digits lost that an offset takes."""
+    return means.square().mean(0) - means.mean(0).square()
+
+
 NOISE_MISTAKES = (
     mistake(
         "last_batch_kept",
@@ -454,7 +459,24 @@ NOISE_MISTAKES = (
         batch_size.""",
         partial(noise, statistic=lambda batch: batch.sum(0)),
     ),
+    mistake(
+        "deviation_by_cancellation",
+        """The spread is computed as the root of E[m²] − E[m]². On paper that is the same. At an offset of
+        10,000 both terms are near 10⁸, and their difference has lost its digits. Subtract the mean first,
+        then square.""",
+        partial(noise, spread=lambda means: less_the_square(means).clamp_min(0).sqrt()),
+        partial(noise, spread=lambda means: less_the_square(means).abs().sqrt()),
+        rounding=True,
+    ),
 )
+
+
+@cache
+def noise_pairs() -> tuple[Mistake, ...]:
+    """Two mistakes at once, as where torch.std is taken of all that x.split gives."""
+    named = {one.key: one for one in NOISE_MISTAKES}
+    every = partial(noise, cut=lambda x, size: list(x.split(size)), spread=lambda means: means.std(0))
+    return (both(named["last_batch_kept"], named["unbiased"], every),)
 
 
 # -- the step that a scale-invariant weight feels --------------------------------------------------------
@@ -861,7 +883,7 @@ ANSWERS = {
         DROPOUT_MISTAKES,
         guarded=(partial(dropped, scale=lambda y, p, keep: y / (1 - p + GUARD)),),
     ),
-    "batch_mean_std": Answer(noise_by_reshape, noise, NOISE_MISTAKES),
+    "batch_mean_std": Answer(noise_by_reshape, noise, NOISE_MISTAKES, pairs=noise_pairs),
     "effective_learning_rate": Answer(
         rate_by_norm,
         rate,

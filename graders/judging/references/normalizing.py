@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import combinations, product
 from typing import Any
 
@@ -302,3 +302,18 @@ def pairs(
         if knobs:
             found.append(both(named[first.key], named[second.key], *(make(**one) for one in knobs)))
     return tuple(found)
+
+
+#: What is often done beside an average over other axes: torch.var and torch.std as they come, and eps.
+BESIDE = ("unbiased_variance", "unbiased_and_eps_outside", "eps_outside_root", "eps_missing")
+
+
+def over_other_axes(
+    make: Callable[..., Candidate], known: Sequence[Mistake], axes: Mapping[str, dict[str, Any]]
+) -> Iterator[Mistake]:
+    """Two mistakes at once, one of them in the axes. axes: those, with the knobs to turn for them."""
+    named = {one.key: one for one in known}
+    for one in statistics_mistakes(dict, "", ""):
+        if one.key in BESIDE:
+            for key, knobs in axes.items():
+                yield both(named[key], named[one.key], make(**knobs, **one.variants[0]))
