@@ -119,6 +119,19 @@ def test_one_answer_for_all_is_named_as_that_and_earns_nothing(
         assert (verdict.points, verdict.mistake) == (0, "always_the_same"), str(verdict)
 
 
+@pytest.mark.parametrize("axis", [-1, 0])
+def test_a_length_for_each_row_is_no_near_miss(axis: int) -> None:
+    """F.normalize goes along one axis and keeps the length above eps, which is the lesser mistake."""
+
+    def normalized_step(w: torch.Tensor, g: torch.Tensor, lr: float, eps: float = 1e-8) -> torch.Tensor:
+        rows = g.reshape(1) if g.dim() == 0 else g
+        return w - lr * torch.nn.functional.normalize(rows, dim=axis, eps=eps).reshape(g.shape)
+
+    for seed in SEEDS:
+        verdict = judged("normalized_step", normalized_step, seed=seed)
+        assert (verdict.mistakes, verdict.points) == (("norm_of_each_row",), 1), str(verdict)
+
+
 def test_a_missed_exception_is_named_where_the_values_are_of_the_right_kind() -> None:
     """Beside a formula that is wrong in a way that has no name."""
     verdict = judged("equilibrium_norm", lambda lr, decay, norm: 3.7 * lr + decay + norm, seed=3)

@@ -1429,6 +1429,16 @@ NORMALIZED_MISTAKES = (
                 g.square().sum(tuple(range(1, g.dim())), keepdim=True).sqrt() if g.dim() > 1 else length(g)
             )
         ),
+        # As F.normalize does it, where eps is a lower bound besides.
+        *(
+            partial(
+                normalized,
+                scaled=lambda w, g, eps, axis=axis: (
+                    nn.functional.normalize(g, dim=axis, eps=eps) if g.dim() else g / g.abs().clamp_min(eps)
+                ),
+            )
+            for axis in (-1, 0)
+        ),
     ),
     mistake(
         "spectral_norm",
