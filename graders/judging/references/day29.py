@@ -1480,9 +1480,10 @@ LAYER_BACKWARD_MISTAKES = (
     ),
     mistake(
         "batch_norm_for_layer_norm",
-        """These are the statistics of batch norm, over N, H and W. Layer norm takes them over C, H and W, for
-        each sample on its own.""",
+        """These are the statistics of batch norm: they run over the samples. Layer norm takes them over C, H
+        and W, for each sample on its own.""",
         partial(layer_backward, over=(0, 2, 3), sums_over=(0, 2, 3)),
+        partial(layer_backward, over=(0,), sums_over=(0,)),
     ),
     mistake(
         "one_channel_at_a_time",
