@@ -106,14 +106,18 @@ function svg(tag, attributes = {}, parent = null) {
   return element;
 }
 
+/** A path from a place beside a point, the rest of it being the same at every point. */
+const from = (dx, dy, rest) => (x, y) => `M${x + dx},${y + dy}${rest}`;
+
+// By its radius, what writes the path of a shape at a point.
 const SHAPES = {
-  circle: (x, y, r) => `M${x - r},${y}a${r},${r} 0 1,0 ${2 * r},0a${r},${r} 0 1,0 ${-2 * r},0`,
-  square: (x, y, r) => `M${x - r},${y - r}h${2 * r}v${2 * r}h${-2 * r}z`,
-  diamond: (x, y, r) => `M${x},${y - 1.3 * r}l${1.3 * r},${1.3 * r}l${-1.3 * r},${1.3 * r}l${-1.3 * r},${-1.3 * r}z`,
-  triangle: (x, y, r) => `M${x},${y - 1.2 * r}l${1.2 * r},${2.1 * r}h${-2.4 * r}z`,
-  plus: (x, y, r) => `M${x - r},${y}h${2 * r}M${x},${y - r}v${2 * r}`,
-  cross: (x, y, r) => `M${x - r},${y - r}l${2 * r},${2 * r}M${x - r},${y + r}l${2 * r},${-2 * r}`,
-  star: (x, y, r) => {
+  circle: (r) => from(-r, 0, `a${r},${r} 0 1,0 ${2 * r},0a${r},${r} 0 1,0 ${-2 * r},0`),
+  square: (r) => from(-r, -r, `h${2 * r}v${2 * r}h${-2 * r}z`),
+  diamond: (r) => from(0, -1.3 * r, `l${1.3 * r},${1.3 * r}l${-1.3 * r},${1.3 * r}l${-1.3 * r},${-1.3 * r}z`),
+  triangle: (r) => from(0, -1.2 * r, `l${1.2 * r},${2.1 * r}h${-2.4 * r}z`),
+  plus: (r) => (x, y) => `M${x - r},${y}h${2 * r}M${x},${y - r}v${2 * r}`,
+  cross: (r) => (x, y) => `M${x - r},${y - r}l${2 * r},${2 * r}M${x - r},${y + r}l${2 * r},${-2 * r}`,
+  star: (r) => (x, y) => {
     const points = Array.from({ length: 10 }, (_, i) => {
       const reach = (i % 2 ? 0.55 : 1.3) * r;
       return `${x + reach * Math.sin((i * Math.PI) / 5)},${y - reach * Math.cos((i * Math.PI) / 5)}`;
@@ -217,7 +221,10 @@ class Plot {
 
   // -- marks
 
-  /** Make a mark: `draw(element)` is called with what set(…) was given last, and again when the panel changes size. */
+  /**
+   * Make a mark: `draw(element)` is called with what set(…) was given last if that is new, and again when the panel
+   * changes size. Nothing may write to it meanwhile.
+   */
   mark(tag, style, draw) {
     const element = svg(tag, {}, style.clip === false ? this.over : this.inside);
     let given = null;
@@ -228,6 +235,7 @@ class Plot {
       element,
       redraw,
       set(...values) {
+        if (given && alike(values, given)) return;
         given = values;
         redraw();
       },
@@ -263,12 +271,12 @@ class Plot {
   /** A dot for each point; style: color, size (radius), shape (see SHAPES), hollow, opacity, label. */
   dots(style) {
     const { size = 3.5, shape = "circle", hollow = false } = style;
-    const outline = SHAPES[shape];
+    const outline = SHAPES[shape](size);
     const mark = this.mark("path", { ...style, kind: "dots" }, (element, xs, ys) => {
       let d = "";
       for (let i = 0; i < xs.length; i += 1) {
         const [x, y] = this.at(xs[i], ys[i]);
-        if (Number.isFinite(x) && Number.isFinite(y)) d += outline(hundredths(x), hundredths(y), size);
+        if (Number.isFinite(x) && Number.isFinite(y)) d += outline(hundredths(x), hundredths(y));
       }
       assign(element, { d });
     });
@@ -429,6 +437,14 @@ class Plot {
   }
 }
 
+/** Whether two values are the same; lists, if what they hold is. */
+function alike(one, other) {
+  if (Object.is(one, other)) return true;
+  if (typeof one?.length !== "number" || typeof one === "string" || one.length !== other?.length) return false;
+  for (let i = 0; i < one.length; i += 1) if (!alike(one[i], other[i])) return false;
+  return true;
+}
+
 function hundredths(pixel) {
   return Math.round(pixel * 100) / 100;
 }
@@ -473,12 +489,12 @@ function sample({ kind = "line", color = "ink", shape = "circle", hollow = false
     assign(svg("rect", { x: 1, y: 1, width: 20, height: 10 }, root), { fill: color, opacity: opacity ?? 1 });
   } else if (kind === "dots") {
     const lined = hollow || STROKED.has(shape);
-    const drawn = { d: SHAPES[shape](6, 6, Math.min(size, 4.5)), fill: lined ? "none" : color, stroke: lined ? color : "none" };
+    const drawn = { d: SHAPES[shape](Math.min(size, 4.5))(6, 6), fill: lined ? "none" : color, stroke: lined ? color : "none" };
     svg("path", { ...drawn, "stroke-width": 1.8 }, root);
   } else {
     const line = svg("path", { d: "M0,6h22" }, root);
     stroke(line, { color, width, dash });
-    if (dots) svg("path", { d: SHAPES.circle(11, 6, Math.min(dots, 4)), fill: color }, root);
+    if (dots) svg("path", { d: SHAPES.circle(Math.min(dots, 4))(11, 6), fill: color }, root);
   }
   return root;
 }
@@ -700,8 +716,13 @@ function mount(host, module, spec, data) {
   reset.addEventListener("click", putBack);
   // Else JupyterLab takes the arrow keys of whatever has the focus for itself.
   for (const one of element.querySelectorAll("input, button, [tabindex]")) one.dataset.lmSuppressShortcuts = "true";
+  showPlaces();
   refresh();
   warmUp(neighbours());
+
+  function showPlaces() {
+    inputs.forEach((input, number) => input.show(places[number]));
+  }
 
   function settingsAt(somewhere) {
     return Object.fromEntries(controls.map(({ name }, number) => [name, values[number][somewhere[number]]]));
@@ -768,7 +789,6 @@ function mount(host, module, spec, data) {
   function refresh() {
     again = false;
     try {
-      inputs.forEach((input, number) => input.show(places[number]));
       explorer.settings = settingsAt(places);
       explorer.state = stateAt(places);
       update(explorer.state, explorer.settings);
@@ -777,7 +797,7 @@ function mount(host, module, spec, data) {
         goal.classList.toggle("reached", explorer.state.reached);
         assign(goalState, { text: explorer.state.reached ? "reached" : "not yet" });
       }
-      problem.hidden = true;
+      if (!problem.hidden) problem.hidden = true;
     } catch (error) {
       assign(problem, { text: `This explorer cannot show these settings (${error}). Press Reset, or reload the page.` });
       problem.hidden = false;
@@ -833,6 +853,7 @@ function mount(host, module, spec, data) {
 
   function putBack() {
     places = controls.map((each) => each.start);
+    showPlaces();
     draw();
   }
 
