@@ -858,7 +858,7 @@ def judge_placed_norms(arms: dict[str, Placed]) -> list[Finding]:
         Finding(
             "post-LN at its best: without warm-up less than 1.5 times the errors with it",
             post.at_best() < 1.5 * warm.at_best(),
-            at_least=4,
+            at_least=3,
         ),
         Finding(
             "pre-LN without warm-up: fewer errors than post-LN, with warm-up or without, each at its best",
