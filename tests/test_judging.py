@@ -119,6 +119,16 @@ def test_one_answer_for_all_is_named_as_that_and_earns_nothing(
         assert (verdict.points, verdict.mistake) == (0, "always_the_same"), str(verdict)
 
 
+def test_another_default_of_eps_is_named_beside_the_wrong_axes() -> None:
+    def layer_norm(x: torch.Tensor, gamma: torch.Tensor, beta: torch.Tensor, eps: float = 1e-8) -> Any:
+        var, mean = torch.var_mean(x, 1, correction=0, keepdim=True)
+        return gamma * (x - mean) / torch.sqrt(var + eps) + beta
+
+    for seed in SEEDS:
+        verdict = judged("layer_norm", layer_norm, seed=seed)
+        assert verdict.mistakes == ("over_channels_only", "eps_default"), str(verdict)
+
+
 @pytest.mark.parametrize("axis", [-1, 0])
 def test_a_length_for_each_row_is_no_near_miss(axis: int) -> None:
     """F.normalize goes along one axis and keeps the length above eps, which is the lesser mistake."""

@@ -89,7 +89,7 @@ def statistics_mistakes(
         ),
         mistake(
             "eps_default",
-            f"""Right whenever eps is passed, and wrong when it is left out: the default is part of the
+            f"""Where eps is left out, another number stands in for it: the default is part of the
             contract, and here it is {default_eps:.0e}. (Other libraries and papers have others, which is why
             it is named.)""".replace("e-0", "e-"),
             *(make(default_eps=value) for value in (*others, 0.0)),
@@ -305,7 +305,10 @@ def pairs(
 
 
 #: What is often done beside an average over other axes: torch.var and torch.std as they come, and eps.
-BESIDE = ("unbiased_variance", "unbiased_and_eps_outside", "eps_outside_root", "eps_missing")
+BESIDE = (
+    *("unbiased_variance", "unbiased_and_eps_outside"),
+    *("eps_outside_root", "eps_missing", "eps_default"),
+)
 
 
 def over_other_axes(
