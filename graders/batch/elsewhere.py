@@ -11,7 +11,7 @@ import ast
 import builtins
 import re
 import sys
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -74,8 +74,8 @@ def compared(
             notes.append(f"{name}: {why}")
         elif (missing := _missing_in(cell)) and last.get(missing, -1) > place:
             notes.append(f"{name}: it needs {missing}, which a cell behind it defines.")
-        elif why := _place_in(cell):
-            notes.append(told(name, *why))
+        elif why := by_place(name, _ends_of_test(cell)):
+            notes.append(why)
         elif name in before.claimed:
             notes.append(
                 f"{name}: what was handed in shows all of its points, and here it does not earn them; it may "
@@ -106,7 +106,7 @@ def _why_it_cannot_run(cell: Mapping[str, Any], python: str, last: Mapping[str, 
     """
     for output in _errors(cell):
         kind, text = output["ename"], output["evalue"][:100]
-        if ended_by_place(kind, output["evalue"]):
+        if _ended_by_place(kind, output["evalue"]):
             return f"the cell of its answer ended for a reason that lies in this place ({kind}: {text})."
         if kind == "SyntaxError" and _is_newer(python):
             here = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -116,21 +116,26 @@ def _why_it_cannot_run(cell: Mapping[str, Any], python: str, last: Mapping[str, 
     return ""
 
 
-def ended_by_place(kind: str, text: str) -> bool:
+def _ended_by_place(kind: str, text: str) -> bool:
     """Whether an exception, by its name and text, has a reason that lies in the place where it was raised."""
     return kind in _BY_PLACE or _SAYS_PLACE.search(text[:_LOOKED_AT]) is not None
 
 
-def told(name: str, kind: str, text: str) -> str:
-    """A note that a test lost points by such an exception in what it calls."""
-    why = f"{kind[:60]}: {text[:100]}".rstrip(". ")
-    return f"{name}: what it calls ended for a reason that lies in this place ({why})."
+def by_place(name: str, ends: Iterable[tuple[str, str]]) -> str:
+    """A note that a test lost points by something that lies in the place; empty if there is no such thing.
+
+    ends: name and text of the exceptions in which it, or what it calls, ended.
+    """
+    for kind, text in ends:
+        if _ended_by_place(kind, text):
+            why = f"{kind[:60]}: {text[:100]}".rstrip(". ")
+            return f"{name}: what it calls ended for a reason that lies in this place ({why})."
+    return ""
 
 
-def _place_in(cell: Mapping[str, Any]) -> tuple[str, str] | None:
-    """In what a test, which has time enough, ended if that lies in the place where it ran."""
-    found = ((one["ename"], one["evalue"]) for one in _errors(cell) if one["ename"] != _TOO_LATE)
-    return next((one for one in found if ended_by_place(*one)), None)
+def _ends_of_test(cell: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Name and text of what a test ended with; it has time enough."""
+    return [(one["ename"], one["evalue"]) for one in _errors(cell) if one["ename"] != _TOO_LATE]
 
 
 def _missing_in(cell: Mapping[str, Any]) -> str:

@@ -233,16 +233,12 @@ def _checked(
         done.flags.append(f"{exercise.name}: what looks at it had been changed ({names}); it was put back.")
         done.suspects.add(cell)
     outputs = judged(paper, answer, sights, surveyed, known, count, form, about)
-    if about.get("points", about["worth"]) < about["worth"] and (why := _place_in(sights)):
-        done.words.append(elsewhere.told(cell, *why))
-        done.suspects.add(cell)
+    if about.get("points", about["worth"]) < about["worth"]:
+        ends = ((one.raised.type, one.raised.text) for one in sights if one.raised)
+        if why := elsewhere.by_place(cell, ends):
+            done.words.append(why)
+            done.suspects.add(cell)
     return outputs
-
-
-def _place_in(sights: Sequence[Sight]) -> tuple[str, str] | None:
-    """In what a candidate ended in some case if that lies in the place where it ran."""
-    ends = ((one.raised.type, one.raised.text) for one in sights if one.raised)
-    return next((one for one in ends if elsewhere.ended_by_place(*one)), None)
 
 
 def about_check(exercise: Exercise, cell: str, seed: int, devices: Sequence[str]) -> dict[str, Any]:
