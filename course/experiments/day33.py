@@ -414,14 +414,14 @@ class Sweep:
     @property
     def best_rates(self) -> tuple[float, float]:
         """For each beta the lr / (1 − beta) with the least median over the seeds."""
-        plain, ball = self.last.nan_to_num(math.inf).median(dim=-1).values.argmin(dim=-1).tolist()
+        plain, ball = map(best_row, self.last)
         return self.rates[plain], self.rates[ball]
 
     @property
     def best(self) -> tuple[Tensor, Tensor]:
         """(S,) each: the last loss without and with momentum, each at its own best rate."""
-        plain, ball = self.best_rates
-        return self.at(plain)[0], self.at(ball)[1]
+        plain, ball = map(at_one_rate, self.last)
+        return plain, ball
 
     @property
     def least(self) -> tuple[Tensor, Tensor]:
@@ -435,8 +435,8 @@ class NoiseResult:
     """What the claim rests on: bowls with noise at small and at large steps, and `ARMS` on the digits.
 
     `starts` holds (R, S) by name: the last loss of plain descent with batches of 64, at the full rate and
-    with each of `SLOW_STARTS`. `lent` is what plain descent at a = 1 does with
-    the noise of momentum's batches.
+    with each of `SLOW_STARTS`. `lent` is what plain descent at a = 1 does with the noise of momentum's
+    batches.
     """
 
     small: NoiseFloor
@@ -468,9 +468,14 @@ def slow_starts(seeds: Sequence[int]) -> dict[str, Tensor]:
     return found
 
 
+def best_row(last: Tensor) -> int:
+    """Which rate of (R, S) last losses has the least median over the seeds."""
+    return int(last.nan_to_num(math.inf).median(dim=-1).values.argmin())
+
+
 def at_one_rate(last: Tensor) -> Tensor:
-    """(S,): the row of (R, S) last losses that has the least median over the seeds."""
-    return last[last.nan_to_num(math.inf).median(dim=-1).values.argmin()]
+    """(S,): of (R, S) last losses those at the rate that is best over the seeds."""
+    return last[best_row(last)]
 
 
 # The network on digits: 64 pixels, 32 hidden units, 10 digits; R side by side, each with weights of its own
