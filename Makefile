@@ -11,6 +11,7 @@ WORKERS ?= auto
 VENV_PATH := $(if $(filter /%,$(VENV)),$(VENV),$(CURDIR)/$(VENV))
 INSTALLED := $(VENV)/.installed
 TRUSTED := .jupyter/trusted
+WORKSPACES := .jupyter/lab/workspaces
 # Run as a file: its package imports torch, which takes seconds.
 NOTEBOOKS := $(VENV)/bin/python -P graders/notebooks.py
 
@@ -28,7 +29,7 @@ export JUPYTER_CONFIG_PATH := $(CURDIR)/jupyter-config
 export JUPYTER_DATA_DIR := $(CURDIR)/.jupyter/data
 export JUPYTER_RUNTIME_DIR := $(CURDIR)/.jupyter/runtime
 export JUPYTERLAB_SETTINGS_DIR := $(CURDIR)/.jupyter/lab/settings
-export JUPYTERLAB_WORKSPACES_DIR := $(CURDIR)/.jupyter/lab/workspaces
+export JUPYTERLAB_WORKSPACES_DIR := $(CURDIR)/$(WORKSPACES)
 export IPYTHONDIR := $(CURDIR)/.jupyter/ipython
 export MPLCONFIGDIR := $(CURDIR)/.jupyter/matplotlib
 # What another environment may have set must not lead out of this folder. Where one is active, IPython would put its
@@ -52,7 +53,7 @@ help:
 
 # An address, not a file: for a file, JupyterLab would take its folder as the root, and links from
 # course/ to exercises/ would lead nowhere. -y: Ctrl+C ends it without a question.
-lab: $(INSTALLED) $(TRUSTED)
+lab: $(INSTALLED) $(TRUSTED) $(WORKSPACES)
 	@$(VENV)/bin/jupyter-lab -y --LabApp.default_url=/lab/tree/course/index.ipynb $(LAB_FLAGS)
 
 test: $(INSTALLED)
@@ -119,6 +120,11 @@ $(TRUSTED): $(INSTALLED) $(LECTURES) $(SOLUTIONS) $(EXERCISES)
 	@mkdir -p $(@D)
 	@$(NOTEBOOKS) trust $(LECTURES) $(SOLUTIONS) $(EXERCISES)
 	@touch $@
+
+# What an address names, JupyterLab opens last: once it has waited for its workspace to be saved, which takes a
+# second. What the workspace names comes at once, so the first one names the start page.
+$(WORKSPACES): | $(INSTALLED)
+	@$(VENV)/bin/jupyter-lab workspaces import --Application.log_level=ERROR jupyter-config/first.jupyterlab-workspace
 
 .PHONY: always
 always:

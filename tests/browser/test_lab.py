@@ -1,6 +1,8 @@
 """The course as a student meets it: in a browser, from `make lab` on."""
 
 import re
+import subprocess
+import sys
 
 import pytest
 from lab import ARTEFACTS, Notebook, index_of, source_of
@@ -36,12 +38,31 @@ def index(lab, desk) -> tuple[Notebook, list[str]]:
 
 def test_first_page_is_the_index_and_asks_nothing(lab, desk, index):
     notebook, asked = index
-    assert "/lab/tree/course/index.ipynb" in desk.url
+    assert "/lab/tree/course" in desk.url
     expect(notebook.panel.locator("h1").first).to_be_visible()
     desk.wait_for_timeout(1000)  # a pop-up comes after the page
     expect(desk.locator(".jp-Dialog, .Toastify__toast")).to_have_count(0)
     assert not [url for url in asked if "/lab/api/news" in url or "/lab/api/update" in url]
     assert not [url for url in asked if not url.startswith((lab.url, "data:", "blob:"))]
+
+
+def test_first_page_does_not_wait_until_jupyterlab_has_saved_its_workspace(lab, browser):
+    command = ["make", "-o", f"{sys.prefix}/.installed", f"VENV={sys.prefix}", "WORKSPACES=again", "again"]
+    subprocess.run(command, cwd=lab.folder, check=True)
+    (first,) = (lab.folder / "again").iterdir()
+    (workspace,) = (lab.folder / ".jupyter/lab/workspaces").glob(first.name)
+    workspace.write_bytes(first.read_bytes())
+    page = browser.new_page()
+    page.route("**/lab/api/workspaces/**", hold_what_is_saved)
+    page.goto(lab.first_page)
+    expect(page.locator(".jp-Notebook h1").first).to_be_visible(timeout=30_000)
+    page.close()
+
+
+def hold_what_is_saved(route):
+    if route.request.method == "PUT":
+        return  # is never answered
+    route.continue_()
 
 
 def test_index_leads_to_a_lecture_that_runs(lab, desk, index):
