@@ -809,6 +809,7 @@ def judge_normalized(run: Orders) -> list[Finding]:
         Finding(
             "batch 256, 100 steps, eight rates: averaging after ends below twice the loss of the other order",
             large_after < 2 * large[FIRST],
+            at_least=4,
         ),
         Finding(
             "batch 256, 100 steps, eight rates: averaging after divides the loss by more than 1.5",
@@ -818,7 +819,7 @@ def judge_normalized(run: Orders) -> list[Finding]:
         Finding(
             "batch 16, 100 steps: averaging first changes the loss by less than a factor of 1.5",
             (ratio < 1.5) & (ratio > 1 / 1.5),
-            at_least=4,
+            at_least=3,
         ),
         Finding(
             "batch 2, 500 steps: averaging first divides the loss by less than 2",
