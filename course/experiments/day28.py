@@ -155,8 +155,10 @@ def sweep(
     *,
     standardized: bool = False,
     last_rate: float | None = None,
+    others_rate: float | None = None,
     clip: float | None = None,
     gain: float = 1.0,
+    centred: bool = False,
     adam: bool = False,
 ) -> Sweep:
     """Train three convolutions and a linear layer on the digits by plain gradient descent, or by Adam.
@@ -174,16 +176,19 @@ def sweep(
         standardized: take the mean of all training pixels from the images, and divide by their standard
             deviation.
         last_rate: the learning rate of the linear layer is at most this.
+        others_rate: that of all other layers is at most this.
         clip: the largest norm of the gradient of a whole network; longer ones are shortened to it.
         gain: what goes into the linear layer is multiplied by this.
-        adam: steps of Adam in place of gradient descent; `last_rate` and `clip` are not used.
+        centred: from what goes into the linear layer the mean of each channel over the batch is taken away,
+            in evaluation too.
+        adam: steps of Adam in place of gradient descent; the held rates and `clip` are not used.
 
     Raises:
         ValueError: another kind.
     """
     if kind not in PLACES:
         raise ValueError(f"kind must be one of {tuple(PLACES)}, not {kind!r}")
-    nets = _Nets(kind, len(lrs), seeds, gain)
+    nets = _Nets(kind, len(lrs), seeds, gain, centred)
     data = [split_digits(seed) for seed in seeds]
     train_x, test_x = ([getattr(d, name) for d in data] for name in ("train_x", "test_x"))
     if standardized:
@@ -211,7 +216,7 @@ def sweep(
         if adam:
             nets.adam_step(loss, lr)
         else:
-            nets.step(loss, lr, last_rate, clip)
+            nets.step(loss, lr, last_rate, clip, others_rate)
     with torch.no_grad():
         x = torch.stack(test_x, dim=1)
         y = torch.stack([d.test_y for d in data], dim=1)
@@ -233,8 +238,10 @@ def sweep(
 class _Nets:
     """L * S networks side by side; the seed runs fastest."""
 
-    def __init__(self, kind: str, num_lrs: int, seeds: Sequence[int], gain: float = 1.0) -> None:
-        self.gain = gain
+    def __init__(
+        self, kind: str, num_lrs: int, seeds: Sequence[int], gain: float = 1.0, centred: bool = False
+    ) -> None:
+        self.gain, self.centred = gain, centred
         self.places, self.copies, self.count = PLACES[kind], num_lrs, num_lrs * len(seeds)
         drawn: list[list[Tensor]] = []
         for seed in seeds:
@@ -285,6 +292,8 @@ class _Nets:
             x = F.relu(x)
             if place == "after":
                 x = F.batch_norm(x, *norm)
+        if self.centred:
+            x = x - x.mean((0, 2, 3), keepdim=True)
         x = self.gain * x.reshape(len(x), self.count, -1)
         return torch.einsum("brc,rco->bro", x, self.last) + self.bias
 
@@ -303,7 +312,14 @@ class _Nets:
         y = y.repeat(1, self.copies)
         return F.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="none").view(y.shape).mean(0)
 
-    def step(self, losses: Tensor, lr: Tensor, last_rate: float | None, clip: float | None) -> None:
+    def step(
+        self,
+        losses: Tensor,
+        lr: Tensor,
+        last_rate: float | None,
+        clip: float | None,
+        others_rate: float | None = None,
+    ) -> None:
         """One step of gradient descent, each network with its own learning rate."""
         gradients = torch.autograd.grad(losses.sum(), self.parameters)
         factor = torch.ones_like(lr)
@@ -312,7 +328,8 @@ class _Nets:
             factor = (clip / torch.stack(squares).sum(dim=0).sqrt()).clamp(max=1)
         with torch.no_grad():
             for number, (parameter, gradient) in enumerate(zip(self.parameters, gradients, strict=True)):
-                rates = lr.clamp(max=last_rate) if last_rate is not None and number < 2 else lr
+                most = last_rate if number < 2 else others_rate
+                rates = lr if most is None else lr.clamp(max=most)
                 rates = (factor * rates).repeat_interleave(len(parameter) // self.count)
                 parameter -= rates.view(-1, *[1] * (parameter.dim() - 1)) * gradient
 
@@ -366,6 +383,8 @@ ARMS = {
     "batch norm": ("before", LEARNING_RATES, {}),
     "BN, last held": ("before", (1.0, 3.0, 10.0), {"last_rate": 0.1}),
     "once, last held": ("once", (1.0, 3.0), {"standardized": True, "last_rate": 0.1}),
+    "BN, others held": ("before", (1.0, 3.0), {"others_rate": 0.1}),
+    "once, others held": ("once", (1.0, 3.0), {"standardized": True, "others_rate": 0.1}),
     "none, Adam": ("none", ADAM_RATES, {"adam": True}),
     "scaled once, Adam": ("once", ADAM_RATES, {"standardized": True, "adam": True}),
     "batch norm, Adam": ("before", ADAM_RATES, {"adam": True}),
@@ -454,6 +473,10 @@ def judge_speed(run: Speed) -> list[Finding]:
             at_least=3,
         ),
         Finding(
+            "rate 3, the others held at 0.1 and the last not: batch norm and scaled once end below 1",
+            (run.at("BN, others held", 3.0) < 1) & (run.at("once, others held", 3.0) < 1),
+        ),
+        Finding(
             "each at its best rate: batch norm needs fewer steps than with standardized inputs",
             best["batch norm"] < best["standardized"],
             at_least=4,
@@ -472,15 +495,17 @@ def judge_speed(run: Speed) -> list[Finding]:
 
 
 PLACE_RATES = (0.1, 0.3)
+FAST_RATES = (0.6, 1.0, 1.5)
 HALF = math.sqrt(0.5)
-#: Name -> kind, and by what the input of the classifier is multiplied.
-ORDERS = {
-    "before": ("before", 1.0),
-    "after": ("after", 1.0),
-    "before, before, after": ("last after", 1.0),
-    "after, after, before": ("last before", 1.0),
-    "before, times √2": ("before", 1 / HALF),
-    "after, over √2": ("after", HALF),
+#: Name -> kind, and what is done to the input of the classifier.
+ORDERS: dict[str, tuple[str, dict[str, float]]] = {
+    "before": ("before", {}),
+    "after": ("after", {}),
+    "before, before, after": ("last after", {}),
+    "after, after, before": ("last before", {}),
+    "before, times √2": ("before", {"gain": 1 / HALF}),
+    "after, over √2": ("after", {"gain": HALF}),
+    "before, centred": ("before", {"centred": True}),
 }
 #: Which norms stand behind their ReLU -> the name in `ORDERS`.
 MOVED = {
@@ -492,9 +517,21 @@ MOVED = {
 
 @dataclass(frozen=True, eq=False)
 class Places:
-    """The sweeps of `ORDERS`, by name."""
+    """The sweeps of `ORDERS`, by name: at `PLACE_RATES` and, in `fast`, at `FAST_RATES`."""
 
     sweeps: dict[str, Sweep]
+    fast: dict[str, Sweep]
+
+    def best(self, name: str) -> tuple[Tensor, float]:
+        """(S,) the final loss at the rate of all with the lowest median over the seeds, and that rate."""
+        runs = self.sweeps[name], self.fast[name]
+        final = torch.cat([run.final for run in runs])
+        row = int(final.median(dim=1).values.argmin())
+        return final[row], torch.cat([run.lrs for run in runs])[row].item()
+
+    def best_ratio(self, name: str) -> Tensor:
+        """(S,): the final loss over that of "before", each at its best rate."""
+        return self.best(name)[0] / self.best("before")[0]
 
     def ratio(self, name: str) -> Tensor:
         """(L, S): the final loss over that of "before"."""
@@ -511,21 +548,28 @@ class Places:
 
 
 def measure_places(seeds: Sequence[int], each: Callable[[Iterable], Iterable] = iter) -> Places:
-    """Train all of `ORDERS` at `PLACE_RATES`. `each` may show a bar over them."""
-    return Places(
-        {
-            name: _kept(ORDERS[name][0], PLACE_RATES, tuple(seeds), gain=ORDERS[name][1])
-            for name in each(list(ORDERS))
-        }
-    )
+    """Train all of `ORDERS` at `PLACE_RATES` and `FAST_RATES`. `each` may show a bar over them."""
+    seeds, sweeps, fast = tuple(seeds), {}, {}
+    for name in each(list(ORDERS)):
+        kind, how = ORDERS[name]
+        sweeps[name] = _kept(kind, PLACE_RATES, seeds, **how)
+        fast[name] = _kept(kind, FAST_RATES, seeds, **how)
+    return Places(sweeps, fast)
 
 
 def judge_places(run: Places) -> list[Finding]:
-    """Which of the three norms matters, and how much of that is the size of what the classifier gets."""
-    after, last_after, last_before, doubled = (
+    """Which norm matters, and how much of that is the size, or the mean, of what the classifier gets."""
+    after, last_after, last_before, doubled, centred = (
         run.ratio(name)
-        for name in ("after", "before, before, after", "after, after, before", "before, times √2")
+        for name in (
+            "after",
+            "before, before, after",
+            "after, after, before",
+            "before, times √2",
+            "before, centred",
+        )
     )
+    tuned = {name: run.best_ratio(name) for name in ORDERS}
     return [
         Finding("all after: a lower loss than all before, at both rates", (after < 1).all(dim=0)),
         Finding(
@@ -540,6 +584,25 @@ def judge_places(run: Places) -> list[Finding]:
             "all before, what the classifier gets times √2: more than half of the gain, at 0.1",
             (1 - doubled[0]) > 0.5 * (1 - after[0]),
             at_least=4,
+        ),
+        Finding(
+            "all before, what the classifier gets centred: less than half of the gain, at 0.1",
+            (1 - centred[0]) < 0.5 * (1 - after[0]),
+        ),
+        Finding(
+            "each at its best rate: all after: a lower loss than all before",
+            tuned["after"] < 1,
+            at_least=3,
+        ),
+        Finding(
+            "each at its best rate: all before, times √2: less than half of that gain",
+            (1 - tuned["before, times √2"]) < 0.5 * (1 - tuned["after"]),
+            at_least=3,
+        ),
+        Finding(
+            "each at its best rate: all before, centred: a lower loss than all before",
+            tuned["before, centred"] < 1,
+            at_least=3,
         ),
     ]
 
@@ -832,12 +895,28 @@ def new_data(
 class EarlyStatistics:
     """Test accuracy in percent during training, by stored and by re-estimated statistics.
 
-    `steps` is (T,); `stored` and `renewed` are (T, S).
+    `steps` is (T,); `stored`, `renewed` and `corrected` are (T, S), the last by stored statistics from which
+    the 0 and 1 that they started with have been taken out.
     """
 
     steps: Tensor
     stored: Tensor
     renewed: Tensor
+    corrected: Tensor
+
+
+@torch.no_grad()
+def without_start(net: nn.Module, kept: float) -> nn.Module:
+    """A copy in eval mode whose stored statistics have lost their start, of which a part `kept` was left.
+
+    They started as mean 0 and variance 1, with all of the weight; the rest is scaled up to a weight of 1.
+    """
+    net = copy.deepcopy(net)
+    for layer in net.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.running_mean /= 1 - kept
+            layer.running_var.sub_(kept).div_(1 - kept)
+    return net.eval()
 
 
 def early_statistics(
@@ -871,9 +950,10 @@ def early_statistics(
             F.cross_entropy(net(train_x[picked]), digits.train_y[picked]).backward()
             optimizer.step()
             if step in steps:
-                renewed = accuracy(recalibrated(net, train_x, 10), test_x, digits.test_y)
-                row.append((accuracy(net.eval(), test_x, digits.test_y), renewed))
+                kinds = net, recalibrated(net, train_x, 10), without_start(net, (1 - momentum) ** step)
+                row.append([accuracy(kind.eval(), test_x, digits.test_y) for kind in kinds])
                 net.train()
         rows.append(row)
-    stored, renewed = torch.tensor(rows, dtype=torch.float64).permute(2, 1, 0)
-    return EarlyStatistics(torch.tensor(list(steps)), stored, renewed)
+    return EarlyStatistics(
+        torch.tensor(list(steps)), *torch.tensor(rows, dtype=torch.float64).permute(2, 1, 0)
+    )
