@@ -459,10 +459,18 @@ def direction(rule: str, parts: Sequence[Tensor], weights: Sequence[Tensor]) -> 
 
 
 @functools.cache
-def _digits(seeds: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-    """(S, N, 64) and (S, N): the training images and labels of each seed's split."""
+def _digits(seeds: tuple[int, ...], standardized: bool = False) -> tuple[Tensor, Tensor]:
+    """(S, N, 64) and (S, N): the training images and labels of each seed's split.
+
+    standardized: each pixel less its mean over these images, over its standard deviation and 0.01 more, since
+    some pixels are never lit.
+    """
     data = [split_digits(seed) for seed in seeds]
-    return torch.stack([d.train_x for d in data]), torch.stack([d.train_y for d in data])
+    x = torch.stack([d.train_x for d in data])
+    if standardized:
+        std, mean = torch.std_mean(x, dim=1, correction=0, keepdim=True)
+        x = (x - mean) / (std + 0.01)
+    return x, torch.stack([d.train_y for d in data])
 
 
 def train(
@@ -476,6 +484,7 @@ def train(
     width: int = 32,
     depth: int = 3,
     looked_at: int = 400,
+    standardized: bool = False,
 ) -> Tensor:
     """(L, S, T): the training loss after every `every` steps, for each learning rate and seed.
 
@@ -484,10 +493,10 @@ def train(
     by their own statistics; infinity where it is no number. group: batch normalization over groups of so many
     images, each by its own statistics (ghost batch normalization, Hoffer et al. 2017); None: over the batch.
     company: so many images are drawn and normalized together, and the loss is that of the first `batch_size`.
-    "adam" has beta2 0.999 and bias correction, with `arm.beta` as beta1.
+    "adam" has beta2 0.999 and bias correction, with `arm.beta` as beta1. standardized: each pixel is, first.
     """
     seeds = tuple(seeds)
-    x, y = _digits(seeds)
+    x, y = _digits(seeds, standardized)
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     start = initial_weights(generators, width, depth)
     weights = [w.expand(len(arm.lrs), *w.shape) for w in start]
@@ -735,10 +744,18 @@ SETTINGS = {
 }
 
 
-def _ends(order: str, lrs: Sequence[float], seeds: Sequence[int], setting: str, decay: bool) -> Tensor:
+def _ends(
+    order: str,
+    lrs: Sequence[float],
+    seeds: Sequence[int],
+    setting: str,
+    decay: bool,
+    standardized: bool = False,
+) -> Tensor:
     """(L, S, 1): the loss at the end of normalized steps."""
     size, steps = SETTINGS[setting]
-    return train(Arm(tuple(lrs), rule="normalized", decay=decay, **ORDERS[order]), seeds, size, steps, steps)
+    arm = Arm(tuple(lrs), rule="normalized", decay=decay, **ORDERS[order])
+    return train(arm, seeds, size, steps, steps, standardized=standardized)
 
 
 def normalized_steps(
@@ -839,6 +856,43 @@ def judge_normalized(run: Orders) -> list[Finding]:
     ]
 
 
+def on_standardized_pixels(
+    seeds: Sequence[int], each: Callable[[Iterable], Iterable] = iter
+) -> dict[str, dict[str, Tensor]]:
+    """setting -> order -> (S,): as `both_orders` at the best of five lr, with each pixel standardized first.
+
+    Without the order that averages directions.
+    """
+    ends = arm_by_arm(
+        lambda run: _ends(run[1], _NORMALIZED, seeds, run[0], True, standardized=True),
+        list(itertools.product(SETTINGS, (NONE, FIRST))),
+        each,
+    )
+    return {
+        setting: {order: own_best(ends[setting, order])[:, -1] for order in (NONE, FIRST)}
+        for setting in SETTINGS
+    }
+
+
+def judge_pixels(found: dict[str, dict[str, Tensor]]) -> list[Finding]:
+    """What becomes of the first verdict on normalized steps where each pixel is standardized."""
+    *quieter, least = SETTINGS
+    return [
+        Finding(
+            f"pixels standardized, {setting}: averaging first raises the loss",
+            found[setting][FIRST] > found[setting][NONE],
+            at_least=4,
+        )
+        for setting in quieter
+    ] + [
+        Finding(
+            f"pixels standardized, {least}: averaging first divides the loss by more than 1.25",
+            found[least][NONE] / found[least][FIRST] > 1.25,
+            at_least=4,
+        )
+    ]
+
+
 # The map
 
 
@@ -871,11 +925,17 @@ def measured_map(
     names: Iterable[str] = tuple(LEVERS),
     batches: Sequence[int] = MAP_BATCHES,
     each: Callable[[Iterable], Iterable] = iter,
+    standardized: bool = False,
 ) -> dict[int, dict[str, tuple[Tensor, Tensor]]]:
-    """batch size -> lever -> losses (S,) after 50 steps without and with momentum, each at its best lr."""
+    """batch size -> lever -> losses (S,) after 50 steps without and with momentum, each at its best lr.
+
+    standardized: as in `train`.
+    """
     names = tuple(names)
     ends = arm_by_arm(
-        lambda run: train(LEVERS[run[1]][run[2]], seeds, run[0], MAP_STEPS, MAP_STEPS),
+        lambda run: train(
+            LEVERS[run[1]][run[2]], seeds, run[0], MAP_STEPS, MAP_STEPS, standardized=standardized
+        ),
         list(itertools.product(batches, names, (0, 1))),
         each,
     )
@@ -997,6 +1057,11 @@ CLAIMS = {
         "Momentum improves normalized steps, and removes the need for large batches.",
         both_orders,
         judge_normalized,
+    ),
+    "pixels": Claim(
+        "Momentum improves normalized steps with large batches, once each pixel is standardized too.",
+        on_standardized_pixels,
+        judge_pixels,
     ),
     "levers": Claim("A step that is normalized has no need of momentum.", measured_map, judge_map),
     "muon": Claim("Muon's steps are best without momentum.", muon_apart, judge_muon),

@@ -348,6 +348,11 @@ def test_judges_and_pictures_on_made_up_numbers():
     )
     held = [finding.held.all().item() for finding in experiments.judge_normalized(found)]
     assert held == [True, True, True, True, False, False, False, False]
+    lower, higher = ({experiments.NONE: ones, experiments.FIRST: part * ones} for part in (0.5, 2.0))
+    pixels = dict(zip(experiments.SETTINGS, (higher, higher, lower), strict=True))
+    assert [finding.stands for finding in experiments.judge_pixels(pixels)] == [True, True, True]
+    pixels = dict(zip(experiments.SETTINGS, (lower, lower, higher), strict=True))
+    assert [finding.stands for finding in experiments.judge_pixels(pixels)] == [False, False, False]
     levers = {name: (ones * (1 + (name == "nothing")), 0.9 * ones) for name in experiments.LEVERS}
     levers = dict.fromkeys(experiments.MAP_BATCHES, levers)
     held = [finding.held.all().item() for finding in experiments.judge_map(levers)]
@@ -375,6 +380,46 @@ def test_without_momentum_normalized_steps_do_not_bear_a_larger_rate():
     setting = next(iter(experiments.SETTINGS))
     ends = experiments._ends(experiments.NONE, (1.6, 3.2), range(5), setting, True)[..., -1]
     assert ends[0].max() < 0.5 and ends[1].min() > 1
+
+
+def test_averaging_first_with_two_images_has_its_best_rate_inside_the_wider_list():
+    *_, setting = experiments.SETTINGS
+    ends = experiments._ends(experiments.FIRST, (0.05, 0.1), range(5), setting, True)[..., -1]
+    assert ends[0].median() > 1.2 * ends[1].median()
+
+
+def test_pixels_are_standardized_one_by_one():
+    raw, labels = experiments._digits((3, 4))
+    x, same = experiments._digits((3, 4), True)
+    assert torch.equal(labels, same)
+    assert x.mean(dim=1).abs().max() < 1e-5
+    deviation, lit = x.std(dim=1, correction=0), raw.std(dim=1) > 0.2
+    assert lit.sum() > 60 and (deviation[lit] > 0.95).all() and (deviation < 1).all()
+
+
+def test_standardized_pixels_take_a_part_of_the_lead_of_normalization():
+    """Medians of steps to a loss of 0.3 at batch 64: plain 35, normalization 20, momentum 35."""
+    found = {}
+    for name in ("plain", "normalization", "momentum"):
+        reached = experiments.train(experiments.FLOOR[name], range(5), 64, 50, 5, standardized=True) <= 0.3
+        first = torch.where(reached.any(dim=-1), 5 * (1.0 + reached.int().argmax(dim=-1)), math.inf)
+        found[name] = first.median(dim=1).values.min().item()
+    assert found == {"plain": 35, "normalization": 20, "momentum": 35}
+
+
+def test_directions_of_quiet_gradients_do_not_all_point_one_way(monkeypatch):
+    """The average of ten directions in a row, batches of 256, normalize, then average."""
+    seen, direction = [], experiments.direction
+
+    def watched(rule, parts, weights):
+        moves = direction(rule, parts, weights)
+        seen.append(torch.cat([move.flatten(start_dim=2) for move in moves], dim=-1)[0])
+        return moves
+
+    monkeypatch.setattr(experiments, "direction", watched)
+    experiments._ends(experiments.LAST, (3.2,), range(5), next(iter(experiments.SETTINGS)), True)
+    tens = torch.stack(seen).unflatten(0, (-1, 10)).mean(dim=1).norm(dim=-1)
+    assert 0.15 < tens.median() < 0.25
 
 
 def test_three_troubles():
