@@ -10,6 +10,7 @@ import torch
 from sklearn.datasets import load_digits
 from torch import Tensor
 
+from course.experiments.day25 import digits_for
 from course.experiments.digits import cross_entropy, split_digits
 from course.experiments.verdicts import Claim, Finding
 
@@ -401,6 +402,7 @@ def growth(
     rates: Sequence[float] = RATES,
     *,
     square_rates: bool = False,
+    standardized: bool = False,
     eps: float = 1e-5,
     steps: int = 300,
     width: int = 32,
@@ -411,10 +413,12 @@ def growth(
     The networks of all rates and seeds are trained side by side. A seed draws the split, the weights (of
     variance 2 / inputs, times a² in the hidden layer) and the batches.
 
-    square_rates: the hidden layer's learning rate is multiplied by a². eps: of batch normalization.
+    square_rates: the hidden layer's learning rate is multiplied by a². standardized: the pixels are, as on
+    day 25. eps: of batch normalization.
     """
-    data = [split_digits(seed) for seed in seeds] * len(rates)
+    data = [(digits_for if standardized else split_digits)(seed) for seed in seeds] * len(rates)
     x, labels = (torch.stack([getattr(one, name) for one in data]) for name in ("train_x", "train_y"))
+    x = x.float()
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     hidden, last = (
         torch.stack([torch.randn(*shape, generator=g, dtype=torch.float32) for g in generators])
@@ -458,6 +462,8 @@ ARMS = {
     "batch norm, a = 0.01": (0.01, True, False),
     "batch norm, a = 0.01, rate · a²": (0.01, True, True),
 }
+#: The first two again, with standardized pixels: name -> normalized.
+STANDARDIZED = {"plain, a = 1, standardized": False, "batch norm, a = 1, standardized": True}
 
 
 @dataclass(frozen=True, eq=False)
@@ -512,9 +518,12 @@ def judge_scale(measured: ScaleOfWeights) -> list[Finding]:
 def growth_of_weights(
     seeds: Sequence[int], each: Callable[[Iterable[str]], Iterable[str]] = iter
 ) -> dict[str, Growth]:
-    """How far hidden weights grow in training, for each of `ARMS`."""
+    """How far hidden weights grow in training, for each of `ARMS` and of `STANDARDIZED`."""
     runs = {}
-    for name in each(ARMS):
+    for name in each([*ARMS, *STANDARDIZED]):
+        if name in STANDARDIZED:
+            runs[name] = growth(seeds, 1.0, STANDARDIZED[name], standardized=True)
+            continue
         scale, normalized, square_rates = ARMS[name]
         runs[name] = growth(seeds, scale, normalized, square_rates=square_rates)
     return runs
@@ -535,10 +544,16 @@ def judge_growth(runs: dict[str, Growth]) -> list[Finding]:
     at_one = {name: run.at(COMMON) for name, run in runs.items()}
     best = {name: run.growth[run.best] for name, run in runs.items()}
     plain, normal, tiny_plain, tiny, held = (at_one[name] for name in ARMS)
+    plain_even, normal_even = (at_one[name] for name in STANDARDIZED)
     return [
         Finding(
             "a = 1, both at rate 1: weights grow less with batch norm, and the loss ends lower",
             ((normal[0] < plain[0]) & (normal[1] < plain[1])),
+        ),
+        Finding(
+            "a = 1, both at rate 1, pixels standardized: they grow less with it, but the plain net's loss "
+            "ends lower",
+            (normal_even[0] < plain_even[0]) & (plain_even[1] < normal_even[1]),
         ),
         Finding(
             "a = 1, each at its own best rate: they grow more with it",

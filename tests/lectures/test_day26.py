@@ -232,12 +232,14 @@ def test_the_verdict_on_scale_invariance():
 
 
 @pytest.mark.parametrize("normalized", (False, True))
-@pytest.mark.parametrize("square_rates", (False, True))
-def test_growth_is_that_of_modules(normalized, square_rates):
-    found = experiments.growth(
-        [3, 4], 0.5, normalized, (0.1, 1.0), square_rates=square_rates, steps=3, width=5, batch_size=16
-    )
+@pytest.mark.parametrize(("square_rates", "standardized"), ((False, False), (True, False), (False, True)))
+def test_growth_is_that_of_modules(normalized, square_rates, standardized):
+    turned = {"square_rates": square_rates, "standardized": standardized}
+    found = experiments.growth([3, 4], 0.5, normalized, (0.1, 1.0), **turned, steps=3, width=5, batch_size=16)
     data, generator = split_digits(4), torch.Generator().manual_seed(4)
+    pixels = data.train_x
+    if standardized:
+        pixels = (pixels - pixels.mean(0)) / pixels.std(0, correction=0).clamp_min(0.1)
     layers = [torch.nn.Linear(64, 5, bias=False), torch.nn.Linear(5, 10, bias=False)]
     layers[0].weight.data = (torch.randn(64, 5, generator=generator) * 0.5 * (2 / 64) ** 0.5).T.contiguous()
     layers[1].weight.data = (torch.randn(5, 10, generator=generator) * (2 / 5) ** 0.5).T.contiguous()
@@ -248,13 +250,13 @@ def test_growth_is_that_of_modules(normalized, square_rates):
     optimizer = torch.optim.SGD(groups)
     start = layers[0].weight.norm().item()
     for _ in range(3):
-        rows = torch.randint(len(data.train_x), (16,), generator=generator)
+        rows = torch.randint(len(pixels), (16,), generator=generator)
         optimizer.zero_grad()
-        F.cross_entropy(model(data.train_x[rows]), data.train_y[rows]).backward()
+        F.cross_entropy(model(pixels[rows]), data.train_y[rows]).backward()
         optimizer.step()
     assert found.growth[1, 1].item() == pytest.approx(layers[0].weight.norm().item() / start, rel=1e-3)
     with torch.no_grad():
-        loss = F.cross_entropy(model(data.train_x), data.train_y).item()
+        loss = F.cross_entropy(model(pixels), data.train_y).item()
     assert found.loss[1, 1].item() == pytest.approx(loss, rel=1e-3)
 
 
