@@ -23,8 +23,11 @@ HE = 2**0.5  # He's gain, the best one for plain ReLU layers
 
 #: What stands between a product and its ReLU.
 KINDS = ("plain", "batch norm", "noisy batch norm")
-#: The halves of batch norm, each alone: less the mean, or over the root mean square.
-HALVES = ("only subtracting", "only dividing")
+#: The halves of batch norm, each alone: less the mean, or over the root mean square; the latter also with one
+#: number for a whole layer, and with one for each image, as RMS norm has it.
+HALVES = ("only subtracting", "only dividing", "only dividing, by layer", "only dividing, by image")
+#: The axes of (K, N, width) over which a square is averaged.
+SQUARES = {"only dividing": 1, "only dividing, by layer": (1, 2), "only dividing, by image": 2}
 
 
 # -- networks
@@ -68,8 +71,8 @@ def run(weights: Sequence[Tensor], x: Tensor, kind: str, noise: Noise | None = N
         z = x @ weight
         if kind == "only subtracting":
             z = z - z.mean(1, keepdim=True)
-        elif kind == "only dividing":
-            z = z * (z.square().mean(1, keepdim=True) + 1e-5).rsqrt()
+        elif kind in SQUARES:
+            z = z * (z.square().mean(SQUARES[kind], keepdim=True) + 1e-5).rsqrt()
         elif kind != "plain":
             z = standardize(z, dim=1)
         if noise is not None:
@@ -285,12 +288,14 @@ class Descents:
     """Losses of gradient descent, (steps + 1, R, S): R learning rates and S seeds.
 
     watched: the steps W at which the largest eigenvalue of the Hessian was taken; sharpness: (W, R, S).
+    noise_off: (R, S), of the noisy network: the last loss, taken without its noise.
     """
 
     rates: Tensor
     losses: Tensor
     watched: tuple[int, ...]
     sharpness: Tensor
+    noise_off: Tensor | None = None
 
     @property
     def final(self) -> Tensor:
@@ -382,6 +387,8 @@ def descend(
             )
         loss, grads = problem.gradients(weights, kind, noise)
         losses.append(loss.view(size))
+        if number == steps:
+            break
         if clip < float("inf"):
             shorter = (clip / norms(grads)).clamp_max(1)[:, None, None]
             grads = [shorter * grad for grad in grads]
@@ -391,7 +398,8 @@ def descend(
             hidden = zip(weights[:-1], lengths, strict=True)
             weights = [*(w * n / w.norm(dim=1, keepdim=True) for w, n in hidden), weights[-1]]
     sharp = torch.stack(sharp) if sharp else torch.empty(0, *size)
-    return Descents(rates, torch.stack(losses), tuple(watch), sharp)
+    off = None if noise is None else problem.losses(weights, "batch norm").detach().view(size)
+    return Descents(rates, torch.stack(losses), tuple(watch), sharp, off)
 
 
 def fate(kind: str, rate: float, seed: int = 0) -> str:
@@ -480,6 +488,7 @@ def judge_shift(verdict: ShiftVerdict) -> list[Finding]:
     moved = verdict.shifts["batch norm"].moved
     own, noise = verdict.own, verdict.noise
     ends = {kind: descents.best[1] for kind, descents in verdict.tuned.items()}
+    noisy = verdict.tuned["noisy batch norm"]
     low = verdict.shifts["batch norm"].first[GAINS.index(HE)]
     return [
         Finding("with batch norm, no mean moves by 1e-12 of a deviation", moved.amax((0, 1, 2)) < 1e-12),
@@ -505,6 +514,11 @@ def judge_shift(verdict: ShiftVerdict) -> list[Finding]:
         Finding(
             "each at its own best rate: with noise the loss ends higher",
             ends["noisy batch norm"] > ends["batch norm"],
+        ),
+        Finding(
+            "both at batch norm's best rate, the noise off when the loss is taken: with noise it ends lower",
+            noisy.noise_off[noisy.at(verdict.tuned["batch norm"].best[0])] < ends["batch norm"],
+            at_least=3,
         ),
     ]
 
@@ -627,6 +641,12 @@ class LongSteps:
         )
         return clip, rate, ends
 
+    def own_clipped(self, kind: str) -> Tensor:
+        """(S,): the lowest last loss of each seed, over all thresholds and rates."""
+        every = [self.clips[kind, clip] for clip in CLIPS]
+        every.append((self.arms | self.second_look)[f"{kind}, clipped"])
+        return torch.stack([arm.final.amin(0) for arm in every]).amin(0)
+
     @property
     def longest_held(self) -> float:
         """The greatest rate at which batch norm trains with every seed though the norms are held."""
@@ -679,7 +699,7 @@ def rates_by_question(found: LongSteps) -> dict[str, list[Finding]]:
     """The sentences of that verdict, by the question that they answer."""
     arms, gains, clips = found.arms, found.gains, found.clips
     plain, free, held, plain_held, clipped = (arms[name] for name in ARMS)
-    held_slow, _, plain_slow, _, subtracting, dividing = (found.second_look[name] for name in SECOND_LOOK)
+    held_slow, _, plain_slow, _, subtracting, *dividing = (found.second_look[name] for name in SECOND_LOOK)
     (small, small_held), (_, large_held) = (
         [found.beginnings[gain, held].trained for held in (False, True)] for gain in BEGINNINGS
     )
@@ -753,8 +773,13 @@ def rates_by_question(found: LongSteps) -> dict[str, list[Finding]]:
                 at_least=4,
             ),
             Finding(
-                "plain, each sum over its root mean square: it trains at 1.8 and 3.2",
-                dividing.trained[middle : three + 1].all(0),
+                "plain, each unit's sums over their root mean square: it trains at 1.8 and 3.2",
+                dividing[0].trained[middle : three + 1].all(0),
+                at_least=4,
+            ),
+            Finding(
+                "plain, over one such number for a whole layer, or for each image: it does not train at 3.2",
+                ~dividing[1].trained[three] & ~dividing[2].trained[three],
                 at_least=4,
             ),
             Finding("plain, each sum less its mean: it does not train at 1.8", ~subtracting.trained[middle]),

@@ -176,6 +176,8 @@ def test_descents_as_the_library_takes_them(turned):
     [
         ("only subtracting", lambda z: z - z.mean(0)),
         ("only dividing", lambda z: torch.nn.functional.rms_norm(z.T, (len(z),), eps=1e-5).T),
+        ("only dividing, by layer", lambda z: torch.nn.functional.rms_norm(z, z.shape, eps=1e-5)),
+        ("only dividing, by image", lambda z: torch.nn.functional.rms_norm(z, z.shape[1:], eps=1e-5)),
     ],
 )
 def test_halves_of_batch_norm_each_alone(half, of_the_sums):
@@ -196,6 +198,31 @@ def test_frozen_noise_does_not_move_what_has_not_moved():
             "noisy batch norm", [0], still, depth=2, steps=1, num_samples=40, redraw=redraw
         )
         assert (shift.first.item() > 0.3) == (shift.moved.max().item() > 0.1) == redraw
+
+
+def test_the_noise_is_off_for_one_measurement():
+    """The same weights: before any step the loss is that of batch norm, and the noisy one is not."""
+    rates = torch.tensor([0.1, 1.0])
+    noisy, quiet = (
+        experiments.descend(kind, rates, (0, 1), steps=0) for kind in ("noisy batch norm", "batch norm")
+    )
+    torch.testing.assert_close(noisy.noise_off, quiet.final)
+    assert (noisy.final - quiet.final).abs().min() > 1e-3
+    assert quiet.noise_off is None
+    noisy = experiments.descend("noisy batch norm", rates, (0, 1), steps=3)
+    assert not torch.equal(noisy.noise_off[0], noisy.noise_off[1])  # of what the steps have made
+
+
+def test_each_seed_clipped_at_its_own_best():
+    def descents(*final):
+        losses = torch.tensor(final).expand(2, -1, -1)
+        return experiments.Descents(torch.tensor([0.1, 1.0]), losses, (), torch.empty(0))
+
+    ends = descents([0.5, 0.2], [0.3, 0.4]), descents([0.6, float("nan")], [0.9, 0.1])
+    clips = {("plain", clip): end for clip, end in zip(experiments.CLIPS, ends, strict=True)}
+    arms = {"plain, clipped": descents([0.7, 0.7], [0.25, 0.8])}
+    steps = experiments.LongSteps(arms, {}, {}, {}, clips, {}, {})
+    assert steps.own_clipped("plain").tolist() == pytest.approx([0.25, 0.1])
 
 
 # What the lecture says in numbers
