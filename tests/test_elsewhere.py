@@ -68,6 +68,13 @@ ANSWER = "import einops\ndef f(x):\n    return x"
         ([ran("def f(x):\n    open('a.csv')"), failed("FileNotFoundError", "a.csv")], "a.csv"),
         ([ran("def f(x):\n    input()"), failed("EOFError", "no input")], "no input"),
         ([ran("def f(x):\n    Pool()"), failed("PermissionError", "not permitted")], "not permitted"),
+        (
+            [
+                ran("model.cuda()\ndef f(x): ...", "AssertionError", "Torch not compiled with CUDA enabled"),
+                lost(),
+            ],
+            "CUDA enabled",
+        ),
     ],
     ids=[
         "module",
@@ -81,6 +88,7 @@ ANSWER = "import einops\ndef f(x):\n    return x"
         "a file in a function",
         "input in a function",
         "processes of its own",
+        "a GPU",
     ],
 )
 def test_points_that_the_place_may_have_cost_are_looked_at(cells: list[dict[str, Any]], says: str) -> None:

@@ -202,6 +202,7 @@ ELSEWHERE = {
     "a name of the network": ("urllib.request.urlopen('http://example.org')", "URLError"),
     "a new process": ("os.fork()", "PermissionError"),
     "a module": ("import einops_of_my_own", "ModuleNotFoundError"),
+    "a GPU": ("torch.zeros(1).cuda()", "CUDA"),
     "somebody to ask": ("input()", "EOFError"),
 }
 #: The same of ordinary mistakes, and of what works here as well.

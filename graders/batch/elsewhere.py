@@ -26,7 +26,9 @@ _BY_PLACE = frozenset(
 #: The same by what an error says that a library makes of it.
 _SAYS_PLACE = re.compile(
     r"(?i)read-only file system|operation not permitted|permission denied|no such file or directory|"
-    r"directory \S+ does not exist|name resolution|network is unreachable|can't start new thread"
+    r"directory \S+ does not exist|name resolution|network is unreachable|can't start new thread|"
+    r"not compiled with \w+ enabled|no nvidia driver|no cuda gpus|cannot get cuda generator|support for mps|"
+    r"from the '(?:cuda|mps|xpu)' backend|torch\.cuda\.is_available\(\) is false"
 )
 #: How much of an error's text is looked at, in characters.
 _LOOKED_AT = 2_000
