@@ -325,6 +325,16 @@ def test_a_bias_before_it_keeps_layer_norm_from_ignoring_contrast():
         assert ((nets(0.25 * x) - nets(x)).abs().max() < 0.05) == blind
 
 
+def test_zeros_around_alone_keep_no_norm_from_ignoring_contrast():
+    x = draw(9, (2, 9, 64)).float()
+    for norm in ("layer", "group"):
+        nets = with_parameters(experiments.Net(norm, "zeros"), 2)
+        with torch.no_grad():
+            nets.conv1.zero_()
+            nets.conv2.zero_()
+        assert (nets(0.25 * x) - nets(x)).abs().max() < 0.01
+
+
 def test_brightness_is_an_offset_for_each_channel_of_a_convolution():
     x, weight = draw(3, (2, 1, 8, 8)), draw(4, (5, 1, 3, 3))
     shift = F.conv2d(x + 0.5, weight) - F.conv2d(x, weight)
