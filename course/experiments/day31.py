@@ -137,13 +137,14 @@ class Shift:
     what goes into a ReLU moves in one step: the change of each unit's mean in units of its standard
     deviation, the root mean square over the units. l2: (measured, depth - 1, C, S), the distance between
     the gradient of layers 2 and on and the same gradient after the layers below were updated, divided by
-    the norm of the first.
+    the norm of the first. undivided: the same, not divided.
     """
 
     losses: Tensor
     at: Tensor
     moved: Tensor
     l2: Tensor
+    undivided: Tensor
 
     @property
     def first(self) -> Tensor:
@@ -188,7 +189,7 @@ def measure_shift(
     def fresh() -> Noise | None:
         return draw_noise(depth, shape, generator) if kind == "noisy batch norm" else None
 
-    losses, at, moved, l2 = [], [], [], []
+    losses, at, moved, l2, undivided = [], [], [], [], []
     noise = fresh()
     for number in range(steps):
         later = fresh() if redraw else noise
@@ -204,17 +205,20 @@ def measure_shift(
                 for a, b in zip(old, new, strict=True)
             ]
             moved.append(torch.stack(changes))
-            row = []
+            distances, lengths = [], []
             for layer in range(1, depth):
                 mixed = [*after[:layer], *weights[layer:]]
                 changed = problem.gradients(mixed, kind, later)[1][layer].flatten(1)
                 g = grads[layer].flatten(1)
-                row.append((g - changed).norm(dim=1) / g.norm(dim=1))
-            l2.append(torch.stack(row))
+                distances.append((g - changed).norm(dim=1))
+                lengths.append(g.norm(dim=1))
+            undivided.append(torch.stack(distances))
+            l2.append(undivided[-1] / torch.stack(lengths))
         weights, noise = after, later
-    measured = (torch.stack(values).unflatten(-1, (len(settings), -1)) for values in (losses, moved, l2))
-    losses, moved, l2 = measured
-    return Shift(losses, torch.tensor(at), moved, l2)
+    losses, moved, l2, undivided = (
+        torch.stack(values).unflatten(-1, (len(settings), -1)) for values in (losses, moved, l2, undivided)
+    )
+    return Shift(losses, torch.tensor(at), moved, l2, undivided)
 
 
 # -- along the gradient
@@ -427,8 +431,8 @@ class ShiftVerdict:
     """The shift at C settings of gain and learning rate, and each network at its own best rate.
 
     shifts: plain and batch norm at `settings`. own: kind -> the shift at He's gain and the kind's own best
-    rate. tuned: kind -> descents over the rates. noise: "drawn anew", "frozen", and "no layer moved" -> the
-    shift of the noisy network.
+    rate, measured at every step. tuned: kind -> descents over the rates. noise: "drawn anew", "frozen", and
+    "no layer moved" -> the shift of the noisy network.
     """
 
     settings: tuple[tuple[float, float], ...]
@@ -468,17 +472,13 @@ def covariate_shift(
     shifts, tuned, own, noise = {}, {}, {}, {}
     for kind in names(KINDS):
         tuned[kind] = descend(kind, TUNING, seeds)
-        at_own = (HE, tuned[kind].best[0])
         if kind == "noisy batch norm":
             noise["drawn anew"] = measure_shift(kind, seeds)
             noise["frozen"] = measure_shift(kind, seeds, redraw=False)
             noise["no layer moved"] = measure_shift(kind, seeds, [(HE, 0.0)], steps=1)
             continue
-        both = measure_shift(kind, seeds, [*settings, at_own])
-        shifts[kind], own[kind] = (
-            Shift(both.losses[:, part], both.at, both.moved[..., part, :], both.l2[..., part, :])
-            for part in (slice(len(settings)), slice(len(settings), None))
-        )
+        shifts[kind] = measure_shift(kind, seeds, settings)
+        own[kind] = measure_shift(kind, seeds, [(HE, tuned[kind].best[0])], every=1)
     return ShiftVerdict(settings, shifts, tuned, own, noise)
 
 
@@ -498,6 +498,10 @@ def judge_shift(verdict: ShiftVerdict) -> list[Finding]:
         Finding(
             "each at its own best rate, first step: gradients shift more with batch norm",
             own["batch norm"].first[0] > own["plain"].first[0],
+        ),
+        Finding(
+            "the same not divided by the gradient, over all steps: they shift less with batch norm",
+            own["batch norm"].undivided.mean((0, 1, 2)) < own["plain"].undivided.mean((0, 1, 2)),
         ),
         Finding(
             "batch norm: at its best rate more than twice the first shift of lr 0.1",

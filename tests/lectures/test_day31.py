@@ -42,7 +42,7 @@ def test_what_is_predicted_is_what_is_measured():
 
     def shift(*medians):
         l2 = torch.tensor(medians, dtype=torch.float64).view(1, 1, -1, 1)
-        return experiments.Shift(sizes, sizes, sizes, l2)
+        return experiments.Shift(sizes, sizes, sizes, l2, l2)
 
     noise = {"drawn anew": shift(0.5), "no layer moved": shift(0.2), "frozen": shift(0.1)}
     shifts = {"plain": shift(1, 0.9, 1), "batch norm": shift(1, 0.3, 1)}
@@ -126,6 +126,7 @@ def test_the_shift_of_one_layer_by_hand():
     _, changed = problem.gradients(moved, "batch norm")
     l2, _ = references.library_shift([grads[2]], [changed[2]])
     assert shift.l2[0, 1, 0, 0].item() == pytest.approx((l2 / grads[2].norm()).item())
+    assert shift.undivided[0, 1, 0, 0].item() == pytest.approx(l2.item())
 
 
 @pytest.mark.parametrize("kind", TWO)
