@@ -387,6 +387,9 @@ SLOW_STARTS: dict[str, Callable[[int], float]] = {
     "with the ramp 1 − 0.9^t": lambda step: 1 - 0.9**step,
     "with 100 steps of warm-up": lambda step: min(1.0, step / 100),
 }
+#: Thresholds of plain descent with batches of 64 and clipped gradients, and its lr / (1 − beta).
+CLIPS = (0.1, 0.3, 1.0)
+CLIPPED = (1.2, 1.7, 3.4, 6.8, 10.0, 14.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -435,15 +438,18 @@ class NoiseResult:
     """What the claim rests on: bowls with noise at small and at large steps, and `ARMS` on the digits.
 
     `starts` holds (R, S) by name: the last loss of plain descent with batches of 64, at the full rate and
-    with each of `SLOW_STARTS`. `lent` is what plain descent at a = 1 does with the noise of momentum's
-    batches.
+    with each of `SLOW_STARTS`. `clipped` is (R, S) by threshold: the same at `CLIPPED`, with clipped
+    gradients. `lent` is what plain descent at a = 1 does with the noise of momentum's batches. `calm` is
+    (S,): a λ / 2 of a batch of 16 at momentum's weights halfway, at a = `STEADY`.
     """
 
     small: NoiseFloor
     large: NoiseFloor
     digits: dict[str, Sweep]
     starts: dict[str, Tensor]
+    clipped: dict[float, Tensor]
     lent: Lent
+    calm: Tensor
 
 
 def measure_noise(seeds: Sequence[int], each: Callable[[Iterable], Iterable] = iter) -> NoiseResult:
@@ -456,7 +462,9 @@ def measure_noise(seeds: Sequence[int], each: Callable[[Iterable], Iterable] = i
         losses = [train_digits(seeds, rates, beta, batch_size, steps, steps // 12, falls) for beta in BETAS]
         digits[name] = Sweep(rates, losses[0][0], torch.stack([loss for _, loss in losses]))
     starts = {"at the full rate": digits["batches of 64"].last[0]} | slow_starts(seeds)
-    return NoiseResult(small, large, digits, starts, lend_noise(seeds))
+    clipped = {clip: train_digits(seeds, CLIPPED, 0.0, 64, clip=clip)[1][..., -3:].mean(-1) for clip in CLIPS}
+    _, calm = halfway(seeds, STEADY)
+    return NoiseResult(small, large, digits, starts, clipped, lend_noise(seeds), calm)
 
 
 def slow_starts(seeds: Sequence[int]) -> dict[str, Tensor]:
@@ -535,6 +543,29 @@ class Lent:
     batches: Tensor
 
 
+def _steepness(
+    weights: Sequence[Tensor], images: Tensor, labels: Tensor, a: float, batch_size: int, seeds: Sequence[int]
+) -> tuple[Tensor, Tensor]:
+    """(S,) each: a λ / 2 of all images and of a batch, the median of 15."""
+    others = [torch.Generator().manual_seed(seed + 10_000) for seed in seeds]
+    drawn = [_batch(images, labels, batch_size, others) for _ in range(15)]
+    batches = torch.stack([_sharpness(weights, *one) for one in drawn]).median(0).values
+    return a / 2 * _sharpness(weights, images, labels), a / 2 * batches
+
+
+def halfway(
+    seeds: Sequence[int], a: float, beta: float = 0.9, batch_size: int = 16, steps: int = 300
+) -> tuple[Tensor, Tensor]:
+    """(S,) each: a λ / 2 of all images and of a batch, where momentum is after so many steps."""
+    images, labels, generators, weights = _begin(seeds)
+    velocities = [torch.zeros_like(w) for w in weights]
+    for _ in range(steps):
+        slopes = _gradients(weights, *_batch(images, labels, batch_size, generators))
+        velocities = [beta * v + slope for v, slope in zip(velocities, slopes, strict=True)]
+        weights = [w - a * (1 - beta) * v for w, v in zip(weights, velocities, strict=True)]
+    return _steepness(weights, images, labels, a, batch_size, seeds)
+
+
 def lend_noise(
     seeds: Sequence[int], a: float = 1.0, beta: float = 0.9, batch_size: int = 16, steps: int = 600
 ) -> Lent:
@@ -557,10 +588,7 @@ def lend_noise(
             with torch.no_grad():
                 last.append(_losses(weights, images, labels).double())
         if step == steps // 2:
-            whole = a / 2 * _sharpness(lender, images, labels)
-            others = [torch.Generator().manual_seed(seed + 10_000) for seed in seeds]
-            drawn = [_batch(images, labels, batch_size, others) for _ in range(15)]
-            batches = a / 2 * torch.stack([_sharpness(lender, *one) for one in drawn]).median(0).values
+            whole, batches = _steepness(lender, images, labels, a, batch_size, seeds)
         slopes = _gradients(lender, *_batch(images, labels, batch_size, generators))
         true = _gradients(lender, images, labels)
         own = _gradients(weights, images, labels)
@@ -581,6 +609,7 @@ def train_digits(
     every: int = 50,
     falls: bool = False,
     start: Callable[[int], float] = lambda step: 1.0,
+    clip: float | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Train a network of 64 pixels, 32 hidden units and 10 digits; all runs side by side.
 
@@ -593,6 +622,7 @@ def train_digits(
         every: steps between two checks of the loss.
         falls: whether lr falls in a straight line to 0.
         start: the part of lr taken at each step, counted from 1.
+        clip: gradients of a network that are longer than this are shortened to it.
 
     Returns:
         The steps of the checks, (checks,), and the loss on all training images, (R, S, checks).
@@ -617,6 +647,9 @@ def train_digits(
                 for part in _batch(images, labels, batch_size, generators)
             )
         gradients = _gradients(weights, x, y)
+        if clip is not None:
+            length = torch.stack([g.flatten(1).square().sum(dim=1) for g in gradients]).sum(dim=0).sqrt()
+            gradients = [(clip / length).clamp(max=1)[:, None, None] * g for g in gradients]
         velocities = [beta * v + g for v, g in zip(velocities, gradients, strict=True)]
         part = start(step + 1) * (1 - step / (steps + 1) if falls else 1.0)
         weights = [w.detach() - part * lrs * v for w, v in zip(weights, velocities, strict=True)]
@@ -635,6 +668,7 @@ def judge_noise(result: NoiseResult) -> list[Finding]:
     best, best_ball = sixteen.best
     own, own_ball = sixty_four.least
     slow = torch.cat([result.starts[name] for name in SLOW_STARTS]).nan_to_num(math.inf).amin(dim=0)
+    clipped = torch.cat(list(result.clipped.values())).nan_to_num(math.inf).amin(dim=0)
     large, large_ball = result.digits["batches of 128"].best
     return [
         Finding(
@@ -675,6 +709,11 @@ def judge_noise(result: NoiseResult) -> list[Finding]:
             "the same, plain after a ramp or a warm-up: still above momentum's loss",
             slow > own_ball,
             at_least=4,
+        ),
+        Finding(
+            "the same, plain with clipped gradients: less than half of its loss without",
+            clipped < own / 2,
+            at_least=3,
         ),
         Finding(
             f"batches of 64, both at a = {STEADY}: losses within 30 % of each other",

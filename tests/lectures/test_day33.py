@@ -184,6 +184,25 @@ def test_noise_is_lent_at_the_lenders_weights():
     assert (other.loss - lent.loss).abs().min() > 1e-3
 
 
+def test_halfway_is_where_the_lender_is_halfway():
+    lent = experiments.lend_noise([2, 3], a=0.5, steps=100)
+    whole, batches = experiments.halfway([2, 3], a=0.5, steps=50)
+    torch.testing.assert_close(whole, lent.whole)
+    torch.testing.assert_close(batches, lent.batches)
+
+
+def test_clipped_gradients_make_steps_no_longer_than_the_threshold():
+    """A step of plain descent from the start, clipped, against the same step made by hand."""
+    images, labels, _, weights = experiments._begin([2])
+    gradients = experiments._gradients(weights, images, labels)
+    length = torch.cat([g.flatten() for g in gradients]).norm().item()
+    for clip, part in ((length / 4, 0.25), (2 * length, 1.0)):
+        _, loss = experiments.train_digits([2], (0.5,), 0.0, None, steps=1, every=1, clip=clip)
+        moved = [w - 0.5 * part * g for w, g in zip(weights, gradients, strict=True)]
+        expected = experiments._losses(moved, images, labels).double()
+        torch.testing.assert_close(loss[0, :, 1], expected, rtol=1e-5, atol=0)
+
+
 def test_the_steepness_of_a_network():
     seeds = [2, 3]
     images, labels, _, weights = experiments._begin(seeds)
