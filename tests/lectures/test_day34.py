@@ -397,6 +397,21 @@ def test_pixels_are_standardized_one_by_one():
     assert lit.sum() > 60 and (deviation[lit] > 0.95).all() and (deviation < 1).all()
 
 
+def test_with_more_steps_on_standardized_pixels_momentum_pays_at_sixteen():
+    none, first = (
+        experiments.train(
+            experiments.Arm(lrs, rule="normalized", decay=True, **experiments.ORDERS[order]),
+            range(5),
+            16,
+            400,
+            400,
+            standardized=True,
+        )
+        for order, lrs in ((experiments.NONE, (0.4, 0.8, 1.6)), (experiments.FIRST, (0.1, 0.2, 0.4)))
+    )
+    assert (experiments.own_best(first) < experiments.own_best(none)).sum() >= 4
+
+
 def test_standardized_pixels_take_a_part_of_the_lead_of_normalization():
     """Medians of steps to a loss of 0.3 at batch 64: plain 35, normalization 20, momentum 35."""
     found = {}
