@@ -605,6 +605,9 @@ WATCHED = {
     "batch norm, norms held": ("batch norm", (10**0.5, 10.0), True),
 }
 WATCH = (0, 1, 2, 4, 7, 12, 20, 35, 60)
+#: What the plain network's rate of 0.1 is held against: half of it, for twice as many steps.
+SLOWER = 0.05
+SLOWER_WATCH = tuple(2 * number for number in WATCH)
 #: Steps after which the two are compared besides 60.
 SHORT, LONG = 20, 200
 
@@ -620,6 +623,7 @@ class LongSteps:
     beginnings: gain of `BEGINNINGS`, whether norms are held -> descents of batch norm at `BEGINNING_RATES`,
     with the last layer at 0.3.
     watched: name of `WATCHED` -> descents with the sharpness before the steps `WATCH`.
+    slower: the plain network at the rate `SLOWER`, with the sharpness before the steps `SLOWER_WATCH`.
     """
 
     arms: dict[str, Descents]
@@ -629,6 +633,7 @@ class LongSteps:
     clips: dict[tuple[str, float], Descents]
     beginnings: dict[tuple[float, bool], Descents]
     watched: dict[str, Descents]
+    slower: Descents
 
     @property
     def last_loss_at_own_rates(self) -> float:
@@ -691,7 +696,8 @@ def long_steps(seeds: Sequence[int], names: Callable[[Iterable[str]], Iterable[s
         name: descend(kind, torch.tensor(rates), seeds, held=held, watch=WATCH)
         for name, (kind, rates, held) in WATCHED.items()
     }
-    return LongSteps(arms, second_look, gains, long, clips, beginnings, watched)
+    slower = descend("plain", torch.tensor([SLOWER]), seeds, steps=SLOWER_WATCH[-1], watch=SLOWER_WATCH)
+    return LongSteps(arms, second_look, gains, long, clips, beginnings, watched, slower)
 
 
 def judge_rates(found: LongSteps) -> list[Finding]:
@@ -715,6 +721,7 @@ def rates_by_question(found: LongSteps) -> dict[str, list[Finding]]:
     slow, edge = found.watched["plain"], found.watched["batch norm, norms held"].instability[:, 0]
     late = slow.sharpness[WATCH.index(2) :, 0]
     thrown = found.watched["batch norm"].losses[:, 1]
+    climbed = found.slower.sharpness[SLOWER_WATCH.index(4) :, 0].amax(0) / late.amax(0)
     return {
         "Larger rates, and faster?": [
             Finding(
@@ -822,6 +829,12 @@ def rates_by_question(found: LongSteps) -> dict[str, list[Finding]]:
             ),
             Finding(
                 "plain, lr 0.1: after step 2, λ more than doubles", late.amax(0) > 2 * late[0], at_least=3
+            ),
+            Finding(
+                "plain, lr 0.05, twice the steps: λ climbs as high within a factor of 1.5, and lr λ / 2 "
+                "stays below 1",
+                (climbed.log().abs().exp() < 1.5) & (found.slower.instability.amax((0, 1)) < 1),
+                at_least=4,
             ),
         ],
     }

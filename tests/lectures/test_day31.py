@@ -67,7 +67,8 @@ def test_what_is_predicted_is_what_is_measured():
     clips = {
         ("plain", clip): descents(0.5, end) for clip, end in zip(experiments.CLIPS, (0.1, 0.4), strict=True)
     }
-    steps = experiments.LongSteps(arms, {}, {}, {}, clips, {}, {"plain": descents(0.02, 0.5, watched=(0,))})
+    watched = {"plain": descents(0.02, 0.5, watched=(0,))}
+    steps = experiments.LongSteps(arms, {}, {}, {}, clips, {}, watched, watched["plain"])
     assert steps.best_clipped("plain")[:2] == (experiments.CLIPS[0], 1.0)
     assert arms["plain"].best_after(0)[0] == pytest.approx(0.1)  # all alike: the first
     assert arms["batch norm"].best_after(1)[0] == arms["batch norm"].best[0] == 1.0
@@ -222,7 +223,7 @@ def test_each_seed_clipped_at_its_own_best():
     ends = descents([0.5, 0.2], [0.3, 0.4]), descents([0.6, float("nan")], [0.9, 0.1])
     clips = {("plain", clip): end for clip, end in zip(experiments.CLIPS, ends, strict=True)}
     arms = {"plain, clipped": descents([0.7, 0.7], [0.25, 0.8])}
-    steps = experiments.LongSteps(arms, {}, {}, {}, clips, {}, {})
+    steps = experiments.LongSteps(arms, {}, {}, {}, clips, {}, {}, arms["plain, clipped"])
     assert steps.own_clipped("plain").tolist() == pytest.approx([0.25, 0.1])
 
 
@@ -287,7 +288,7 @@ def test_explorers_show_what_is_measured_in_single_precision():
 def test_pictures(monkeypatch):
     """From two seeds and few steps."""
     real = experiments.descend
-    shorter = lambda *args, **more: real(*args, **(more | {"steps": 60 if more.get("watch") else 3}))  # noqa: E731
+    shorter = lambda *args, **more: real(*args, **(more | {"steps": max(more.get("watch") or [3])}))  # noqa: E731
     monkeypatch.setattr(experiments, "descend", shorter)
     monkeypatch.setattr(experiments, "SHORT", 2)
     shift, steps = experiments.covariate_shift(range(1)), experiments.long_steps(range(1))
