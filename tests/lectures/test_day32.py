@@ -306,7 +306,7 @@ def test_frozen_weights_stay_and_the_rest_learns_as_ever():
             torch.testing.assert_close(gradient, gradients["batch"][name])
 
 
-def test_a_pair_lets_hardly_a_gradient_through():
+def test_without_eps_a_pair_lets_hardly_a_gradient_through():
     """Day 26's projection leaves N − 2 directions: of a pair none, but for eps."""
     sizes = {}
     for size in (2, 4):
@@ -317,6 +317,40 @@ def test_a_pair_lets_hardly_a_gradient_through():
         (gradient,) = torch.autograd.grad(net(theta, x, "train").logsumexp(-1).sum(), theta)
         sizes[size] = experiments._named(gradient, net.shapes)["first"].norm()
     assert sizes[2] < 1e-6 * sizes[4]
+
+
+def test_with_eps_the_few_nearly_equal_pairs_pass_a_larger_gradient_than_a_whole_batch():
+    theta = None
+    x, y, *_ = experiments._stacked([experiments.split_digits(seed) for seed in range(5)])
+    x, y, sizes = x[:, :640], y[:, :640], {}
+    for size in (2, 64):
+        net = experiments.SmallNet("dense", "batch", size)
+        net.begin(5)
+        theta = experiments._draw(net.shapes, range(5), 1) if theta is None else theta
+        norms = []
+        for batch, labels in zip(x.split(64, 1), y.split(64, 1), strict=True):
+            theta = theta.detach().requires_grad_()
+            (gradient,) = torch.autograd.grad(experiments._losses(net(theta, batch, "train"), labels), theta)
+            norms.append(experiments._named(gradient, net.shapes)["first"].flatten(1).norm(dim=1))
+        sizes[size] = torch.stack(norms).median(0).values
+    assert (sizes[2] > 1.5 * sizes[64]).all()
+    # The slope of a normalized pair in half its distance, and how much of its square lies with how few.
+    pairs = torch.bmm(x, experiments._named(theta.detach(), net.shapes)["first"]).unflatten(1, (-1, 2))
+    var = pairs.var(2, correction=0)
+    slope = (net.EPS / (var + net.EPS) ** 1.5) ** 2
+    near = var < 100 * net.EPS
+    assert near.float().mean() < 0.1
+    assert slope[near].sum() > 0.99 * slope.sum()
+
+
+def test_in_pairs_the_layers_before_the_norms_learn_little_and_slowly():
+    arms = {
+        norm: experiments.train_arm("dense", norm, 2, range(5), (0.003, 0.01), epochs=60)
+        for norm in ("batch", "frozen")
+    }
+    learned, frozen = (arms[norm].at_best("renewed_train") for norm in ("batch", "frozen"))
+    assert (learned < frozen).all()
+    assert (learned > 10).all()
 
 
 def test_adam_side_by_side_is_that_of_the_library():
@@ -412,6 +446,31 @@ def test_qk_norm_bounds_every_score_whatever_the_weights():
         return (net(longer, x) - net(theta, x)).abs().max().item()
 
     assert moved(net, 10) < 1e-3 < 1e-2 < moved(plain, 10)
+
+
+def test_scores_grow_little_at_the_best_rate_and_much_where_no_bound_helps(monkeypatch):
+    """The largest score of a block, over that before training; the median of seeds and heads."""
+    seeds, softmax, largest = range(5), torch.softmax, []
+
+    def listening(scores, dim):
+        largest.append(scores.abs().amax((1, 2)).median())
+        return softmax(scores, dim=dim)
+
+    seen = {}
+    images = torch.stack([experiments.split_digits(seed).test_x[:100] for seed in seeds])
+    descend = experiments._descend
+    for rate in (0.0, 0.003, 0.03):
+        ends = []
+        monkeypatch.setattr(experiments, "_descend", lambda *a, to=ends: to.append(descend(*a)) or to[0])
+        experiments.train_transformer("pre", "layer", 0, seeds, (rate,))
+        largest.clear()
+        with monkeypatch.context() as patch, torch.no_grad():
+            patch.setattr(torch, "softmax", listening)
+            experiments.Transformer("pre", "layer", 6)(ends[0], images)
+        seen[rate] = torch.stack(largest)
+    assert len(seen[0.0]) == 6
+    assert (seen[0.003] < 2 * seen[0.0]).all()
+    assert (seen[0.03] > 4 * seen[0.0]).all()
 
 
 def test_what_is_predicted_is_what_is_measured():
