@@ -348,6 +348,29 @@ def test_noise_is_the_same_for_both_statistics_and_none_changes_nothing():
     assert noisy.loss["stored"][0] > found.loss["stored"][0]
 
 
+def test_the_loss_is_lower_with_the_batch_only_where_the_noise_is_strong():
+    weak, strong = (experiments.other_noise(range(5), scale) for scale in (0.2, 0.5))
+    assert (strong.loss["batch"] < 0.9 * strong.loss["stored"]).all()
+    assert (weak.loss["batch"] > 0.95 * weak.loss["stored"]).sum() >= 4
+
+
+def test_a_gradient_from_before_moves_gamma_until_it_is_cleared():
+    def moved(set_to_none):
+        generator = torch.Generator().manual_seed(0)
+        model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1, weight_decay=0.1)
+        model(torch.randn(8, 2, generator=generator)).pow(3).mean().backward()
+        model[1].requires_grad_(False).eval()
+        before = model[1].weight.clone()
+        if set_to_none is not None:
+            optimizer.zero_grad(set_to_none=set_to_none)
+        model(torch.randn(8, 2, generator=generator)).pow(3).mean().backward()
+        optimizer.step()
+        return not torch.equal(model[1].weight, before)
+
+    assert moved(None) and moved(False) and not moved(True)
+
+
 def test_what_counts_is_the_batch_size_over_the_momentum():
     """Same N / m, same scatter and the same images to follow, as long as m is small."""
     pairs = ((8, 0.026), (32, 0.1))
