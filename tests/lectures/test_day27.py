@@ -348,6 +348,13 @@ def test_noise_is_the_same_for_both_statistics_and_none_changes_nothing():
     assert noisy.loss["stored"][0] > found.loss["stored"][0]
 
 
+def test_the_same_light_cannot_change_what_a_batch_says_and_light_of_its_own_can():
+    light = experiments.other_light(range(3), (0.0, 0.5))
+    assert torch.equal(light.batch[:, 0], light.batch[:, 1])
+    assert (light.mixed[:, 1] < light.mixed[:, 0]).all()
+    assert (light.mixed[:, 1] > light.stored_mixed[:, 1]).all()
+
+
 def test_the_loss_is_lower_with_the_batch_only_where_the_noise_is_strong():
     weak, strong = (experiments.other_noise(range(5), scale) for scale in (0.2, 0.5))
     assert (strong.loss["batch"] < 0.9 * strong.loss["stored"]).all()
