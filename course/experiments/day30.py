@@ -827,7 +827,10 @@ def judge_decay(run: Split) -> list[Finding]:
             at_least=4,
         ),
         Finding("the same on wrong labels", run.own_wrong.abs() < 0.025, at_least=4),
-        Finding("no decay and a growing rate: the losses are equal to 1e-9", run.apart < 1e-9),
+        Finding(
+            "SGD without momentum, no decay and a growing rate: the losses are equal to 1e-9",
+            run.apart < 1e-9,
+        ),
     ]
 
 

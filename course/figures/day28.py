@@ -64,19 +64,20 @@ def draw_controls(speed: Speed) -> Picture:
         figure.text(
             0.012, 0.94, "Five seeds: lines are means, bands and dots all seeds", fontsize=11, weight="bold"
         )
-        left = figure.add_axes((0.075, 0.14, 0.50, 0.70))
+        left = figure.add_axes((0.075, 0.14, 0.43, 0.70))
         draw_final_losses(left, tuple(speed.sweeps[name] for name in ARMS), tuple(ARMS.values()))
         left.legend(loc="upper left", fontsize=8)
         left.set_title("each net without batch norm better prepared than the last", fontsize=9.5)
-        right = figure.add_axes((0.66, 0.14, 0.33, 0.70))
+        right = figure.add_axes((0.57, 0.14, 0.42, 0.70))
         arms = {
             "no norm,\nclip 1,\nrate 1": speed.at("clipped", 1.0),
             "no norm,\nclip 0.1,\nrate 10": speed.at("clipped at 0.1", 10.0),
             "norm,\nrate 3": speed.at("batch norm", 3.0),
             "norm,\nlast held,\nrate 3": speed.at("BN, last held", 3.0),
             "norm,\nlast held,\nrate 10": speed.at("BN, last held", 10.0),
+            "norm,\nothers held,\nrate 3": speed.at("BN, others held", 3.0),
         }
-        colours = dict(zip(arms, (ORANGE, ORANGE, BLUE, SKY, SKY), strict=True))
+        colours = dict(zip(arms, (ORANGE, ORANGE, BLUE, SKY, SKY, GREEN), strict=True))
         dots(right, {name: loss.clamp(max=10) for name, loss in arms.items()}, colours)
         right.set(yscale="log", ylim=(0.05, 10))
         right.set_yticks((0.1, 1, 10), ("0.1", "1", "10"))
@@ -88,7 +89,7 @@ def draw_controls(speed: Speed) -> Picture:
     return Picture(
         figure,
         "final training loss against the learning rate for four nets, and at large rates with clipped "
-        "gradients or with the last layer held at a small rate.",
+        "gradients, or with the last layer or all others held at a small rate.",
     )
 
 

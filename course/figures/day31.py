@@ -117,7 +117,9 @@ def draw_shift_controls(verdict: ShiftVerdict) -> Picture:
             name.split()[0]: verdict.tuned[kind].best[1].tolist()
             for name, kind in zip(("plain", "norm", "noisy"), verdict.tuned, strict=True)
         }
-        dots(axes[3], ends, {"plain": VERMILLION, "noisy": GREEN})
+        noisy = verdict.tuned["noisy batch norm"]
+        ends["noise\noff"] = noisy.noise_off[noisy.at(noisy.best[0])].tolist()
+        dots(axes[3], ends, {"plain": VERMILLION, "noisy": GREEN, "noise\noff": GREEN})
         axes[3].set_yscale("log")
         axes[3].minorticks_off()
         axes[3].set_yticks([0.003, 0.01, 0.03], ["0.003", "0.01", "0.03"])
@@ -129,7 +131,8 @@ def draw_shift_controls(verdict: ShiftVerdict) -> Picture:
         figure,
         "four panels of dots, one a seed: shift by gain, falling with batch norm, rising without; at own "
         "best rates at the first step and on average; shift of the noisy network with noise drawn anew, "
-        "frozen, and with no layer moved; last losses at own best rates.",
+        "frozen, and with no layer moved; last losses at own best rates, of the noisy one with the noise off "
+        "as well.",
     )
 
 
