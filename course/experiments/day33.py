@@ -728,6 +728,7 @@ def judge_noise(result: NoiseResult) -> list[Finding]:
         Finding(
             "batches of 128, each at its best: momentum's loss is less than a fifth",
             large_ball < large / 5,
+            at_least=4,
         ),
         Finding(
             "batches of 16, rate falling to 0, each at its best: momentum's loss is lower",
