@@ -6,8 +6,8 @@ The lectures measure with five seeds, 0 to 4, and print a sentence of a verdict 
 or as many as it asks. Here each claim is measured with other seeds, five at a time, since arms are tuned over
 the five together. For each sentence: how many of all seeds bear it out. With several fives also in how many
 of them it stands, and in what share of all sets of five that can be drawn from the seeds measured. Whoever
-measures again with five seeds should find it in nineteen of twenty tries; below that it asks too much. Ends with
-status 1 where a sentence does.
+measures again with five seeds should find it in nineteen of twenty tries; below that it asks too much. Ends
+with status 1 where a sentence does.
 """
 
 from __future__ import annotations
