@@ -353,6 +353,7 @@ def descend(
     held: bool = False,
     clip: float = float("inf"),
     readout: float = float("inf"),
+    below: float = float("inf"),
     watch: Sequence[int] = (),
 ) -> Descents:
     """The same start for every learning rate: gradient descent on one batch for each seed, in float32.
@@ -364,6 +365,7 @@ def descend(
         held: after each step, every column of the hidden weights gets the norm back that it began with.
         clip: a gradient, all weights as one vector, that is longer is shortened to this norm.
         readout: the greatest learning rate of the last layer, which has no norm behind it.
+        below: the greatest learning rate of all other layers.
         watch: steps before which the sharpness is taken; `steps` is allowed.
     """
     rates = rates.float()
@@ -397,7 +399,7 @@ def descend(
             shorter = (clip / norms(grads)).clamp_max(1)[:, None, None]
             grads = [shorter * grad for grad in grads]
         last = step(weights[-1:], grads[-1:], lr.clamp_max(readout))
-        weights = [*step(weights[:-1], grads[:-1], lr), *last]
+        weights = [*step(weights[:-1], grads[:-1], lr.clamp_max(below)), *last]
         if held:
             hidden = zip(weights[:-1], lengths, strict=True)
             weights = [*(w * n / w.norm(dim=1, keepdim=True) for w, n in hidden), weights[-1]]
@@ -588,6 +590,7 @@ ARMS = {
 #: What the first controls left unequal: the last layer, which no norm brakes, and clipping for one of two.
 SECOND_LOOK = {
     "batch norm, norms held, last layer slow": ("batch norm", {"held": True, "readout": 0.3}),
+    "batch norm, norms held, other layers slow": ("batch norm", {"held": True, "below": 0.3}),
     "batch norm, last layer slow": ("batch norm", {"readout": 0.3}),
     "plain, last layer slow": ("plain", {"readout": 0.3}),
     "batch norm, clipped": ("batch norm", {"clip": 0.3}),
@@ -710,7 +713,9 @@ def rates_by_question(found: LongSteps) -> dict[str, list[Finding]]:
     """The sentences of that verdict, by the question that they answer."""
     arms, gains, clips = found.arms, found.gains, found.clips
     plain, free, held, plain_held, clipped = (arms[name] for name in ARMS)
-    held_slow, _, plain_slow, _, subtracting, *dividing = (found.second_look[name] for name in SECOND_LOOK)
+    held_slow, held_below, _, plain_slow, _, subtracting, *dividing = (
+        found.second_look[name] for name in SECOND_LOOK
+    )
     (small, small_held), (_, large_held) = (
         [found.beginnings[gain, held].trained for held in (False, True)] for gain in BEGINNINGS
     )
@@ -771,6 +776,10 @@ def rates_by_question(found: LongSteps) -> dict[str, list[Finding]]:
                 "norms held, last layer at 0.3: it trains at 10 after all, and not at 18",
                 held_slow.trained[high] & ~held_slow.trained[highest],
                 at_least=4,
+            ),
+            Finding(
+                "norms held, the other layers at 0.3 and the last one not: it trains at 10 and at 18",
+                held_below.trained[high] & held_below.trained[highest],
             ),
             Finding(
                 "from a gain of 0.3, last layer at 0.3, lr 3.2: it trains, but not with norms held",

@@ -147,14 +147,17 @@ def test_noise_is_drawn_anew_and_as_the_text_says():
     assert first.shifts[0].mean(1).std() > 0.1  # a shift of the whole unit
 
 
-@pytest.mark.parametrize("turned", [{}, {"clip": 0.3}, {"held": True}, {"readout": 0.1}])
+@pytest.mark.parametrize("turned", [{}, {"clip": 0.3}, {"held": True}, {"readout": 0.1}, {"below": 0.1}])
 def test_descents_as_the_library_takes_them(turned):
     steps, lr = 3, 0.5
     found = experiments.descend("plain", torch.tensor([lr]), [1], depth=2, steps=steps, **turned)
     problem = experiments.problem_for([1], dtype=torch.float32)
     weights = [w[0].float().requires_grad_() for w in experiments.deep_weights(2, [experiments.HE], [1])]
     lengths = [w.detach().norm(dim=0) for w in weights[:-1]]
-    groups = [{"params": weights[:-1]}, {"params": weights[-1:], "lr": turned.get("readout", lr)}]
+    groups = [
+        {"params": weights[:-1], "lr": turned.get("below", lr)},
+        {"params": weights[-1:], "lr": turned.get("readout", lr)},
+    ]
     optimizer, losses = torch.optim.SGD(groups, lr=lr), []
     for _ in range(steps + 1):
         first, second, last = weights
