@@ -240,7 +240,7 @@ def start_pages(browser: Browser, lab: Lab, folder: Path, times: int = 5) -> tup
     time the browser's cache is empty and JupyterLab's workspace is the first one.
     """
     page_file = folder / "course" / "index.ipynb"
-    (workspace,) = (folder / ".jupyter" / "lab" / "workspaces").iterdir()
+    (workspace,) = lab.workspaces.iterdir()
     first = workspace.read_bytes()
     index = page_file.read_text(encoding="utf-8")
     one = {"output_type": "execute_result", "execution_count": 1, "data": {"text/plain": "1"}, "metadata": {}}

@@ -67,6 +67,7 @@ class Lab:
         for name in COPIED:
             copy_into(root / name, folder / name)
         self._kernels = folder / ".jupyter" / "data" / "kernels"
+        self.workspaces = folder / ".jupyter" / "lab" / "workspaces"
         if warm_kernels:
             config = folder / ".jupyter" / "config" / "jupyter_server_config.py"
             config.parent.mkdir(parents=True)

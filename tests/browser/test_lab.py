@@ -50,7 +50,7 @@ def test_first_page_does_not_wait_until_jupyterlab_has_saved_its_workspace(lab, 
     command = ["make", "-o", f"{sys.prefix}/.installed", f"VENV={sys.prefix}", "WORKSPACES=again", "again"]
     subprocess.run(command, cwd=lab.folder, check=True)
     (first,) = (lab.folder / "again").iterdir()
-    (workspace,) = (lab.folder / ".jupyter/lab/workspaces").glob(first.name)
+    (workspace,) = lab.workspaces.glob(first.name)
     workspace.write_bytes(first.read_bytes())
     page = browser.new_page()
     page.route("**/lab/api/workspaces/**", hold_what_is_saved)
