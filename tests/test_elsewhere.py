@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from graders.batch import submission
-from graders.batch.elsewhere import Elsewhere, compared
+from graders.batch.elsewhere import NO_PROGRAM, Elsewhere, compared
 from graders.batch.recognition import Release, restore
 from graders.judging.verdict import MIME
 from tests.test_recognition import code, test
@@ -36,6 +36,13 @@ def lost(source: str = "check(f)", missing: str = "f") -> dict[str, Any]:
 def failed(kind: str, text: str) -> dict[str, Any]:
     """A test that ended in an error of what it calls."""
     return ran("assert f(1) == 2", kind, text, grade_id="t", points=2)
+
+
+def said(source: str, text: str = "", *, fails: bool = False) -> dict[str, Any]:
+    """A cell that has shown this. fails: it is a test, and fails."""
+    cell = failed("AssertionError", "") if fails else ran(source)
+    cell["outputs"].insert(0, {"output_type": "stream", "name": "stdout", "text": text})
+    return cell
 
 
 ANSWER = "import einops\ndef f(x):\n    return x"
@@ -75,6 +82,41 @@ ANSWER = "import einops\ndef f(x):\n    return x"
             ],
             "CUDA enabled",
         ),
+        ([ran("from mine import f", "ModuleNotFoundError", "No module named 'mine'"), lost()], "'mine'"),
+        ([ran("from mine import *", "ModuleNotFoundError", "No module named 'mine'"), lost()], "f may come"),
+        ([ran("%run mine.py", "Exception", "File `'mine.py'` not found."), lost()], "f may come of a file"),
+        (
+            [
+                ran("%run mine.py", "Exception", "File `'mine.py'` not found."),
+                ran("f = g()", "NameError", "name 'g' is not defined"),
+                lost(),
+            ],
+            "g may come of a file",
+        ),
+        (
+            [
+                ran("import math as m\nimport mine as n", "ModuleNotFoundError", "No module named 'mine'"),
+                ran("def f(x):\n    return n(x)"),
+                failed("NameError", "name 'n' is not defined"),
+            ],
+            "'mine'",
+        ),
+        ([said("%%cython\ndef f(x): ...", "UsageError: Cell magic `%%cython` not found.\n"), lost()], "%%cy"),
+        (
+            [
+                said("%memit 1\ndef f(x): ...", "UsageError: Line magic function `%memit` not found.\n"),
+                lost(),
+            ],
+            "%memit",
+        ),
+        ([said("f = !which f", NO_PROGRAM), lost("assert f == 1")], "asks for another program"),
+        ([said("def f(x): ..."), said("assert f(1)", NO_PROGRAM, fails=True)], "asks for another program"),
+        ([ran("x = g(9)\ndef f(x): ...", "MemoryError"), lost()], "(MemoryError); with more of it"),
+        ([ran("def f(x): ..."), failed("MemoryError", "Unable to allocate 7 GiB for an array")], "7 GiB"),
+        (
+            [ran("def f(x): ..."), failed("RuntimeError", "DefaultCPUAllocator: can't allocate memory: you")],
+            "for want of memory",
+        ),
     ],
     ids=[
         "module",
@@ -89,6 +131,18 @@ ANSWER = "import einops\ndef f(x):\n    return x"
         "input in a function",
         "processes of its own",
         "a GPU",
+        "imported from a file",
+        "all of a file imported",
+        "a file that is run",
+        "by way of a file that is run",
+        "a module by another name",
+        "a magic for a cell",
+        "a magic for a line",
+        "what a program says",
+        "a program in a function",
+        "memory",
+        "memory for NumPy in a function",
+        "memory for PyTorch in a function",
     ],
 )
 def test_points_that_the_place_may_have_cost_are_looked_at(cells: list[dict[str, Any]], says: str) -> None:
@@ -108,10 +162,28 @@ def test_points_that_the_place_may_have_cost_are_looked_at(cells: list[dict[str,
         [ran("def g():\n    return 1"), ran("def f(x):\n    return x"), lost("assert f(1) == g()")],
         [ran("def f(x):\n    while True: ..."), failed("CellTimeoutError", "It took too long.")],
         [ran("def f(x):\n    return x.y"), failed("AttributeError", "y")],
+        [
+            ran("from math import sqrt\nimport einops", "ModuleNotFoundError", "No module named 'einops'"),
+            ran("def f(x):\n    return sqrt(x)"),
+            lost(),
+        ],
+        [ran(ANSWER, "ModuleNotFoundError", "einops"), ran("def f(x):\n    return 1"), failed("A", "")],
+        [
+            said("!pip install a\ndef f(x): ...", "A notebook that is graded starts no other programs."),
+            lost(),
+        ],
+        [said("def f(x): ...", NO_PROGRAM), ran("1", grade_id="t", points=2)],
     ],
     ids=[
         *("no Python", "nothing done", "another cell's trouble", "earned", "never defined", "wrong"),
-        *("without end", "an exception"),
+        *(
+            "without end",
+            "an exception",
+            "imported before",
+            "written anew",
+            "installed",
+            "passed all the same",
+        ),
     ],
 )
 def test_nobody_is_asked_about_an_ordinary_mistake(cells: list[dict[str, Any]]) -> None:

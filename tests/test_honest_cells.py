@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import textwrap
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 import graders
+from graders.batch.elsewhere import NO_PROGRAM, Elsewhere, compared
 from graders.batch.notebook import Graded, execute
 from graders.judging import catalogue
 from graders.judging.verdict import MIME
@@ -204,6 +206,24 @@ ELSEWHERE = {
     "a module": ("import einops_of_my_own", "ModuleNotFoundError"),
     "a GPU": ("torch.zeros(1).cuda()", "CUDA"),
     "somebody to ask": ("input()", "EOFError"),
+    "memory for PyTorch": ("torch.ones(1 << 40)", "for want of memory (RuntimeError"),
+    "memory for NumPy": ("__import__('numpy').ones(1 << 40)", "for want of memory (MemoryError"),
+    "memory for a list": ("[0] * (1 << 40)", "for want of memory (MemoryError)"),
+}
+#: How a function may ask for another program, so that nothing is raised; the words "is done" follow.
+PROGRAMS = {
+    "by its status": "done = os.system('true') == 0",
+    "by what it says": "done = get_ipython().getoutput('echo yes') == ['yes']",
+    "in a try": """
+    try:
+        done = subprocess.run(['true']).returncode == 0
+    except OSError:
+        done = False""",
+    "by way of os": """
+    try:
+        done = os.popen('echo yes').read() == 'yes'
+    except OSError:
+        done = False""",
 }
 #: The same of ordinary mistakes, and of what works here as well.
 ORDINARY = {
@@ -237,6 +257,38 @@ def test_what_a_judged_function_asks_of_the_place_is_for_a_person(box: Box, what
     assert (
         len(done.words) == 1 and done.words[0].startswith("t: what it calls ended") and says in done.words[0]
     )
+
+
+@pytest.mark.parametrize("what", PROGRAMS)
+def test_what_a_judged_function_asks_of_another_program_is_for_a_person(box: Box, what: str) -> None:
+    done, verdict = looked_at(box, f"import subprocess\n    {PROGRAMS[what].strip()}\n    assert done")
+    assert verdict["points"] == 0 and not done.flags
+    assert (done.suspects, done.words) == (
+        {"t"},
+        ["t: what it calls asks for another program, and none is started here."],
+    )
+
+
+@pytest.mark.parametrize("what", PROGRAMS)
+def test_a_cell_that_asks_for_another_program_says_so(box: Box, what: str) -> None:
+    """A person is asked about the tests of what it defines, and nobody about those that pass."""
+    source = f"import os, subprocess\n{textwrap.dedent(PROGRAMS[what]).strip()}"
+    inside = textwrap.indent(f"{source}\nreturn done", "    ")
+    for answer, test in ((code(source), "assert done"), (code(f"def f():\n{inside}"), "assert f()")):
+        cells = [answer, code(test, "t")]
+        assert run(box, *cells) == (["AssertionError: "], [])
+        notes, doubtful = compared({"cells": cells}, Elsewhere())
+        assert doubtful == {"t"} and "another program" in notes[0]
+        cells[1] = code(f"not ({test.removeprefix('assert ')})", "t")
+        assert run(box, *cells) == ([], [])
+        assert compared({"cells": cells}, Elsewhere()) == ([], set())
+
+
+@pytest.mark.parametrize("source", ["import platform\nplatform.processor()", "!echo 1", "%pip install torch"])
+def test_what_asks_for_no_programs_answer_is_not_told(box: Box, source: str) -> None:
+    cell = code(source)
+    assert run(box, cell) == ([], [])
+    assert not any(NO_PROGRAM in str(output) for output in cell["outputs"])
 
 
 @pytest.mark.parametrize("what", ORDINARY)

@@ -1,8 +1,9 @@
 """What became of a notebook here, beside how it ran where it was written.
 
 Honest work may fail here and nowhere else: for a module that is missing, for a newer Python, for a name
-that only the student's kernel still knew, for time. What was handed in tells: in its outputs, and in what it
-says of the Python that ran it. None of it gives points; where it says more than was given, a person is asked.
+that only the student's kernel still knew, for another program, for memory, for time. What was handed in
+tells: in its outputs, and in what it says of the Python that ran it. None of it gives points; where it says
+more than was given, a person is asked.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from graders.batch.recognition import parsed
+
 #: What ends a cell for a reason that lies in the place where it runs, and which of it is that it took long.
 _TOO_LATE = "CellTimeoutError"
 _BY_PLACE = frozenset(
@@ -23,16 +26,26 @@ _BY_PLACE = frozenset(
     *("ModuleNotFoundError", "ImportError", "EOFError", "URLError", "HTTPError", "gaierror", "SSLError"),
     *("ConnectTimeout", _TOO_LATE),
 }
+#: The same for want of memory, and what libraries say then.
+_NO_ROOM = frozenset({"MemoryError", "_ArrayMemoryError", "OutOfMemoryError"})
+_SAYS_NO_ROOM = re.compile(r"(?i)\bout of memory\b|(?:can't|cannot|unable to) allocate|\bbad_alloc\b")
+#: What is shown where a cell has asked for another program, which may have said nothing of it.
+NO_PROGRAM = "This asked for another program; none is started where notebooks are graded.\n"
 #: The same by what an error says that a library makes of it.
 _SAYS_PLACE = re.compile(
     r"(?i)read-only file system|operation not permitted|permission denied|no such file or directory|"
     r"directory \S+ does not exist|name resolution|network is unreachable|can't start new thread|"
     r"not compiled with \w+ enabled|no nvidia driver|no cuda gpus|cannot get cuda generator|support for mps|"
-    r"from the '(?:cuda|mps|xpu)' backend|torch\.cuda\.is_available\(\) is false"
+    r"file `.*` not found|from the '(?:cuda|mps|xpu)' backend|torch\.cuda\.is_available\(\) is false"
 )
 #: How much of an error's text is looked at, in characters.
 _LOOKED_AT = 2_000
+_NO_MODULE = re.compile(r"No module named '(\w+)")
 _UNDEFINED = re.compile(r"name '(\w+)' is not defined")
+#: What is shown where a magic is not there, which ends the cell.
+_NO_MAGIC = re.compile(r"UsageError: (?:Line magic function|Cell magic) `(%{1,2}\w+)` not found")
+#: What runs another file in the notebook, and what stands for the names that come of it.
+_RUN, _ANY = re.compile(r"^[ \t]*%run\b", re.MULTILINE), "*"
 #: What a cell defines that cannot be parsed here.
 _DEFINED = re.compile(r"^(?:async[ ]+)?(?:def|class)[ ]+(\w+)|^(\w+)[ ]*=(?!=)", re.MULTILINE)
 _VERSION = re.compile(r"(\d+)\.(\d+)")
@@ -65,8 +78,12 @@ def compared(
     for place, cell in enumerate(cells):
         form = cell["metadata"].get("nbgrader", {})
         if not _is_locked(cell):
-            if why := _why_it_cannot_run(cell, before.python, last, place) or _lacked(cell, lacking):
-                lacking |= dict.fromkeys(own[place], why)
+            why = _why_it_cannot_run(cell, before.python, last, place)
+            if why := f"the cell of its answer {why}" if why else _lacked(cell, lacking):
+                lacking |= dict.fromkeys(set(own[place]) - _imported_before(cell), why)
+            elif not any(_errors(cell)):
+                for name in set(own[place]) - {_ANY}:
+                    lacking.pop(name, None)
             continue
         name = form.get("grade_id")
         lost = form.get("grade") and not form.get("solution") and _earned(cell) < form.get("points", 0)
@@ -76,7 +93,7 @@ def compared(
             notes.append(f"{name}: {why}")
         elif (missing := _missing_in(cell)) and last.get(missing, -1) > place:
             notes.append(f"{name}: it needs {missing}, which a cell behind it defines.")
-        elif why := by_place(name, _ends_of_test(cell)):
+        elif why := by_place(name, _ends_of_test(cell), programs=_asked_for_a_program(cell)):
             notes.append(why)
         elif name in before.claimed:
             notes.append(
@@ -90,49 +107,72 @@ def compared(
 
 
 def _lacked(cell: Mapping[str, Any], lacking: Mapping[str, str]) -> str:
-    """Why a name is missing for want of which a cell failed, or that it calls; empty if none is."""
+    """Why a name is missing for want of which a cell failed, or that it calls; empty if none is.
+
+    A test may use it in any way.
+    """
     if not lacking:
         return ""
-    calls = [node for node in _nodes(cell["source"]) if isinstance(node, ast.Call)]
-    parts = [call.func for call in calls]
-    if _is_locked(cell):
-        parts += [one for call in calls for one in call.args]
-    names = {one.id for one in parts if isinstance(one, ast.Name)} | {_missing_in(cell)}
-    return next((lacking[name] for name in sorted(names & lacking.keys())), "")
+    nodes = list(_nodes(cell["source"]))
+    used = nodes if _is_locked(cell) else [node.func for node in nodes if isinstance(node, ast.Call)]
+    missing = _missing_in(cell)
+    names = {one.id for one in used if isinstance(one, ast.Name)} | {missing}
+    known = next((lacking[name] for name in sorted(names & lacking.keys())), "")
+    if not known and missing and _ANY in lacking:
+        return f"{missing} may come of a file, and {lacking[_ANY]}"
+    return known
 
 
 def _why_it_cannot_run(cell: Mapping[str, Any], python: str, last: Mapping[str, int], place: int) -> str:
-    """Why a student's cell that failed here may run elsewhere, as a sentence; empty if it did not fail so.
+    """Why a student's cell that failed here may run elsewhere, as the end of a sentence; else empty.
 
     last: where each name is defined last. place: where this cell stands.
     """
     for output in _errors(cell):
         kind, text = output["ename"], output["evalue"][:100]
-        if _ended_by_place(kind, output["evalue"]):
-            return f"the cell of its answer ended for a reason that lies in this place ({kind}: {text})."
+        if reason := _reason_of_place(kind, output["evalue"]):
+            return f"ended {reason}"
         if kind == "SyntaxError" and _is_newer(python):
             here = f"{sys.version_info.major}.{sys.version_info.minor}"
-            return f"the cell of its answer was run by Python {python[:20]}, and cannot be read by {here}."
+            return f"was run by Python {python[:20]}, and cannot be read by {here}."
         if (missing := _missing_in(cell)) and last.get(missing, -1) > place:
-            return f"the cell of its answer needs {missing}, which a cell behind it defines."
+            return f"needs {missing}, which a cell behind it defines."
+    for text in _streams(cell):
+        if unknown := _NO_MAGIC.search(text):
+            return f"ended at {unknown[1][:40]}, which is of an extension that is not there."
+    if _asked_for_a_program(cell):
+        return "asks for another program, and none is started here."
     return ""
 
 
-def _ended_by_place(kind: str, text: str) -> bool:
-    """Whether an exception, by its name and text, has a reason that lies in the place where it was raised."""
-    return kind in _BY_PLACE or _SAYS_PLACE.search(text[:_LOOKED_AT]) is not None
+def _reason_of_place(kind: str, text: str) -> str:
+    """What lies in the place where an exception was raised, as the end of a sentence; empty if nothing does.
+
+    kind, text: the exception's name, and what it says.
+    """
+    said = f"{kind[:60]}: {text[:100]}".rstrip(".: \n")
+    looked_at = text[:_LOOKED_AT]
+    if kind in _NO_ROOM or _SAYS_NO_ROOM.search(looked_at):
+        return f"for want of memory ({said}); with more of it, by --memory, it may run."
+    if kind in _BY_PLACE or _SAYS_PLACE.search(looked_at):
+        return f"for a reason that lies in this place ({said})."
+    return ""
 
 
-def by_place(name: str, ends: Iterable[tuple[str, str]]) -> str:
+def _asked_for_a_program(cell: Mapping[str, Any]) -> bool:
+    return any(NO_PROGRAM in text for text in _streams(cell))
+
+
+def by_place(name: str, ends: Iterable[tuple[str, str]], *, programs: bool = False) -> str:
     """A note that a test lost points by something that lies in the place; empty if there is no such thing.
 
-    ends: name and text of the exceptions in which it, or what it calls, ended.
+    ends: name and text of the exceptions in which it, or what it calls, ended. programs: whether it has asked
+    for another program.
     """
     for kind, text in ends:
-        if _ended_by_place(kind, text):
-            why = f"{kind[:60]}: {text[:100]}".rstrip(". ")
-            return f"{name}: what it calls ended for a reason that lies in this place ({why})."
-    return ""
+        if reason := _reason_of_place(kind, text):
+            return f"{name}: what it calls ended {reason}"
+    return f"{name}: what it calls asks for another program, and none is started here." if programs else ""
 
 
 def _ends_of_test(cell: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -150,6 +190,10 @@ def _errors(cell: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     return (output for output in cell["outputs"] if output["output_type"] == "error")
 
 
+def _streams(cell: Mapping[str, Any]) -> Iterator[str]:
+    return (output["text"] for output in cell["outputs"] if output["output_type"] == "stream")
+
+
 def _is_locked(cell: Mapping[str, Any]) -> bool:
     return bool(cell["metadata"].get("nbgrader", {}).get("locked"))
 
@@ -160,15 +204,44 @@ def _is_newer(python: str) -> bool:
 
 
 def _names_in(source: str) -> Iterator[str]:
-    for found in _DEFINED.finditer(source):
-        yield found[1] or found[2]
+    """The names that a cell gives a meaning outside of its functions and classes; `_ANY` for unknown ones."""
+    if _RUN.search(source):
+        yield _ANY
+    tree = parsed(source)
+    if tree is None:
+        for found in _DEFINED.finditer(source):
+            yield found[1] or found[2]
+    waiting: list[ast.AST] = list(tree.body) if tree else []
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
+            yield node.name
+        elif isinstance(node, ast.alias):
+            yield _ANY if node.name == "*" else (node.asname or node.name).partition(".")[0]
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+        elif not isinstance(node, ast.Lambda):
+            waiting += ast.iter_child_nodes(node)
+
+
+def _imported_before(cell: Mapping[str, Any]) -> set[str]:
+    """What a cell had imported before it met a module that is not there."""
+    found = (_NO_MODULE.search(one["evalue"]) for one in _errors(cell))
+    module = next((one[1] for one in found if one), "")
+    there: set[str] = set()
+    nodes = [one for one in _nodes(cell["source"]) if isinstance(one, ast.Import | ast.ImportFrom)]
+    for node in sorted(nodes, key=lambda one: one.lineno):
+        named = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
+        if module and any(one.partition(".")[0] == module for one in named):
+            return there
+        there |= {(alias.asname or alias.name).partition(".")[0] for alias in node.names}
+    return set()
 
 
 def _nodes(source: str) -> Iterator[ast.AST]:
-    try:
-        yield from ast.walk(ast.parse(source))
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return
+    tree = parsed(source)
+    if tree:
+        yield from ast.walk(tree)
 
 
 def _earned(cell: Mapping[str, Any]) -> float:

@@ -152,8 +152,8 @@ def execute(
                 else:
                     cell["outputs"] = _tested(source, session, count, form, students_names, done)
             else:
-                outputs, _ = session.run(source, locked=_is_locked(form))
-                cell["outputs"] = list(_clean(outputs, count))
+                outputs, answer = session.run(source, locked=_is_locked(form))
+                cell["outputs"] = [*_without_a_program(answer), *_clean(outputs, count)]
         except TimedOut as late:
             cell["outputs"] = [*_until_then(late, count), _error("CellTimeoutError", str(late))]
         except Stopped as end:
@@ -235,7 +235,7 @@ def _checked(
     outputs = judged(paper, answer, sights, surveyed, known, count, form, about)
     if about.get("points", about["worth"]) < about["worth"]:
         ends = ((one.raised.type, one.raised.text) for one in sights if one.raised)
-        if why := elsewhere.by_place(cell, ends):
+        if why := elsewhere.by_place(cell, ends, programs=bool(answer.get("programs"))):
             done.words.append(why)
             done.suspects.add(cell)
     return outputs
@@ -376,7 +376,7 @@ def _tested(
     """The outputs of an ordinary cell that carries points: nbgrader's rules give them what it is worth."""
     body, last = _split(source)
     outputs, answer = session.run_graded(source, body, last)
-    kept = list(_clean(outputs, count))
+    kept = [*_without_a_program(answer), *_clean(outputs, count)]
     where = str(form.get("grade_id"))
     for output in kept:
         if output["output_type"] == "stream":
@@ -643,6 +643,13 @@ def _as_display(output: dict[str, Any]) -> dict[str, Any]:
 def _until_then(end: Stopped | TimedOut, count: int) -> Iterator[dict[str, Any]]:
     """What a cell had shown before it was ended."""
     yield from map(_as_display, _clean(end.outputs, count))
+
+
+def _without_a_program(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What a cell shows first that has asked for another program: the library may have said nothing of it."""
+    if not answer.get("programs"):
+        return []
+    return [{"output_type": "stream", "name": "stdout", "text": elsewhere.NO_PROGRAM}]
 
 
 def _as_text(output: dict[str, Any]) -> dict[str, Any]:

@@ -297,10 +297,10 @@ def _out_of_fences(cell: dict[str, Any], one: ReleasedCell, release: Release, no
 
     Returns the tests that depend on it: it has not run like this before.
     """
-    if one.kind != "code" or _parsed(cell["source"]):
+    if one.kind != "code" or parsed(cell["source"]):
         return set()
     code = fenced(cell["source"])
-    if not code or not _parsed(code):
+    if not code or not parsed(code):
         return set()
     cell["source"] = code
     notes.append(f"The code of {one.name} stood in a text, between lines of backticks; it was run.")
@@ -492,7 +492,7 @@ def _defined_at(
 
 
 def _used_in(one: ReleasedCell) -> frozenset[str]:
-    tree = _parsed(one.source) if one.kind == "code" else None
+    tree = parsed(one.source) if one.kind == "code" else None
     return (
         frozenset(node.id for node in ast.walk(tree) if isinstance(node, ast.Name)) if tree else frozenset()
     )
@@ -500,7 +500,7 @@ def _used_in(one: ReleasedCell) -> frozenset[str]:
 
 def _bound_in(one: ReleasedCell) -> frozenset[str]:
     """All names that a cell's code gives a value to, anywhere in it."""
-    tree = _parsed(one.source)
+    tree = parsed(one.source)
     found: set[str] = set()
     for node in ast.walk(tree) if tree else ():
         if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
@@ -563,7 +563,7 @@ class _Definitions:
 
 def defined_in(source: str) -> frozenset[str]:
     """The functions, classes and names that a cell's text defines outside of any function."""
-    tree = _parsed(source)
+    tree = parsed(source)
     found: set[str] = set()
     for node in tree.body if tree else ():
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
@@ -574,7 +574,7 @@ def defined_in(source: str) -> frozenset[str]:
     return frozenset(found)
 
 
-def _parsed(source: str) -> ast.Module | None:
+def parsed(source: str) -> ast.Module | None:
     """The tree of a cell's Python, its lines for IPython left out."""
     if len(source) > bounds.PARSED_LIMIT:
         return None

@@ -46,6 +46,9 @@ from traitlets.config import Config
 from graders.probing.process import protocol
 
 _NO_PROGRAMS = "A notebook that is graded starts no other programs."
+#: Events of Python's audit by which code starts another program, and what it calls for that.
+_STARTS = frozenset({"os.system", "os.exec", "os.posix_spawn", "subprocess.Popen"})
+_STARTERS = ("<frozen os>", f"{os.sep}os.py", f"{os.sep}subprocess.py")
 _NO_WINDOWS = "A notebook that is graded has no windows; its figures stand in it."
 _NO_GPU = "There is no {device} here; tensors stay on the CPU."
 _ENOUGH = "\n… The output was cut here: it is longer than what is kept.\n"
@@ -237,6 +240,7 @@ class Shell(InteractiveShell):
 
     def getoutput(self, cmd: str, split: bool = True, depth: int = 0) -> Any:
         """What `files = !ls` gets: lines, as from a program that says why it does nothing."""
+        self.sink.programs = True
         return SList([_NO_PROGRAMS]) if split else LSString(_NO_PROGRAMS)
 
     def enable_gui(self, gui: Any = None) -> None:
@@ -509,8 +513,9 @@ def _end_in_the_notebook(trace: types.TracebackType | None) -> None:
             trace = trace.tb_next
 
 
-def _watch(tell: Callable[[str], None]) -> None:
-    """Install an audit hook, which nothing can remove: tell of a look into the grader before it happens.
+def _watch(tell: Callable[[str], None], sink: Sink) -> None:
+    """Install an audit hook, which nothing can remove: tell of a look into the grader before it happens, and
+    the sink of a program that is about to be started.
 
     Only what the student's own code does is told, not what the library does for it. Whose a frame is, its
     code's file name says; to make code with the name of a library's file is told as well. Tracing is refused:
@@ -521,6 +526,7 @@ def _watch(tell: Callable[[str], None]) -> None:
     told: set[str] = set()
     mine = threading.local()
     frame_of, noticed, frames = sys._getframe, protocol.NOTICED, protocol.FRAMES
+    starts, starters = _STARTS, _STARTERS
 
     def is_noticed(event: str, details: tuple[Any, ...]) -> bool:
         if event == "object.__getattr__":
@@ -534,6 +540,14 @@ def _watch(tell: Callable[[str], None]) -> None:
     def hook(event: str, details: tuple[Any, ...]) -> None:
         if event == "sys.settrace":
             raise RuntimeError("A notebook that is graded cannot trace its code.")
+        if event in starts and not hasattr(mine, "busy"):
+            mine.busy = True
+            caller = frame_of(1)
+            while caller and caller.f_code.co_filename.endswith(starters):
+                caller = caller.f_back
+            if caller and not caller.f_code.co_filename.startswith(library):
+                sink.programs = True
+            del mine.busy
         if event in noticed and event not in told and not hasattr(mine, "busy"):
             mine.busy = True  # looking for the caller is such an event itself
             if is_noticed(event, details):
@@ -617,13 +631,13 @@ def serve(
             write(notices[event])
 
     sink.send = send_output
-    _watch(tell)
+    _watch(tell, sink)
     while True:
         try:
             request, payload = receive(channel)
         except protocol.Broken:
             os._exit(0)
-        sink.left = output_limit
+        sink.left, sink.programs = output_limit, False
         reply: dict[str, Any] = {"request": request["request"], "status": "ok"}
         back = b""
         if "cell" in request:
@@ -741,6 +755,8 @@ def serve(
                     reply["error"] = [get_type(error).__name__, text_type(error)[:enough]]
                 set_handler(interrupt, ignored)
             shell.execution_count += 1
+        if sink.programs:
+            reply["programs"] = True
         sink.flush()
         try:
             with one_at_a_time:
