@@ -212,6 +212,22 @@ def test_work_written_into_a_locked_cell_is_kept() -> None:
     assert "stands in a cell of its own before test_f" in " ".join(match.notes)
 
 
+@pytest.mark.parametrize("more", ["import numpy as np", "from os import path as np", "from numpy import *"])
+@pytest.mark.parametrize("name", ["setup", "test_f"])
+def test_what_is_imported_in_a_locked_cell_is_kept(name: str, more: str) -> None:
+    """Not every editor keeps students out of it, and their answers need what they import there."""
+    written = f"{more}\n{RELEASE.cells[name].source}"
+    match = matched(code(written, f"id-{name}"), code(F, "id-f"))
+    places = order(match)
+    assert places.index(more) < places.index(name) and places.count(name) == 1
+    assert "stands in a cell of its own" in " ".join(match.notes)
+
+
+def test_imports_in_another_order_are_no_work() -> None:
+    match = matched(code("import math  # for roots", "id-setup"), code(F, "id-f"))
+    assert order(match)[:2] == ["setup", "f"]
+
+
 def test_a_changed_test_is_no_work() -> None:
     mark = {"grade_id": "test_f", "grade": True, "locked": True, "points": 2.0}
     assert order(matched(code(F, "id-f"), code("assert True", nbgrader=mark))) == [

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from graders.batch import bounds
 from graders.batch.intake import Submission, lay, take_in, timestamp_in
 from graders.batch.recognition import Release, ReleasedCell
 from graders.batch.submission import TIMESTAMP, apart
@@ -147,6 +148,61 @@ def test_a_file_that_is_a_folder_elsewhere_is_left_out(tmp_path: Path) -> None:
     assert _answer(found) == RIGHT
     assert found.files.keys() == {"all.zip", "img/1.png", "a/b"}
     assert sum("a file here and a folder there" in note for note in found.notes) == 2
+
+
+@pytest.mark.parametrize("lay", [_as_zip, _as_folder])
+def test_what_tools_have_left_takes_no_room_from_data(
+    tmp_path: Path, lay: Callable[[Path, Mapping[str, bytes]], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A whole project is handed in, with its history and its packages."""
+    monkeypatch.setattr(bounds, "COUNT_LIMIT", 12)
+    work = {"day.ipynb": _notebook(RIGHT), "data/x.csv": b"1"}
+    tools = {f".git/objects/{number}": b"x" for number in range(20)}
+    packages = {f"env/Lib/site-packages/x/{number}.py": b"x" for number in range(20)}
+    packages |= {f"web/node_modules/{number}": b"x" for number in range(20)}
+    lay(tmp_path, {**tools, **packages, **work})
+    found = _taken_in(tmp_path)
+    assert _answer(found) == RIGHT
+    assert "data/x.csv" in found.files and len(found.files) == 12
+    assert all(name in ("all.zip", "data/x.csv") or name.startswith(".git/") for name in found.files)
+
+
+def test_a_large_file_of_an_archive_is_no_reason_to_leave_out_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = {f"work/a/{number}.pt": bytes(9_000) for number in range(15)}
+    _as_zip(tmp_path, {**models, "work/day.ipynb": _notebook(RIGHT), "work/x.csv": b"1"})
+    monkeypatch.setattr(bounds, "FILES_LIMIT", (tmp_path / "all.zip").stat().st_size + 8_999)
+    found = _taken_in(tmp_path)
+    assert found.files.keys() == {"all.zip", "x.csv"}
+    assert "work/a/0.pt of all.zip was left out: it is too much." in found.notes
+    assert "5 more files of all.zip were left out." in found.notes
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "looked_at"),
+    [
+        ("day.py", f"# %%\n{RIGHT}\n\n# %%\n{TEST}\n", True),
+        ("work/my own.py", "def double(x, y=2):\n    return y * x", True),
+        ("day.md", f"# Day\n\n```python\n{RIGHT}\n```\n", True),
+        ("day.Rmd", f"# Day\n\n```{{python}}\n{RIGHT}\n```\n", True),
+        ("day.py", f"# %%\n{GIVEN}\n\n# %%\n{TEST}\n", False),
+        ("helpers.py", "def triple(x):\n    return 3 * x", False),
+        ("notes.md", "`double(x)` is to return 2 * x.", False),
+    ],
+    ids=["a pair", "a script", "Markdown", "R Markdown", "a pair untouched", "helpers", "notes"],
+)
+@pytest.mark.parametrize("answer", [GIVEN, "def double(x):\n    return 3"])
+def test_a_script_beside_a_notebook_without_work_is_looked_at(
+    tmp_path: Path, answer: str, name: str, content: str, looked_at: bool
+) -> None:
+    """Who works in an editor of scripts hands in both, and may not have saved the notebook from it."""
+    _as_folder(tmp_path, {"day.ipynb": _notebook(answer), name: content.encode()})
+    found = _taken_in(tmp_path)
+    asked = looked_at and answer == GIVEN
+    assert _answer(found) == answer
+    assert found.doubtful == ({"day": {"test"}} if asked else {})
+    assert any(f"and {name} may" in note for note in found.notes) == asked
 
 
 def test_what_was_released_as_a_file_is_one() -> None:

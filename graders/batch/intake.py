@@ -28,7 +28,7 @@ from nbgrader import utils
 
 from graders.batch import bounds, submission
 from graders.batch.elsewhere import Elsewhere
-from graders.batch.recognition import Match, Release, plain, restore
+from graders.batch.recognition import Match, Release, defined_in, fenced, plain, restore
 from graders.batch.submission import (
     TIMESTAMP,
     Submitted,
@@ -63,6 +63,7 @@ _END, _LARGE = b"PK\x05\x06", b"PK\x06\x07"
 _OTHER_ARCHIVES = (".7z", ".rar", ".tar", ".tgz", ".gz", ".bz2", ".xz")
 #: What may be a notebook in a form that is not run: text, which the names in it tell, and what is not read.
 _EXPORTED = (".html", ".htm", ".py", ".md", ".txt")
+_SCRIPTS = (".py", ".md", ".rmd", ".qmd", ".txt")
 _CLOSED = (".pdf", ".docx", ".doc", ".odt", *_OTHER_ARCHIVES)
 
 
@@ -193,6 +194,12 @@ def take_in(
             found.notebooks[name] = named[name].notebook
             found.asked[name] = sorted(released[name].asked)
             found.elsewhere[name] = Elsewhere(named[name].claimed, named[name].python)
+            if not named[name].answers and (scripts := _scripts(found.files, released[name])):
+                named[name].doubtful |= released[name].with_points
+                found.notes.append(
+                    f"{name}.ipynb holds no work, and {', '.join(scripts[:3])} may; that is not run, and a "
+                    "person should look."
+                )
             if named[name].doubtful:
                 found.doubtful[name] = named[name].doubtful
         elif name in problems:
@@ -270,6 +277,20 @@ def _exported(files: Mapping[str, bytes], release: Release) -> list[str]:
         if name.lower().endswith(_CLOSED)
         or (asked and name.lower().endswith(_EXPORTED) and names.search(content))
     ]
+
+
+def _scripts(files: Mapping[str, bytes], release: Release) -> list[str]:
+    """Scripts that define what a notebook asks for, in other words than it has itself: pairs and exports."""
+    given = {name: plain(one.source) for one in release.cells.values() for name in one.defines}
+    found = []
+    for path, content in files.items():
+        if path.lower().endswith(_SCRIPTS) and len(content) <= bounds.PARSED_LIMIT:
+            source = plain(content.decode("utf-8", "replace"))
+            source = fenced(source) if "```" in source else source
+            names = defined_in(source) & release.to_define
+            if any(name not in given or given[name] not in source for name in names):
+                found.append(shown(path))
+    return found
 
 
 def _stand_ins(files: Mapping[str, bytes]) -> Iterator[str]:
@@ -429,26 +450,33 @@ def _move_files(found: Submission, other: _Other, ignored: Sequence[str]) -> Non
     beside: dict[str, bytes] = {}
     if other.archive:
         room = bounds.FILES_LIMIT - sum(map(len, found.files.values()))
-        content = found.files[other.archive]
-        for member in _members(other.archive, content, ignored, []):
+        members = list(_members(other.archive, found.files[other.archive], ignored, []))
+        left_out = []
+        for member in sorted(members, key=lambda one: _is_hidden(one.path)):
             path = member.path
-            if path.is_relative_to(folder) and not is_notebook(path.name):
-                if member.size > room or len(found.files) + len(beside) >= bounds.COUNT_LIMIT:
-                    found.notes.append(
-                        f"{shown(str(path))} of {shown(other.archive)} was left out: it is too much."
-                    )
-                    break
-                try:
-                    beside[str(path.relative_to(folder))] = member.content()
-                except Unreadable as problem:
-                    found.notes.append(str(problem))
-                room -= member.size
+            if not path.is_relative_to(folder) or is_notebook(path.name):
+                continue
+            if member.size > room or len(found.files) + len(beside) >= bounds.COUNT_LIMIT:
+                left_out.append(f"{shown(str(path))} of {shown(other.archive)} was left out: it is too much.")
+                continue
+            try:
+                beside[str(path.relative_to(folder))] = member.content()
+            except Unreadable as problem:
+                left_out.append(str(problem))
+            room -= member.size
+        found.notes += left_out[: bounds.NOTES_LIMIT]
+        if more := left_out[bounds.NOTES_LIMIT :]:
+            found.notes.append(f"{len(more)} more files of {shown(other.archive)} were left out.")
     elif folder.parts:
         found.root = str(folder)
         for path in [path for path in found.files if PurePosixPath(path).is_relative_to(folder)]:
             beside[str(PurePosixPath(path).relative_to(folder))] = found.files.pop(path)
     beside.pop(TIMESTAMP, None)
     found.files = beside | found.files
+
+
+def _is_hidden(path: PurePosixPath) -> bool:
+    return any(part.startswith(".") for part in path.parts)
 
 
 def _keep_beside(found: Submission, others: Iterable[_Other]) -> None:
@@ -508,7 +536,7 @@ def _members(name: str, content: bytes, ignored: Sequence[str], notes: list[str]
     for info in archive.infolist():
         path = PurePosixPath(unicodedata.normalize("NFC", submission.path_in_archive(info)))
         strange = not path.name or path.is_absolute() or ".." in path.parts or shown(str(path)) != str(path)
-        foreign = submission.is_foreign(path)
+        foreign = submission.is_foreign(path) or not submission.INSTALLED.isdisjoint(path.parts)
         if info.is_dir() or strange or foreign or any(is_ignored(part, ignored) for part in path.parts):
             continue
         if not stat.S_ISLNK(info.external_attr >> 16):

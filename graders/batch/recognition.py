@@ -349,11 +349,14 @@ def _is_claimed(cell: Mapping[str, Any], submitted: Submitted, one: ReleasedCell
 
 
 def _is_work(written: str, one: ReleasedCell) -> bool:
-    """Whether what stood in a locked cell may be an answer: it defines something, or has words of its own."""
+    """Whether what stood in a locked cell may be for an answer: it defines or imports something, or has words
+    of its own.
+    """
     if plain(written) in one.texts:
         return False
     if one.kind == "code":
-        return bool(defined_in(written) - defined_in(one.source))
+        there = defined_in(one.source) | _imported_in(one.source)
+        return not there.issuperset(defined_in(written) | _imported_in(written))
     lines = set(plain(one.source).split("\n"))
     return any(re.search(r"\w", line) for line in plain(written).split("\n") if line not in lines)
 
@@ -572,6 +575,13 @@ def defined_in(source: str) -> frozenset[str]:
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             found |= {one.id for target in targets for one in ast.walk(target) if isinstance(one, ast.Name)}
     return frozenset(found)
+
+
+def _imported_in(source: str) -> frozenset[str]:
+    """The names that a cell's text imports outside of any function; `*` where it is all of a module."""
+    tree = parsed(source)
+    nodes = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)] if tree else []
+    return frozenset((alias.asname or alias.name).partition(".")[0] for node in nodes for alias in node.names)
 
 
 def parsed(source: str) -> ast.Module | None:

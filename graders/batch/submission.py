@@ -29,6 +29,8 @@ TIMESTAMP = "timestamp.txt"
 OWN = ".graders"
 #: How a file begins that is an archive.
 ARCHIVE = b"PK\x03\x04"
+#: Folders of installed packages, as in a virtual environment.
+INSTALLED = frozenset({"node_modules", "site-packages"})
 _CELL_KINDS = ("code", "markdown", "raw")
 #: What says in a zip that a name is in UTF-8.
 _UTF8 = 0x800
@@ -408,7 +410,11 @@ def apart(files: Mapping[str, _Content], released: Collection[str] = ()) -> dict
 
 
 def files_in(folder: Path, ignored: Sequence[str], left_out: list[str]) -> Iterator[Path]:
-    """All that is no folder, in this folder and those in it; links to folders are not followed."""
+    """All that is no folder, in this folder and those in it; links to folders are not followed.
+
+    What is hidden comes last, so that it takes no room from what a notebook reads. Installed packages are
+    left out: there are thousands of them, and they are of use on the student's computer alone.
+    """
     for place, folders, names in os.walk(folder, followlinks=False):
         for name in sorted(folders):
             if name == OWN or is_ignored(name, ignored):
@@ -416,7 +422,10 @@ def files_in(folder: Path, ignored: Sequence[str], left_out: list[str]) -> Itera
             elif Path(place, name).is_symlink():
                 left_out.append(f"The folder {shown(name)} is a symbolic link; it was left out.")
                 folders.remove(name)
-        folders.sort()
+            elif name in INSTALLED:
+                left_out.append(f"The folder {shown(name)} holds installed packages; it was left out.")
+                folders.remove(name)
+        folders.sort(key=lambda name: (name.startswith("."), name))
         yield from (Path(place, name) for name in sorted(names) if not is_ignored(name, ignored))
 
 
