@@ -25,7 +25,7 @@ from typing import Any
 
 import torch
 
-from graders.judging import catalogue, tolerance, wording
+from graders.judging import catalogue, wording
 from graders.judging.answer import Mistake
 from graders.judging.compare import compare
 from graders.judging.question import Question, Setting
@@ -148,8 +148,7 @@ def judged(name: str, one: Mistake, given: tuple[Any, ...]) -> Exposed:
         )
     first = next((each for _, each in tensors(case.inputs) if each.is_floating_point()), None)
     setting = Setting(torch.float64) if first is None else Setting(first.dtype, first.device.type)
-    noise = tolerance.Noise(exercise, answer.definition, wide)
-    return _compared(Question(exercise, answer, case, setting, noise), one)
+    return _compared(Question(exercise, answer, case, setting), one)
 
 
 def _call(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any]]:

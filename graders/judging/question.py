@@ -69,26 +69,27 @@ class Paper:
     ) -> None:
         self.exercise, self.answer, self.seed = exercise, answer, seed
         chosen = [[case for case in cases(exercise, seed, setting) if only(case)] for setting in asked]
-        noises = [
-            tolerance.Noise(exercise, answer.definition, Case(case.name, widened(case.inputs)))
-            for case in chosen[0]
-        ]
-        self.questions = [
-            Question(exercise, answer, case, setting, noise, keep)
-            for setting, of_setting in zip(asked, chosen, strict=True)
-            for case, noise in zip(of_setting, noises, strict=True)
-        ]
+        self.questions: list[Question] = []
+        for setting, of_setting in zip(asked, chosen, strict=True):
+            firsts = self.questions[: len(of_setting)] or [None] * len(of_setting)
+            self.questions += [
+                Question(exercise, answer, case, setting, first, keep)
+                for case, first in zip(of_setting, firsts, strict=True)
+            ]
 
 
 @dataclass
 class Question:
-    """One case in one setting, what the reference does there, and what the known mistakes do."""
+    """One case in one setting, what the reference does there, and what the known mistakes do.
+
+    first: the same case in the first setting, which measures the noise for all; None where this is that.
+    """
 
     exercise: Exercise
     answer: Answer
     case: Case
     setting: Setting
-    noise: tolerance.Noise
+    first: Question | None = None
     keep: bool = False
     _after: dict[int, dict[str, Expected]] = field(default_factory=dict, init=False, repr=False)
     _kept: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
@@ -99,10 +100,22 @@ class Question:
         return Case(self.case.name, widened(self.case.inputs))
 
     @cached_property
+    def _reference(self) -> Sight:
+        return observe(self.exercise, self.answer.reference, self.wide)
+
+    @cached_property
     def exact(self) -> dict[str, Any]:
         """The observations of the reference in float64."""
-        sight = observe(self.exercise, self.answer.reference, self.wide)
-        return dict(self.answer.read(sight, self.wide).values)
+        return dict(self.answer.read(self._reference, self.wide).values)
+
+    @cached_property
+    def noise(self) -> tolerance.Noise:
+        """What rounding does to the definition in this case."""
+        if self.first:
+            return self.first.noise
+        return tolerance.Noise(
+            self.exercise, self.answer.definition, self.wide, lambda: self._reference.values
+        )
 
     @cached_property
     def _has_tensors(self) -> bool:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -92,20 +93,28 @@ class Noise:
     """How much each floating-point observation of a case moves for each unit of relative rounding.
 
     case: its inputs in float64. Samples are taken as they are asked for: one tells a gross error from
-    rounding, a close call needs SAMPLES. until: the last observation that is asked for; None: all are.
+    rounding, a close call needs SAMPLES. exact: gives the observations that they are compared with, where
+    somebody has them; what tells those of the reference from the definition's own is some 1e-8 of a
+    perturbation. until: the last observation that is asked for; None: all are.
     """
 
     def __init__(
-        self, exercise: Exercise, definition: Candidate, case: Case, until: str | None = None
+        self,
+        exercise: Exercise,
+        definition: Candidate,
+        case: Case,
+        exact: Callable[[], Mapping[str, Any]] | None = None,
+        until: str | None = None,
     ) -> None:
         self.exercise, self.definition, self.case, self.until = exercise, definition, case, until
+        self._exact = exact or (lambda: self._look().values)
         self._largest: dict[int, dict[str, torch.Tensor]] = {0: {}}
         self._of: dict[tuple[int, str], Noise] = {}
 
     def of(self, variant: Candidate, until: str) -> Noise:
         """The same for another candidate, which is as right in its own way: a mistake's variant."""
         key = id(variant), until
-        return self._of.setdefault(key, Noise(self.exercise, variant, self.case, until))
+        return self._of.setdefault(key, Noise(self.exercise, variant, self.case, until=until))
 
     def after(self, samples: int) -> dict[str, torch.Tensor]:
         """The largest movement of each observation over so many samples.
@@ -123,7 +132,7 @@ class Noise:
 
     @cached_property
     def _undisturbed(self) -> dict[str, Any]:
-        return dict(self._look().values)
+        return dict(self._exact())
 
     def _look(self) -> Sight:
         return Probing(self.exercise, self.definition, self.case).until(self.until)
