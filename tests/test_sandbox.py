@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from graders.batch.notebook import libraries
-from graders.probing.process.protocol import LIBRARIES
+from graders.probing.process.protocol import FILES_READ, LIBRARIES
 from graders.sandbox.box import Box
 
 pytestmark = pytest.mark.skipif(not shutil.which("bwrap"), reason="no bubblewrap")
@@ -94,6 +94,49 @@ def test_a_figure_with_a_formula_is_the_same(box: Box) -> None:
         made_before, _ = session.run(code)
     assert any("image/png" in one.get("data", {}) for one in made_before)
     assert [one["data"] for one in made_before] == [one["data"] for one in made_there]
+
+
+#: Prints the files that Python's tracebacks have been read from.
+READ = """
+import os, stack_data
+files = stack_data.Source._class_local("__source_cache_with_lines", {})
+print(*{os.path.basename(name) for name, lines in files})
+"""
+
+
+def _read(session) -> set[str]:
+    outputs, _ = session.run(READ)
+    return {name for name in outputs[0]["text"].split() if name.endswith(".py")}
+
+
+def test_files_that_errors_pass_are_read_once_for_all(box: Box) -> None:
+    code = "import json, own\njson.loads('{')"
+    with box.session({"own.py": b"import json\ndef fail(): json.loads('{')\n"}) as session:
+        before = _read(session)
+        first, _ = session.run(code)
+        session.run_graded("own.fail()", "own.fail()", "")
+        assert {"decoder.py", "own.py"} <= _read(session)
+    with box.session({"own.py": b""}) as session:
+        assert _read(session) - before == {"__init__.py", "decoder.py"}  # of json: not the student's own
+        again, _ = session.run(code)
+    assert "decoder.py" in str(first[0]["traceback"])
+    assert again == first
+
+
+def test_a_path_that_is_no_library_s_is_not_read(box: Box) -> None:
+    """A submission may say what it likes: the warm process reads what it has imported itself, and no more."""
+    unknown = os.__file__.replace("os.py", "antigravity.py")  # which nobody has imported
+    paths = [unknown, "/etc/passwd", f"{'x' * 70_000}.py", f"{'é' * 900}.py", None, 1]
+    with box.session({}) as session:
+        before = _read(session)
+        session.run(f"get_ipython().met.update(dict.fromkeys({paths!r}))")
+    with box.session({}) as session:
+        assert _read(session) == before
+        for told in range(30):
+            session.run(f"get_ipython().met.update({{f'/{told}-{{n}}.py': None for n in range(9)}})")
+        assert len(session.met) == FILES_READ
+    with box.session({}) as session:
+        assert _read(session) == before
 
 
 #: Prints the fonts that matplotlib finds, and how wide a letter of an AFM font is.

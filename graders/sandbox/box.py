@@ -49,6 +49,8 @@ GRACE = 2.0
 #: that are not kept.
 SMALLEST = 50
 THROWN_AWAY = 32 << 20
+#: How long a path may be that a submission's process tells, in bytes of JSON.
+_PATH = 1000
 
 
 class _Ended(Exception):
@@ -146,6 +148,8 @@ class Box:
         self._reader = b""
         self._ready = self._made = False
         self._imported: set[str] = set()  # of what `protocol.LIBRARIES` names
+        self._met: set[str] = set()  # files of libraries that errors have passed
+        self._read: set[str] = set()  # of these, what the warm process has been told to read
         self.failed = False  # whether the warm process was gone after the last session
         self._changing = threading.RLock()  # so that a box which is being started is closed whole
 
@@ -162,7 +166,7 @@ class Box:
         """Start the jail; returns at once. The first session waits until it is ready."""
         self.control, theirs = socket.socketpair()
         self._ready, self._reader, self._imported = False, b"", set(self.libraries)
-        self._made = False
+        self._made, self._read = False, set()
         begin = self._start_without_jail if self.sandbox == "none" else self._start_in_jail
         atexit.register(self.close)
         with theirs, self._changing:
@@ -300,7 +304,10 @@ class Box:
         ours, theirs = socket.socketpair()
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         limits = self.limits
+        sources = sorted(self._met - self._read)[: protocol.FILES_READ - len(self._read)]
+        self._read.update(sources)
         request = {
+            "sources": sources,
             "work": self._work,
             "filter": self._filter,
             "gpu": self.gpu,
@@ -323,6 +330,8 @@ class Box:
                 ours.close()
                 if session:
                     session.close()
+                    if len(self._met) < protocol.FILES_READ:
+                        self._met |= session.met
                 left_out = self._collect()
                 if session and left_out is not None:
                     with contextlib.suppress(protocol.Broken):
@@ -411,8 +420,9 @@ class Box:
 class Session:
     """The fork that runs one submission: cells go in, outputs and sights come out.
 
-    noticed: events of Python's audit by which the student's code looked past what it was given. made: files
-    that its code made or changed, by path, and left_out, how many more there are, when the session is over.
+    noticed: events of Python's audit by which the student's code looked past what it was given. met: files of
+    libraries that its errors passed, as it says. made: files that its code made or changed, by path, and
+    left_out, how many more there are, when the session is over.
     """
 
     def __init__(
@@ -428,6 +438,7 @@ class Session:
         self.channel, self.limits, self._places, self._unknown = channel, limits, places, unknown
         self.device = "cuda" if gpu else "cpu"
         self.noticed: set[str] = set()
+        self.met: set[str] = set()
         self.made: dict[str, bytes] = {}
         self.left_out = 0
         self.pidfd: int | None
@@ -592,6 +603,7 @@ class Session:
                     continue
                 if header.get("request") != number:
                     raise protocol.Broken("an answer to no question")
+                self.met.update(_paths_in(header.get("files"), protocol.FILES_READ - len(self.met)))
                 if interrupted:
                     raise TimedOut(self._too_long(), outputs)
                 return outputs, header, back
@@ -606,6 +618,15 @@ class Session:
         if time.monotonic() >= self._end:
             return f"The notebook took longer than the {self.limits.notebook:g} seconds it has."
         return f"The cell took longer than the {self.limits.cell:g} seconds it has."
+
+
+def _paths_in(told: Any, most: int) -> list[str]:
+    """Paths that a submission's process tells, so many at most; whatever else it may write is none."""
+    return [
+        one
+        for one in (told if isinstance(told, list) else [])
+        if isinstance(one, str) and len(json.dumps(one)) <= _PATH
+    ][:most]
 
 
 def _how_it_ended(session: Session, error: Exception) -> str:

@@ -44,6 +44,8 @@ LIBRARIES = {
 }
 #: Of those, the ones that hold answers: when they came by another way, nobody knows where these stand.
 WITH_ANSWERS = ("torch", "scipy", "sklearn")
+#: How many files of libraries are told of one cell's errors, and how many the warm process reads in all.
+FILES_TOLD, FILES_READ = 10, 20
 #: What a file that a submission has made costs of what is kept, beside its bytes.
 FILE_COST = 1 << 10
 

@@ -24,6 +24,7 @@ import signal
 import socket
 import sys
 import threading
+import traceback
 import types
 import unittest
 from collections.abc import Callable, Iterator, Sequence
@@ -56,6 +57,9 @@ _ENOUGH = "\n… The output was cut here: it is longer than what is kept.\n"
 _OVERHEAD = 200
 #: The same of what takes outputs away, which progress bars do all the time.
 _CLEAR = 10
+#: How many exceptions are gone back along that led to one another; and the files that run cells.
+_CAUSES = 5
+_BELOW_THE_CELL = frozenset({inspect.getfile(InteractiveShell), __file__})
 #: Modules whose functions tests rely on; they are as they were again when a graded cell runs. PyTorch's are
 #: among them where the warm process has imported it.
 _RESTORED = (
@@ -214,11 +218,13 @@ class Shell(InteractiveShell):
     """IPython's shell, whose outputs go to a sink."""
 
     sink: Sink
+    met: dict[str, None]
     compiler_class = Type(Compiler)
 
     def _get_exc_info(self, exc_tuple: Any = None) -> tuple[Any, Any, Any]:
         kind, error, trace = super()._get_exc_info(exc_tuple)
         _end_in_the_notebook(trace)
+        self.met.update(_files_of(error))
         return kind, error, trace
 
     def _showtraceback(self, etype: Any, evalue: Any, stb: list[str]) -> None:
@@ -260,6 +266,7 @@ def make_shell() -> Shell:
     config.InteractiveShell.cache_size = 0
     config.InteractiveShell.autocall = 0
     shell = Shell.instance(config=config, display_pub_class=Publisher, displayhook_class=Hook)
+    shell.met = {}
     sink = Sink()
     for one in (shell, shell.display_pub, shell.displayhook):
         object.__setattr__(one, "sink", sink)
@@ -295,6 +302,7 @@ def import_libraries(shell: Shell, names: Sequence[str]) -> None:
                 _set_formula()
     with _folders_resolved_once():
         shell.run_cell("1 / 0", store_history=False)  # its traceback looks through all modules that are new
+    shell.met.clear()
     shell.reset(new_session=True)
     shell.execution_count = 1
 
@@ -496,6 +504,31 @@ def _remember_styles() -> None:
     Terminal256Formatter._setup_styles = remembered
 
 
+def read_sources(files: Sequence[str]) -> None:
+    """Parse files of libraries, as a traceback does that shows a line of one: most of what it takes.
+
+    Only of modules that this process has imported itself; what else it is told of, it does not touch.
+    """
+    own = {getattr(module, "__file__", None): vars(module) for module in list(sys.modules.values())}
+    for file in files:
+        if file in own:
+            with contextlib.suppress(Exception):  # whose traceback needs it meets the error
+                stack_data.Source.for_filename(file, own[file]).pieces  # noqa: B018
+
+
+def _files_of(error: BaseException | None) -> Iterator[tuple[str, None]]:
+    """The files in which an exception was raised and passed on, and those that it came from, as keys.
+
+    Those are left out in which every error of a cell passes, and which no traceback shows.
+    """
+    for _ in range(_CAUSES):
+        if error is None:
+            return
+        files = (frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.__traceback__))
+        yield from ((file, None) for file in files if file not in _BELOW_THE_CELL)
+        error = error.__cause__ or error.__context__
+
+
 def _no_input(prompt: object = "") -> str:
     raise EOFError("A notebook that is graded has nobody to ask: input() cannot be used in it.")
 
@@ -618,7 +651,7 @@ def serve(
 
     set_handler(interrupt, ignored)
     one_at_a_time = threading.Lock()
-    enough = protocol.TEXT_LIMIT
+    enough, met, most = protocol.TEXT_LIMIT, shell.met, protocol.FILES_TOLD
     notices = {event: protocol.frame({"noticed": event}) for event in protocol.NOTICED}
     write = channel.sendall
 
@@ -757,6 +790,11 @@ def serve(
             shell.execution_count += 1
         if sink.programs:
             reply["programs"] = True
+        if met:
+            with quietly(BaseException):
+                files = (one for one in met if get_type(one) is text_type and one.endswith(".py"))
+                reply["files"] = [one for one, _ in zip(files, range(most), strict=False)]
+            met.clear()
         sink.flush()
         try:
             with one_at_a_time:

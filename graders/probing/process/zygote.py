@@ -78,6 +78,9 @@ def main(control: int, libraries: list[str], writable: list[str]) -> None:
             pristine = runner.pristine()
             continue
         student, bundle, made = handles
+        if request["sources"]:
+            with _importing():
+                runner.read_sources(request["sources"])
         child = os.fork()
         if child == 0:
             channel.close()
