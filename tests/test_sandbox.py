@@ -123,6 +123,15 @@ def test_files_that_errors_pass_are_read_once_for_all(box: Box) -> None:
     assert again == first
 
 
+def test_so_many_lines_are_read_at_most() -> None:
+    """In a process of its own: what has been read stays."""
+    lines = len(Path(json.__file__).read_text().splitlines())
+    code = "import json, os\nfrom graders.probing.process.runner import read_sources\n"
+    code += f"print(read_sources([os.__file__, json.__file__, json.decoder.__file__], {lines}))\n{READ}"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert said.split() == ["0", Path(json.__file__).name]  # os is too long, and then none is left
+
+
 def test_a_path_that_is_no_library_s_is_not_read(box: Box) -> None:
     """A submission may say what it likes: the warm process reads what it has imported itself, and no more."""
     unknown = os.__file__.replace("os.py", "antigravity.py")  # which nobody has imported

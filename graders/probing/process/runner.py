@@ -17,6 +17,7 @@ import importlib
 import inspect
 import io
 import json
+import linecache
 import operator
 import os
 import re
@@ -504,16 +505,19 @@ def _remember_styles() -> None:
     Terminal256Formatter._setup_styles = remembered
 
 
-def read_sources(files: Sequence[str]) -> None:
+def read_sources(files: Sequence[str], left: int) -> int:
     """Parse files of libraries, as a traceback does that shows a line of one: most of what it takes.
 
-    Only of modules that this process has imported itself; what else it is told of, it does not touch.
+    Only of modules that this process has imported itself; what else it is told of, it does not touch. left:
+    lines that may be read, each of which takes some 2 KB. Returns how many may be after that.
     """
     own = {getattr(module, "__file__", None): vars(module) for module in list(sys.modules.values())}
     for file in files:
-        if file in own:
+        if file in own and (count := len(linecache.getlines(file))) <= left:
+            left -= count
             with contextlib.suppress(Exception):  # whose traceback needs it meets the error
                 stack_data.Source.for_filename(file, own[file]).pieces  # noqa: B018
+    return left
 
 
 def _files_of(error: BaseException | None) -> Iterator[tuple[str, None]]:

@@ -29,6 +29,8 @@ _SIGKILL = 9
 _DEPTH = 40
 #: Seconds that a thread has to end in that an import has started and told to.
 _ENDING = 5.0
+#: Lines of libraries that are read at most, since errors have passed them: some 100 MB.
+_LINES = 60_000
 #: When a submission's files were changed last, in nanoseconds, as long as its code has not changed them.
 _GIVEN = 946_684_800_000_000_001
 
@@ -42,7 +44,7 @@ def main(control: int, libraries: list[str], writable: list[str]) -> None:
     channel = socket.socket(fileno=control)
     kept = frozenset((entry.path, entry.inode()) for folder in writable for entry in os.scandir(folder))
     told: dict[str, Any] | None = None
-    looking = None
+    looking, lines = None, _LINES
     with _importing():
         from graders.probing.process import runner
 
@@ -80,7 +82,7 @@ def main(control: int, libraries: list[str], writable: list[str]) -> None:
         student, bundle, made = handles
         if request["sources"]:
             with _importing():
-                runner.read_sources(request["sources"])
+                lines = runner.read_sources(request["sources"], lines)
         child = os.fork()
         if child == 0:
             channel.close()
