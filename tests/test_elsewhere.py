@@ -101,6 +101,14 @@ ANSWER = "import einops\ndef f(x):\n    return x"
             ],
             "'mine'",
         ),
+        (
+            [
+                ran("import pandas as pd", "ModuleNotFoundError", "No module named 'pandas'", grade=False),
+                ran("def f(x):\n    return pd.DataFrame(x)"),
+                failed("NameError", "name 'pd' is not defined"),
+            ],
+            "the locked cell None ended for a reason that lies in this place",
+        ),
         ([said("%%cython\ndef f(x): ...", "UsageError: Cell magic `%%cython` not found.\n"), lost()], "%%cy"),
         (
             [
@@ -136,6 +144,7 @@ ANSWER = "import einops\ndef f(x):\n    return x"
         "a file that is run",
         "by way of a file that is run",
         "a module by another name",
+        "a module of a locked cell",
         "a magic for a cell",
         "a magic for a line",
         "what a program says",

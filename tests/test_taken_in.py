@@ -6,8 +6,10 @@ import json
 import unicodedata
 import zipfile
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -91,6 +93,90 @@ def test_solutions_beside_a_notebook_are_no_work_that_it_lacks(tmp_path: Path) -
 def test_a_notebook_with_the_marks_of_solutions_is_graded_where_there_is_no_other(tmp_path: Path) -> None:
     _as_zip(tmp_path, {"day.ipynb": _notebook(SOLVED)})
     assert _answer(_taken_in(tmp_path)) == SOLVED
+
+
+PARTS = {"a": "def area(r):\n    return 3 * r * r", "b": "def total(v):\n    return sum(v)"}
+
+
+def _part(name: str) -> Release:
+    head = PARTS[name].split("\n")[0]
+    stub = replace(_release().cells["double"], name=name, source=f"{head}\n    ...", given=None, id=name)
+    asked = replace(_release().cells["test"], name=f"test_{name}", source=f"assert {head[4:8]}", given=None)
+    return Release({name: stub, asked.name: replace(asked, id=asked.name)})
+
+
+def _cells_of(name: str, *, marked: bool = True, worked: bool = True) -> list[dict[str, Any]]:
+    cells = [
+        cell_of(name, PARTS[name] if worked else _part(name).cells[name].source, solution=True),
+        cell_of(f"test_{name}", _part(name).cells[f"test_{name}"].source, grade=True, locked=True, points=2),
+    ]
+    return cells if marked else [{**cell, "metadata": {}, "id": f"x-{cell['id']}"} for cell in cells]
+
+
+@pytest.mark.parametrize("marked", [True, False])
+@pytest.mark.parametrize(
+    ("files", "graded", "asked"),
+    [
+        ({"b": "a", "a": "b"}, "ab", "ab"),
+        ({"a": "b"}, "b", ""),
+        ({"a": "b", "a (1)": "a"}, "ab", "a"),
+        ({"a": "b", "sub/b": "a"}, "ab", "a"),
+        ({"a": "ab"}, "ab", ""),
+        ({"b": "ba"}, "ab", ""),
+        ({"all": "ab"}, "ab", ""),
+        ({"a": "a", "b": "a"}, "a", ""),
+        ({"a": "ab", "b": "-"}, "ab", "b"),
+        ({"a": "", "b": "b", "c": "a"}, "ab", "a"),
+    ],
+    ids=[
+        *(
+            "swapped",
+            "under the other's name",
+            "and a copy",
+            "and deeper",
+            "both in one",
+            "both in the other",
+        ),
+        *("both in one's own", "one twice", "both, beside an untouched", "emptied"),
+    ],
+)
+def test_several_notebooks_are_known_by_what_they_hold(
+    tmp_path: Path, files: dict[str, str], graded: str, asked: str, marked: bool
+) -> None:
+    """files: by their names, whose cells are in them; -: those of b, untouched. asked: where a person is."""
+    for file, parts in files.items():
+        cells = [cell for part in parts if part != "-" for cell in _cells_of(part, marked=marked)]
+        cells += _cells_of("b", worked=False) if parts == "-" else []
+        _as_folder(tmp_path, {f"{file}.ipynb": json.dumps(notebook_of(cells)).encode()})
+    found = take_in("ann", tmp_path, {name: _part(name) for name in PARTS}, [])
+    assert "".join(sorted(found.notebooks)) == graded
+    for name in found.notebooks:
+        there = {
+            cell["metadata"]["nbgrader"]["grade_id"]: cell["source"]
+            for cell in found.notebooks[name]["cells"]
+            if "nbgrader" in cell["metadata"]
+        }
+        untouched = files.get(name) == "-"
+        assert there[name] == (_part(name).cells[name].source if untouched else PARTS[name])
+    assert found.doubtful == {name: {f"test_{name}"} for name in asked}
+    assert not any("was not released" in note for note in found.notes)
+
+
+def test_the_same_names_in_two_notebooks_are_no_other_work(tmp_path: Path) -> None:
+    """Many courses call the cells of each notebook by the same names; one of them was left half done."""
+    _as_folder(tmp_path, {"day.ipynb": _notebook(GIVEN), "more.ipynb": _notebook(RIGHT)})
+    found = _taken_in(tmp_path, "day", "more")
+    assert (_answer(found), found.doubtful, found.notes) == (GIVEN, {}, [])
+
+
+@pytest.mark.parametrize("name", ["b.py", "my b.html", "b.pdf", "work.py", "a.html"])
+def test_one_notebook_of_several_in_another_form_is_no_zero(tmp_path: Path, name: str) -> None:
+    content = json.dumps(notebook_of(_cells_of("a"))).encode()
+    _as_folder(tmp_path, {"a.ipynb": content, name: f"{PARTS['a']}\n{PARTS['b']}".encode()})
+    found = take_in("ann", tmp_path, {one: _part(one) for one in PARTS}, [])
+    assert found.notebooks.keys() == {"a"}
+    called = "b" in name.split(".")[0]
+    assert bool(found.unreadable) == called and bool(found.missing) != called
 
 
 def test_an_archive_is_opened_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -73,20 +73,23 @@ def compared(
     doubtful: set[str] = set()
     lacking: dict[str, str] = {}
     cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
-    own = [() if _is_locked(cell) else tuple(_names_in(cell["source"])) for cell in cells]
-    last = {name: place for place, names in enumerate(own) for name in names}
+    names_of = [tuple(_names_in(cell["source"])) for cell in cells]
+    last = {
+        name: place for place, names in enumerate(names_of) if not _is_locked(cells[place]) for name in names
+    }
     for place, cell in enumerate(cells):
         form = cell["metadata"].get("nbgrader", {})
-        if not _is_locked(cell):
+        name, locked = form.get("grade_id"), _is_locked(cell)
+        if not form.get("grade") or not locked:
             why = _why_it_cannot_run(cell, before.python, last, place)
-            if why := f"the cell of its answer {why}" if why else _lacked(cell, lacking):
-                lacking |= dict.fromkeys(set(own[place]) - _imported_before(cell), why)
+            which = f"the locked cell {name}" if locked else "the cell of its answer"
+            if why := f"{which} {why}" if why else _lacked(cell, lacking):
+                lacking |= dict.fromkeys(set(names_of[place]) - _imported_before(cell), why)
             elif not any(_errors(cell)):
-                for name in set(own[place]) - {_ANY}:
-                    lacking.pop(name, None)
+                for one in set(names_of[place]) - {_ANY}:
+                    lacking.pop(one, None)
             continue
-        name = form.get("grade_id")
-        lost = form.get("grade") and not form.get("solution") and _earned(cell) < form.get("points", 0)
+        lost = not form.get("solution") and _earned(cell) < form.get("points", 0)
         if not lost or name in known:
             continue
         if why := _lacked(cell, lacking):

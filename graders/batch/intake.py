@@ -18,7 +18,7 @@ import shutil
 import stat
 import unicodedata
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path, PurePosixPath
@@ -117,7 +117,8 @@ class _Other:
 class _Likeness:
     """How like the released notebook another one is, and what of it was worked on.
 
-    known: the share of the released cells that is in it. sure: whether it can hardly be anything else.
+    known: the share of the released cells that is in it; places: where those stand that are of this notebook
+    alone. sure: whether it can hardly be anything else.
     digest: of the work. instructors: whether it is what the instructor wrote, with its solutions, as it lies
     in a copy of a whole course.
     """
@@ -126,6 +127,7 @@ class _Likeness:
     known: float
     sure: bool
     answers: frozenset[str]
+    places: frozenset[int]
     digest: bytes
     instructors: bool = False
 
@@ -154,16 +156,22 @@ def take_in(
     found.files = submission.data_files(folder, found.notes, ignored)
     named: dict[str, Match] = {}
     problems: dict[str, str] = {}
+    in_place: dict[str, _Other] = {}
+    unknown: dict[str, Match] = {}  # graded where there is nothing better
     for name, release in released.items():
         path = folder / f"{name}.ipynb"
         if os.path.lexists(path):
             try:
-                named[name] = _restored(submission.read(path), release)
-                if named[name].strangers and not named[name].telling:
-                    del named[name]
-                    raise Unreadable(
+                match = _restored(submission.read(path), release)
+                in_place[name] = _other_at(path, folder)
+                if match.telling:
+                    named[name] = match
+                else:
+                    problems[name] = (
                         f"{name}.ipynb is another notebook: it has none of the cells of this one."
                     )
+                    if not match.strangers:
+                        unknown[name] = match
             except Unreadable as problem:
                 problems[name] = str(problem)
                 if (content := submission.archive_at(path)) is not None:
@@ -179,14 +187,20 @@ def take_in(
     if wanting:
         others += _hidden_in(found, ignored)
         others.sort(key=lambda other: not _called(other, wanting))  # of many, those are looked at first
-        mentioned = _look_further(found, named, problems, wanting, list(_modest(others)), ignored)
+        taken = {in_place[name]: set(match.places) for name, match in named.items()}
+        among = [*_modest(others), *in_place.values()]
+        mentioned = _look_further(found, named, problems, wanting, among, ignored, taken)
         untouched = {
             name: release for name, release in wanting.items() if not (name in named and named[name].answers)
         }
         if untouched and SAVED in ignored:
             saved = list(_modest(_notebooks_in(folder, {}, [one for one in ignored if one != SAVED])))
             saved = [other for other in saved if SAVED in other.place.parts]
-            _look_further(found, named, problems, untouched, saved, ignored)
+            _look_further(found, named, problems, untouched, saved, ignored, {})
+    for name in unknown.keys() - named.keys():
+        more = (release for other, release in released.items() if other != name)
+        if not any(_restored(in_place[name].read(), release).telling for release in more):
+            named[name] = unknown[name]
     for name in released:
         found.files.pop(f"{name}.ipynb", None)  # an archive of this name
         if name in named:
@@ -204,7 +218,7 @@ def take_in(
                 found.doubtful[name] = named[name].doubtful
         elif name in problems:
             found.unreadable.append(problems[name])
-        elif not named and (exported := _exported(found.files, released[name])):
+        elif exported := _exported(found.files, released[name], name if named else ""):
             found.unreadable.append(
                 f"There is no {name}.ipynb, but {', '.join(exported[:3])}, which may be the work in a form "
                 "that is not run; it is not graded."
@@ -241,10 +255,17 @@ def _notebooks_in(folder: Path, released: Mapping[str, Release], ignored: Sequen
         if submission.is_foreign(place):
             continue
         if is_notebook(path.name) and not (place.parent.name == "" and place.stem in released):
-            read = functools.partial(submission.read, path)
-            content = functools.partial(submission.content_of, path)
-            found.append(_Other(place, path.lstat().st_size, read, content=content))
+            found.append(_other_at(path, folder))
     yield from sorted(found, key=lambda other: (len(other.place.parts), other.place))
+
+
+def _other_at(path: Path, folder: Path) -> _Other:
+    return _Other(
+        PurePosixPath(path.relative_to(folder).as_posix()),
+        path.lstat().st_size,
+        functools.partial(submission.read, path),
+        content=functools.partial(submission.content_of, path),
+    )
 
 
 def _hidden_in(found: Submission, ignored: Sequence[str]) -> Iterator[_Other]:
@@ -267,13 +288,17 @@ def _hidden_in(found: Submission, ignored: Sequence[str]) -> Iterator[_Other]:
             found.notes.append(f"{shown(name)} is an archive that is not opened; of archives, .zip is.")
 
 
-def _exported(files: Mapping[str, bytes], release: Release) -> list[str]:
-    """Files that may be a notebook in another form: they have names that it asks for, or cannot be read."""
+def _exported(files: Mapping[str, bytes], release: Release, called: str = "") -> list[str]:
+    """Files that may be a notebook in another form: they have names that it asks for, or cannot be read.
+
+    called: what is in their own names, where they may be of other notebooks that were handed in.
+    """
     asked = sorted(release.to_define)
     names = re.compile(rb"\b(?:%s)\b" % b"|".join(re.escape(name.encode()) for name in asked))
     return [
         shown(name)
         for name, content in files.items()
+        if called.casefold() in PurePosixPath(name).name.casefold()
         if name.lower().endswith(_CLOSED)
         or (asked and name.lower().endswith(_EXPORTED) and names.search(content))
     ]
@@ -308,11 +333,13 @@ def _look_further(
     wanting: Mapping[str, Release],
     others: Sequence[_Other],
     ignored: Sequence[str],
+    taken: dict[_Other, set[int]],
 ) -> set[_Other]:
     """Find notebooks that are not there under their names, and work that is not in those that are.
 
     named: the notebooks by name; what is found is added. problems: why those that are there cannot be read;
-    that one is an archive is none any more once what is in it was found.
+    that one is an archive is none any more once what is in it was found. taken: the places in notebooks whose
+    cells are those of another one already; a notebook into which two were put stands for both.
     Returns the notebooks of other names that were taken or are named in a note.
     """
     unread: dict[_Other, str] = {}
@@ -323,7 +350,7 @@ def _look_further(
     # Those are settled first for which most speaks, so that no notebook stands for two.
     most = {name: max((len(one.answers) for one in several), default=-1) for name, several in alike.items()}
     for name, release in sorted(wanting.items(), key=lambda item: -most[item[0]]):
-        free = [one for one in alike[name] if one.other not in mentioned]
+        free = [one for one in alike[name] if _is_free(one, mentioned, taken)]
         solved = [one.other for one in free if one.instructors]
         if solved and (name in named or len(solved) < len(free)):
             free = [one for one in free if not one.instructors]
@@ -356,6 +383,7 @@ def _look_further(
                     f"{one.other} is like {name}.ipynb too; a person should look which one was meant."
                 )
             mentioned.add(best.other)
+            taken.setdefault(best.other, set()).update(best.places)
             sure = best.sure
         else:
             continue
@@ -367,6 +395,13 @@ def _look_further(
         why = " ".join(itertools.islice(unread.values(), 3))
         problems[first] = f"There is no {first}.ipynb in its place, and what may be it cannot be read: {why}"
     return mentioned
+
+
+def _is_free(one: _Likeness, mentioned: Collection[_Other], taken: Mapping[_Other, set[int]]) -> bool:
+    """Whether a notebook stands for no other one, or has this one's cells beside those of the other."""
+    if one.other in taken:
+        return one.places.isdisjoint(taken[one.other])
+    return one.other not in mentioned
 
 
 def _alike(
@@ -390,7 +425,8 @@ def _alike(
             }
             text = "\0".join(work[answer] for answer in sorted(match.answers))
             digest = hashlib.sha256(text.encode()).digest()
-            yield _Likeness(other, known, sure, match.answers, digest, _is_solved(submitted, release))
+            solved = _is_solved(submitted, release)
+            yield _Likeness(other, known, sure, match.answers, match.places, digest, solved)
 
 
 def _is_solved(submitted: Submitted, release: Release) -> bool:

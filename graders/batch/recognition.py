@@ -123,16 +123,18 @@ class Match:
     """A submitted notebook beside the released one.
 
     known: how many released cells were found in it. telling: whether one of them is of this notebook alone,
-    as answers and tests are, and cells that set up are not. strangers: cells of another assignment. answers:
-    those that were worked on. claimed: tests that show all of their points in what was handed in. python: the
-    version that it was run by there. doubtful: cells whose points a person should look at.
+    as answers and tests are, and cells that set up are not; places: where those stand. strangers: the names
+    of cells of another notebook. answers: those that were worked on. claimed: tests that show all of their
+    points in what was handed in. python: the version that it was run by there. doubtful: cells whose points a
+    person should look at.
     """
 
     notebook: dict[str, Any]
     notes: list[str]
     known: int = 0
     telling: bool = False
-    strangers: int = 0
+    places: frozenset[int] = frozenset()
+    strangers: list[str] = field(default_factory=list)
     claimed: frozenset[str] = frozenset()
     python: str = ""
     answers: frozenset[str] = frozenset()
@@ -153,7 +155,9 @@ def restore(submitted: Submitted, release: Release) -> Match:
     match.doubtful |= guessed
     known = there.keys() - guessed
     match.known = len(known)
-    match.telling = bool(known & (release.with_points | release.to_answer))
+    of_its_own = {id(there[name][0]) for name in known & (release.with_points | release.to_answer)}
+    match.places = frozenset(place for place, cell in enumerate(cells) if id(cell) in of_its_own)
+    match.telling = bool(of_its_own)
     match.claimed = frozenset(
         name for name, (cell, _) in there.items() if _is_claimed(cell, submitted, release.cells[name])
     )
@@ -196,13 +200,16 @@ def _claimed(cells: Sequence[dict[str, Any]], release: Release, match: Match) ->
             if isinstance(form, Mapping) and (
                 form.get("grade") or form.get("solution") or form.get("locked")
             ):
-                notes.append(f"A cell calls itself {str(name)[:60]!r}, which was not released.")
-                match.strangers += 1
+                match.strangers.insert(0, str(name)[:60])
             continue
         if name in there:
             notes.append(f"The cell {name} is there more than once; the last one counts.")
             continue
         there[name] = cell, form
+    if match.strangers:
+        first = ", ".join(match.strangers[:5])
+        more = f" and {len(match.strangers) - 5} more" if len(match.strangers) > 5 else ""
+        notes.append(f"Cells have names that none of this notebook has: {first}{more}.")
     return there
 
 
