@@ -150,6 +150,58 @@ def test_a_default_device_that_is_there_is_taken(box: Box) -> None:
     assert run(box, *cells) == ([], [])
 
 
+TESTED = '''
+def double(x):
+    """Twice as much.
+
+    >>> double(2)
+    4
+    """
+    return 2 * x
+'''
+#: What tests of other courses are made of; each fails where `double` gives something else.
+WAYS = {
+    "doctest": "import doctest\nassert not doctest.testmod().failed",
+    "a runner of doctest": """
+import doctest
+runner = doctest.DocTestRunner(verbose=False)
+for one in doctest.DocTestFinder().find(double, globs={"double": double}):
+    runner.run(one)
+assert runner.tries and not runner.failures
+""",
+    "what it prints": "%%capture shown\nassert double(2) == 4",
+    "how long it takes": "%%time\nassert double(2) == 4",
+    "how long a line takes": "%time assert double(2) == 4",
+    "a file of tests": "%run -i tests.py",
+    "unittest": """
+import unittest
+
+class Test(unittest.TestCase):
+    def test(self):
+        self.assertEqual(double(2), 4)
+
+assert unittest.main(argv=["", "Test"], exit=False).result.wasSuccessful()
+""",
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_tests_of_other_courses_pass_and_fail_as_they_do_there(box: Box, way: str) -> None:
+    for answer, passes in ((TESTED, True), (TESTED.replace("return 2", "return 3"), False)):
+        test = code(WAYS[way], "t")
+        with box.session({"tests.py": b"assert double(2) == 4"}, set()) as session:
+            flags = execute({"cells": [code(answer), test]}, session).flags
+        kinds = [output["output_type"] for output in test["outputs"]]
+        assert not flags and ("error" not in kinds) == passes, test["outputs"]
+
+
+def test_an_error_that_an_answer_shows_is_none_of_its_test(box: Box) -> None:
+    answer = code("def f():\n    get_ipython().run_cell('1 / 0')\n    return 1")
+    test = code("assert f() == 1", "t")
+    run(box, answer, test)
+    assert [output["output_type"] for output in test["outputs"]] == ["stream"]
+
+
 ASYNC = """
 import asyncio
 

@@ -392,6 +392,8 @@ def _tested(
     if answer.get("status") != "ok":
         ended = [] if kept and kept[-1]["output_type"] == "error" else [_error(*_named_error(answer))]
         return [*map(_as_display, kept), *ended]
+    if "get_ipython" in _names(source) and any(one["output_type"] == "error" for one in kept):
+        return list(map(_as_display, kept))  # what a magic of the test has run failed, and it only shows that
     # An error that the student's code has shown is none of the test's, which went on.
     shown = [_as_text(output) if output["output_type"] == "error" else output for output in kept]
     others = list(map(_as_display, shown))

@@ -596,6 +596,14 @@ def _watch(tell: Callable[[str], None], sink: Sink) -> None:
                     tell(event)
             del mine.busy
 
+    set_trace = sys.settrace
+
+    def settrace(function: Any) -> None:
+        """`doctest` and debuggers take off what traces, which is nothing."""
+        if function is not None:
+            set_trace(function)
+
+    sys.settrace = settrace
     sys.addaudithook(hook)
 
 
