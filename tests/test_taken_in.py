@@ -291,6 +291,18 @@ def test_a_script_beside_a_notebook_without_work_is_looked_at(
     assert any(f"and {name} may" in note for note in found.notes) == asked
 
 
+def test_a_folder_by_the_name_of_a_notebook_gives_way(tmp_path: Path) -> None:
+    """No disk holds it and the notebook that is graded, which nbgrader could not write."""
+    _as_folder(
+        tmp_path,
+        {"day.ipynb/sub/day.ipynb": _notebook(RIGHT), "day.ipynb/x.csv": b"1", "day.ipynb/sub/y": b"2"},
+    )
+    found = _taken_in(tmp_path)
+    assert _answer(found) == RIGHT
+    assert found.files == {"y": b"2"}
+    assert "day.ipynb/x.csv lies in a folder by the name of a notebook; it was left out." in found.notes
+
+
 def test_what_was_released_as_a_file_is_one() -> None:
     mine = {"rows.csv/x": 1, "rows.csv/y/z": 2, "img": 3, "img/1.png": 4, "own": 5}
     assert apart({**mine, "rows.csv": 6}, {"rows.csv"}) == {"img/1.png": 4, "own": 5, "rows.csv": 6}

@@ -234,13 +234,14 @@ def take_in(
         f"{other} was not released; it is not graded." for other in left_out[: bounds.NOTES_LIMIT]
     ]
     _keep_beside(found, left_out)
-    fit = submission.apart(found.files)
-    found.notes += [
-        f"{shown(name)} is a file here and a folder there; the file was left out."
-        for name in found.files
-        if name not in fit
-    ]
-    found.files = fit
+    own = {f"{name}.ipynb": b"" for name in found.notebooks}
+    fit = submission.apart(found.files | own, own.keys())
+    for name in [name for name in found.files if name not in fit]:
+        why = "is a file here and a folder there; the file"
+        if not own.keys().isdisjoint(map(str, PurePosixPath(name).parents)):
+            why = "lies in a folder by the name of a notebook; it"
+        found.notes.append(f"{shown(name)} {why} was left out.")
+    found.files = {name: content for name, content in fit.items() if name not in own}
     return found
 
 
