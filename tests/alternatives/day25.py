@@ -49,8 +49,36 @@ def standardize_by_transposing(x, eps=1e-5):
     return (centred / torch.hypot(length / math.sqrt(len(x)), torch.full_like(length, eps**0.5))).t()
 
 
+def standardize_in_one_pass(x, eps=1e-5):
+    """Welford's update: one row at a time."""
+    mean, squares = torch.zeros_like(x[0]), torch.zeros_like(x[0])
+    for count, row in enumerate(x, start=1):
+        away = row - mean
+        mean = mean + away / count
+        squares = squares + away * (row - mean)
+    return (x - mean) / torch.sqrt(squares / len(x) + eps)
+
+
+@torch.inference_mode()
+def standardize_by_vmap(x, eps=1e-5):
+    def one(feature):
+        centred = feature - feature.mean()
+        return centred * torch.rsqrt((centred * centred).mean() + eps)
+
+    return torch.func.vmap(one, in_dims=1, out_dims=1)(x)
+
+
+def standardize_by_covariance(x, eps=1e-5):
+    covariance = torch.cov(x.T, correction=0).reshape(x.shape[1], -1)
+    return (x - x.mean(0)) / torch.sqrt(torch.diagonal(covariance) + eps)
+
+
 def eps_slightly_off(x, eps=1e-5):
     return standardize_by_var_mean(x, eps * 1.01)
+
+
+def multiplied_by_deviation(x, eps=1e-5):
+    return (x - x.mean(0)) * torch.sqrt(x.var(0, correction=0) + eps)
 
 
 def unbiased_with_eps_squared(x, eps=1e-5):
@@ -117,8 +145,23 @@ def condition_in_double(x):
     return (values[0] / values[-1]).to(x.dtype)
 
 
+def condition_by_qr(x):
+    singular = torch.linalg.svdvals(torch.linalg.qr(x).R)
+    return (singular.max() / singular.min()) ** 2
+
+
+def condition_of_mean_of_products(x):
+    values = torch.linalg.eigvalsh((x[:, :, None] * x[:, None, :]).mean(0))
+    return values.amax() / values.amin()
+
+
 def condition_without_last_sample(x):
     return condition_by_eigvalsh(x[:-1])
+
+
+def condition_with_a_floor(x):
+    values = torch.linalg.eigvalsh(x.T @ x / len(x))
+    return values[-1] / values[0].clamp(min=1e-6)
 
 
 def condition_of_second_largest(x):
@@ -280,6 +323,40 @@ def norms_by_subtracting(model, loss):
     for p, gradient in zip(parameters, old, strict=True):
         p.grad = gradient
     return torch.stack(result)
+
+
+def norms_by_tensor_hooks(model, loss):
+    weights = [m.weight for m in model.modules() if isinstance(m, nn.Linear)]
+    old = [p.grad for p in model.parameters()]
+    for p in model.parameters():
+        p.grad = None
+    result = loss.new_zeros(len(weights))
+    handles = [w.register_hook(lambda g, i=i: result.__setitem__(i, g.norm())) for i, w in enumerate(weights)]
+    loss.backward()
+    for handle in handles:
+        handle.remove()
+    for p, gradient in zip(model.parameters(), old, strict=True):
+        p.grad = gradient
+    return result
+
+
+def norms_of_chosen_inputs(model, loss):
+    weights = [m.weight for m in model.modules() if isinstance(m, nn.Linear)]
+    old = [w.grad for w in weights]
+    for w in weights:
+        w.grad = None
+    loss.backward(inputs=weights)
+    result = torch.stack([w.new_zeros(()) if w.grad is None else w.grad.norm() for w in weights])
+    for w, gradient in zip(weights, old, strict=True):
+        w.grad = gradient
+    return result
+
+
+def norms_of_matrices(model, loss):
+    """Every parameter with two axes, whose ever it is."""
+    weights = [p for p in model.parameters() if p.ndim == 2]
+    gradients = torch.autograd.grad(loss, weights, allow_unused=True, materialize_grads=True)
+    return torch.stack([g.norm() for g in gradients])
 
 
 def norms_restored_too_late(model, loss):
@@ -464,6 +541,12 @@ def profile_by_neighbours(norms, low=1e-3, high=1e3, tiny=1e-6, huge=1e6):
     return "exploding" if (ratios > high).any() else "healthy"
 
 
+def profile_with_a_mean_above_huge(norms, low=1e-3, high=1e3, tiny=1e-6, huge=1e6):
+    if not norms.isfinite().all() or norms.mean() > huge:
+        return "exploding"
+    return profile_by_products(norms, low, high, tiny, math.inf)
+
+
 def profile_by_mean(norms, low=1e-3, high=1e3, tiny=1e-6, huge=1e6):
     if not norms.isfinite().all() or norms.sum() > huge:
         return "exploding"
@@ -487,6 +570,9 @@ RIGHT = {
         standardize_in_double,
         standardize_in_place_on_a_copy,
         standardize_by_transposing,
+        standardize_in_one_pass,
+        standardize_by_vmap,
+        standardize_by_covariance,
     ),
     "hessian_condition_number": (
         condition_by_eigvalsh,
@@ -499,6 +585,8 @@ RIGHT = {
         condition_by_autograd,
         condition_in_double,
         condition_guarded,
+        condition_by_qr,
+        condition_of_mean_of_products,
     ),
     "activation_statistics": (
         activations_into_a_table,
@@ -514,6 +602,8 @@ RIGHT = {
         norms_put_back,
         norms_by_recursion,
         norms_by_subtracting,
+        norms_by_tensor_hooks,
+        norms_of_chosen_inputs,
     ),
     "gradient_verdict": (
         verdict_by_products,
@@ -538,11 +628,18 @@ RIGHT = {
 }
 
 WRONG = {
-    "standardize": (eps_slightly_off, unbiased_with_eps_squared, one_sample_missing, cut_off),
+    "standardize": (
+        eps_slightly_off,
+        unbiased_with_eps_squared,
+        one_sample_missing,
+        cut_off,
+        multiplied_by_deviation,
+    ),
     "hessian_condition_number": (
         condition_without_last_sample,
         condition_of_second_largest,
         condition_of_centred_root,
+        condition_with_a_floor,
     ),
     "activation_statistics": (
         activations_unbiased_and_late,
@@ -554,6 +651,7 @@ WRONG = {
         norms_squared_and_reversed,
         norms_without_first_row,
         norms_that_change_weights,
+        norms_of_matrices,
     ),
     "gradient_verdict": (
         verdict_without_infinity_over_infinity,
@@ -561,5 +659,5 @@ WRONG = {
         verdict_of_the_second_layer,
     ),
     "critical_gain": (gain_from_half_the_sample, gain_of_two_layers),
-    "gradient_profile": (profile_by_neighbours, profile_by_mean),
+    "gradient_profile": (profile_by_neighbours, profile_by_mean, profile_with_a_mean_above_huge),
 }

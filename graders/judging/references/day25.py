@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from graders.judging.answer import Answer, Mistake, mistake
+from graders.judging.answer import Answer, Mistake, both, mistake
 from graders.judging.references.exposing import Asked, apart, exposing, variant
 from graders.judging.references.normalizing import (
     feature_mistakes,
@@ -48,9 +48,70 @@ def with_knobs(default_eps: float = EPS, **knobs: Any) -> Callable:
     return standardize
 
 
+def in_single_precision(result: Any, like: Tensor) -> Any:
+    """A result, or several, of which float32's digits are left, in the dtype of `like`."""
+    if isinstance(result, tuple):
+        return tuple(in_single_precision(one, like) for one in result)
+    return result.float().to(like.dtype) if isinstance(result, Tensor) else result
+
+
+def single_precision_mistake(*variants: Callable) -> Mistake:
+    """Something on the way is float32; each variant ends with `in_single_precision`."""
+    return mistake(
+        "single_precision_inside",
+        """Something on the way is float32, whatever the inputs are. What torch.tensor or torch.zeros makes is
+        float32 unless a dtype is given. With inputs of float64 about half of the digits are lost, and a dtype
+        that is restored at the end does not bring them back.""",
+        *variants,
+        rounding=True,
+    )
+
+
+def single_eps_mistake(*variants: Callable) -> Mistake:
+    """eps as a float32 number; each variant takes it through `single`."""
+    return mistake(
+        "eps_in_single_precision",
+        """eps is rounded to float32 before it is added. torch.tensor makes float32 of a plain number unless a
+        dtype is given. With inputs of float64 the last digits show it, most where the variance is near eps.
+        Add the plain number.""",
+        *variants,
+    )
+
+
+def single(eps: float) -> float:
+    """A number as float32 holds it."""
+    return float(torch.tensor(eps, dtype=torch.float32))
+
+
 def by_range(x: Tensor, eps: float = EPS, *, start: Callable[[Tensor], Tensor], spare: float) -> Tensor:
     """Every feature divided by the distance from its smallest to its largest value."""
     return (x - start(x)) / (x.amax(0) - x.amin(0) + spare * eps)
+
+
+def calling_mistakes(make: Callable[..., Callable]) -> tuple[Mistake, ...]:
+    """An axis left out in one call, or eps written in two places, for a norm of (N, D) that `make` builds."""
+    return (
+        mistake(
+            "mean_of_all",
+            """The mean is taken over the whole array, but the variance over the batch. Each feature has a
+            mean of its own, over axis 0. Your columns do not have mean 0.""",
+            make(mean=lambda x, axes: x.mean()),
+        ),
+        mistake(
+            "variance_of_all",
+            """The variance is taken over the whole array, but the mean over the batch. Each feature has a
+            variance of its own, over axis 0. Yours leaves their different spreads as they are.""",
+            make(variance=lambda x, axes: x.var(correction=0)),
+            make(variance=lambda x, axes: x.var()),
+            make(variance=lambda x, axes: x.var(), deviation=lambda var, eps: var.sqrt() + eps),
+        ),
+        mistake(
+            "eps_twice",
+            """eps is added twice, to the variance and once more to its root. It belongs under the root alone:
+            the divisor is the root of (var + eps).""",
+            make(deviation=lambda var, eps: (var + eps).sqrt() + eps),
+        ),
+    )
 
 
 STANDARDIZE_MISTAKES = (
@@ -80,6 +141,18 @@ STANDARDIZE_MISTAKES = (
             for start in (lambda x: x.amin(0), lambda x: x.mean(0))
             for spare in (0.0, 1.0)
         ),
+        *(
+            lambda x, eps=EPS, spare=spare: 2 * by_range(x, eps, start=lambda x: x.amin(0), spare=spare) - 1
+            for spare in (0.0, 1.0)
+        ),
+    ),
+    mistake(
+        "brackets_missing",
+        """Only the mean is divided, not the distance from it: x − mean / std. A division comes before a
+        subtraction unless brackets say otherwise, so every feature keeps its old spread.""",
+        lambda x, eps=EPS: x - x.mean(0) / (x.var(0, correction=0) + eps).sqrt(),
+        lambda x, eps=EPS: x - x.mean(0) / (x.var(0) + eps).sqrt(),
+        lambda x, eps=EPS: x - x.mean(0) / (x.std(0) + eps),
     ),
     mistake(
         "norm_for_deviation",
@@ -101,6 +174,9 @@ STANDARDIZE_MISTAKES = (
         ),
         with_knobs(deviation=lambda var, eps: var, variance=lambda x, axes: (x - x.mean(0)).abs().mean(0)),
     ),
+    *calling_mistakes(with_knobs),
+    single_eps_mistake(with_knobs(eps_used=single)),
+    single_precision_mistake(lambda x, eps=EPS: in_single_precision(with_knobs()(x, eps), x)),
 )
 
 
@@ -193,15 +269,34 @@ CONDITION_MISTAKES = (
     ),
     mistake(
         "diagonal_for_eigenvalues",
-        """The entries on the diagonal of xᵀx / N are compared: those are the mean squares of the features.
-        They are its eigenvalues only where no two features are correlated. Otherwise the valley does not lie
-        along an axis.""",
+        """The features are compared one by one, by mean squares, as on the diagonal of xᵀx / N, or by
+        variances or standard deviations. The diagonal holds the eigenvalues only where no two features are
+        correlated. Otherwise the valley does not lie along an axis.""",
         partial(condition_number, hessian=lambda x: diagonal_only(x.T @ x / x.shape[0])),
         partial(
             condition_number,
             prepared=lambda x: x - x.mean(0),
             hessian=lambda x: diagonal_only(x.T @ x / x.shape[0]),
         ),
+        partial(
+            condition_number,
+            prepared=lambda x: x - x.mean(0),
+            hessian=lambda x: diagonal_only(x.T @ x / x.shape[0]),
+            result=lambda values: (values[-1] / values[0]).sqrt(),
+        ),
+    ),
+    mistake(
+        "eigenvalues_unsorted",
+        """The first and the last eigenvalue are taken as they come, but torch.linalg.eigvals returns them in
+        no order. Take the largest and the smallest, or torch.linalg.eigvalsh, which sorts them.""",
+        lambda x: (values := torch.linalg.eigvals(x.T @ x / x.shape[0]).real)[-1] / values[0],
+        lambda x: (values := torch.linalg.eigvals(x.T @ x / x.shape[0]).real)[0] / values[-1],
+    ),
+    mistake(
+        "column_of_ones",
+        """A column of ones is appended to x, as for a bias. The Hessian is that of x as it comes: D × D, with
+        a row for each of its features.""",
+        partial(condition_number, prepared=lambda x: torch.cat([x, torch.ones_like(x[:, :1])], 1)),
     ),
     mistake(
         "largest_eigenvalue_only",
@@ -231,8 +326,8 @@ CONDITION_MISTAKES = (
     ),
     mistake(
         "eigenvalues_shifted",
-        """A small number is added to the eigenvalues or to the matrix. Here the features can be small, and
-        then that number decides the answer; the cases never divide by 0.""",
+        """A small number is added to the eigenvalues or to the matrix, or is their lower limit. Here the
+        features can be small, and then that number decides the answer; the cases never divide by 0.""",
         *(
             partial(
                 condition_number,
@@ -241,8 +336,34 @@ CONDITION_MISTAKES = (
             for eps in (1e-5, 1e-6, 1e-8, 1e-10)
             for top in (0.0, 1.0)
         ),
+        *(
+            partial(
+                condition_number,
+                result=lambda values, least=least: values[-1] / values[0].clamp_min(least),
+            )
+            for least in (1e-5, 1e-6, 1e-8)
+        ),
     ),
+    single_precision_mistake(lambda x: in_single_precision(condition_number(x), x)),
 )
+
+
+@cache
+def condition_pairs() -> tuple[Mistake, ...]:
+    """Features that are changed first, and another number than the ratio of their eigenvalues."""
+    named = {one.key: one for one in CONDITION_MISTAKES}
+    return tuple(
+        both(
+            named[prepared],
+            named[result],
+            *(
+                partial(condition_number, **one.keywords, **named[result].variants[0].keywords)
+                for one in named[prepared].variants
+            ),
+        )
+        for prepared in ("centred_features", "standardized_features")
+        for result in ("condition_of_x", "squared_twice", "ratio_upside_down", "largest_eigenvalue_only")
+    )
 
 
 def condition_by_sums(h: Tensor) -> Tensor:
@@ -420,7 +541,36 @@ ACTIVATION_MISTAKES = (
         partial(statistics, measured=lambda output: (output.abs().mean(), mean_and_deviation(output)[1])),
     ),
     *reading_mistakes(statistics, "layers"),
+    single_precision_mistake(
+        lambda layers, x: in_single_precision(statistics(layers, x), x),
+    ),
 )
+
+
+@cache
+def activation_pairs() -> tuple[Mistake, ...]:
+    """torch.std as it comes, beside what can go wrong with the order of things."""
+    named = {one.key: one for one in ACTIVATION_MISTAKES}
+    unbiased = about_mean(lambda output: output.std())
+    others = "layers_not_chained", "inputs_for_outputs", "input_included", "some_layers_only", "read_too_late"
+    of_columns = {
+        "columns_swapped": lambda output: (output.std(), output.mean()),
+        "mean_of_sizes": lambda output: (output.abs().mean(), output.std()),
+    }
+    return (
+        *(
+            both(
+                named["unbiased_deviation"],
+                named[key],
+                *(partial(statistics, measured=unbiased, **one.keywords) for one in named[key].variants),
+            )
+            for key in others
+        ),
+        *(
+            both(named["unbiased_deviation"], named[key], partial(statistics, measured=measured))
+            for key, measured in of_columns.items()
+        ),
+    )
 
 
 # -- gradients ---------------------------------------------------------------------------------------
@@ -502,14 +652,14 @@ def with_bias(model: nn.Module, loss: Tensor) -> Tensor:
 GRADIENT_MISTAKES = (
     mistake(
         "grad_overwritten",
-        """The backward pass has left its gradients in .grad, where the caller had others or none. A function
-        that only measures leaves no traces.""",
+        """Afterwards .grad holds something where the caller had something else or None: the gradients of your
+        backward pass, or zeros. A function that only measures leaves no traces.""",
         partial(by_backward, restored=False),
     ),
     mistake(
         "grad_cleared",
-        """Afterwards every .grad is empty, and what the caller had collected there is lost. A function that
-        only measures leaves no traces.""",
+        """What the caller had collected in .grad is lost: afterwards it is empty, or holds other numbers. A
+        function that only measures leaves no traces.""",
         partial(by_backward, removed=True),
     ),
     mistake(
@@ -545,6 +695,7 @@ GRADIENT_MISTAKES = (
         layers of other kinds. Choose the modules by their type and take their weight.""",
         partial(norms, weights=lambda model: list(model.parameters())),
         partial(norms, weights=lambda model: [one for one in model.parameters() if one.dim() > 1]),
+        partial(norms, weights=lambda model: [one for one in model.parameters() if one.dim() == 2]),
         partial(
             norms,
             weights=lambda model: [one for name, one in model.named_parameters() if name.endswith("weight")],
@@ -577,6 +728,7 @@ GRADIENT_MISTAKES = (
         partial(norms, norm=lambda gradient: gradient.std()),
         partial(norms, norm=lambda gradient: gradient.std(correction=0)),
         partial(norms, norm=lambda gradient: gradient.abs().mean()),
+        partial(norms, norm=lambda gradient: euclidean(gradient) / gradient.numel()),
         partial(norms, norm=lambda gradient: gradient.square().mean()),
     ),
     mistake(
@@ -600,6 +752,7 @@ GRADIENT_MISTAKES = (
         partial(norms, order=lambda entries: entries[::-1]),
     ),
     *reading_mistakes(norms),
+    single_precision_mistake(lambda model, loss: in_single_precision(norms(model, loss), loss)),
 )
 
 
@@ -669,6 +822,21 @@ def finite_before_dividing(norms: Tensor, low: float = 1e-3, high: float = 1e3) 
     return "exploding" if not norms.isfinite().all() else in_python_numbers(norms, low, high)
 
 
+def in_words(vanishing: str, exploding: str, stable: str) -> Callable:
+    """A verdict with other words."""
+    words = {"vanishing": vanishing, "exploding": exploding, "stable": stable}
+
+    def gradient_verdict(norms: Tensor, low: float = 1e-3, high: float = 1e3) -> str:
+        return words[verdict(norms, low, high)]
+
+    return gradient_verdict
+
+
+def ratios_of_neighbours(norms: Tensor) -> Tensor:
+    """Of each norm and the next; of a single one and itself."""
+    return norms[:-1] / norms[1:] if len(norms) > 1 else norms / norms
+
+
 VERDICT_MISTAKES = (
     mistake(
         "ratio_upside_down",
@@ -705,6 +873,48 @@ VERDICT_MISTAKES = (
             partial(verdict, ratio=lambda norms, eps=eps: norms[0] / (norms[-1] + eps))
             for eps in (1e-12, 1e-8)
         ),
+    ),
+    mistake(
+        "zero_always_stable",
+        """Whenever the last norm is 0 the verdict is 'stable'. That holds for 0/0 only. Where the first norm
+        is not 0 the ratio is infinite, and that is above any limit: 'exploding'.""",
+        partial(
+            verdict,
+            ratio=lambda norms: (
+                torch.where(norms[-1] == 0, torch.full_like(norms[0], math.nan), norms[0]) / norms[-1]
+            ),
+        ),
+    ),
+    mistake(
+        "other_words",
+        """The answers are not 'vanishing', 'exploding' and 'stable'. They are compared as strings, so spell
+        them exactly like this.""",
+        *(
+            in_words(vanishing, exploding, stable)
+            for vanishing, exploding, stable in (
+                ("vanishing", "exploding", "healthy"),
+                ("vanishing", "exploding", "ok"),
+                ("vanishing", "exploding", "normal"),
+                ("Vanishing", "Exploding", "Stable"),
+                ("vanish", "explode", "stable"),
+            )
+        ),
+    ),
+    mistake(
+        "always_the_same",
+        "The verdict is the same for all norms. All three kinds occur.",
+        *(lambda norms, *limits, word=word: word for word in ("stable", "vanishing", "exploding")),
+    ),
+    mistake(
+        "neighbours_compared",
+        """Norms of neighbouring layers are compared. A profile can fall a thousandfold with no large step
+        between any two of them: the verdict goes by the first and the last.""",
+        partial(
+            verdict,
+            ratio=lambda norms: ratios_of_neighbours(norms).min(),
+            ratio_for_high=lambda norms: ratios_of_neighbours(norms).max(),
+        ),
+        partial(verdict, ratio=lambda norms: ratios_of_neighbours(norms)[0]),
     ),
     mistake(
         "finite_check_of_some",
@@ -840,6 +1050,25 @@ GAIN_MISTAKES = (
         partial(gain, result=lambda measured, z: measured.sqrt()),
     ),
     mistake(
+        "mean_square_itself",
+        """This is the mean square of the outputs, by which the activation changes a mean square of 1. The
+        gain has to undo that, and it multiplies weights: one over the root.""",
+        partial(gain, result=lambda measured, z: measured),
+    ),
+    mistake(
+        "two_of_relu",
+        """The gain comes out too large by the factor √2. The 2 of ReLU's √2 stands for the half of the mean
+        square that it leaves. Your mean measures what is left, so no 2 is needed beside it.""",
+        partial(gain, result=lambda measured, z: (2 / measured).sqrt()),
+    ),
+    mistake(
+        "count_of_one_axis",
+        """The squares are divided by the length of one axis of z. But z can have any shape, and the mean is
+        taken over all of its numbers.""",
+        partial(gain, result=lambda measured, z: (z.shape[0] / (measured * z.numel())).sqrt()),
+        partial(gain, result=lambda measured, z: (z.shape[-1] / (measured * z.numel())).sqrt()),
+    ),
+    mistake(
         "root_missing",
         """This is g², the factor in the variance of the weights. The gain is its root: a weight is multiplied
         by g, a variance by g².""",
@@ -851,6 +1080,7 @@ GAIN_MISTAKES = (
         add where independent numbers do, means of sizes do not.""",
         partial(gain, measured=lambda output: output.abs().mean().square()),
         partial(gain, measured=lambda output: output.mean().square()),
+        partial(gain, measured=lambda output: output.mean(), result=lambda measured, z: 1 / measured),
     ),
     mistake(
         "sum_for_mean",
@@ -875,6 +1105,8 @@ GAIN_MISTAKES = (
         partial(gain, sample=lambda z: torch.randn(10_000, dtype=z.dtype, device=z.device)),
         partial(gain, sample=lambda z: torch.linspace(-3, 3, 1001, dtype=z.dtype, device=z.device)),
         partial(gain, sample=lambda z: (z - z.mean()) / z.std(correction=0)),
+        partial(gain, sample=lambda z: (z - z.mean()) / z.std()),
+        partial(gain, sample=lambda z: z / z.square().mean().sqrt()),
         partial(gain, sample=lambda z: z.square()),
     ),
     mistake(
@@ -882,6 +1114,7 @@ GAIN_MISTAKES = (
         """The result does not depend on the activation: one number for all of them. √2 is ReLU's, 1 that of
         no activation, 5/3 is said of tanh. Each has its own, which the sample tells.""",
         *(fixed_gain(value) for value in (math.sqrt(2.0), 1.0, 5 / 3, 2.0)),
+        *(fixed_gain(single(value)) for value in (math.sqrt(2.0), 5 / 3)),
     ),
     mistake(
         "number_added",
@@ -894,7 +1127,37 @@ GAIN_MISTAKES = (
         partial(gain, result=lambda measured, z: 1 / (measured.sqrt() + 1e-5)),
         partial(gain, result=lambda measured, z: 1 / (measured.sqrt() + 1e-8)),
     ),
+    single_precision_mistake(lambda activation, z: in_single_precision(gain(activation, z), z)),
 )
+
+
+@cache
+def gain_pairs() -> tuple[Mistake, ...]:
+    """The standard deviation of z over that of the outputs."""
+    named = {one.key: one for one in GAIN_MISTAKES}
+    deviations = [
+        partial(
+            gain,
+            measured=lambda output, n=n: output.var(correction=n),
+            result=lambda measured, z, n=n: (z.var(correction=n) / measured).sqrt(),
+        )
+        for n in (0, 1)
+    ]
+    return (
+        both(named["variance_for_mean_square"], named["compared_with_sample"], *deviations),
+        both(
+            named["variance_for_mean_square"],
+            named["root_missing"],
+            *(
+                partial(
+                    gain,
+                    measured=lambda output, n=n: output.var(correction=n),
+                    result=lambda measured, z: 1 / measured,
+                )
+                for n in (0, 1)
+            ),
+        ),
+    )
 
 
 # -- profiles of gradients ---------------------------------------------------------------------------
@@ -966,6 +1229,9 @@ def with_limits(*fixed: float | None, defaults: tuple[float, ...] = LIMITS) -> C
     return gradient_profile
 
 
+#: Norms that stand for all of them.
+ONE_NORM = (torch.min, lambda norms: norms[0], lambda norms: norms[-1], torch.median, torch.mean)
+
 PROFILE_MISTAKES = (
     mistake(
         "ratio_alone",
@@ -992,25 +1258,20 @@ PROFILE_MISTAKES = (
         partial(profile, order="bvfig"),
         partial(profile, order="bivfg"),
         partial(profile, order="bgvfi"),
+        partial(profile, order="bivgf"),
     ),
     mistake(
         "one_norm_for_all",
         """'vanished everywhere' means that all norms are below tiny, so compare the largest with it. Here
-        another norm is compared, or the median. A profile that falls to nothing only at its first layer has
+        another norm is compared, or an average. A profile that falls to nothing only at its first layer has
         not vanished everywhere.""",
-        partial(profile, for_tiny=lambda norms: norms.min()),
-        partial(profile, for_tiny=lambda norms: norms[0]),
-        partial(profile, for_tiny=lambda norms: norms[-1]),
-        partial(profile, for_tiny=lambda norms: norms.median()),
+        *(partial(profile, for_tiny=one) for one in ONE_NORM),
     ),
     mistake(
         "one_norm_for_any",
         """One norm above huge is enough for 'exploding', in whatever layer, so compare the largest with it.
-        Here another norm is compared.""",
-        partial(profile, for_huge=lambda norms: norms.min()),
-        partial(profile, for_huge=lambda norms: norms[0]),
-        partial(profile, for_huge=lambda norms: norms[-1]),
-        partial(profile, for_huge=lambda norms: norms.median()),
+        Here another norm is compared, or an average.""",
+        *(partial(profile, for_huge=one) for one in ONE_NORM),
     ),
     mistake(
         "ratio_upside_down",
@@ -1081,7 +1342,24 @@ PROFILE_MISTAKES = (
         partial(profile, words={VANISHING: VANISHED}),
         partial(profile, words={VANISHING: VANISHED, VANISHED: VANISHING}),
     ),
+    mistake(
+        "number_added",
+        """A small number is added to the last norm before it divides. That moves the ratio: one that equals
+        low counts as below it. A tensor divided by 0 gives inf, and nothing has to be added.""",
+        *(
+            partial(profile, ratio=lambda norms, eps=eps: norms[0] / (norms[-1] + eps))
+            for eps in (1e-8, 1e-10, 1e-12)
+        ),
+    ),
 )
+
+
+@cache
+def profile_pairs() -> tuple[Mistake, ...]:
+    """One norm in the place of all, for both questions of size."""
+    named = {one.key: one for one in PROFILE_MISTAKES}
+    variants = (partial(profile, for_tiny=one, for_huge=one) for one in ONE_NORM)
+    return (both(named["one_norm_for_all"], named["one_norm_for_any"], *variants),)
 
 
 # -- inputs that show a mistake ------------------------------------------------------------------------
@@ -1188,13 +1466,14 @@ ANSWERS = {
         by_singular_values,
         condition_number,
         CONDITION_MISTAKES,
+        pairs=condition_pairs,
         guarded=(partial(condition_number, result=lambda values: values[-1] / (values[0] + GUARD)),),
     ),
-    "activation_statistics": Answer(by_population, statistics, ACTIVATION_MISTAKES),
+    "activation_statistics": Answer(by_population, statistics, ACTIVATION_MISTAKES, pairs=activation_pairs),
     "gradient_norms": Answer(by_backward, norms, GRADIENT_MISTAKES),
     "gradient_verdict": Answer(plain_verdict, verdict, VERDICT_MISTAKES),
-    "critical_gain": Answer(gain_by_norm, gain, GAIN_MISTAKES, guarded=GUARDED_GAINS),
-    "gradient_profile": Answer(plain_profile, profile, PROFILE_MISTAKES),
+    "critical_gain": Answer(gain_by_norm, gain, GAIN_MISTAKES, guarded=GUARDED_GAINS, pairs=gain_pairs),
+    "gradient_profile": Answer(plain_profile, profile, PROFILE_MISTAKES, pairs=profile_pairs),
     "expose_cancellation": exposing(
         Asked("x", "n, d", "largest"),
         by_cancellation,
