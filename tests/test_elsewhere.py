@@ -109,6 +109,17 @@ ANSWER = "import einops\ndef f(x):\n    return x"
             ],
             "the locked cell None ended for a reason that lies in this place",
         ),
+        (
+            [ran("t = create_task(f())", "RuntimeError", "no running event loop"), lost("assert t", "t")],
+            "loop",
+        ),
+        (
+            [
+                ran("def f(x):\n    breakpoint()"),
+                failed("RuntimeError", "A notebook that is graded cannot trace its code."),
+            ],
+            "cannot trace",
+        ),
         ([said("%%cython\ndef f(x): ...", "UsageError: Cell magic `%%cython` not found.\n"), lost()], "%%cy"),
         (
             [
@@ -145,6 +156,8 @@ ANSWER = "import einops\ndef f(x):\n    return x"
         "by way of a file that is run",
         "a module by another name",
         "a module of a locked cell",
+        "a loop that runs",
+        "a debugger",
         "a magic for a cell",
         "a magic for a line",
         "what a program says",

@@ -112,6 +112,21 @@ def test_habits_are_no_tampering_and_cost_nothing(box: Box, before: str) -> None
     assert run(box, code(f"import torch\n{before}"), test) == ([], [])
 
 
+@pytest.mark.parametrize("magic", ["autosave 60", "connect_info", "qtconsole", "store", "store -r x"])
+def test_magics_of_the_kernel_do_nothing(box: Box, magic: str) -> None:
+    """One that is not there ends its cell, with all that stands behind it."""
+    assert run(box, code(f"%{magic}\nimport math\nx = math.pi"), code("assert x > 3", "t")) == ([], [])
+
+
+@pytest.mark.parametrize("debugger", ["breakpoint()", "import pdb; pdb.set_trace()"])
+def test_a_debugger_that_was_left_is_for_a_person(box: Box, debugger: str) -> None:
+    """Where it was written, somebody told it to go on."""
+    cells = code(f"def f(x):\n    {debugger}\n    return x"), code("assert f(1) == 1", "t")
+    errors, flags = run(box, *cells)
+    assert errors and not flags
+    assert compared({"cells": list(cells)}, Elsewhere())[1] == {"t"}
+
+
 LOADER = """
 from torch.utils.data import DataLoader
 

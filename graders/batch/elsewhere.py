@@ -36,7 +36,8 @@ _SAYS_PLACE = re.compile(
     r"(?i)read-only file system|operation not permitted|permission denied|no such file or directory|"
     r"directory \S+ does not exist|name resolution|network is unreachable|can't start new thread|"
     r"not compiled with \w+ enabled|no nvidia driver|no cuda gpus|cannot get cuda generator|support for mps|"
-    r"file `.*` not found|from the '(?:cuda|mps|xpu)' backend|torch\.cuda\.is_available\(\) is false"
+    r"file `.*` not found|no running event loop|cannot trace its code|"
+    r"from the '(?:cuda|mps|xpu)' backend|torch\.cuda\.is_available\(\) is false"
 )
 #: How much of an error's text is looked at, in characters.
 _LOOKED_AT = 2_000

@@ -53,6 +53,9 @@ _STARTS = frozenset({"os.system", "os.exec", "os.posix_spawn", "subprocess.Popen
 _STARTERS = ("<frozen os>", f"{os.sep}os.py", f"{os.sep}subprocess.py")
 _NO_WINDOWS = "A notebook that is graded has no windows; its figures stand in it."
 _NO_GPU = "There is no {device} here; tensors stay on the CPU."
+#: Magics of Jupyter's kernel, for what stands around a notebook, and what they say here.
+_OF_THE_KERNEL = ("autosave", "connect_info", "qtconsole", "store", "subshell")
+_NO_TOOLS = "There is nothing around a notebook that is graded; this does nothing."
 _ENOUGH = "\n… The output was cut here: it is longer than what is kept.\n"
 #: What an output costs of the limit beside its text, so that a million empty ones have an end too.
 _OVERHEAD = 200
@@ -267,6 +270,8 @@ def make_shell() -> Shell:
     config.InteractiveShell.cache_size = 0
     config.InteractiveShell.autocall = 0
     shell = Shell.instance(config=config, display_pub_class=Publisher, displayhook_class=Hook)
+    for name in _OF_THE_KERNEL:
+        shell.register_magic_function(lambda line: print(_NO_TOOLS), magic_name=name)
     shell.met = {}
     sink = Sink()
     for one in (shell, shell.display_pub, shell.displayhook):
