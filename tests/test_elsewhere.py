@@ -212,6 +212,11 @@ def test_nobody_is_asked_about_an_ordinary_mistake(cells: list[dict[str, Any]]) 
     assert compared({"cells": cells}, Elsewhere(python=sys.version.split()[0])) == ([], set())
 
 
+def test_what_an_error_says_stands_in_one_line() -> None:
+    notes, _ = compared({"cells": [ran("def f(x): ..."), failed("OSError", "a\n\tb.\n")]}, Elsewhere())
+    assert notes == ["t: what it calls ended for a reason that lies in this place (OSError: a b)."]
+
+
 def test_points_that_were_shown_and_are_not_earned_are_looked_at() -> None:
     before = Elsewhere(frozenset({"t"}))
     assert compared({"cells": [lost()]}, before)[1] == {"t"}

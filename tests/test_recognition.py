@@ -228,6 +228,15 @@ def test_imports_in_another_order_are_no_work() -> None:
     assert order(match)[:2] == ["setup", "f"]
 
 
+def test_cells_of_another_notebook_are_named_once() -> None:
+    names = [*"uvwxyz", "x\ny"]
+    match = matched(code(F), *(code("1", nbgrader={"grade_id": one, "solution": True}) for one in names))
+    assert [note for note in match.notes if "have names" in note] == [
+        "Cells have names that none of this notebook has: u, v, w, x, y and 2 more."
+    ]
+    assert match.strangers == [*"uvwxyz", "x\\ny"]
+
+
 def test_a_changed_test_is_no_work() -> None:
     mark = {"grade_id": "test_f", "grade": True, "locked": True, "points": 2.0}
     assert order(matched(code(F, "id-f"), code("assert True", nbgrader=mark))) == [

@@ -154,7 +154,7 @@ def _reason_of_place(kind: str, text: str) -> str:
 
     kind, text: the exception's name, and what it says.
     """
-    said = f"{kind[:60]}: {text[:100]}".rstrip(".: \n")
+    said = " ".join(f"{kind[:60]}: {text[:100]}".split()).rstrip(".: ")
     looked_at = text[:_LOOKED_AT]
     if kind in _NO_ROOM or _SAYS_NO_ROOM.search(looked_at):
         return f"for want of memory ({said}); with more of it, by --memory, it may run."

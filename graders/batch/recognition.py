@@ -16,7 +16,7 @@ from functools import cached_property
 from typing import Any
 
 from graders.batch import bounds
-from graders.batch.submission import Submitted, fields_of
+from graders.batch.submission import Submitted, fields_of, shown
 
 #: The schema of nbgrader's cell metadata that is written.
 SCHEMA = 3
@@ -200,7 +200,7 @@ def _claimed(cells: Sequence[dict[str, Any]], release: Release, match: Match) ->
             if isinstance(form, Mapping) and (
                 form.get("grade") or form.get("solution") or form.get("locked")
             ):
-                match.strangers.insert(0, str(name)[:60])
+                match.strangers.insert(0, shown(str(name)[:60]))
             continue
         if name in there:
             notes.append(f"The cell {name} is there more than once; the last one counts.")
