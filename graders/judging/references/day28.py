@@ -118,8 +118,8 @@ STATISTICS_MISTAKES = (
     mistake(
         "unbiased_variance",
         """The variance is divided by N · H · W − 1. Normalizing takes the biased one, divided by N · H · W;
-        torch.var divides by one less unless told otherwise. Where a channel has a single value, yours is
-        NaN and should be 0.""",
+        torch.var divides by one less unless told otherwise. Where a channel has a single value, that would
+        be a division by 0.""",
         partial(statistics, var=lambda x: x.var(AXES)),
     ),
     mistake(
@@ -150,19 +150,30 @@ STATISTICS_MISTAKES = (
     ),
     mistake(
         "variances_averaged",
-        """Variances of parts are averaged: of the samples, or of the pixels. That leaves out how far the
-        means of the parts lie apart, so it is too small wherever the means differ. The variance of a channel
-        is about the one mean of the whole channel.""",
-        partial(statistics, var=lambda x: x.var((2, 3), correction=0).mean(0)),
-        partial(statistics, var=lambda x: x.var(0, correction=0).mean((1, 2))),
-        partial(statistics, var=lambda x: x.var((0, 2), correction=0).mean(1)),
+        """Variances of parts are averaged: of the samples, the pixels, the rows or the columns. That leaves
+        out how far the means of the parts lie apart. The variance of a channel is about the one mean of the
+        whole channel.""",
+        *(
+            partial(
+                statistics,
+                var=lambda x, part=part, rest=rest, less=less: x.var(part, correction=less).mean(rest),
+            )
+            for part, rest in (((2, 3), 0), (0, (1, 2)), ((0, 2), 1), (3, (0, 2)))
+            for less in (0, 1)
+        ),
     ),
     mistake(
         "means_spread",
         """The variance is taken of averages: of the means of the samples, or of the mean image. Averaging
         takes most of the variation away; the variance is that of the values themselves.""",
-        partial(statistics, var=lambda x: x.mean((2, 3)).var(0, correction=0)),
-        partial(statistics, var=lambda x: x.mean(0).var((1, 2), correction=0)),
+        *(
+            partial(
+                statistics,
+                var=lambda x, part=part, rest=rest, less=less: x.mean(part).var(rest, correction=less),
+            )
+            for part, rest in (((2, 3), 0), (0, (1, 2)))
+            for less in (0, 1)
+        ),
     ),
     mistake(
         "deviation_for_variance",
@@ -243,9 +254,10 @@ def by_reshaping(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = EPS, **kno
     return (gamma * x_hat + beta).reshape(x.shape)
 
 
-def by_reshaping_back(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = EPS) -> Tensor:
+def by_reshaping_back(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = EPS, **knobs: Any) -> Tensor:
     """The rows are right, and the way back is a reshape alone."""
-    x_hat, _ = normalize(reshaped(x.permute(0, 2, 3, 1)), 0, eps)
+    rows = x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
+    x_hat, _ = normalize(rows, 0, eps, **knobs)
     return (gamma * x_hat + beta).reshape(x.shape)
 
 
@@ -332,9 +344,9 @@ NORM_MISTAKES = (
     mistake(
         "variances_averaged",
         """The variances of the samples are averaged. That leaves out how far the means of the samples lie
-        apart, so it is too small wherever the means differ. The variance of a channel is about the one mean
-        of the whole channel.""",
+        apart. The variance of a channel is about the one mean of the whole channel.""",
         with_knobs(variance=lambda x, axes: centred_squares(x, (2, 3)).mean(0, keepdim=True)),
+        with_knobs(variance=lambda x, axes: x.var((2, 3), keepdim=True).mean(0, keepdim=True)),
     ),
     lone_mistake(
         with_knobs,
@@ -360,11 +372,21 @@ NORM_MISTAKES = (
 @cache
 def norm_pairs() -> tuple[Mistake, ...]:
     by_knobs = *statistics_mistakes(dict, "N·H·W", ""), *affine_mistakes(dict)
-    axes = {"per_pixel": {"over": 0}, "per_sample": {"over": (2, 3)}}
+    axes = {
+        "per_pixel": {"over": 0},
+        "per_sample": {"over": (2, 3)},
+        "layer_statistics": {"over": (1, 2, 3)},
+        "one_statistic_for_all": {"over": (0, 1, 2, 3)},
+        "channels_last": {"over": (0, 1, 2)},
+    }
     return (
         *pairs(with_knobs, NORM_MISTAKES, by_knobs),
         *over_other_axes(with_knobs, NORM_MISTAKES, axes),
-        *over_other_axes(partial(partial, by_reshaping), NORM_MISTAKES, {"channels_mixed": {}}),
+        *(
+            one
+            for mixing in (by_reshaping, by_reshaping_back)
+            for one in over_other_axes(partial(partial, mixing), NORM_MISTAKES, {"channels_mixed": {}})
+        ),
     )
 
 
