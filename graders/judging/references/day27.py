@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
-from graders.judging.answer import Answer, Basis, Mistake, mistake
+from graders.judging.answer import Answer, Basis, Mistake, both, mistake
 from graders.judging.references.exposing import ALIKE, Asked, apart, exposing, hiding, variant
 from graders.judging.references.normalizing import (
     affine_mistakes,
@@ -77,29 +77,29 @@ def update(
 
 
 def update_with_default(
-    default: float, used: Callable[[float], float] = lambda momentum: momentum
+    default: float, used: Callable[[float], float] = lambda momentum: momentum, **knobs: Any
 ) -> Callable:
     def with_default(
         running_mean: Tensor, running_var: Tensor, x: Tensor, momentum: float = default
     ) -> tuple[Tensor, Tensor]:
-        return update(running_mean, running_var, x, used(momentum))
+        return update(running_mean, running_var, x, used(momentum), **knobs)
 
     return with_default
 
 
 def about_the_new_mean(
-    running_mean: Tensor, running_var: Tensor, x: Tensor, momentum: float = MOMENTUM
+    running_mean: Tensor, running_var: Tensor, x: Tensor, momentum: float = MOMENTUM, *, less: int = 1
 ) -> tuple[Tensor, Tensor]:
-    """The squares are taken about the running mean instead of the batch's own."""
+    """The squares are taken about the running mean instead of the batch's own; divided by N − less."""
     mean = blend(running_mean, x.mean(0), momentum)
-    return mean, blend(running_var, (x - mean).square().sum(0) / (len(x) - 1), momentum)
+    return mean, blend(running_var, (x - mean).square().sum(0) / (len(x) - less), momentum)
 
 
 def about_the_old_mean(
-    running_mean: Tensor, running_var: Tensor, x: Tensor, momentum: float = MOMENTUM
+    running_mean: Tensor, running_var: Tensor, x: Tensor, momentum: float = MOMENTUM, *, less: int = 1
 ) -> tuple[Tensor, Tensor]:
     mean = blend(running_mean, x.mean(0), momentum)
-    return mean, blend(running_var, (x - running_mean).square().sum(0) / (len(x) - 1), momentum)
+    return mean, blend(running_var, (x - running_mean).square().sum(0) / (len(x) - less), momentum)
 
 
 BIASED_RUNNING_VARIANCE = """The running variance takes the biased variance of the batch, divided by N. What
@@ -112,14 +112,21 @@ EPS_STORED = """eps is added to the variance that is stored. The running varianc
     eps joins only where you divide. Otherwise it counts twice at test time."""
 DEVIATION_STORED = """Standard deviations are mixed into the running variance. It holds variances: decide
     which of the two is stored, and use the same when you divide later."""
-MOMENTUM_IGNORED = """The result does not change when momentum changes: a fixed number stands where the
-    argument should be used."""
+MOMENTUM_IGNORED = """A running statistic does not change when momentum changes: a fixed number stands where
+    the argument should be used."""
 WRONG_MEAN = """The squares are taken about the running mean. The variance of a batch is measured about the
     batch's own mean; only the finished variance is mixed with the old one."""
-NOT_UPDATED = """The running statistics come out as they went in. Is the new value computed into a local
+NOT_UPDATED = """A running statistic comes out as it went in. Is the new value computed into a local
     variable and then dropped?"""
-OLD_FORGOTTEN = """The old value does not matter in your result: these are the statistics of this batch alone.
-    A share of 1 − momentum of the old value stays."""
+OLD_FORGOTTEN = """The old value of a running statistic does not matter in your result: what is stored is of
+    this batch alone. A share of 1 − momentum of the old value stays."""
+NEW_UNWEIGHTED = """The old value is multiplied by 1 − momentum, as it should be, and all of the new one is
+    added. Its share is momentum: the two weights add up to 1."""
+SQUARES_STORED = """The mean of x² is stored as the variance. A variance is the mean squared distance from the
+    mean; the two agree only for values that are centred already."""
+SUM_STORED = """A sum is stored that is not divided by how many samples there are, so it grows with the size
+    of the batch. The mean is the sum over N; the variance that is stored, the sum of squares over N − 1."""
+MOMENTUM_LEFT_OUT = "Where momentum is left out, another number stands in for it: the default is 0.1."
 NO_DECAY = """The share of the new value is added, and all of the old one stays. Their weights add up to more
 than 1, so the average grows with every batch."""
 
@@ -128,7 +135,7 @@ UPDATE_MISTAKES = (
         "momentum_reversed",
         MOMENTUM_REVERSED,
         partial(update, mixed=lambda old, new, momentum: momentum * old + (1 - momentum) * new),
-        update_with_default(0.9, lambda momentum: 1 - momentum),
+        *(update_with_default(default, lambda momentum: 1 - momentum) for default in (0.9, 0.99)),
     ),
     mistake("biased_running_variance", BIASED_RUNNING_VARIANCE, partial(update, variance=biased)),
     mistake(
@@ -168,20 +175,43 @@ UPDATE_MISTAKES = (
         partial(update, mixed=lambda old, new, momentum: old + momentum * new),
     ),
     mistake(
+        "new_value_unweighted",
+        NEW_UNWEIGHTED,
+        partial(update, mixed=lambda old, new, momentum: (1 - momentum) * old + new),
+    ),
+    mistake(
+        "squares_stored",
+        SQUARES_STORED,
+        partial(update, variance=lambda x: x.square().mean(0)),
+        partial(update, variance=lambda x: x.square().sum(0) / (len(x) - 1)),
+    ),
+    mistake(
+        "sum_stored",
+        SUM_STORED,
+        partial(update, mean=lambda x: x.sum(0)),
+        partial(update, variance=lambda x: biased(x) * len(x)),
+        partial(update, mean=lambda x: x.sum(0), variance=lambda x: biased(x) * len(x)),
+    ),
+    mistake(
         "momentum_fixed",
         MOMENTUM_IGNORED,
-        *(update_with_default(MOMENTUM, lambda _, value=value: value) for value in (0.1, 0.9, 0.01)),
+        *(update_with_default(MOMENTUM, lambda _, value=value: value) for value in (0.1, 0.9, 0.01, 0.5)),
     ),
     mistake(
         "momentum_default",
-        """Right whenever momentum is passed, wrong when it is left out: the default is 0.1.""",
+        MOMENTUM_LEFT_OUT,
         *(update_with_default(value) for value in (0.9, 0.99, 0.01)),
     ),
     mistake("wrong_mean", WRONG_MEAN, about_the_new_mean, about_the_old_mean),
     mistake(
         "one_statistic_for_all",
-        """One mean and one variance are taken over the whole array. Each feature has its own: the averages
-        run over the batch, axis 0.""",
+        """A mean or a variance is taken over the whole array, one for all features. Each feature has its own:
+        the averages run over the batch, axis 0.""",
+        partial(
+            update,
+            mean=lambda x: x.mean().expand(x.shape[1]),
+            variance=lambda x: x.var(correction=0).expand(x.shape[1]),
+        ),
         partial(
             update,
             mean=lambda x: x.mean().expand(x.shape[1]),
@@ -231,7 +261,26 @@ def update_pairs() -> tuple[Mistake, ...]:
         for one in UPDATE_MISTAKES
         if not one.rounding
     ]
-    return pairs(partial(partial, update), UPDATE_MISTAKES, by_knobs)
+    named = {one.key: one for one in UPDATE_MISTAKES}
+    is_biased = named["biased_running_variance"]
+    # What has no knobs, with the variance that np.var and many a course divide by N.
+    apart = {
+        "momentum_reversed": [
+            update_with_default(default, lambda momentum: 1 - momentum, variance=biased)
+            for default in (0.9, 0.99)
+        ],
+        "momentum_fixed": [
+            update_with_default(MOMENTUM, lambda _, value=value: value, variance=biased)
+            for value in (0.1, 0.9)
+        ],
+        "momentum_default": [update_with_default(value, variance=biased) for value in (0.9, 0.99, 0.01)],
+        "wrong_mean": [partial(about_the_new_mean, less=0), partial(about_the_old_mean, less=0)],
+        "swapped": [lambda *given, **options: update(*given, **options, variance=biased)[::-1]],
+    }
+    return (
+        *pairs(partial(partial, update), UPDATE_MISTAKES, by_knobs),
+        *(both(named[key], is_biased, *variants) for key, variants in apart.items()),
+    )
 
 
 # -- inference -----------------------------------------------------------------------------------------
@@ -304,25 +353,64 @@ BATCH_STATISTICS = """The values are normalized by their own mean and variance, 
     test time the stored statistics are used, so that a sample gets the same output whatever stands beside it,
     and a single sample is no special case."""
 
+
+def scaled_apart(
+    of_values: Callable[[Tensor, Tensor], Any], of_mean: Callable[[Tensor, Tensor], Any]
+) -> Callable:
+    """The formula multiplied out, with factors made of gamma and 1 / deviation."""
+
+    def batch_norm_inference(
+        x: Tensor, running_mean: Tensor, running_var: Tensor, gamma: Tensor, beta: Tensor, eps: float = EPS
+    ) -> Tensor:
+        scale = (running_var + eps).rsqrt()
+        return of_values(gamma, scale) * x - of_mean(gamma, scale) * running_mean + beta
+
+    return batch_norm_inference
+
+
+#: What is put in the place of a stored statistic, with the knobs for it.
+IN_PLACE_OF_STORED = (
+    mistake(
+        "batch_statistics_in_eval",
+        "",
+        {"mean": lambda x, running_mean: x.mean(0), "variance": lambda x, running_var: biased(x)},
+        {"mean": lambda x, running_mean: x.mean(0), "variance": lambda x, running_var: x.var(0)},
+    ),
+    mistake("batch_mean_in_eval", "", {"mean": lambda x, running_mean: x.mean(0)}),
+    mistake(
+        "batch_variance_in_eval",
+        "",
+        {"variance": lambda x, running_var: biased(x)},
+        {"variance": lambda x, running_var: x.var(0)},
+    ),
+    mistake(
+        "corrected_again",
+        "",
+        {"variance": lambda x, running_var: running_var * len(x) / max(len(x) - 1, 1)},
+        {"variance": lambda x, running_var: running_var * (len(x) - 1) / len(x)},
+    ),
+    mistake("not_centred", "", {"mean": lambda x, running_mean: 0.0}),
+    mistake("mean_added", "", {"mean": lambda x, running_mean: -running_mean}),
+)
+STORED = {one.key: [inference_with(**knobs) for knobs in one.variants] for one in IN_PLACE_OF_STORED}
+
 INFERENCE_MISTAKES = (
     mistake(
         "batch_statistics_in_eval",
         BATCH_STATISTICS,
-        inference_with(mean=lambda x, running_mean: x.mean(0), variance=lambda x, running_var: biased(x)),
-        inference_with(mean=lambda x, running_mean: x.mean(0), variance=lambda x, running_var: x.var(0)),
+        *STORED["batch_statistics_in_eval"],
     ),
     mistake(
         "batch_mean_in_eval",
         """The mean of the batch at hand is subtracted, and only the variance is the stored one. Both come
         from storage.""",
-        inference_with(mean=lambda x, running_mean: x.mean(0)),
+        *STORED["batch_mean_in_eval"],
     ),
     mistake(
         "batch_variance_in_eval",
         """The stored mean is subtracted, but the divisor comes from the batch at hand. Both statistics come
         from storage.""",
-        inference_with(variance=lambda x, running_var: biased(x)),
-        inference_with(variance=lambda x, running_var: x.var(0)),
+        *STORED["batch_variance_in_eval"],
     ),
     *about_eps(inference_with),
     mistake(
@@ -343,14 +431,31 @@ INFERENCE_MISTAKES = (
         "corrected_again",
         """The running variance is multiplied by N/(N − 1), or its inverse. It was unbiased when it was
         stored, and the number of samples at test time has nothing to do with it.""",
-        inference_with(variance=lambda x, running_var: running_var * len(x) / max(len(x) - 1, 1)),
-        inference_with(variance=lambda x, running_var: running_var * (len(x) - 1) / len(x)),
+        *STORED["corrected_again"],
     ),
     mistake(
         "not_centred",
         """The running mean is not subtracted before dividing. Inference is the formula of training with
         stored numbers: first centre, then scale.""",
-        inference_with(mean=lambda x, running_mean: 0.0),
+        *STORED["not_centred"],
+    ),
+    mistake(
+        "mean_added",
+        """The running mean is added where it should be subtracted. Where the formula is multiplied out, the
+        shift is beta − running_mean · gamma / √(running_var + eps).""",
+        *STORED["mean_added"],
+    ),
+    mistake(
+        "mean_scaled_otherwise",
+        """The values and the running mean are not multiplied by one and the same factor. That is gamma /
+        √(running_var + eps) for both, since their difference is what is scaled: it needs brackets, and where
+        they are multiplied out, the mean takes all of the factor with it.""",
+        scaled_apart(lambda gamma, scale: gamma * scale, lambda gamma, scale: 1.0),
+        scaled_apart(lambda gamma, scale: gamma * scale, lambda gamma, scale: gamma),
+        scaled_apart(lambda gamma, scale: gamma * scale, lambda gamma, scale: scale),
+        scaled_apart(lambda gamma, scale: gamma, lambda gamma, scale: scale),
+        scaled_apart(lambda gamma, scale: gamma, lambda gamma, scale: gamma * scale),
+        scaled_apart(lambda gamma, scale: 1.0, lambda gamma, scale: gamma * scale),
     ),
     *affine_mistakes(inference_with),
 )
@@ -358,11 +463,7 @@ INFERENCE_MISTAKES = (
 
 @cache
 def inference_pairs() -> tuple[Mistake, ...]:
-    by_mean = (
-        mistake("batch_mean_in_eval", "", {"mean": lambda x, running_mean: x.mean(0)}),
-        mistake("not_centred", "", {"mean": lambda x, running_mean: 0.0}),
-    )
-    by_knobs = *about_eps(dict), *by_mean, *affine_mistakes(dict)
+    by_knobs = *about_eps(dict), *IN_PLACE_OF_STORED, *affine_mistakes(dict)
     return pairs(inference_with, INFERENCE_MISTAKES, by_knobs)
 
 
@@ -612,14 +713,14 @@ LAYER_MISTAKES = (
     ),
     mistake(
         "eval_eps_outside_root",
-        """Train mode is right, and in eval mode eps stands outside the root. It is the same formula with
-        other statistics: the divisor is the root of (running_var + eps).""",
+        """In eval mode eps stands outside the root. It is the formula of train mode with other statistics:
+        the divisor is the root of (running_var + eps).""",
         changed(eval_knobs={"deviation": lambda var, eps: var.sqrt() + eps}),
     ),
     mistake(
         "eval_eps_missing",
-        """Train mode is right, and in eval mode eps is forgotten. It is the same formula with other
-        statistics.""",
+        """In eval mode eps is forgotten. It is the formula of train mode with other statistics: the divisor
+        is the root of (running_var + eps).""",
         changed(eval_knobs={"deviation": lambda var, eps: var.sqrt()}),
     ),
     mistake(
@@ -665,7 +766,12 @@ LAYER_MISTAKES = (
                 blend(old, new, momentum) if self.momentum is None else blend(new, old, momentum)
             )
         ),
-        changed(mixed=lambda self, old, new, momentum: blend(new, old, momentum)),
+        *(
+            changed(
+                default_momentum=default, mixed=lambda self, old, new, momentum: blend(new, old, momentum)
+            )
+            for default in (MOMENTUM, 0.9, 0.99)
+        ),
     ),
     mistake(
         "biased_running_variance",
@@ -685,6 +791,13 @@ LAYER_MISTAKES = (
         changed(variance_to_store=lambda self, x: biased(x).sqrt()),
     ),
     mistake(
+        "squares_stored",
+        SQUARES_STORED,
+        changed(variance_to_store=lambda self, x: x.square().mean(0)),
+        changed(variance_to_store=lambda self, x: x.square().sum(0) / (len(x) - 1)),
+    ),
+    mistake("sum_stored", SUM_STORED, changed(variance_to_store=lambda self, x: biased(x) * len(x))),
+    mistake(
         "not_updated",
         NOT_UPDATED,
         changed(store=lambda self, mean, var: None),
@@ -697,6 +810,11 @@ LAYER_MISTAKES = (
         changed(mixed=lambda self, old, new, momentum: old + momentum * new),
     ),
     mistake(
+        "new_value_unweighted",
+        NEW_UNWEIGHTED,
+        changed(mixed=lambda self, old, new, momentum: (1 - momentum) * old + new),
+    ),
+    mistake(
         "momentum_fixed",
         MOMENTUM_IGNORED,
         changed(share=lambda self: 1.0 / self.num_batches_tracked if self.momentum is None else MOMENTUM),
@@ -704,7 +822,7 @@ LAYER_MISTAKES = (
     ),
     mistake(
         "momentum_default",
-        "Right whenever momentum is passed, wrong when it is left out: the default is 0.1.",
+        MOMENTUM_LEFT_OUT,
         *(changed(default_momentum=value) for value in (0.9, 0.99, 0.01, None)),
     ),
     mistake(
@@ -721,6 +839,12 @@ LAYER_MISTAKES = (
         changed(
             share=lambda self: (
                 1.0 / (self.num_batches_tracked + 1) if self.momentum is None else self.momentum
+            )
+        ),
+        # As a number of Python's, 1/3 has all the digits of float64.
+        changed(
+            share=lambda self: (
+                1.0 / (int(self.num_batches_tracked) + 1) if self.momentum is None else self.momentum
             )
         ),
     ),
@@ -803,13 +927,19 @@ LAYER_MISTAKES = (
                 lambda momentum, new: 1.0 - momentum,
                 lambda momentum, new: momentum * new,
                 lambda momentum, new: new * momentum,
+                lambda momentum, new: torch.lerp(new, new, momentum),
+                lambda momentum, new: new.lerp(new, momentum),
+                lambda momentum, new: new.clone().lerp_(new, momentum),
+                lambda momentum, new: new.add(new, alpha=momentum),
+                lambda momentum, new: new.clone().add_(new, alpha=momentum),
+                lambda momentum, new: float(momentum),
             )
         ),
     ),
     mistake(
         "extra_axis",
-        """Parameters or buffers have the shape (1, D). Broadcasting makes the outputs right all the same, but
-        neither layer loads the state_dict of the other: gamma, beta and the running statistics are (D,).""",
+        """Parameters or buffers have the shape (1, D). Broadcasting hides that in the outputs, but neither
+        layer loads the state_dict of the other: gamma, beta and the running statistics are (D,).""",
         changed(create=with_leading_axis("weight", "bias", "running_mean", "running_var")),
         changed(create=with_leading_axis("weight", "bias")),
         changed(create=with_leading_axis("running_mean", "running_var")),
@@ -822,9 +952,9 @@ LAYER_MISTAKES = (
     ),
     mistake(
         "plain_tensors",
-        """The running statistics are plain attributes. The values are right on the CPU, but state_dict does
-        not hold them, and they stay behind when the model moves to another device. State that is saved and
-        moved but not trained is a buffer.""",
+        """The running statistics are plain attributes. The outputs do not show it on the CPU, but state_dict
+        does not hold them, and they stay behind when the model moves to another device. State that is saved
+        and moved but not trained is a buffer.""",
         changed(kept=plain, store=plain_store),
     ),
     mistake(
@@ -913,6 +1043,36 @@ LAYER_MISTAKES = (
         changed(mean=lambda x, axes: x.detach().mean(axes, keepdim=True)),
     ),
 )
+
+
+@cache
+def layer_pairs() -> tuple[Mistake, ...]:
+    """What is wrong in the mixing, with the variance that many a course and np.var divide by N."""
+    named = {one.key: one for one in LAYER_MISTAKES}
+    mixing: dict[str, list[dict[str, Any]]] = {
+        "momentum_reversed": [
+            {
+                "default_momentum": default,
+                "mixed": lambda self, old, new, momentum: (
+                    blend(old, new, momentum) if self.momentum is None else blend(new, old, momentum)
+                ),
+            }
+            for default in (MOMENTUM, 0.9, 0.99)
+        ],
+        "momentum_default": [{"default_momentum": value} for value in (0.9, 0.99, 0.01)],
+        "momentum_fixed": [{"share": lambda self: MOMENTUM}],
+        "none_as_a_number": [
+            {"share": lambda self: MOMENTUM if self.momentum is None else self.momentum},
+        ],
+    }
+    return tuple(
+        both(
+            named[key],
+            named["biased_running_variance"],
+            *(changed(**members, variance_to_store=lambda self, x: biased(x)) for members in several),
+        )
+        for key, several in mixing.items()
+    )
 
 
 def started(self: BatchNorm1d, size: int, name: str, value: Callable[[int], Tensor]) -> None:
@@ -1807,6 +1967,7 @@ ANSWERS = {
         nn.BatchNorm1d,
         BatchNorm1d,
         LAYER_MISTAKES,
+        pairs=layer_pairs,
         bases=(
             *(
                 Basis(
