@@ -844,7 +844,11 @@ _explain(
 _explain(
     "SGD",
     HEAVY_BALL,
-    _on("nesterov_ignored look_ahead_* nesterov_without_factor", LOOK_AHEAD, _NESTEROV),
+    _on(
+        "nesterov_ignored nesterov_default nesterov_without_* nesterov_stretched nesterov_old_* look_ahead_*",
+        LOOK_AHEAD,
+        _NESTEROV,
+    ),
     _VELOCITY,
     _on("weight_decay_*", PENALTY),
 )

@@ -115,6 +115,14 @@ def nesterov_by_two_heavy_balls(w, g, velocity, lr, beta):
     return ahead, velocity
 
 
+def nesterov_by_change_of_variables(w, g, velocity, lr, beta):
+    """Sutskever's parameters behind the ones that PyTorch holds, and back."""
+    behind = w + lr * beta * velocity
+    velocity = beta * velocity + g
+    behind = behind - lr * velocity
+    return behind - lr * beta * velocity, velocity
+
+
 def nesterov_in_place_on_copies(w, g, velocity, lr, beta):
     velocity = velocity.clone()
     velocity *= beta
@@ -154,6 +162,15 @@ def average_by_weighted_sum(values, beta, bias_correction=False):
         if bias_correction:
             weights = weights / (1 - beta**t)
         rows.append((weights.reshape(-1, *[1] * (values.dim() - 1)) * values[:t]).sum(0))
+    return torch.stack(rows)
+
+
+def average_corrected_by_recursion(values, beta, bias_correction=False):
+    """The corrected average is one itself, of weights that begin at 1 and fall to 1 - beta."""
+    rows = []
+    for t, value in enumerate(values, 1):
+        share = (1 - beta) / (1 - beta**t) if bias_correction else 1 - beta
+        rows.append(rows[-1] + share * (value - rows[-1]) if rows else share * value)
     return torch.stack(rows)
 
 
@@ -294,6 +311,27 @@ class SGDWithLrInside:
             p.grad = torch.zeros_like(p)
 
 
+class SGDOfOneVector:
+    """One velocity for all parameters, laid end to end."""
+
+    def __init__(self, params, lr, momentum=0.0, nesterov=False, weight_decay=0.0):
+        self.params, self.options = list(params), (lr, momentum, nesterov, weight_decay)
+        self.velocity = torch.cat([torch.zeros_like(p).flatten() for p in self.params])
+
+    @torch.no_grad()
+    def step(self):
+        lr, momentum, nesterov, decay = self.options
+        for p, v in zip(self.params, self.velocity.split([p.numel() for p in self.params]), strict=True):
+            if p.grad is not None:
+                g = (p.grad + decay * p).flatten()
+                v.mul_(momentum).add_(g)
+                p.sub_((lr * (g + momentum * v if nesterov else v)).view_as(p))
+
+    def zero_grad(self, set_to_none=True):
+        for p in self.params:
+            p.grad = None if set_to_none or p.grad is None else torch.zeros_like(p)
+
+
 class SGDByForeach:
     def __init__(self, params, lr, momentum=0.0, nesterov=False, weight_decay=0.0):
         self.__dict__.update(params=list(params), lr=lr, beta=momentum, ahead=nesterov, decay=weight_decay)
@@ -374,6 +412,16 @@ def roots_with_cmath(eigenvalue, lr, beta):
 
 def roots_with_numpy(eigenvalue, lr, beta):
     return numpy.roots([1.0, -(1 + beta - lr * eigenvalue), beta])
+
+
+def roots_by_angle(eigenvalue, lr, beta):
+    """Complex ones by size and angle; of real ones the larger by the formula, the other by the product."""
+    b = 1 + beta - lr * eigenvalue
+    if b * b < 4 * beta:
+        angle = math.acos(b / (2 * math.sqrt(beta)))
+        return cmath.rect(math.sqrt(beta), angle), cmath.rect(math.sqrt(beta), -angle)
+    larger = (b + math.copysign(math.sqrt(b * b - 4 * beta), b)) / 2
+    return larger, beta / larger
 
 
 def roots_with_branches(eigenvalue, lr, beta):
@@ -552,6 +600,7 @@ RIGHT = {
         momentum_by_classical_units,
     ),
     "nesterov_step": (
+        nesterov_by_change_of_variables,
         nesterov_expanded,
         nesterov_by_difference,
         nesterov_by_two_heavy_balls,
@@ -562,6 +611,7 @@ RIGHT = {
         average_by_lerp,
         average_by_weighted_sum,
         average_by_velocity,
+        average_corrected_by_recursion,
         average_by_running_weight,
         average_vectorized_correction,
     ),
@@ -576,10 +626,17 @@ RIGHT = {
         SGDWithLists,
         SGDWithDictionary,
         SGDWithLrInside,
+        SGDOfOneVector,
         SGDByForeach,
         SGDBySteps,
     ),
-    "momentum_roots": (roots_with_cmath, roots_with_numpy, roots_with_branches, roots_with_tensors),
+    "momentum_roots": (
+        roots_by_angle,
+        roots_with_cmath,
+        roots_with_numpy,
+        roots_with_branches,
+        roots_with_tensors,
+    ),
     "convert_momentum": (betas_by_loop, betas_by_slices, betas_by_logarithms, betas_by_numbers),
     "steps_on_digits": (
         digits_by_adam,
@@ -714,6 +771,25 @@ class SGDOfSharedState:
     zero_grad = SGDWithLists.zero_grad
 
 
+class SGDOfVelocitiesByShape:
+    """Parameters of one shape share a velocity."""
+
+    def __init__(self, params, lr, momentum=0.0, nesterov=False, weight_decay=0.0):
+        self.params, self.options = list(params), (lr, momentum, nesterov, weight_decay)
+        self.velocities = {}
+
+    zero_grad = SGDWithLists.zero_grad
+
+    @torch.no_grad()
+    def step(self):
+        lr, momentum, nesterov, decay = self.options
+        for p in self.params:
+            if p.grad is not None:
+                g = p.grad + decay * p
+                v = self.velocities[p.shape] = momentum * self.velocities.get(p.shape, 0.0) + g
+                p -= lr * (g + momentum * v if nesterov else v)
+
+
 class SGDClearsTheFirstOnly(SGDWithLists):
     def zero_grad(self):
         self.params[0].grad = None
@@ -725,6 +801,10 @@ def roots_slightly_off(eigenvalue, lr, beta):
 
 def roots_as_one_number(eigenvalue, lr, beta):
     return roots_with_cmath(eigenvalue, lr, beta)[0]
+
+
+def roots_as_pairs_of_parts(eigenvalue, lr, beta):
+    return [(root.real, root.imag) for root in roots_with_cmath(eigenvalue, lr, beta)]
 
 
 def roots_of_the_larger_only(eigenvalue, lr, beta):
@@ -833,10 +913,16 @@ WRONG = {
         SGDDampedAndDecoupled,
         SGDForgetsWhereNothingCame,
         SGDOfSharedState,
+        SGDOfVelocitiesByShape,
         SGDClearsTheFirstOnly,
         SGDAsDataclass,
     ),
-    "momentum_roots": (roots_slightly_off, roots_as_one_number, roots_of_the_larger_only),
+    "momentum_roots": (
+        roots_slightly_off,
+        roots_as_one_number,
+        roots_as_pairs_of_parts,
+        roots_of_the_larger_only,
+    ),
     "convert_momentum": (betas_below_one, betas_of_mean, betas_as_list),
     "steps_on_digits": (
         digits_by_momentum_at_one_rate,

@@ -76,6 +76,12 @@ def summed_gradients(grad: Callable, path: list[Tensor]) -> Tensor:
     return torch.stack([grad(w) for w in path]).sum(0)
 
 
+def differentiated(grad: Callable, path: list[Tensor]) -> Tensor:
+    """What autograd makes of the gradient, as if that were the loss."""
+    w = path[-1].detach().requires_grad_()
+    return torch.autograd.grad(grad(w).sum(), w)[0].detach()
+
+
 def without_start(grad: Callable, w: Tensor, lr: float, steps: int) -> Tensor:
     """The points after each step; with no step there is nothing to stack."""
     path = []
@@ -108,6 +114,7 @@ DESCENT_MISTAKES = (
         """The start is missing from the path. After all the steps there are steps + 1 points. The first row
         is the w that was given, and with no step at all it is the only one.""",
         partial(descent, result=lambda path: torch.stack(path)[1:]),
+        partial(descent, result=lambda path: torch.stack([torch.zeros_like(path[0]), *path[1:]])),
         without_start,
         partial(descent, more=1, result=lambda path: torch.stack(path)[1:]),
     ),
@@ -118,6 +125,7 @@ DESCENT_MISTAKES = (
         partial(descent, more=1),
         partial(descent, more=-1),
         partial(descent, more=-1, result=lambda path: torch.stack([path[0], *path])),
+        partial(descent, result=lambda path: torch.stack([*path[:-1], torch.zeros_like(path[-1])])),
     ),
     mistake(
         "stops_early",
@@ -163,6 +171,23 @@ DESCENT_MISTAKES = (
         in_place(copy_first=True, copy_start=False, copy_rows=True),
     ),
     mistake(
+        "start_changed",
+        """The path is right, but the w that was given is changed in place: afterwards the caller finds the
+        end of the path in it. Make a new tensor in each step, or begin with a copy.""",
+        in_place(copy_first=False, copy_start=True, copy_rows=True),
+    ),
+    mistake(
+        "starts_at_zero",
+        "The path begins at 0. It begins at the w that was given.",
+        lambda grad, w, lr, steps: descent(grad, torch.zeros_like(w), lr, steps),
+    ),
+    mistake(
+        "gradient_differentiated",
+        """What grad returns is differentiated again, as if it were the loss. It is the gradient already: call
+        grad at the current point and use what it gives.""",
+        partial(descent, gradient=differentiated),
+    ),
+    mistake(
         "lr_ignored",
         """Your path does not change when lr changes: a fixed number, or none, is used where the argument lr
         should be.""",
@@ -194,7 +219,12 @@ DESCENT_MISTAKES = (
         "gradient_normalized",
         """The gradient is scaled to length 1 before the step, so every step is lr long. In gradient
         descent the steps shrink with the slope, which is how it comes to rest.""",
-        partial(descent, gradient=lambda grad, path: grad(path[-1]) / grad(path[-1]).norm()),
+        *(
+            partial(
+                descent, gradient=lambda grad, path, eps=eps: grad(path[-1]) / (grad(path[-1]).norm() + eps)
+            )
+            for eps in (0.0, 1e-12, 1e-8, 1e-6)
+        ),
     ),
 )
 
@@ -253,18 +283,35 @@ def library_step(looking_ahead: bool) -> Callable[..., Pair]:
     return with_library
 
 
-def lr_inside(keep: Callable[[Tensor, Tensor, float], Tensor], sign: float = 1.0) -> Callable[..., Pair]:
+def lr_inside(
+    keep: Callable[[Tensor, Tensor, float], Tensor],
+    sign: float = 1.0,
+    *,
+    damped: bool = False,
+    uphill: bool = False,
+) -> Callable[..., Pair]:
     """The classical form: the velocity is a step, lr included. keep: how far w goes, from old and new."""
 
     def classical(w: Tensor, g: Tensor, velocity: Tensor, lr: float, beta: float) -> Pair:
-        new = beta * velocity - sign * lr * g
-        return w + sign * keep(velocity, new, beta), new
+        new = beta * velocity - sign * lr * (1 - beta if damped else 1.0) * g
+        return w + (-sign if uphill else sign) * keep(velocity, new, beta), new
 
     return classical
 
 
+def lr_in_result(right: Callable[..., Pair], direction: Callable[..., Tensor]) -> Callable[..., Pair]:
+    """A step that hands back lr times a direction as the velocity."""
+
+    def with_lr(w: Tensor, g: Tensor, velocity: Tensor, lr: float, beta: float) -> Pair:
+        w, new = right(w, g, velocity, lr, beta)
+        return w, lr * direction(g, velocity, new, beta)
+
+    return with_lr
+
+
 def step_mistakes(right: Callable[..., Pair], ahead: bool) -> tuple[Mistake, ...]:
     """What goes wrong in either step. ahead: Nesterov's."""
+    direction = nesterov_direction if ahead else heavy_ball_direction
     if ahead:
         inside: tuple[Candidate, ...] = tuple(
             lr_inside(keep, sign)
@@ -276,17 +323,37 @@ def step_mistakes(right: Callable[..., Pair], ahead: bool) -> tuple[Mistake, ...
         )
     else:
         inside = (lr_inside(lambda old, new, beta: new), lr_inside(lambda old, new, beta: new, -1.0))
+    # Without the brackets around what lr multiplies.
+    bracketless: tuple[Candidate, ...] = tuple(
+        (
+            lambda w, g, velocity, lr, beta, sign=sign: (
+                (
+                    w - lr * g + sign * beta * (beta * velocity + g),
+                    beta * velocity + g,
+                )
+                if ahead
+                else (w - lr * beta * velocity + sign * g, beta * velocity + g)
+            )
+        )
+        for sign in (1.0, -1.0)
+    )
     return (
         mistake(
             "gradient_damped",
             """The gradient enters the velocity with the factor 1 − beta: a moving average. Here the
-            velocity is beta times the old one plus the whole gradient, as in PyTorch. At beta = 0.9 your
-            steps become ten times too small.""",
+            velocity is beta times the old one plus the whole gradient, as in PyTorch. At beta = 0.9 yours
+            becomes ten times too small.""",
             partial(right, accumulate=lambda v, g, beta: beta * v + (1 - beta) * g),
+            lambda w, g, velocity, lr, beta: right(w, (1 - beta) * g, velocity, lr, beta),
             partial(
                 right,
                 accumulate=lambda v, g, beta: torch.where((v == 0).all(), g, beta * v + (1 - beta) * g),
             ),
+        ),
+        mistake(
+            "lr_twice",
+            "lr enters twice, in the velocity and again when w moves. It belongs only to the second.",
+            lambda w, g, velocity, lr, beta: right(w, lr * g, velocity, lr, beta),
         ),
         mistake(
             "lr_in_velocity",
@@ -296,9 +363,51 @@ def step_mistakes(right: Callable[..., Pair], ahead: bool) -> tuple[Mistake, ...
             *inside,
         ),
         mistake(
-            "lr_twice",
-            "lr enters twice, in the velocity and again when w moves. It belongs only to the second.",
-            lambda w, g, velocity, lr, beta: right(w, lr * g, velocity, lr, beta),
+            "step_stored",
+            """w is right after the first step, but the velocity that comes back is multiplied by lr, and the
+            next step multiplies it again. The velocity is beta times the old one plus the gradient, without
+            lr.""",
+            lr_in_result(right, heavy_ball_direction),
+            *([lr_in_result(right, nesterov_direction)] if ahead else []),
+        ),
+        mistake(
+            "lr_on_one_part",
+            """lr multiplies only a part of the step: are brackets missing around the sum? w moves by lr
+            times all of it.""",
+            *bracketless,
+        ),
+        mistake(
+            "lr_and_beta_swapped",
+            """lr and beta have changed places: lr comes first among the arguments. beta multiplies the old
+            velocity, and lr multiplies the step of w.""",
+            lambda w, g, velocity, lr, beta: right(w, g, velocity, beta, lr),
+        ),
+        mistake(
+            "step_damped",
+            """The velocity is right, but the step along it is multiplied by 1 − beta, as if it were an
+            average. The gradient enters whole here, and lr alone says how far w moves along it.""",
+            partial(right, direction=lambda g, old, new, beta: (1 - beta) * direction(g, old, new, beta)),
+        ),
+        mistake(
+            "old_velocity_counted_twice",
+            """The old velocity moves w twice: it is in the new one already, and w moves by beta times the old
+            one besides."""
+            + (" Nesterov's step adds beta times the new velocity to the gradient." if ahead else ""),
+            partial(right, direction=lambda g, old, new, beta: new + beta * old),
+        ),
+        mistake(
+            "fixed_weights",
+            """Fixed numbers weigh the old velocity and the gradient, such as 0.9 and 0.1: the velocity does
+            not change when beta changes. It is the argument beta times the old one plus the whole
+            gradient.""",
+            *(
+                partial(
+                    right,
+                    beta_used=lambda beta, value=value: value,
+                    accumulate=lambda v, g, beta: beta * v + (1 - beta) * g,
+                )
+                for value in USUAL_BETAS
+            ),
         ),
         mistake(
             "lr_ignored",
@@ -474,6 +583,13 @@ def step_pairs(mistakes: Sequence[Mistake]) -> tuple[Mistake, ...]:
         for way, keep in CLASSICAL.items()
         if way in named
     ]
+    keep = CLASSICAL[
+        "classical_for_nesterov" if "nesterov_for_classical" in named else "nesterov_for_classical"
+    ]
+    found += [
+        both(named["lr_in_velocity"], named[key], *(lr_inside(keep, sign, **knobs) for sign in (1.0, -1.0)))
+        for key, knobs in (("gradient_damped", {"damped": True}), ("uphill", {"uphill": True}))
+    ]
     return tuple(found)
 
 
@@ -533,8 +649,11 @@ AVERAGE_MISTAKES = (
         "started_at_first_value",
         """The average starts at the first value. Here it starts at zero, so the first average is 1 − beta
         times the first value. The correction removes the bias towards zero that this brings.""",
-        partial(moving_average, start=lambda values: values[0]),
-        partial(moving_average, start=lambda values: values[0], first=1),
+        *(
+            partial(moving_average, start=lambda values: values[0], first=first, corrected=corrected)
+            for first in (0, 1)
+            for corrected in (lambda wanted: wanted, lambda wanted: False)
+        ),
     ),
     mistake(
         "weights_swapped",
@@ -580,6 +699,11 @@ AVERAGE_MISTAKES = (
         partial(moving_average, corrected=lambda wanted: True),
     ),
     mistake(
+        "correction_default",
+        "Right whenever bias_correction is passed, and wrong when it is left out: its default is False.",
+        lambda values, beta, bias_correction=True: moving_average(values, beta, bias_correction),
+    ),
+    mistake(
         "correction_reversed",
         "bias_correction works the wrong way round: it corrects where it is False, and not where it is True.",
         partial(moving_average, corrected=lambda wanted: not wanted),
@@ -597,6 +721,14 @@ AVERAGE_MISTAKES = (
         beta^t grows with t, from 1 − beta up to nearly 1.""",
         partial(moving_average, divisor=lambda beta, t, steps: 1 - beta),
         partial(moving_average, divisor=lambda beta, t, steps: 1 - beta**steps),
+    ),
+    mistake(
+        "correction_formula",
+        """The divisor of the correction is another number than 1 − beta^t. Only beta is raised to the power
+        t, and the power is subtracted from 1: that is the sum of the weights so far.""",
+        partial(moving_average, divisor=lambda beta, t, steps: (1 - beta) ** t),
+        partial(moving_average, divisor=lambda beta, t, steps: 1 - beta * t),
+        partial(moving_average, divisor=lambda beta, t, steps: beta**t),
     ),
     mistake(
         "correction_multiplied",
@@ -635,6 +767,27 @@ AVERAGE_MISTAKES = (
         aliased_average,
     ),
 )
+
+
+@cache
+def average_pairs() -> tuple[Mistake, ...]:
+    """A start at the first value, and the weights swapped, as where beta is taken for pandas' alpha."""
+    named = {one.key: one for one in AVERAGE_MISTAKES}
+    return (
+        both(
+            named["started_at_first_value"],
+            named["weights_swapped"],
+            *(
+                partial(
+                    moving_average,
+                    start=lambda values: values[0],
+                    mix=lambda old, new, beta: (1 - beta) * old + beta * new,
+                    corrected=corrected,
+                )
+                for corrected in (lambda wanted: wanted, lambda wanted: False)
+            ),
+        ),
+    )
 
 
 # -- the best heavy ball -----------------------------------------------------------------------------
@@ -700,6 +853,48 @@ HEAVY_BALL_MISTAKES = (
             lr=lambda low, high: 4 / (low + high) ** 2,
             beta=lambda kappa: ((kappa - 1) / (kappa + 1)) ** 2,
         ),
+    ),
+    mistake(
+        "half_for_root",
+        """x ** 1/2 is half of x: the power comes before the division. The root is x ** 0.5 or
+        math.sqrt(x).""",
+        partial(
+            heavy_ball,
+            lr=lambda low, high: 4 / (high / 2 + low / 2) ** 2,
+            beta=lambda kappa: ((kappa / 2 - 1) / (kappa / 2 + 1)) ** 2,
+        ),
+        partial(heavy_ball, lr=lambda low, high: 4 / (high / 2 + low / 2) ** 2),
+        partial(heavy_ball, beta=lambda kappa: ((kappa / 2 - 1) / (kappa / 2 + 1)) ** 2),
+    ),
+    mistake(
+        "brackets_missing",
+        """Brackets are missing in a quotient: a division comes before + and −, so that only the number beside
+        the / is divided, or divides. Put both sums in brackets.""",
+        partial(
+            heavy_ball,
+            lr=lambda low, high: (2 / high.sqrt() + low.sqrt()) ** 2,
+            beta=lambda kappa: (kappa.sqrt() - 1 / kappa.sqrt() + 1) ** 2,
+        ),
+        partial(heavy_ball, lr=lambda low, high: 2 / high.sqrt() + low.sqrt()),
+        partial(heavy_ball, lr=lambda low, high: (2 / high.sqrt() + low.sqrt()) ** 2),
+        partial(heavy_ball, lr=lambda low, high: 4 / high.sqrt() + low.sqrt()),
+        partial(heavy_ball, beta=lambda kappa: (kappa.sqrt() - 1 / kappa.sqrt() + 1) ** 2),
+        partial(heavy_ball, beta=lambda kappa: ((kappa.sqrt() - 1) / kappa.sqrt() + 1) ** 2),
+    ),
+    mistake(
+        "beta_fixed",
+        """beta is the same number in every landscape. The narrower the valley, the longer the ball has to
+        remember: beta grows with the condition number.""",
+        *(
+            partial(heavy_ball, beta=lambda kappa, value=value: value + 0 * kappa)
+            for value in (*USUAL_BETAS, 0.0)
+        ),
+    ),
+    mistake(
+        "beta_reversed",
+        """beta and 1 − beta are swapped. beta is the share of the old velocity that stays, so it comes near 1
+        in a narrow valley.""",
+        partial(heavy_ball, beta=lambda kappa: 1 - ((kappa.sqrt() - 1) / (kappa.sqrt() + 1)) ** 2),
     ),
     mistake(
         "lr_not_squared",
@@ -781,6 +976,7 @@ def updated_in_place(p: Tensor, lr: float, way: Tensor) -> Tensor:
 def optimizer_class(
     *,
     default_momentum: float = 0.0,
+    default_nesterov: bool = False,
     default_decay: float = 0.0,
     lr_used: Callable[[float], float] = lambda lr: lr,
     beta_used: Callable[[float], float] = lambda beta: beta,
@@ -800,6 +996,7 @@ def optimizer_class(
     zero: Callable[[Tensor], None] = to_none,
     clears: bool = False,
     graph: bool = False,
+    forgets: bool = False,
     shared: tuple[str, ...] = (),
 ) -> type:
     """The definition as a class, with a knob for each choice.
@@ -808,7 +1005,8 @@ def optimizer_class(
     weight decay. first, following: the velocity from the first gradient, and from each later one.
     direction: from the raw and the decayed gradient, the old and the new velocity. finished: what is
     done to the direction at the end. clears: step does what zero_grad is for. graph: step is recorded
-    by autograd. shared: attributes that the class keeps for all its optimizers.
+    by autograd. forgets: a parameter without a gradient loses its velocity. shared: attributes that the class
+    keeps for all its optimizers.
     """
 
     class SGD:
@@ -817,7 +1015,7 @@ def optimizer_class(
             params: Iterable[Tensor],
             lr: float,
             momentum: float = default_momentum,
-            nesterov: bool = False,
+            nesterov: bool = default_nesterov,
             weight_decay: float = default_decay,
         ) -> None:
             self.params = kept(params)
@@ -835,6 +1033,8 @@ def optimizer_class(
                         break
                     if raw is not None:
                         self._move(i, p, raw)
+                    elif forgets:
+                        self.velocities.pop(i, None)
 
         def _move(self, i: int, p: Tensor, raw: Tensor) -> None:
             g = decayed(raw, p, self.decay, self.beta)
@@ -927,12 +1127,40 @@ def in_the_order_of_torch() -> type:
     return SGD
 
 
+def with_dampening(used: bool) -> type:
+    """The definition with all optional arguments of `torch.optim.SGD`. used: the dampening does something."""
+
+    class SGD:
+        def __init__(
+            self,
+            params: Iterable[Tensor],
+            lr: float,
+            momentum: float = 0.0,
+            dampening: float = 0.0,
+            weight_decay: float = 0.0,
+            nesterov: bool = False,
+        ) -> None:
+            share = 1 - float(dampening) if used else 1.0
+            right = optimizer_class(following=lambda v, g, beta: beta * v + share * g)
+            self.inner = right(params, lr, momentum, nesterov, weight_decay)
+
+        def step(self) -> None:
+            self.inner.step()
+
+        def zero_grad(self) -> None:
+            self.inner.zero_grad()
+
+    return SGD
+
+
 OPTIMIZER_MISTAKES = (
     mistake(
         "order_of_arguments",
         """Right when the arguments are passed by name, but wrong by position: the order is params, lr,
         momentum, nesterov, weight_decay. (torch.optim.SGD has another order.)""",
         in_the_order_of_torch(),
+        with_dampening(used=False),
+        with_dampening(used=True),
     ),
     mistake(
         "zero_grad_does_nothing",
@@ -960,6 +1188,11 @@ OPTIMIZER_MISTAKES = (
         *(optimizer_class(default_momentum=value) for value in USUAL_BETAS),
     ),
     mistake(
+        "nesterov_default",
+        "Right whenever nesterov is passed, and wrong when it is left out: its default is False.",
+        optimizer_class(default_nesterov=True),
+    ),
+    mistake(
         "weight_decay_default",
         "Right whenever weight_decay is passed, and wrong when it is left out: its default is 0.",
         *(optimizer_class(default_decay=value) for value in (1e-2, 1e-4, 5e-4, 1e-3)),
@@ -985,6 +1218,38 @@ OPTIMIZER_MISTAKES = (
         to momentum times the old velocity.""",
         optimizer_class(first=lambda g, beta: (1 - beta) * g),
         optimizer_class(first=lambda g, beta: beta * g),
+    ),
+    mistake(
+        "first_gradient_lost",
+        """The first gradient is lost: the velocity is set to 0 in the first step, and the gradient enters
+        from the second one on. The first velocity is the first gradient.""",
+        optimizer_class(first=lambda g, beta: torch.zeros_like(g)),
+        optimizer_class(first=lambda g, beta: torch.zeros_like(g) if beta else g),
+    ),
+    mistake(
+        "momentum_on_gradient",
+        """momentum is in the wrong place. It belongs to the old velocity, and the whole gradient enters.""",
+        *(
+            optimizer_class(first=first, following=following)
+            for following in (
+                lambda v, g, beta: v + beta * g,
+                lambda v, g, beta: (1 - beta) * v + beta * g,
+            )
+            for first in (lambda g, beta: g, lambda g, beta: beta * g)
+        ),
+    ),
+    mistake(
+        "momentum_on_both",
+        """momentum multiplies the sum of velocity and gradient. Only the old velocity fades, by the factor
+        momentum.""",
+        optimizer_class(following=lambda v, g, beta: beta * (v + g)),
+        optimizer_class(first=lambda g, beta: beta * g, following=lambda v, g, beta: beta * (v + g)),
+    ),
+    mistake(
+        "never_fades",
+        """The old velocity is added whole, so it never fades: momentum is the part of it that is left after
+        one step.""",
+        optimizer_class(following=lambda v, g, beta: v + g),
     ),
     mistake(
         "old_velocity_moves",
@@ -1044,6 +1309,12 @@ OPTIMIZER_MISTAKES = (
         *(optimizer_class(lr_used=lambda lr, value=value: value) for value in USUAL_LRS),
     ),
     mistake(
+        "lr_twice",
+        """lr enters twice, in the velocity and again when the parameters move. It belongs only to the
+        second.""",
+        optimizer_class(lr_used=lambda lr: lr * lr),
+    ),
+    mistake(
         "uphill",
         "The step is added to the parameters. Gradients point uphill, and the parameters go the other way.",
         optimizer_class(lr_used=lambda lr: -lr),
@@ -1066,6 +1337,32 @@ OPTIMIZER_MISTAKES = (
         by momentum once more.""",
         optimizer_class(
             direction=lambda raw, g, old, v, beta, nesterov: g + v if nesterov else v,
+        ),
+    ),
+    mistake(
+        "nesterov_stretched",
+        """Nesterov's step goes 1 + momentum times as far along the new velocity. To look ahead isn't to go
+        further the same way: it is the gradient plus momentum times the new velocity.""",
+        optimizer_class(
+            direction=lambda raw, g, old, v, beta, nesterov: (1 + beta) * v if nesterov else v,
+        ),
+    ),
+    mistake(
+        "nesterov_without_gradient",
+        """The gradient is left out of Nesterov's step: only momentum times the new velocity is taken. It is
+        added once more by itself.""",
+        optimizer_class(
+            direction=lambda raw, g, old, v, beta, nesterov: beta * v if nesterov else v,
+        ),
+    ),
+    mistake(
+        "nesterov_old_velocity_twice",
+        """With nesterov=True the old velocity moves the parameters twice: it is in the new one already, and
+        momentum times the old one is added to that. Add momentum times the new one to the gradient.""",
+        optimizer_class(
+            direction=lambda raw, g, old, v, beta, nesterov: (
+                v + beta * old if nesterov and old is not None else v
+            ),
         ),
     ),
     mistake(
@@ -1102,6 +1399,10 @@ OPTIMIZER_MISTAKES = (
         optimizer_class(
             decayed=lambda g, p, decay, beta: 1.0 * g, finished=lambda way, p, decay, lr: way + decay * p
         ),
+        optimizer_class(
+            decayed=lambda g, p, decay, beta: 1.0 * g,
+            finished=lambda way, p, decay, lr: way + decay * (p - lr * way),
+        ),
     ),
     mistake(
         "weight_decay_without_lr",
@@ -1110,6 +1411,25 @@ OPTIMIZER_MISTAKES = (
         optimizer_class(
             decayed=lambda g, p, decay, beta: 1.0 * g, finished=lambda way, p, decay, lr: way + decay / lr * p
         ),
+        optimizer_class(
+            decayed=lambda g, p, decay, beta: 1.0 * g,
+            finished=lambda way, p, decay, lr: way + decay / lr * (p - lr * way),
+        ),
+    ),
+    mistake(
+        "weight_decay_of_matrices",
+        """Weight decay acts on matrices only: parameters with fewer dimensions get none. Here, as in
+        PyTorch's SGD, it acts on every parameter.""",
+        optimizer_class(decayed=lambda g, p, decay, beta: g + decay * p if p.dim() > 1 else 1.0 * g),
+    ),
+    mistake(
+        "weight_decay_of_the_penalty",
+        """The penalty itself, or the size of the parameters, is added to the gradient. Its derivative belongs
+        there: weight_decay times the parameter, sign and all.""",
+        optimizer_class(decayed=lambda g, p, decay, beta: g + decay * p.square()),
+        optimizer_class(decayed=lambda g, p, decay, beta: g + decay * p.abs()),
+        optimizer_class(decayed=lambda g, p, decay, beta: g + decay * p.square().sum()),
+        optimizer_class(decayed=lambda g, p, decay, beta: g + decay * p.norm()),
     ),
     mistake(
         "weight_decay_only_with_momentum",
@@ -1161,6 +1481,12 @@ OPTIMIZER_MISTAKES = (
         optimizer_class(missing=or_zeros),
     ),
     mistake(
+        "missing_gradient_forgets",
+        """A parameter without a gradient loses its velocity, and starts from rest when the next gradient
+        comes. PyTorch skips it, and leaves its velocity as it is.""",
+        optimizer_class(forgets=True),
+    ),
+    mistake(
         "missing_gradient_fails",
         """A parameter whose .grad is None makes step fail. Not every parameter takes part in every loss;
         skip the ones without a gradient.""",
@@ -1200,6 +1526,37 @@ OPTIMIZER_MISTAKES = (
         optimizer_class(clears=True),
     ),
 )
+
+
+@cache
+def optimizer_pairs() -> tuple[Mistake, ...]:
+    """Two mistakes at once: a damped gradient, and one in a later part of the step."""
+    named = {one.key: one for one in OPTIMIZER_MISTAKES}
+    damped: dict[str, Callable[[Tensor, float], Tensor]] = {
+        "gradient_damped": lambda g, beta: (1 - beta) * g,
+        "damped_after_the_first": lambda g, beta: g,
+    }
+    later: dict[str, dict[str, Any]] = {
+        "nesterov_ignored": {"nesterov_used": lambda nesterov: False},
+        "nesterov_without_factor": {
+            "direction": lambda raw, g, old, v, beta, nesterov: g + v if nesterov else v
+        },
+        "weight_decay_missing": {"decayed": lambda g, p, decay, beta: 1.0 * g},
+        "weight_decay_factor": {"decayed": lambda g, p, decay, beta: g + 2 * decay * p},
+        "weight_decay_after_momentum": {
+            "decayed": lambda g, p, decay, beta: 1.0 * g,
+            "finished": lambda way, p, decay, lr: way + decay * p,
+        },
+    }
+    return tuple(
+        both(
+            named[one],
+            named[other],
+            optimizer_class(first=first, following=lambda v, g, beta: beta * v + (1 - beta) * g, **knobs),
+        )
+        for one, first in damped.items()
+        for other, knobs in later.items()
+    )
 
 
 # -- momentum_roots ----------------------------------------------------------------------------------
@@ -1261,6 +1618,21 @@ def only_b_halved(b: Tensor, inner: Tensor) -> Roots:
     return by_formula(b, 4 * inner)
 
 
+def only_root_halved(b: Tensor, inner: Tensor) -> Roots:
+    """b ± root / 2."""
+    return by_formula(2 * b, inner)
+
+
+def half_of_the_first(b: Tensor, inner: Tensor) -> Roots:
+    """The brackets are there in the first root, and missing in the second."""
+    return by_formula(b, inner)[0], by_formula(2 * b, inner)[1]
+
+
+def parts_apart(first: complex, second: complex) -> Roots:
+    """The real and the imaginary part of a complex root, as if they were the two."""
+    return (complex(first.real), complex(first.imag)) if first.imag else (first, second)
+
+
 def in_real_numbers(b: Tensor, inner: Tensor) -> Roots:
     root = math.sqrt(inner)
     return complex((b + root) / 2), complex((b - root) / 2)
@@ -1278,6 +1650,12 @@ ROOTS_MISTAKES = (
         there, and the imaginary part is what makes the ball swing.""",
         partial(roots, formula=real_parts),
         partial(roots, result=lambda first, second: (complex(first.real), complex(second.real))),
+    ),
+    mistake(
+        "parts_for_roots",
+        """Where the roots are complex, the real and the imaginary part come back as if they were the two
+        roots. They are one root, complex(real, imaginary); the other one is its conjugate.""",
+        partial(roots, result=parts_apart),
     ),
     mistake(
         "imaginary_part_as_real",
@@ -1314,6 +1692,8 @@ ROOTS_MISTAKES = (
         partial(roots, four=-4.0),
         partial(roots, formula=not_halved),
         partial(roots, formula=only_b_halved),
+        partial(roots, formula=only_root_halved),
+        partial(roots, formula=half_of_the_first),
     ),
     mistake(
         "signs_reversed",
@@ -1327,6 +1707,12 @@ ROOTS_MISTAKES = (
         the last difference, w[t] − w[t−1]. So beta goes with both.""",
         partial(roots, trace=lambda p, beta: 1 - p),
         partial(roots, trace=lambda p, beta: beta - p),
+    ),
+    mistake(
+        "beta_subtracted_in_the_middle",
+        """beta has the wrong sign in the middle term, which is 1 + beta − lr · eigenvalue. With an eigenvalue
+        of 0 nothing pulls, and the roots are 1 and beta.""",
+        partial(roots, trace=lambda p, beta: 1 - beta - p),
     ),
     mistake(
         "step_subtracted_wrongly",
@@ -1389,6 +1775,15 @@ def converted(
     return result(weight(factor(before(lrs), lrs), beta))
 
 
+def overwriting(lrs: Tensor, beta: float) -> Tensor:
+    """Each lr gives way to its beta, from which the next one is made."""
+    found = lrs.clone()
+    found[0] = beta
+    for t in range(1, len(found)):
+        found[t] = beta * found[t - 1] / found[t]
+    return found
+
+
 CONVERT_MISTAKES = (
     mistake(
         "ratio_inverted",
@@ -1404,7 +1799,8 @@ CONVERT_MISTAKES = (
     ),
     mistake(
         "ratio_to_the_first",
-        """Every lr is compared with the first one. A velocity is handed from one step to the next, so it is
+        """Every lr is compared with the first one, or each beta is made from the one before, which comes to
+        the same: the ratios multiply up. A velocity is handed from one step to the next, so it is
         the lr of the step before that counts.""",
         partial(converted, before=lambda lrs: lrs[:1].expand_as(lrs)),
         partial(
@@ -1449,12 +1845,27 @@ CONVERT_MISTAKES = (
         partial(converted, factor=lambda before, now: before * now),
         partial(converted, factor=lambda before, now: before),
         partial(converted, factor=lambda before, now: now),
+        partial(
+            converted,
+            factor=lambda before, now: before - now,
+            weight=lambda factors, beta: beta + factors,
+        ),
+    ),
+    mistake(
+        "cut_off",
+        """A beta of 1 or more is cut off. It is no mistake here: where lr falls, the old velocity has to
+        count more than before, or w would move too little.""",
+        *(
+            partial(converted, result=lambda betas, top=top: betas.clamp_max(top))
+            for top in (1.0, 0.999, 0.99)
+        ),
     ),
     mistake(
         "corrections_pile_up",
         """Each beta is made from the one before, so the corrections pile up. Each should correct beta itself,
         by the ratio of two neighbours.""",
         partial(converted, weight=lambda factors, beta: (beta * factors).cumprod(0)),
+        overwriting,
     ),
     mistake(
         "gradient_damped",
@@ -1479,8 +1890,15 @@ def velocity_first(mistakes: Sequence[Mistake]) -> tuple[Basis, ...]:
     """w moves along the velocity, so that one mistake in that one costs once."""
     in_velocity = among(
         mistakes,
-        *("gradient_damped", "beta_fixed", "beta_on_gradient", "beta_on_both", "never_fades"),
-        *("velocity_not_stored", "look_ahead_stored"),
+        *(
+            "gradient_damped",
+            "beta_fixed",
+            "fixed_weights",
+            "beta_on_gradient",
+            "beta_on_both",
+            "never_fades",
+        ),
+        *("gradient_subtracted", "lr_twice", "step_stored", "velocity_not_stored", "look_ahead_stored"),
     )
     names = tuple(f"velocity after step {count}" for count in (1, 2, 3))
     return (Basis(names, ("w after step *",), "velocity", in_velocity, "steps of w"),)
@@ -1495,7 +1913,9 @@ LATER_PARTS = (
         among(
             OPTIMIZER_MISTAKES,
             *("gradient_damped", "damped_after_the_first", "first_gradient_damped"),
-            *("missing_gradient_stops", "missing_gradient_as_zero"),
+            *("first_gradient_lost", "momentum_on_gradient", "momentum_on_both", "never_fades"),
+            *("old_velocity_moves", "velocity_is_the_gradient", "step_clears_gradients"),
+            *("missing_gradient_stops", "missing_gradient_as_zero", "missing_gradient_forgets"),
         ),
         "other paths",
     ),
@@ -1503,7 +1923,11 @@ LATER_PARTS = (
         paths("Nesterov"),
         ("weight decay: *",),
         "Nesterov step",
-        among(OPTIMIZER_MISTAKES, "nesterov_ignored", "nesterov_without_factor", "look_ahead_stored"),
+        among(
+            OPTIMIZER_MISTAKES,
+            *("nesterov_ignored", "nesterov_without_factor", "look_ahead_stored", "nesterov_stretched"),
+            *("nesterov_without_gradient", "nesterov_old_velocity_twice"),
+        ),
         "paths with weight decay",
     ),
 )
@@ -1530,7 +1954,8 @@ def judged_steps(values: dict[str, Any], inputs: Inputs) -> dict[str, Any]:
     idle = torch.equal(weights.cpu(), start)
     values["loss"] = loss_in_words(inputs, start, weights, passes, old_gradients is True)
     values["budget"] = "kept" if passes <= inputs["budget"] else "exceeded"
-    values["end"] = end_in_words(passes if inputs["asks"] == NOTHING else late)
+    spent = passes >= inputs["budget"]
+    values["end"] = end_in_words(passes if inputs["asks"] == NOTHING else late, spent)
     values["count"] = count_in_words(returned, passes, inputs["budget"])
     if idle and inputs["asks"] != NOTHING:
         values |= dict.fromkeys(("end", "count", MODE), IDLE)
@@ -1580,7 +2005,9 @@ def loss_at(inputs: Inputs, weights: Tensor) -> float:
     return F.cross_entropy(h, inputs["y"].cpu()).item()
 
 
-def end_in_words(late: int) -> str:
+def end_in_words(late: int, spent: bool) -> str:
+    if late > 1 and spent:
+        return "when the budget is spent"
     return {0: "as soon as the target is met", 1: "one pass later"}.get(late, "passes later")
 
 
@@ -1658,6 +2085,7 @@ def steps_on_digits(
     rule: Rule = normalized_momentum,
     trained: Callable[[nn.Module], nn.Module] = lambda model: model,
     images: Callable[[Tensor], Tensor] = lambda x: x,
+    loss_of: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy,
     met: Callable[[Tensor, float, int], bool] = lambda loss, target, taken: bool(loss <= target),
     most: Callable[[int], float] = lambda budget: budget,
     gradients: Callable[[Tensor, list[nn.Parameter]], list[Tensor]] = asked_for,
@@ -1666,14 +2094,15 @@ def steps_on_digits(
 ) -> Any:
     """The definition: while the loss is above the target and passes are left, step.
 
-    trained: the model that is trained. images: what it is shown. met: what ends it, from loss, target and
-    steps taken. most: the steps that it may take. result: from the steps taken, the budget and the last loss.
+    trained: the model that is trained. images: what it is shown. loss_of: what is made of the model's outputs
+    and y. met: what ends it, from loss, target and steps taken. most: the steps that it may take. result:
+    from the steps taken, the budget and the last loss.
     """
     own, shown = trained(model), images(x)
     parameters = list(own.parameters())
     step = rule(parameters)
     for taken in itertools.count():
-        loss = F.cross_entropy(own(shown), y)
+        loss = loss_of(own(shown), y)
         if taken >= most(budget) or met(loss, target, taken):
             break
         found = gradients(loss, parameters)
@@ -1714,6 +2143,13 @@ def standardized(x: Tensor) -> Tensor:
 #: Those that take few passes come first: a check goes through them until one is like the candidate.
 DIGITS_MISTAKES = (
     mistake(
+        "no_int_returned",
+        """The number is right, but it comes back as a float or in a tensor. We want an int: passes are
+        counted.""",
+        partial(steps_on_digits, result=lambda taken, budget, loss: float(taken)),
+        partial(steps_on_digits, result=lambda taken, budget, loss: torch.tensor(taken)),
+    ),
+    mistake(
         "steps_before_looking",
         """A target that is met at the start takes no step, but here it takes one. Look at the loss before the
         first step too.""",
@@ -1739,6 +2175,7 @@ DIGITS_MISTAKES = (
         partial(steps_on_digits, result=lambda taken, budget, loss: taken + 1),
         partial(steps_on_digits, result=lambda taken, budget, loss: taken - 1),
         partial(steps_on_digits, result=lambda taken, budget, loss: max(taken - 1, 0)),
+        partial(steps_on_digits, result=lambda taken, budget, loss: min(taken, budget - 1)),
     ),
     mistake(
         "budget_returned",
@@ -1790,8 +2227,9 @@ DIGITS_MISTAKES = (
     ),
     mistake(
         "other_weights_trained",
-        """The weights of the model have not changed. Nothing was trained, or a copy, or new tensors have
-        replaced its parameters. The caller holds the old ones: move those in place.""",
+        """The weights of the model have not changed. Nothing was trained (is another loss than the
+        cross-entropy at the target from the start?), or a copy, or new tensors have replaced its parameters.
+        The caller holds the old ones: move those in place.""",
         partial(steps_on_digits, trained=copy.deepcopy),
         partial(steps_on_digits, trained=with_parameters_replaced),
     ),
@@ -1847,6 +2285,22 @@ DIGITS_MISTAKES = (
         too long by far, or they go uphill: w moves against the gradient.""",
         partial(steps_on_digits, rule=plain_descent(-0.1)),
         partial(steps_on_digits, rule=partial(normalized_momentum, lr=-0.2)),
+    ),
+    mistake(
+        "softmax_twice",
+        """On some nets it goes on where the cross-entropy of model(x) has come to the target. Is there a
+        softmax before the cross-entropy? F.cross_entropy takes the raw outputs and has a softmax of its own:
+        with two, the loss of ten classes stays above 1.46 however well the net does.""",
+        partial(steps_on_digits, loss_of=lambda z, y: F.cross_entropy(z.softmax(1), y)),
+    ),
+    mistake(
+        "goes_on_at_the_target",
+        """It goes on for a while where the cross-entropy of model on x and y has come to the target. So what
+        it looks at is another number: a sum over the images instead of their mean, a loss of another kind, or
+        a smaller target.""",
+        partial(steps_on_digits, loss_of=partial(F.cross_entropy, reduction="sum")),
+        partial(steps_on_digits, met=lambda loss, target, taken: bool(loss <= 0.5 * target)),
+        partial(steps_on_digits, loss_of=partial(F.cross_entropy, label_smoothing=0.1)),
     ),
 )
 
@@ -1992,9 +2446,13 @@ ANSWERS = {
         bases=velocity_first(NESTEROV_MISTAKES),
         pairs=cache(partial(step_pairs, NESTEROV_MISTAKES)),
     ),
-    "exponential_moving_average": Answer(weighted_sums, moving_average, AVERAGE_MISTAKES),
+    "exponential_moving_average": Answer(
+        weighted_sums, moving_average, AVERAGE_MISTAKES, pairs=average_pairs
+    ),
     "optimal_heavy_ball": Answer(critically_damped, heavy_ball, HEAVY_BALL_MISTAKES),
-    "SGD": Answer(library_optimizer, optimizer_class(), OPTIMIZER_MISTAKES, bases=LATER_PARTS),
+    "SGD": Answer(
+        library_optimizer, optimizer_class(), OPTIMIZER_MISTAKES, bases=LATER_PARTS, pairs=optimizer_pairs
+    ),
     "momentum_roots": Answer(roots_by_matrix, roots, ROOTS_MISTAKES),
     "convert_momentum": Answer(betas_from_paths, converted, CONVERT_MISTAKES),
     "steps_on_digits": Answer(by_adam, steps_on_digits, DIGITS_MISTAKES, judged_steps),
