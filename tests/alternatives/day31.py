@@ -42,6 +42,16 @@ def shift_by_cosine_similarity(before, after):
     return [F.pairwise_distance(a, b, eps=0.0)[0], torch.cosine_similarity(a, b)[0]]
 
 
+def shift_guarded(before, after):
+    a, b = (torch.cat([t.flatten() for t in side]) for side in (before, after))
+    return (a - b).norm(), torch.dot(a, b) / (a.norm() * b.norm() + 1e-12)
+
+
+def shift_guarded_under_the_root(before, after):
+    a, b = (torch.hstack([t.ravel() for t in side]) for side in (before, after))
+    return F.mse_loss(a, b, reduction="sum").sqrt(), a @ b / torch.sqrt((a @ a) * (b @ b) + 1e-12)
+
+
 def shift_with_last_tensor_missing(before, after):
     return shift_by_sums(before[:-1] or before, after[:-1] or after)
 
@@ -391,6 +401,13 @@ def regime_by_last_ten(losses, sharpness, lr, margin=0.1):
     return "stable" if word == "edge of stability" and not hovers else word
 
 
+def regime_without_the_last_step(losses, sharpness, lr, margin=0.1):
+    """The window of the last quarter ends one step early."""
+    word = regime_by_limits(losses, sharpness, lr, margin)
+    last = losses[-(len(losses) // 4) : -1]
+    return "stable" if word == "edge of stability" and not (last.diff() > 0).any() else word
+
+
 def regime_by_halves(losses, sharpness, lr, margin=0.1):
     """Whether the second half is better than the first decides about diverging."""
     half = len(losses) // 2
@@ -404,6 +421,13 @@ def power_guarded(hvp, v, iterations):
         v = (v if step == 0 else hvp(v)) + 0
         v /= v.norm() + 1e-12
     return v @ hvp(v)
+
+
+def power_with_a_guarded_quotient(hvp, v, iterations):
+    v = v / v.norm()
+    for _ in range(iterations):
+        v = F.normalize(hvp(v), dim=0)
+    return torch.dot(v, hvp(v)) / (torch.dot(v, v) + 1e-12)
 
 
 def stable_guarded(eigenvalue, beta):
@@ -425,6 +449,8 @@ RIGHT = {
         shift_in_double,
         shift_by_norms_of_norms,
         shift_by_cosine_similarity,
+        shift_guarded,
+        shift_guarded_under_the_root,
     ),
     "loss_along_gradient": (
         losses_by_backward,
@@ -442,6 +468,7 @@ RIGHT = {
         power_recursively,
         power_by_matrix,
         power_guarded,
+        power_with_a_guarded_quotient,
     ),
     "stable_learning_rate": (
         rate_by_plain,
@@ -479,5 +506,10 @@ WRONG = {
         rate_of_smallest,
     ),
     "frozen_norm_step": (frozen_but_for_the_last, frozen_norm_of_the_gradient),
-    "training_regime": (regime_by_long_swings, regime_by_last_ten, regime_by_halves),
+    "training_regime": (
+        regime_by_long_swings,
+        regime_by_last_ten,
+        regime_without_the_last_step,
+        regime_by_halves,
+    ),
 }

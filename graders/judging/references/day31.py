@@ -82,6 +82,17 @@ def row_by_row(before: list[Tensor], after: list[Tensor]) -> tuple[Tensor, Tenso
     return shift(before, after)[0], torch.stack(cosines).mean()
 
 
+def guarded_cosine(added: float) -> tuple[Between, ...]:
+    """The cosine with a number added to the product of the lengths, or to each of them."""
+    return (
+        lambda a, b: (a * b).sum() / (length(a) * length(b) + added),
+        lambda a, b: (a * b).sum() / ((length(a) + added) * (length(b) + added)),
+    )
+
+
+GUARDED_SHIFTS = tuple(partial(shift, cos=cos) for cos in guarded_cosine(GUARD))
+
+
 def other_way_round(before: list[Tensor], after: list[Tensor]) -> tuple[Tensor, Tensor]:
     return shift(before, after)[::-1]
 
@@ -117,7 +128,10 @@ SHIFT_MISTAKES = (
         "relative_distance",
         """The distance is divided by the length of a gradient, as in the lecture. Here we want the plain
         distance. Only the cosine doesn't depend on lengths.""",
-        partial(shift, l2=lambda a, b: distance(a, b) / length(a)),
+        *(
+            partial(shift, l2=lambda a, b, added=added: distance(a, b) / (length(a) + added))
+            for added in (0.0, 1e-12, 1e-8)
+        ),
         partial(shift, l2=lambda a, b: distance(a, b) / length(b)),
     ),
     mistake(
@@ -145,6 +159,23 @@ SHIFT_MISTAKES = (
         partial(shift, l2=lambda a, b: length(a - b + 1e-6)),
         partial(shift, l2=lambda a, b: length(a - b + 1e-8)),
         partial(shift, l2=lambda a, b: ((a - b).square().sum() + 1e-8).sqrt()),
+    ),
+    mistake(
+        "number_added",
+        """A small number is added to the lengths in the divisor, or to their product. The cosine then comes
+        out too close to 0. The tensors of a list are never all zeros together, so no length is 0.""",
+        *(
+            partial(shift, cos=cos)
+            for added in (1e-10, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5)
+            for cos in guarded_cosine(added)
+        ),
+        *(
+            partial(
+                shift,
+                cos=lambda a, b, added=added: (a * b).sum() / ((a * a).sum() * (b * b).sum() + added).sqrt(),
+            )
+            for added in (1e-8, 1e-6)
+        ),
     ),
     mistake(
         "cosine_distance",
@@ -245,6 +276,11 @@ def descent(w: Tensor, gradient: Tensor, step_sizes: Any, loss_fn: Loss) -> list
     return points
 
 
+def in_single_precision(w: Tensor, gradient: Tensor, step_sizes: Any, loss_fn: Loss) -> list[Tensor]:
+    """Step sizes that are numbers become a tensor of the default dtype."""
+    return direct(w, gradient, torch.as_tensor(step_sizes, device=w.device), loss_fn)
+
+
 def along(
     loss_fn: Loss,
     w: Tensor,
@@ -299,6 +335,33 @@ def changes_by(result: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Callable:
     return partial(along, measure=partial(change, result=result))
 
 
+def changes_added_up(loss_fn: Loss, w: Tensor, step_sizes: Sequence[float] | Tensor, *, kept: bool) -> Tensor:
+    """One leaf for all points, whose .grad collects every backward pass.
+
+    kept: the gradient at w is a copy, and not .grad itself.
+    """
+    leaf = w.detach().clone().requires_grad_()
+    loss_fn(leaf).backward()
+    gradient = leaf.grad.clone() if kept else leaf.grad
+    start, found = leaf.grad.clone(), []
+    for size in step_sizes:
+        leaf.data.copy_(w - size * start)
+        loss_fn(leaf).backward()
+        found.append(length(gradient - leaf.grad))
+    return torch.stack(found)
+
+
+def changes_through_the_step(loss_fn: Loss, w: Tensor, step_sizes: Sequence[float] | Tensor) -> Tensor:
+    """The gradient of loss_fn(w − s·∇loss(w)) for w itself, in which the step depends on w too."""
+    leaf = w.detach().clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(loss_fn(leaf), leaf, create_graph=True)
+    if not gradient.requires_grad:  # a loss without curvature
+        gradient = gradient + 0 * leaf
+    there = [loss_fn(leaf - size * gradient) for size in step_sizes]
+    found = [torch.autograd.grad(loss, leaf, retain_graph=True)[0] for loss in there]
+    return torch.stack([length(gradient - one) for one in found]).detach()
+
+
 def unit(gradient: Tensor) -> Tensor:
     return gradient / length(gradient)
 
@@ -325,7 +388,19 @@ def path_mistakes(make: Callable[..., Tensor], what: str) -> tuple:
             """The gradient is scaled to length 1 (or to its signs) before the steps. A step of size s moves w
             by s times the gradient as it is, so where the slope is steep the point is further away.""",
             partial(make, direction=unit),
+            *(
+                partial(make, direction=lambda gradient, added=added: gradient / (length(gradient) + added))
+                for added in (1e-12, 1e-8, 1e-6)
+            ),
             partial(make, direction=torch.sign),
+        ),
+        mistake(
+            "single_precision_inside",
+            """In float64 half of the digits are missing: something passes through float32, as torch.tensor
+            of a list of Python numbers does, and a tensor made without a dtype. Give both the dtype of w.""",
+            partial(make, points=in_single_precision),
+            lambda *given: make(*given).float().to(given[1].dtype),
+            rounding=True,
         ),
         mistake(
             "w_drawn_into_autograd",
@@ -440,8 +515,48 @@ CHANGE_MISTAKES = (
         "relative_change",
         """The change is divided by the norm of a gradient, as in the lecture. Here we want the plain norm of
         the difference.""",
-        changes_by(lambda before, after, step: length(before - after) / length(before)),
+        *(
+            changes_by(
+                lambda before, after, step, added=added: length(before - after) / (length(before) + added)
+            )
+            for added in (0.0, 1e-12, 1e-8)
+        ),
         changes_by(lambda before, after, step: length(before - after) / length(after)),
+    ),
+    mistake(
+        "gradients_added_up",
+        """.grad isn't cleared between the backward passes, so each one adds to it what was there before: your
+        second gradient is a sum of several. Ask torch.autograd.grad for each, or start from a new copy.""",
+        partial(changes_added_up, kept=True),
+    ),
+    mistake(
+        "gradient_overwritten",
+        """Every change is 0, because one tensor is subtracted from itself: .grad stays the same tensor from
+        one backward pass to the next, so what you kept of the first changes with it. Keep a copy, or ask
+        torch.autograd.grad for each gradient.""",
+        partial(changes_added_up, kept=False),
+    ),
+    mistake(
+        "step_differentiated",
+        """The second gradient is taken for w through the step, which depends on w too: by the chain rule that
+        multiplies it by 1 − s·Hessian. We want the gradient of the loss at the new point, as if nobody knew
+        how we came there. Detach the point first.""",
+        changes_through_the_step,
+    ),
+    mistake(
+        "number_added",
+        """A small number is added to every difference, as F.pairwise_distance does by default, or under the
+        root. A step of 0 then changes something, and small changes lose their digits.""",
+        *(
+            changes_by(lambda before, after, step, added=added: length(before - after + added))
+            for added in (1e-8, 1e-6)
+        ),
+        *(
+            changes_by(
+                lambda before, after, step, added=added: ((before - after).square().sum() + added).sqrt()
+            )
+            for added in (1e-12, 1e-10, 1e-8)
+        ),
     ),
     mistake(
         "cosine_for_difference",
@@ -503,6 +618,9 @@ def guarded_unit(v: Tensor) -> Tensor:
 GUARDED_POWERS = (
     partial(power, rescaled=guarded_unit, result=lambda v, hv: (v * hv).sum() / ((v * v).sum() + GUARD)),
     partial(power, start=guarded_unit, rescaled=guarded_unit, result=lambda v, hv: (v * hv).sum()),
+    partial(
+        power, start=lambda v: v / length(v), result=lambda v, hv: (v * hv).sum() / ((v * v).sum() + GUARD)
+    ),
 )
 
 
@@ -515,6 +633,38 @@ def until_settled(hvp: Product, v: Tensor, iterations: int, *, small: float, las
         if settled:
             break
     return quotient(v, hvp(v))
+
+
+def until_eigenvalue_settles(
+    hvp: Product, v: Tensor, iterations: int, *, small: float, relative: bool
+) -> Tensor:
+    """Stops where an iteration hardly changes the quotient any more."""
+    value = quotient(v, hvp(v))
+    for _ in range(iterations):
+        before = value
+        v = hvp(v) / length(hvp(v))
+        value = quotient(v, hvp(v))
+        if (value - before).abs() < small * (value.abs() if relative else 1):
+            break
+    return value
+
+
+def length_and_more(v: Tensor, number: float) -> Tensor:
+    return v / (length(v) + number)
+
+
+def length_or_more(v: Tensor, number: float) -> Tensor:
+    return v / length(v).clamp_min(number)
+
+
+def last_length(hvp: Product, v: Tensor, iterations: int, *, signed: bool) -> Tensor:
+    """What the last iteration divided by; the quotient where there was none. signed: with its sign."""
+    value = quotient(v, hvp(v))
+    for _ in range(iterations):
+        hv = hvp(v / length(v))
+        value = length(hv) * (torch.sign((v * hv).sum()) if signed else 1)
+        v = hv
+    return value
 
 
 POWER_MISTAKES = (
@@ -533,6 +683,16 @@ POWER_MISTAKES = (
         partial(power, result=lambda v, hv: quotient(v, hv).abs()),
         partial(power, result=lambda v, hv: length(hv) / length(v)),
         partial(power, result=lambda v, hv: length(hv)),
+        partial(last_length, signed=False),
+    ),
+    mistake(
+        "length_with_sign",
+        """The size is the length of the product Hv, and only the sign comes from the product of v with Hv.
+        Until v is an eigenvector, that length is larger than the size of the Rayleigh quotient. Take the
+        product of v with Hv for both.""",
+        partial(power, result=lambda v, hv: length(hv) / length(v) * torch.sign((v * hv).sum())),
+        partial(power, result=lambda v, hv: length(hv) * torch.sign((v * hv).sum())),
+        partial(last_length, signed=True),
     ),
     mistake(
         "quotient_not_divided",
@@ -572,12 +732,17 @@ POWER_MISTAKES = (
     mistake(
         "iterations_fixed",
         """The number of iterations doesn't follow the argument. Is there a fixed number in your code, or does
-        it go on until v settles?""",
+        it go on only until something settles?""",
         *(partial(power, count=lambda iterations, fixed=fixed: fixed) for fixed in (1, 10, 20, 60)),
         *(
             partial(until_settled, small=small, last=last)
             for small in (1e-6, 1e-5, 1e-4)
             for last in (True, False)
+        ),
+        *(
+            partial(until_eigenvalue_settles, small=small, relative=relative)
+            for small in (1e-8, 1e-6, 1e-4, 1e-3)
+            for relative in (True, False)
         ),
     ),
     mistake(
@@ -594,6 +759,40 @@ POWER_MISTAKES = (
             )
             for added in (1e-10, 1e-8, 1e-7, 1e-6)
         ),
+    ),
+    mistake(
+        "number_in_quotient",
+        """A small number is added to the product of v with itself. That product is never 0, so the quotient
+        needs no help; with the number it comes out too small.""",
+        *(
+            partial(
+                power, start=start, result=lambda v, hv, added=added: (v * hv).sum() / ((v * v).sum() + added)
+            )
+            for added in (1e-10, 1e-8, 1e-6)
+            for start in (lambda v: v, lambda v: v / length(v))
+        ),
+    ),
+    mistake(
+        "length_limited",
+        """v is divided by its length plus a number, or by that number where the length is less. Eigenvalues
+        can be smaller than the number. Then every iteration makes v shorter, until it is 0 and the quotient
+        has no digits, or is 0/0. Divide by the length alone.""",
+        *(
+            partial(power, start=start, rescaled=partial(rescaled, number=number))
+            for number in (1e-8, 1e-6, 1e-5)
+            for rescaled in (length_and_more, length_or_more)
+            for start in (lambda v: v, lambda v: v / length(v))
+        ),
+        *(
+            partial(
+                power,
+                start=lambda v: v / length(v),
+                rescaled=partial(length_or_more, number=number),
+                result=lambda v, hv: (v * hv).sum(),
+            )
+            for number in (1e-8, 1e-6, 1e-5)
+        ),
+        rounding=True,
     ),
     mistake(
         "start_replaced",
@@ -651,6 +850,13 @@ def rate(
     return float(quotient(factor(beta), torch.tensor(eigenvalue, dtype=torch.float64)))
 
 
+def rate_by_default_dtype(eigenvalue: Any, beta: float) -> Any:
+    """A Python number becomes a tensor of the default dtype, and a number again."""
+    if isinstance(eigenvalue, Tensor):
+        return rate(eigenvalue, beta)
+    return float(rate(torch.tensor(eigenvalue, dtype=torch.float32), beta))
+
+
 def with_error(error: type[Exception]) -> Callable:
     """The definition with another exception."""
 
@@ -701,8 +907,8 @@ RATE_MISTAKES = (
     ),
     mistake(
         "factor_two",
-        """Right except for a factor of 2. Look at beta = 0, where the limit is that of plain gradient
-        descent.""",
+        """The factor in front is off. Look at beta = 0, where nothing else is left and the limit is that of
+        plain gradient descent.""",
         partial(rate, factor=lambda beta: 4 * (1 + beta)),
         partial(rate, factor=lambda beta: (1 + beta) / 2),
     ),
@@ -730,6 +936,17 @@ RATE_MISTAKES = (
         partial(rate, quotient=lambda factor, value: factor / value.sqrt()),
         partial(rate, quotient=lambda factor, value: factor / value.square()),
         partial(rate, quotient=lambda factor, value: factor / (1 + value)),
+        *(
+            partial(rate, quotient=lambda factor, value, added=added: factor / (value + added))
+            for added in (1e-10, 1e-8, 1e-7, 1e-6)
+        ),
+    ),
+    mistake(
+        "single_precision_inside",
+        """Half of the digits are missing where the eigenvalue is a Python number: it passes through float32,
+        as what torch.tensor makes of it does. A number needs no tensor here.""",
+        rate_by_default_dtype,
+        rounding=True,
     ),
     mistake(
         "error_missing",
@@ -768,6 +985,11 @@ def row_norms(w: Tensor, axes: tuple[int, ...] | None = None) -> Tensor:
     """(O, 1, …): the norm of each row, taken as one vector; axes: over others."""
     axes = tuple(range(1, w.dim())) if axes is None else axes
     return w.square().sum(axes, keepdim=True).sqrt()
+
+
+def over_rows(w: Tensor, measure: Callable[[Tensor], Tensor]) -> Tensor:
+    """(O, 1, …): this of each row, taken as one vector."""
+    return measure(w.flatten(1)).reshape(-1, *(1,) * (w.dim() - 1))
 
 
 def by_weight_norm(w: Tensor, g: Tensor, lr: float) -> Tensor:
@@ -846,6 +1068,8 @@ FROZEN_MISTAKES = (
         vector: the norm runs over all axes but the first.""",
         partial(frozen, norms=lambda w: row_norms(w, (1,))),
         partial(frozen, norms=lambda w: row_norms(w, (w.dim() - 1,))),
+        partial(frozen, result=lambda new, before, after: F.normalize(new, dim=1) * before),
+        partial(frozen, result=lambda new, before, after: F.normalize(new, dim=-1) * before),
     ),
     mistake(
         "norm_of_one",
@@ -865,6 +1089,15 @@ FROZEN_MISTAKES = (
         """The ratio is one of squared norms: the root is missing. A row that is twice too long ends up half
         as long as it should be.""",
         partial(frozen, result=lambda new, before, after: new * (before / after).square()),
+    ),
+    mistake(
+        "other_norm",
+        """What is held is the sum of absolute values, the largest of them or the standard deviation of a row.
+        We want the Euclidean norm, the root of the sum of squares.""",
+        partial(frozen, norms=lambda w: over_rows(w, lambda rows: rows.abs().sum(1))),
+        partial(frozen, norms=lambda w: over_rows(w, lambda rows: rows.abs().amax(1))),
+        partial(frozen, norms=lambda w: over_rows(w, lambda rows: rows.std(1, correction=0))),
+        partial(frozen, norms=lambda w: over_rows(w, lambda rows: rows.std(1))),
     ),
     mistake(
         "gradient_normalized",
@@ -923,6 +1156,10 @@ def quarter(series: Tensor) -> Tensor:
     return series[-(len(series) // 4) :]
 
 
+def all_finite(losses: Tensor, r: Tensor) -> Any:
+    return losses.isfinite().all() and r.isfinite().all()
+
+
 def regime(
     losses: Tensor,
     sharpness: Tensor,
@@ -930,9 +1167,7 @@ def regime(
     margin: float = 0.1,
     *,
     ratio: Callable[[Tensor, float], Tensor] = lambda sharpness, lr: lr * sharpness / 2,
-    finite: Callable[[Tensor, Tensor], Any] = lambda losses, r: (
-        losses.isfinite().all() and r.isfinite().all()
-    ),
+    finite: Callable[[Tensor, Tensor], Any] = all_finite,
     higher: Callable[[Tensor], Any] = lambda losses: losses[-1] > losses[0],
     start: Callable[[Tensor], Tensor] = lambda r: r[0],
     end: Callable[[Tensor], Tensor] = lambda r: quarter(r).mean(),
@@ -997,8 +1232,8 @@ REGIME_MISTAKES = (
         the curvature may fall where the weights land, and then the loss comes down: look where it ends.""",
         partial(regime, words={CATAPULT: DIVERGING}),
         partial(regime, words={CATAPULT: DIVERGING, EDGE: DIVERGING}),
-        partial(regime, finite=lambda losses, r: r.max() <= 1),
-        partial(regime, finite=lambda losses, r: r[-1] <= 1),
+        partial(regime, finite=lambda losses, r: all_finite(losses, r) and r.max() <= 1),
+        partial(regime, finite=lambda losses, r: all_finite(losses, r) and r[-1] <= 1),
     ),
     mistake(
         "end_not_compared",
@@ -1015,12 +1250,15 @@ REGIME_MISTAKES = (
     ),
     mistake(
         "finite_check_missing",
-        """A value that isn't finite gets through. NaN is above nothing and below nothing, so the run ends up
-        as something harmless. Ask first whether all losses and all sharpnesses are finite.""",
+        """A value that isn't finite gets through, inf or NaN. NaN is above nothing and below nothing, so the
+        run ends up as something harmless. Ask first whether all losses and all sharpnesses are finite.""",
         partial(regime, finite=lambda losses, r: True),
         partial(regime, finite=lambda losses, r: losses[-1].isfinite()),
         partial(regime, finite=lambda losses, r: losses[-1].isfinite() and r[-1].isfinite()),
         partial(regime, finite=lambda losses, r: not losses.isinf().any()),
+        partial(regime, finite=lambda losses, r: not (losses.isinf().any() or r.isinf().any())),
+        partial(regime, finite=lambda losses, r: not (losses.isnan().any() or r.isnan().any())),
+        partial(regime, finite=lambda losses, r: r.isfinite().all()),
     ),
     mistake(
         "sharpness_not_checked",
@@ -1148,6 +1386,11 @@ REGIME_MISTAKES = (
         swapped. They are compared as strings, so spell them exactly so.""",
         partial(regime, words={EDGE: "edge"}),
         partial(regime, words={EDGE: "edge of stability.", STABLE: "Stable"}),
+        partial(regime, words={EDGE: "edge_of_stability"}),
+        partial(regime, words={EDGE: "edge-of-stability"}),
+        partial(regime, words={word: word.capitalize() for word in (DIVERGING, CATAPULT, EDGE, STABLE)}),
+        partial(regime, words={word: word.title() for word in (DIVERGING, CATAPULT, EDGE, STABLE)}),
+        partial(regime, words={word: word.upper() for word in (DIVERGING, CATAPULT, EDGE, STABLE)}),
         partial(regime, words={STABLE: "converging"}),
         partial(regime, words={DIVERGING: "diverged"}),
         partial(regime, words={DIVERGING: "unstable"}),
@@ -1251,15 +1494,16 @@ LAYERS_REASONS = (
     ),
     mistake(
         "layers_agree",
-        """The gradient doesn't turn, and the code sees that. Both layers keep their direction. One of them
-        has to turn round, and count little.""",
+        """The gradient doesn't turn, but the code hardly says otherwise: the mean of the layers' cosines is
+        above 0.1. A right angle in one of them is not enough. One has to turn round, and count little.""",
         lambda d: (torch.ones(2, d), torch.ones(2, d)),
         lambda d: (x := torch.randn(2, d), 3 * x),
+        lambda d: (torch.eye(2, d).flip(1), torch.eye(2, d).flip(1) + 0.01 * torch.eye(2, d)),
     ),
     mistake(
         "a_layer_of_zeros",
-        """A layer has no gradient, before or after, so its cosine is 0/0. Small is enough: its length must be
-        0.0001 or more.""",
+        """A layer has no gradient, or next to none, before or after. Without one its cosine is 0/0. Small is
+        enough: its length must be 0.0001 or more.""",
         lambda d: (torch.zeros(2, d), torch.zeros(2, d)),
         lambda d: (torch.eye(2, d), torch.eye(2, d) * torch.tensor([[1.0], [0.0]])),
     ),
@@ -1278,7 +1522,7 @@ def small_layer_turns_at_random(d: int) -> tuple[Tensor, Tensor]:
 
 
 ANSWERS = {
-    "covariate_shift": Answer(library_shift, shift, SHIFT_MISTAKES),
+    "covariate_shift": Answer(library_shift, shift, SHIFT_MISTAKES, guarded=GUARDED_SHIFTS),
     "loss_along_gradient": Answer(library_losses, losses, LOSS_MISTAKES),
     "gradient_predictiveness": Answer(library_changes, changes, CHANGE_MISTAKES),
     "top_eigenvalue": Answer(by_eigenvectors, power, POWER_MISTAKES, guarded=GUARDED_POWERS),

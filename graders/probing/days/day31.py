@@ -351,6 +351,9 @@ def regime_cases(draw: Draw) -> Iterator[Case]:
     losses, sharpness, lr = drawn(steps(), [(0.0, 0.2), (1.0, 0.6)], falling())
     sharpness[-3:] = [math.inf, math.nan, math.nan]
     yield case("a sharpness that overflows at the end", REGIME_BY_START, losses, sharpness, lr)
+    losses, sharpness, lr = drawn(steps(), [(0.0, 0.2), (1.0, 0.6)], falling())
+    sharpness[-1] = math.inf
+    yield case("an infinite last sharpness", REGIME_BY_START, losses, sharpness, lr)
     losses, sharpness, lr = drawn(steps(), [(0.0, 0.3), (1.0, 0.7)], falling())
     losses[-1] = math.inf
     yield case("an infinite last loss", REGIME_BY_START, losses, sharpness, lr)
