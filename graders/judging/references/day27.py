@@ -1139,6 +1139,7 @@ MOMENTA_MISTAKES = (
         """These are the weights of the old value. Here momentum is the weight of the new one, as in PyTorch;
         Keras and TensorFlow write 1 minus that.""",
         partial(momenta, result=lambda m: 1 - m),
+        partial(momenta, result=lambda m: first_replaced(1.0)(1 - m)),
     ),
     mistake(
         "start_counted",
@@ -1250,6 +1251,21 @@ def saved_buffers(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     return ((name, tensor) for name, tensor in model.named_buffers() if name in saved)
 
 
+def parameters_of_each_alone(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Each module asked for its own, so that a tensor of two modules comes twice."""
+    for module in model.modules():
+        yield from module.named_parameters(recurse=False)
+
+
+def count_by_state_dict(
+    model: nn.Module, left_out: Callable[[str, Tensor], bool] = is_counter
+) -> tuple[int, int]:
+    """What state_dict lists and no gradient trains."""
+    trainable = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    saved = model.state_dict().items()
+    return trainable, sum(tensor.numel() for name, tensor in saved if not left_out(name, tensor)) - trainable
+
+
 def of_layers(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """Only what is called weight or bias."""
     ends = ("weight", "bias")
@@ -1284,8 +1300,8 @@ COUNT_MISTAKES = (
     ),
     mistake(
         "frozen_left_out",
-        """Frozen parameters count in neither number. A parameter with requires_grad = False is still part of
-        the model: it is non-trainable.""",
+        """Frozen parameters are missing among the non-trainable. A parameter with requires_grad = False is
+        still part of the model.""",
         partial(
             count,
             parameters=lambda model: (one for one in model.named_parameters() if one[1].requires_grad),
@@ -1309,8 +1325,8 @@ COUNT_MISTAKES = (
     ),
     mistake(
         "everything_trainable",
-        """All parameters count as trainable, and nothing as non-trainable. Frozen parameters and buffers are
-        what training by gradients does not move.""",
+        """Nothing counts as non-trainable, neither buffers nor frozen parameters. They are what training by
+        gradients does not move.""",
         partial(count, buffers=lambda model: (), learns=lambda parameter: True),
     ),
     mistake(
@@ -1320,6 +1336,16 @@ COUNT_MISTAKES = (
         partial(count, parameters=repeated_parameters, buffers=repeated_buffers, across=False),
         partial(count, parameters=repeated_parameters, buffers=repeated_buffers),
         partial(count, parameters=repeated_parameters),
+        partial(count, parameters=parameters_of_each_alone),
+    ),
+    mistake(
+        "state_dict_counted",
+        """The entries of state_dict are counted. It lists a tensor once for each of its names and leaves out
+        buffers that are not saved. What the model holds, each tensor once, is in parameters() and
+        buffers().""",
+        count_by_state_dict,
+        partial(count_by_state_dict, left_out=lambda name, tensor: False),
+        partial(count_by_state_dict, left_out=lambda name, tensor: not tensor.is_floating_point()),
     ),
     mistake(
         "nested_counted_twice",
@@ -1402,6 +1428,25 @@ COUNT_MISTAKES = (
 
 
 # -- freezing ------------------------------------------------------------------------------------------
+
+
+@cache
+def count_pairs() -> tuple[Mistake, ...]:
+    """Mistakes in the buffers, by code that also counts what is parameter and buffer in both places."""
+    named = {one.key: one for one in COUNT_MISTAKES}
+    in_buffers = (
+        "only_real_buffers",
+        "scalar_buffers_missing",
+        "unsaved_buffers_missing",
+    )
+    return tuple(
+        both(
+            named[key],
+            named["parameter_and_buffer"],
+            *(partial(one, across=False) for one in named[key].variants),
+        )
+        for key in in_buffers
+    )
 
 
 def freeze_by_train(model: nn.Module) -> nn.Module:
@@ -1737,11 +1782,11 @@ FAULT_MISTAKES = (
     ),
     mistake(
         "small_for_zero",
-        """A small momentum is called a fault. With 0.01 the statistics follow slowly, but they follow;
+        """A small momentum is called a fault. With 0.001 the statistics follow slowly, but they follow;
         only with 0 do they stay where they began.""",
         *(
             partial(fault, still=lambda momentum, limit=limit: momentum is not None and momentum < limit)
-            for limit in (0.1, 0.05)
+            for limit in (0.1, 0.05, 0.01)
         ),
     ),
     mistake(
@@ -1793,6 +1838,15 @@ FAULT_MISTAKES = (
         "some_batches_only",
         "Only one of the batches is looked at. One of a single sample can be any of them.",
         *(partial(fault, alone=lambda batches, place=place: len(batches[place]) == 1) for place in (0, -1)),
+    ),
+    mistake(
+        "small_batch_for_one",
+        """A small batch is called a fault. With two samples the output still depends on the input; only with
+        one is each feature its own mean, so that nothing but beta comes out.""",
+        *(
+            partial(fault, alone=lambda batches, limit=limit: any(len(batch) < limit for batch in batches))
+            for limit in (3, 4, 8)
+        ),
     ),
     mistake(
         "features_counted",
@@ -2002,7 +2056,7 @@ ANSWERS = {
         ),
     ),
     "averaging_momenta": Answer(momenta_from_the_end, momenta, MOMENTA_MISTAKES),
-    "count_parameters": Answer(count_by_walking, count, COUNT_MISTAKES),
+    "count_parameters": Answer(count_by_walking, count, COUNT_MISTAKES, pairs=count_pairs),
     "freeze_batch_norm": Answer(freeze_by_train, freeze, FREEZE_MISTAKES),
     "diagnose_batch_norm": Answer(fault_by_walking, fault, FAULT_MISTAKES),
     "hide_momentum_reversed": hiding(

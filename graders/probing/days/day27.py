@@ -639,7 +639,7 @@ def faults_of_one(draw: Draw) -> Iterator[Case]:
     yield case("the last momentum is 0, many features", network(wide, 0.3, 0.0))
     yield case("a momentum of None", network(two, 0.1, None))
     yield case("a momentum of 1", network(two, 1.0, 0.1))
-    yield case("a momentum of 0.01", network(two, 0.01, 0.1))
+    yield case("a momentum of 0.001", network(two, 0.001, 0.1))
     yield case("a last batch of one", network(two), (8, 8, 1))
     yield case("a first batch of one", network(two), (1, 6, 6))
     yield case("a batch of one among many", network(wide), (*(draw.integer(2, 9) for _ in range(20)), 1, 4))
