@@ -517,7 +517,7 @@ BLOCK_MISTAKES = (
     ),
     mistake(
         "kernel_default",
-        "Right whenever kernel_size is passed; the default is 3.",
+        "Where kernel_size is left out, another number stands in for it: the default is 3.",
         with_default(1),
         with_default(5),
         with_default(7),
@@ -775,8 +775,8 @@ FOLDING_MISTAKES = (
     ),
     mistake(
         "padding_mode_lost",
-        """Right but for padding_mode: the new layer pads with zeros, and conv pads otherwise. It is one
-        of the settings that belong to the convolution.""",
+        """padding_mode is lost: the new layer pads with zeros, and conv pads otherwise. It is one of the
+        settings that belong to the convolution.""",
         without("padding_mode"),
     ),
     mistake(
@@ -809,6 +809,24 @@ FOLDING_MISTAKES = (
         folded_then(lambda conv, bn: bn.train()),
     ),
 )
+
+#: What is often done at once: slips in the scale, in the bias and in the settings. Near misses are not among
+#: them, since a pair leaves the smaller share, also in the part that only the near miss spoils.
+OFTEN_TOGETHER = (
+    *("eps_missing", "divided_by_variance"),
+    *("conv_bias_forgotten", "conv_bias_unscaled", "mean_unscaled", "mean_forgotten", "mean_sign"),
+    *("beta_forgotten", "padding_mode_lost"),
+)
+
+
+@cache
+def folding_pairs() -> tuple[Mistake, ...]:
+    by_knobs = [
+        Mistake(one.key, "", tuple(variant.keywords for variant in one.variants))
+        for one in FOLDING_MISTAKES
+        if one.key in OFTEN_TOGETHER
+    ]
+    return pairs(partial(partial, folding), FOLDING_MISTAKES, by_knobs, ways=1)
 
 
 # -- folding forwards --------------------------------------------------------------------------------
@@ -917,7 +935,7 @@ FORWARD_FOLDING_MISTAKES = (
     ),
     mistake(
         "groups_ignored",
-        """Right for a single group. With groups the kernel has only in / groups channels along axis 1, and
+        """The groups are not seen to. With them the kernel has only in / groups channels along axis 1, and
         each group of outputs meets channels of its own: its part of bn's scale and shift.""",
         partial(folding_forward, laid_out=first_group),
         partial(folding_forward, laid_out=lambda values, weight, groups: values.reshape(1, -1, 1, 1)),
@@ -1243,8 +1261,8 @@ def momentum_set(value: float | None) -> Callable[[nn.Module], None]:
 RECALIBRATION_MISTAKES = (
     mistake(
         "exponential_average",
-        """The running statistics are moved by each layer's momentum. That is an exponential average: the last
-        batches weigh most, and what stood there before is still part of it. We want the plain average,
+        """The running statistics are moved by a fixed momentum. That is an exponential average: the last
+        batches weigh most, and what stood there at first is still part of it. We want the plain average,
         in which every batch counts the same.""",
         partial(by_library, reset=False, momentum=lambda own: own),
         partial(by_library, momentum=lambda own: own),
@@ -1285,8 +1303,8 @@ RECALIBRATION_MISTAKES = (
     ),
     mistake(
         "mode_not_switched",
-        """Right for the layers that come in training mode; those that come in eval mode are not measured. A
-        batch-norm layer in eval mode reads its statistics and never changes them.""",
+        """Layers that come in eval mode are not measured. In that mode a batch-norm layer reads its
+        statistics and never changes them.""",
         partial(by_library, modes=lambda model: None),
         partial(by_library, reset=False, modes=lambda model: None),
     ),
@@ -1661,7 +1679,7 @@ STALE_MISTAKES = (
     ),
     mistake(
         "tolerance_default",
-        """Right when the tolerance is passed, but wrong when it is left out: its default is 0.25.""",
+        "Where the tolerance is left out, another number stands in for it: the default is 0.25.",
         *(with_tolerance(value) for value in (2.2, 1e-3)),
     ),
     mistake(
@@ -1793,7 +1811,7 @@ ANSWERS = {
     "channel_statistics": Answer(library_statistics, statistics, STATISTICS_MISTAKES),
     "batch_norm_2d": Answer(library_norm, norm, NORM_MISTAKES, pairs=norm_pairs),
     "conv_bn_relu": Answer(library_block, block, BLOCK_MISTAKES),
-    "fold_batch_norm": Answer(library_folding, folding, FOLDING_MISTAKES),
+    "fold_batch_norm": Answer(library_folding, folding, FOLDING_MISTAKES, pairs=folding_pairs),
     "recalibrate": Answer(by_library, recalibrated, RECALIBRATION_MISTAKES),
     "fold_forward": Answer(by_response, folding_forward, FORWARD_FOLDING_MISTAKES),
     "stale_statistics": Answer(by_recalibrating, stale, STALE_MISTAKES),
