@@ -378,6 +378,21 @@ def compare_by_numpy(run, rates, seeds):
     return found
 
 
+def compare_with_bools_of_numpy(run, rates, seeds):
+    """What NumPy hands out as it comes: its numbers, its True and False."""
+    grid, found = np.sort(rates), {}
+    for key, switches in zip(
+        ("plain", "momentum", "normalization", "both"),
+        np.array([[0, 0], [1, 0], [0, 1], [1, 1]], dtype=bool),
+        strict=True,
+    ):
+        table = np.array([[run(*switches, rate, seed) for seed in seeds] for rate in grid])
+        medians = np.median(np.where(np.isnan(table), np.inf, table), axis=1)
+        best = np.argmin(medians)
+        found[key] = grid[best], list(table[best]), (grid[best] == grid.min()) | (grid[best] == grid.max())
+    return found
+
+
 def compare_by_seeds_first(run, rates, seeds):
     """Goes through the seeds first, and ranks a run by a pair: whether it diverged, and its loss."""
     found = {}
@@ -573,6 +588,7 @@ RIGHT = {
         compare_by_product,
         compare_by_numpy,
         compare_by_seeds_first,
+        compare_with_bools_of_numpy,
     ),
     "normalized_step": (
         normalized_by_division,

@@ -193,6 +193,11 @@ RATE_MISTAKES = (
         the root is negative over a whole range of eigenvalues: the roots are complex there, and their size
         is what you look for.""",
         partial(rate, radius=root_size(conjugate=lambda trace, product: math.nan * trace)),
+        partial(
+            rate,
+            radius=root_size(conjugate=lambda trace, product: math.nan * trace),
+            worst=lambda radius: radius.nan_to_num(0.0).max(),
+        ),
         rate_in_real_numbers,
     ),
     mistake(
@@ -223,6 +228,20 @@ RATE_MISTAKES = (
         partial(rate, radius=formula_slip(four=2.0, complex_size=True)),
         partial(rate, radius=formula_slip(two=1.0)),
         partial(rate, radius=formula_slip(two=1.0, complex_size=True)),
+        partial(rate, trace=lambda p, beta: 1 - beta - p),
+    ),
+    mistake(
+        "matrix_taken_for_symmetric",
+        """The matrix of a step is taken for a symmetric one: eigvalsh and eigh read one half of it and make
+        up the other. It is not symmetric, so its eigenvalues may be complex: take eigvals.""",
+        partial(rate, radius=lambda trace, product: (trace.abs() + (trace**2 + 4).sqrt()) / 2),
+        partial(rate, radius=lambda trace, product: (trace.abs() + (trace**2 + 4 * product**2).sqrt()) / 2),
+    ),
+    mistake(
+        "old_velocity_moves_w",
+        """This is the rate of steps along the old velocity, by which each gradient comes one step late. Here
+        the velocity is updated first: w[t+1] = (1 + beta − lr · λ) w[t] − beta w[t−1].""",
+        partial(rate, trace=lambda p, beta: 1 + beta + 0 * p, product=lambda p, beta: beta + p),
     ),
     mistake(
         "gradient_damped",
@@ -1147,6 +1166,11 @@ def finite(losses: list[float]) -> list[float]:
     return [loss for loss in losses if math.isfinite(loss)]
 
 
+def nan_if_any(losses: list[float]) -> float:
+    """The median as NumPy has it, which is nan where one of the losses is."""
+    return math.nan if any(map(math.isnan, losses)) else middle(losses)
+
+
 def mean(losses: list[float]) -> float:
     return sum(losses) / len(losses)
 
@@ -1206,9 +1230,12 @@ COMPARE_MISTAKES = (
     ),
     mistake(
         "one_seed_only",
-        """The rate is chosen by the first seed alone. Another seed would have chosen another rate; that is
-        what the others are there for.""",
-        partial(compare, score=lambda losses: nan_is_worst(losses[0])),
+        """The rate is chosen by a single seed: the first, the last, or the one in the middle of a list that
+        is not sorted. Another seed would have chosen another rate; that is what the others are there for.""",
+        *(
+            partial(compare, score=lambda losses, place=place: nan_is_worst(losses[place(losses)]))
+            for place in (lambda losses: 0, lambda losses: -1, lambda losses: len(losses) // 2)
+        ),
     ),
     mistake(
         "diverged_runs_left_out",
@@ -1217,6 +1244,7 @@ COMPARE_MISTAKES = (
         partial(compare, score=lambda losses: middle(without_nan(losses) or [math.inf])),
         partial(compare, score=lambda losses: middle(finite(losses) or [math.inf])),
         partial(compare, score=lambda losses: mean(finite(losses) or [math.inf])),
+        partial(compare, score=lambda losses: mean(without_nan(losses) or [math.inf])),
     ),
     mistake(
         "nan_is_best",
@@ -1237,6 +1265,22 @@ COMPARE_MISTAKES = (
             compare,
             score=lambda losses: sorted(losses)[len(losses) // 2],
             chosen=lambda table, score: min(table, key=lambda rate: score(table[rate])),
+        ),
+    ),
+    mistake(
+        "nan_spreads",
+        """A single run that ends with nan makes the median of its rate nan, as np.median and torch.median do,
+        and where nan stands among medians a minimum goes by its place. One diverged run is only the worst of
+        several: with inf in its place the median bears it.""",
+        partial(compare, score=nan_if_any),
+        partial(
+            compare,
+            score=nan_if_any,
+            chosen=lambda table, score: min(table, key=lambda rate: score(table[rate])),
+        ),
+        partial(
+            compare,
+            score=lambda losses: -math.inf if math.isnan(nan_if_any(losses)) else middle(losses),
         ),
     ),
     mistake(
@@ -1266,6 +1310,8 @@ COMPARE_MISTAKES = (
         partial(compare, handed=lambda table, rate: [*map(nan_is_worst, table[rate])]),
         partial(compare, handed=lambda table, rate: [middle(table[rate])]),
         partial(compare, handed=lambda table, rate: [mean(table[rate])]),
+        partial(compare, handed=lambda table, rate: middle(table[rate])),
+        partial(compare, handed=lambda table, rate: mean(table[rate])),
         partial(compare, handed=lambda table, rate: finite(table[rate])),
     ),
     mistake(
@@ -1574,6 +1620,15 @@ SIGN_MISTAKES = (
         partial(sign_step, direction=lambda g, old, new, beta: new / new.abs()),
     ),
     mistake(
+        "sign_by_division",
+        """The sign is made by a division by the absolute value plus a small number. That stays below 1 in
+        size, the more so the smaller the velocity is; torch.sign gives −1, 0 or 1.""",
+        *(
+            partial(sign_step, direction=lambda g, old, new, beta, eps=eps: new / (new.abs() + eps))
+            for eps in (1e-8, 1e-12, 1e-10, 1e-6)
+        ),
+    ),
+    mistake(
         "normalized_by_length",
         """The velocity is divided by its length, one number for all entries. The sign is taken of each entry,
         so that small and large ones move equally far.""",
@@ -1840,6 +1895,30 @@ ADAM_MISTAKES = (
         ),
     ),
     mistake(
+        "root_before_correction",
+        """The root of v is divided by 1 − beta2^step, and not v itself. v is corrected first and the root
+        taken then: the divisor belongs under the root too.""",
+        partial(
+            adam,
+            divided=lambda m, v, eps, m0, v0, by_m, by_v: m / (v0.sqrt() / by_v + eps),
+        ),
+    ),
+    mistake(
+        "brackets_missing",
+        """eps is added to the quotient: brackets are missing around the root and eps. It belongs to what the
+        corrected m is divided by.""",
+        partial(adam, divided=lambda m, v, eps, *more: m / v.sqrt() + eps),
+        lambda w, g, m, v, step, lr, betas=BETAS, eps=1e-8: adam(
+            w + eps, g, m, v, step, lr, betas, eps, divided=lambda m, v, eps, *more: m / v.sqrt()
+        ),
+    ),
+    mistake(
+        "correction_formula",
+        """The divisors of the correction are (1 − beta)^step here. Only beta is raised to the power step, and
+        that is subtracted from 1: 1 − beta^step.""",
+        partial(adam, divisors=lambda b1, b2, t: ((1 - b1) ** t, (1 - b2) ** t)),
+    ),
+    mistake(
         "eps_missing",
         """eps is not used. Where a weight has had no gradient yet, both averages are 0 and the step is
         0/0.""",
@@ -1903,6 +1982,12 @@ ADAM_MISTAKES = (
         "weights_swapped",
         "The weights of an average are swapped: beta belongs to the old one, 1 − beta to the new value.",
         partial(adam, average=lambda old, new, beta: (1 - beta) * old + beta * new),
+        partial(
+            adam,
+            average=lambda old, new, beta: (1 - beta) * old + beta * new,
+            average_squares=lambda old, new, beta: beta * old + (1 - beta) * new,
+        ),
+        partial(adam, average_squares=lambda old, new, beta: (1 - beta) * old + beta * new),
     ),
     mistake(
         "betas_swapped",
@@ -2139,7 +2224,7 @@ ORTHOGONAL_MISTAKES = (
         far below 1 each step makes them 1.5 times as large. Go on until nothing changes any more.""",
         *(
             partial(orthogonalized, factor=partial(newton_schulz, count=count, added=added))
-            for count in (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12)
+            for count in (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12)
             for added in ADDED
         ),
         *(
@@ -2173,7 +2258,10 @@ ORTHOGONAL_MISTAKES = (
         "normalized_only",
         """The gradient is divided by its length and no more. Its singular values keep their ratios;
         orthogonalized they are all 1.""",
-        partial(orthogonalized, factor=lambda g: g / (length(g) + 1e-30)),
+        *(
+            partial(orthogonalized, factor=lambda g, added=added: g / (length(g) + added))
+            for added in (1e-30, 1e-12, 1e-8, 1e-7)
+        ),
         partial(orthogonalized, factor=lambda g: g / (torch.linalg.matrix_norm(g, 2) + 1e-30)),
     ),
     mistake(

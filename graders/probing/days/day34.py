@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from numbers import Integral
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -473,23 +474,30 @@ def probe_compare(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, A
         if not isinstance(losses, list):
             forms.append(f"{describe(losses)} instead of a list of losses")
         yield f"losses of {key}", _in_words(losses)
-        yield f"edge of {key}", edge
+        yield f"edge of {key}", _plain(edge)
     made = Counter(
         (bool(momentum), bool(normalization), *others) for momentum, normalization, *others in calls
     )
     most = max(made.values(), default=0)
     yield "calls of run", f"{len(made)} of {len(last)} runs, the most often made {most} times"
-    if not all(isinstance(switch, bool) for call in calls for switch in call[:2]):
+    if not all(isinstance(_plain(switch), bool) for call in calls for switch in call[:2]):
         forms.append("results of a run that was called with something other than two bools")
     yield FORM, forms[0] if forms else None
 
 
-def _in_words(losses: Any) -> Any:
-    """The losses as they are read: numbers of any kind, also in a tensor; other things as they are."""
+def _plain(value: Any) -> Any:
+    """NumPy's True and False are as good as Python's, which they are no kind of."""
+    return bool(value) if isinstance(value, np.bool_) else value
+
+
+def _in_words(losses: Any) -> str:
+    """The losses as they are read: numbers of any kind, also in a tensor; other things by what they are."""
+    if isinstance(losses, int | float):
+        return f"one number, {losses:.6g}"
     try:
         return ", ".join(f"{float(loss):.6g}" for loss in losses)
     except (TypeError, ValueError, RuntimeError):
-        return losses
+        return describe(losses)
 
 
 # -- normalized_step ---------------------------------------------------------------------------------
