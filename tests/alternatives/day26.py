@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 
@@ -77,6 +78,25 @@ def forward_in_place_on_copies(x, gamma, beta, eps=1e-5):
     return [y, None]
 
 
+def forward_merged(x, gamma, beta, eps=1e-5):
+    """One scale and one shift for each feature, made in float64."""
+    wide = x.double()
+    scale = gamma / torch.sqrt(wide.var(0, correction=0) + eps)
+    return (wide * scale + (beta - wide.mean(0) * scale)).to(x.dtype), {"scale": scale}
+
+
+def forward_in_numpy(x, gamma, beta, eps=1e-5):
+    values = x.detach().cpu().numpy()
+    x_hat = (values - values.mean(axis=0)) / (values.var(axis=0) + eps) ** 0.5
+    y = gamma.cpu().numpy() * x_hat + beta.cpu().numpy()
+    return torch.from_numpy(y).to(x), x_hat
+
+
+def forward_by_addcmul(x, gamma, beta, eps=1e-5, *, dim=0):
+    var, mean = torch.var_mean(x, dim, correction=0)
+    return torch.addcmul(beta, gamma, (x - mean) * torch.rsqrt(var + eps)), None
+
+
 # -- batch_norm_backward, each with a forward of its own ----------------------------------------------
 
 
@@ -132,6 +152,47 @@ def backward_by_jacobian(dy, cache):
         )
         columns.append(jacobian.T @ dy[:, j])
     return torch.stack(columns, 1), torch.einsum("nd,nd->d", dy, x_hat), torch.einsum("nd->d", dy)
+
+
+class Kept(NamedTuple):
+    x_hat: torch.Tensor
+    inverse: torch.Tensor
+    gamma: torch.Tensor
+
+
+def keeping(x, gamma, beta, eps=1e-5):
+    inverse = torch.rsqrt(x.var(0, correction=0) + eps)
+    x_hat = (x - x.mean(0)) * inverse
+    return gamma * x_hat + beta, Kept(x_hat, inverse, gamma)
+
+
+def backward_in_place_on_its_own(dy, cache):
+    with torch.no_grad():
+        dx = dy * cache.gamma
+        through_mean, through_variance = dx.mean(0), (dx * cache.x_hat).mean(0)
+        dx -= through_mean
+        dx.addcmul_(cache.x_hat, through_variance.expand_as(dx), value=-1)
+        dx *= cache.inverse
+    return [dx, torch.einsum("nd,nd->d", dy, cache.x_hat), dy.sum(0)]
+
+
+def backward_by_vmap(dy, cache):
+    def one(dy, x_hat, inverse, gamma):
+        return gamma * inverse * (dy - dy.mean() - x_hat * (dy @ x_hat) / len(dy))
+
+    return torch.func.vmap(one, in_dims=(1, 1, 0, 0), out_dims=1)(dy, *(cache[i] for i in range(3))), *(
+        ((dy * cache.x_hat).sum(0), dy.sum(0))
+    )
+
+
+def pulling_back(x, gamma, beta, eps=1e-5):
+    """The cache is the backward pass itself."""
+    y, kept = keeping(x, gamma, beta, eps)
+    return y, lambda dy: backward_by_vmap(dy, kept)
+
+
+def backward_called(dy, cache):
+    return cache(dy)
 
 
 # -- numerical_gradient ------------------------------------------------------------------------------
@@ -348,6 +409,15 @@ def outside_by_feature(dy, x, gamma, eps=1e-3):
     return torch.stack(columns, 1), (dy * x_hat).sum(0), dy.sum(0)
 
 
+def outside_guarded(dy, x, gamma, eps=1e-3):
+    """A tiny number beside the deviation, so that a constant feature gives 0/1e-12."""
+    centred = x - x.mean(0)
+    std = centred.square().mean(0).sqrt()
+    x_hat = centred / (std + eps)
+    along = centred / (std + 1e-12) * (dy * x_hat).mean(0)
+    return gamma / (std + eps) * (dy - dy.mean(0) - along), (dy * x_hat).sum(0), dy.sum(0)
+
+
 def outside_by_product(dy, x, gamma, eps=1e-3):
     """x_hat = x_hat without eps times std / (std + eps): the product rule."""
     centred = x - x.mean(0)
@@ -369,18 +439,30 @@ RIGHT = {
         forward_in_double,
         forward_by_unbiased_repaired,
         forward_in_place_on_copies,
+        forward_merged,
+        forward_in_numpy,
+        forward_by_addcmul,
     ),
     "batch_norm_backward": (
         (caching, backward_staged),
         (caching, backward_in_one_line),
         (caching, backward_as_in_the_paper),
         (caching, backward_by_jacobian),
+        (keeping, backward_in_place_on_its_own),
+        (keeping, backward_by_vmap),
+        (pulling_back, backward_called),
     ),
     "numerical_gradient": (numerical_by_basis, numerical_by_restoring, numerical_by_index),
     "identity_parameters": (identity_by_var_mean, identity_by_norm, identity_by_hypot),
     "BatchNormFunction": (FunctionOneLine, FunctionStaged, FunctionWithContext),
     "missing_path": (path_by_fit, path_by_four_formulas, path_by_autograd, path_by_two_questions),
-    "outside_backward": (outside_in_stages, outside_in_one_line, outside_by_feature, outside_by_product),
+    "outside_backward": (
+        outside_in_stages,
+        outside_in_one_line,
+        outside_by_feature,
+        outside_by_product,
+        outside_guarded,
+    ),
 }
 
 
@@ -416,6 +498,29 @@ def ends_of_a_secant(f, x, dy, h=1e-6):
 def gamma_of_another_batch(x, eps=1e-5):
     gamma, beta = identity_by_var_mean(x[: max(1, len(x) - 1)], eps)
     return gamma, beta
+
+
+class FunctionKeepsEpsAsTensor(torch.autograd.Function):
+    """eps is put among the tensors that are saved, and so becomes float32."""
+
+    @staticmethod
+    def forward(ctx, x, gamma, beta, eps):
+        y, (x, mean, var, gamma, eps) = caching(x, gamma, beta, eps)
+        ctx.save_for_backward(x, mean, var, gamma, torch.tensor(eps))
+        return y
+
+    @staticmethod
+    def backward(ctx, dy):
+        return *backward_in_one_line(dy, ctx.saved_tensors), None
+
+
+def variance_path_of_uncentred(dy, cache):
+    x, mean, var, gamma, eps = cache
+    inverse = (var + eps).rsqrt()
+    dvar = (dy * gamma * x).sum(0) * -0.5 * inverse**3
+    centred = x - mean
+    dx = dy * gamma * inverse + 2 * centred * dvar / len(dy) - (dy * gamma * inverse).mean(0)
+    return dx, (dy * centred * inverse).sum(0), dy.sum(0)
 
 
 class FunctionForgetsItsInput(torch.autograd.Function):
@@ -454,10 +559,13 @@ WRONG = {
         right_for_float32_only,
         swaps_two_rows,
     ),
-    "batch_norm_backward": ((caching, gradient_of_another_forward),),
+    "batch_norm_backward": (
+        (caching, gradient_of_another_forward),
+        (caching, variance_path_of_uncentred),
+    ),
     "numerical_gradient": (ends_of_a_secant,),
     "identity_parameters": (gamma_of_another_batch,),
-    "BatchNormFunction": (FunctionForgetsItsInput,),
+    "BatchNormFunction": (FunctionForgetsItsInput, FunctionKeepsEpsAsTensor),
     "missing_path": (path_by_length, path_by_sums_alone),
     "outside_backward": (eps_squared_in_backward, roots_of_both),
 }

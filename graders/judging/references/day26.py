@@ -6,7 +6,7 @@ Sources of the mistakes: reports and fixes in public repositories and forums, an
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache, partial
 from typing import Any
@@ -16,6 +16,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from graders.judging.answer import Answer, Basis, Mistake, both, mistake
+from graders.judging.references.day25 import (
+    calling_mistakes,
+    in_single_precision,
+    single,
+    single_eps_mistake,
+    single_precision_mistake,
+)
 from graders.judging.references.exposing import ALIKE, Asked, apart, exposing, hiding, variant
 from graders.judging.references.normalizing import (
     MIXED_SHARES,
@@ -26,6 +33,7 @@ from graders.judging.references.normalizing import (
     pairs,
     statistics_mistakes,
 )
+from graders.judging.tolerance import GUARD
 from graders.probing.days.day26 import AROUND, BACKWARD, STEP
 from graders.probing.exercise import Inputs
 
@@ -74,6 +82,18 @@ FORWARD_MISTAKES = (
         lambda x, gamma, beta, eps=EPS: (x, None) if len(x) == 1 else forward(x, gamma, beta, eps),
     ),
     *affine_mistakes(with_knobs),
+    *calling_mistakes(with_knobs),
+    mistake(
+        "brackets_missing",
+        """Only the mean is divided, not the distance from it: x − mean / std. A division comes before a
+        subtraction unless brackets say otherwise, so every feature keeps its old spread.""",
+        lambda x, gamma, beta, eps=EPS: (gamma * (x - x.mean(0) / (biased(x) + eps).sqrt()) + beta, None),
+        lambda x, gamma, beta, eps=EPS: (gamma * x - x.mean(0) / (biased(x) + eps).sqrt() + beta, None),
+    ),
+    single_eps_mistake(with_knobs(eps_used=single)),
+    single_precision_mistake(
+        lambda x, gamma, beta, eps=EPS: (in_single_precision(forward(x, gamma, beta, eps)[0], x), None)
+    ),
 )
 
 
@@ -134,18 +154,19 @@ def input_gradient(
     deviation: Callable[[tuple], Tensor] = lambda cache: cache[3],
     slope: Callable[[tuple], Tensor] = lambda cache: cache[1],
     factor: Callable[[Tensor], Any] = lambda dx_hat: 1.0,
+    total: Callable[[Tensor], Tensor] = lambda values: values.sum(0),
 ) -> Tensor:
     """dx, with a knob for each of the three paths by which x reaches y.
 
     slope: N times the derivative of the divisor for x. shares: of the two paths, by the size of the batch.
-    along: what stands beside the mean.
+    along: what stands beside the mean. total: over what the two sums run.
     """
     _, x_hat, gamma, _, _ = cache
     dx_hat, n = scaled(dy, gamma), count(dy)
     direct = dx_hat
     first, second = shares(len(dy))
-    by_mean = first * along(x_hat) * dx_hat.sum(0) / n
-    by_variance = second * slope(cache) * (dx_hat * x_hat).sum(0) / n
+    by_mean = first * along(x_hat) * total(dx_hat) / n
+    by_variance = second * slope(cache) * total(dx_hat * x_hat) / n
     return (
         factor(dx_hat) * (direct - through_mean * by_mean - through_variance * by_variance) / deviation(cache)
     )
@@ -185,6 +206,26 @@ def diagonal(
     """Only the effect of each sample on its own output. own: that of x on its x_hat, in units of 1/std."""
     _, x_hat, gamma, std, _ = cache
     return dy * gamma * own(dy.shape[0], x_hat) / std
+
+
+def with_gamma(
+    dy: Tensor,
+    cache: tuple,
+    *,
+    powers: tuple[int, int, int],
+    slope: Callable[[tuple], Tensor] = lambda cache: cache[1],
+) -> Tensor:
+    """dx with gamma to these powers in its terms: direct, through the mean, through the variance."""
+    _, x_hat, gamma, std, _ = cache
+    direct, by_mean, by_variance = (gamma**power * dy for power in powers)
+    return (direct - by_mean.mean(0) - slope(cache) * (by_variance * x_hat).mean(0)) / std
+
+
+def with_single_eps(cache: tuple) -> tuple:
+    """The cache made anew, with eps as float32 holds it."""
+    x, _, gamma, _, eps = cache
+    x_hat, std = normalize(x, 0, single(eps))
+    return x, x_hat, gamma, std, eps
 
 
 #: What goes wrong in the gradients: key, message, and the knobs of `backward`.
@@ -262,9 +303,15 @@ GRADIENT_MISTAKES: tuple[tuple[str, str, tuple[dict[str, Callable], ...]], ...] 
     ),
     (
         "gamma_missing_in_dx",
-        """dx is right only where gamma is 1: on the way from y back to x_hat the gradient is multiplied
-        by gamma.""",
-        ({"dx": partial(input_gradient, scaled=lambda dy, gamma: dy)},),
+        """dx is right only where gamma is 1. On the way from y back to x_hat the gradient is multiplied by
+        gamma, so each term of dx holds it, and once. (dgamma and dbeta are sums of dy, without it.)""",
+        (
+            {"dx": partial(input_gradient, scaled=lambda dy, gamma: dy)},
+            *(
+                {"dx": partial(with_gamma, powers=powers)}
+                for powers in ((1, 1, 0), (1, 0, 1), (1, 0, 0), (0, 1, 1), (2, 2, 1), (2, 1, 1))
+            ),
+        ),
     ),
     (
         "gamma_summed_over_features",
@@ -279,13 +326,22 @@ GRADIENT_MISTAKES: tuple[tuple[str, str, tuple[dict[str, Callable], ...]], ...] 
     ),
     (
         "wrong_count",
-        """The sums in dx are divided by the wrong number. How many values share one mean? It is N, the
-        size of the batch: not the number of features, not N − 1, and not the size of the array.""",
+        """The sums in dx are divided by the wrong number, or run along another axis. How many values share
+        one mean? It is N, those of a feature in the batch, axis 0: not the number of features, not N − 1, and
+        not the size of the array.""",
         (
             {"dx": partial(input_gradient, count=lambda dy: dy.shape[1])},
             {"dx": partial(input_gradient, count=lambda dy: dy.shape[0] - 1)},
             {"dx": partial(input_gradient, count=lambda dy: dy.numel())},
             {"dx": partial(input_gradient, count=lambda dy: 1)},
+            *(
+                {"dx": partial(input_gradient, total=lambda values: values.sum(1, keepdim=True), count=count)}
+                for count in (lambda dy: dy.shape[1], lambda dy: dy.shape[0])
+            ),
+            *(
+                {"dx": partial(input_gradient, total=lambda values: values.sum(), count=count)}
+                for count in (lambda dy: dy.numel(), lambda dy: dy.shape[0])
+            ),
         ),
     ),
     (
@@ -356,8 +412,12 @@ GRADIENT_MISTAKES: tuple[tuple[str, str, tuple[dict[str, Callable], ...]], ...] 
     ),
     (
         "batch_average_in_dx",
-        "dx is too small by the factor N: one division by N too many, outside the bracket.",
-        ({"dx": partial(input_gradient, factor=lambda dx_hat: 1 / dx_hat.shape[0])},),
+        """dx is off by the factor N. Outside the bracket is one division by N too many, or it is missing
+        where the bracket holds N times dx_hat and two sums.""",
+        (
+            {"dx": partial(input_gradient, factor=lambda dx_hat: 1 / dx_hat.shape[0])},
+            {"dx": partial(input_gradient, factor=lambda dx_hat: dx_hat.shape[0])},
+        ),
     ),
     (
         "x_for_x_hat",
@@ -382,9 +442,16 @@ GRADIENT_MISTAKES: tuple[tuple[str, str, tuple[dict[str, Callable], ...]], ...] 
     ),
     (
         "dgamma_with_gamma",
-        """dgamma is multiplied by gamma. y = gamma · x_hat + beta, so the derivative for gamma is x_hat
-        alone.""",
-        ({"dgamma": lambda dy, cache: (dy * cache[1] * cache[2]).sum(0)},),
+        """dgamma or dbeta is multiplied by gamma. y = gamma · x_hat + beta, so the derivative for gamma is
+        x_hat alone, and that for beta is 1.""",
+        (
+            {"dgamma": lambda dy, cache: (dy * cache[1] * cache[2]).sum(0)},
+            {"dbeta": lambda dy, cache: (dy * cache[2]).sum(0)},
+            {
+                "dgamma": lambda dy, cache: (dy * cache[1] * cache[2]).sum(0),
+                "dbeta": lambda dy, cache: (dy * cache[2]).sum(0),
+            },
+        ),
     ),
     (
         "averaged_over_batch",
@@ -477,6 +544,21 @@ def of_the_latest_batch() -> tuple[Callable, Callable]:
     return passes.forward, passes.backward
 
 
+#: Mistakes in a forward pass by which its mean or its divisor has another derivative.
+OF_ANOTHER_DERIVATIVE = (
+    *("unbiased_variance", "eps_outside_root", "unbiased_and_eps_outside"),
+    *("eps_on_deviation", "length_over_count", "divided_by_variance", "not_centred", "variance_about_zero"),
+    *("one_statistic_for_all", "rows_normalized", "mean_of_all", "variance_of_all", "eps_twice"),
+)
+
+
+def other_forwards() -> Iterator[Callable]:
+    """The forward passes that `OF_ANOTHER_DERIVATIVE` names."""
+    for one in FORWARD_MISTAKES:
+        if one.key in OF_ANOTHER_DERIVATIVE:
+            yield from one.variants
+
+
 BACKWARD_MISTAKES = (
     *(
         mistake(key, message, *((forward, partial(backward, **knobs)) for knobs in variants))
@@ -484,15 +566,10 @@ BACKWARD_MISTAKES = (
     ),
     mistake(
         "backward_of_the_right_forward",
-        """Your backward pass belongs to the right forward pass, and yours is another: its divisor is made in
-        another way, so the divisor has another derivative. Mend the forward pass, and dx is right as
-        well.""",
-        *(
-            (variant, backward)
-            for one in FORWARD_MISTAKES
-            if one.key in ("unbiased_variance", "eps_outside_root", "unbiased_and_eps_outside")
-            for variant in one.variants
-        ),
+        """Your backward pass belongs to the right forward pass, and yours is another: it makes its mean
+        or its divisor in another way, and that has another derivative. Mend the forward pass, and dx is
+        right as well.""",
+        *((variant, backward) for variant in other_forwards()),
     ),
     mistake(
         "dgamma_and_dbeta_swapped",
@@ -684,6 +761,11 @@ def biased(x: Tensor) -> Tensor:
     return x.var(0, correction=0)
 
 
+def by_squares(x: Tensor) -> Tensor:
+    """The variance as E[x²] − E[x]², which loses its digits at an offset."""
+    return x.square().mean(0) - x.mean(0).square()
+
+
 IDENTITY_MISTAKES = (
     mistake(
         "eps_missing",
@@ -730,7 +812,7 @@ IDENTITY_MISTAKES = (
     ),
     mistake(
         "one_statistic_for_all",
-        """gamma and beta are taken from the whole array. Batch norm has a mean and a variance for each
+        """gamma or beta is taken from the whole array. Batch norm has a mean and a variance for each
         feature, over axis 0, so there are D gammas and D betas to undo them.""",
         *(
             partial(
@@ -783,23 +865,64 @@ IDENTITY_MISTAKES = (
     ),
     mistake(
         "fresh_layer",
-        """These are gamma = 1 and beta = 0, which a fresh layer starts with. They give x_hat, not x,
-        unless x was normalized before.""",
+        """gamma is 1 or beta is 0, as in a fresh layer. A gamma of 1 does not give the old spread back, and a
+        beta of 0 not the mean; a fresh layer returns x_hat.""",
         partial(
             identity,
             gamma=lambda x, eps: torch.ones_like(x[0]),
             beta=lambda x, eps: torch.zeros_like(x[0]),
         ),
     ),
+    mistake(
+        "eps_as_floor",
+        """eps is only a lower limit here. Batch norm adds it to every variance, large or small, and gamma has
+        to give back the root of that sum.""",
+        partial(identity, gamma=lambda x, eps: biased(x).clamp_min(eps).sqrt()),
+        partial(identity, gamma=lambda x, eps: biased(x).sqrt().clamp_min(eps)),
+    ),
+    mistake(
+        "variance_about_zero",
+        """gamma is taken from the mean of x². Batch norm divides by the spread about the mean, and beta
+        brings the mean back; the two agree only for values that are centred already.""",
+        partial(identity, gamma=lambda x, eps: (x.square().mean(0) + eps).sqrt()),
+    ),
+    mistake(
+        "variance_by_cancellation",
+        """The variance is computed as E[x²] − E[x]². On paper that is the same. At an offset of 10,000 both
+        terms are near 10⁸ and float32 keeps seven digits, so their difference is noise. Centre first, then
+        square.""",
+        partial(identity, gamma=lambda x, eps: (by_squares(x) + eps).sqrt()),
+        partial(identity, gamma=lambda x, eps: (by_squares(x).clamp_min(0) + eps).sqrt()),
+        rounding=True,
+    ),
+    single_eps_mistake(partial(identity, gamma=lambda x, eps: (biased(x) + single(eps)).sqrt())),
+    single_precision_mistake(lambda x, eps=EPS: in_single_precision(identity(x, eps), x)),
 )
 
 
 @cache
 def identity_pairs() -> tuple[Mistake, ...]:
-    """torch.std as it comes."""
+    """torch.std and torch.var as they come."""
     named = {one.key: one for one in IDENTITY_MISTAKES}
-    deviation = partial(identity, gamma=lambda x, eps: x.std(0))
-    return (both(named["eps_missing"], named["unbiased_variance"], deviation),)
+
+    def unbiased_and(key: str, *gammas: Callable) -> Mistake:
+        variants = (partial(identity, gamma=gamma) for gamma in gammas)
+        return both(named[key], named["unbiased_variance"], *variants)
+
+    return (
+        unbiased_and("eps_missing", lambda x, eps: x.std(0)),
+        unbiased_and("variance_for_deviation", lambda x, eps: x.var(0) + eps, lambda x, eps: x.var(0)),
+        unbiased_and(
+            "inverse_scale",
+            lambda x, eps: 1 / (x.var(0) + eps).sqrt(),
+            lambda x, eps: 1 / (x.std(0) + eps),
+        ),
+        both(
+            named["swapped"],
+            named["unbiased_variance"],
+            lambda x, eps=EPS: (x.mean(0), (x.var(0) + eps).sqrt()),
+        ),
+    )
 
 
 # -- the autograd function ---------------------------------------------------------------------------
@@ -876,6 +999,16 @@ def kept_by_the_class() -> type[torch.autograd.Function]:
     return BatchNormFunction
 
 
+def with_cache_of(forward_pass: Callable) -> Callable:
+    """A forward pass with the right y, and with the cache of another."""
+    return lambda *given: (forward(*given)[0], forward_pass(*given)[1])
+
+
+def with_y_of(forward_pass: Callable) -> Callable:
+    """A forward pass with the y of another, and with the right cache."""
+    return lambda *given: (forward_pass(*given)[0], forward(*given)[1])
+
+
 FUNCTION_MISTAKES = (
     *(
         mistake(key, message, *(function_class(**knobs) for knobs in variants))
@@ -910,22 +1043,50 @@ FUNCTION_MISTAKES = (
         ),
     ),
     mistake(
+        "eps_in_single_precision_in_backward",
+        """eps is float32 in the backward pass: torch.tensor makes that of a plain number unless a dtype is
+        given. With inputs of float64 the last digits of the gradients show it. Keep the plain number as an
+        attribute of ctx.""",
+        function_class(
+            dx=lambda dy, cache: input_gradient(dy, with_single_eps(cache)),
+            dgamma=lambda dy, cache: scale_gradient(dy, with_single_eps(cache)),
+        ),
+        function_class(dx=lambda dy, cache: input_gradient(dy, with_single_eps(cache))),
+    ),
+    mistake(
         "kept_between_calls",
         """backward goes back through the batch that went forward last. The class keeps its values in one
         place for all calls, where a second batch overwrites the first. Each call has a ctx of its own to keep
         them in.""",
         kept_by_the_class(),
     ),
-    *MISTAKES_IN_Y,
+    mistake(
+        "backward_of_the_right_forward",
+        """Your backward pass belongs to the right forward pass, and yours is another: it makes its mean
+        or its divisor in another way, and that has another derivative. Mend the forward pass, and the
+        gradients are right as well.""",
+        *(function_class(with_cache_of(variant)) for variant in other_forwards()),
+    ),
+    *(
+        replace(one, variants=(*one.variants, *(function_class(with_y_of(each)) for each in own.variants)))
+        for one, own in (
+            (one, next(each for each in FORWARD_MISTAKES if each.key == one.key)) for one in MISTAKES_IN_Y
+        )
+    ),
 )
+
+
+def has_knobs(dx: Callable | None) -> bool:
+    """Whether it is `input_gradient` with some of its knobs turned."""
+    return getattr(dx, "func", None) is input_gradient
 
 
 def gradient_pairs(make: Callable[..., Any], known: tuple[Mistake, ...]) -> tuple[Mistake, ...]:
     """Every two mistakes about different knobs of dx."""
     by_knobs = [
-        Mistake(key, "", tuple(one["dx"].keywords for one in variants))
+        Mistake(key, "", found)
         for key, _, variants in GRADIENT_MISTAKES
-        if all(getattr(one.get("dx"), "func", None) is input_gradient for one in variants)
+        if (found := tuple(one["dx"].keywords for one in variants if has_knobs(one.get("dx"))))
     ]
     return pairs(lambda **knobs: make(dx=partial(input_gradient, **knobs)), known, by_knobs, ways=4)
 
@@ -1102,6 +1263,8 @@ PATH_MISTAKES = (
         right dx, return the word 'none', not None.""",
         partial(path, words=WORDS | {(False, False): None}),
         partial(path, words=WORDS | {(False, False): ""}),
+        partial(path, words=WORDS | {(False, False): "nothing"}),
+        partial(path, words=WORDS | {(False, False): "neither"}),
         partial(path, words={key: word.capitalize() for key, word in WORDS.items()}),
         partial(path, words={key: word.replace("variance", "var") for key, word in WORDS.items()}),
         partial(path, words=WORDS | {(True, True): "mean and variance"}),
@@ -1158,9 +1321,18 @@ def outside(
     return backward(dy, kept(x, gamma, eps), dx=dx, **knobs)
 
 
+def guarded(small: float) -> Callable:
+    """The definition with a small number added to the deviation in the derivative of the root."""
+
+    def slope(cache: tuple) -> Tensor:
+        return (cache[0] - cache[0].mean(0)) / (deviation_of(cache[0]) + small)
+
+    return partial(outside, dx=partial(input_gradient, slope=slope))
+
+
 def outside_knobs(**knobs: Callable) -> Callable:
     """The definition with the knobs of `backward` turned, dx made of another divisor."""
-    if getattr(knobs.get("dx"), "func", None) is input_gradient:
+    if getattr(knobs.get("dx"), "func", None) in (input_gradient, with_gamma):
         knobs["dx"] = partial(knobs["dx"], slope=by_deviation)
     return partial(outside, **knobs)
 
@@ -1273,6 +1445,19 @@ OUTSIDE_MISTAKES = (
         lambda dy, x, gamma, eps=OUTSIDE_EPS: with_second_eps(eps)(dy, x, gamma, eps),
     ),
     mistake(
+        "large_guard",
+        """A small number is added to the standard deviation in the derivative of the root. That keeps a
+        constant feature from giving 0/0, but it changes dx everywhere, most where the standard deviation
+        is small. Only the quotient that is 0/0 needs care.""",
+        *(guarded(value) for value in (1e-5, 1e-6, 1e-7, 1e-8, 1e-10)),
+    ),
+    mistake(
+        "deviation_left_out",
+        """In the path through the variance x − mean stands alone. The derivative of the root has the root
+        below: x − mean is divided by std there, without eps.""",
+        partial(outside, dx=partial(input_gradient, slope=lambda cache: cache[0] - cache[0].mean(0))),
+    ),
+    mistake(
         "eps_default",
         "Right when eps is passed, but wrong when it is left out: the default of this norm is 1e-3.",
         with_outside_default(1e-5),
@@ -1295,6 +1480,25 @@ OUTSIDE_MISTAKES = (
         if key in IN_ANY_NORM
     ),
 )
+
+
+@cache
+def outside_pairs() -> tuple[Mistake, ...]:
+    """The formula for eps inside the root, and something else that is wrong."""
+    named = {one.key: one for one in OUTSIDE_MISTAKES}
+    borrowed = named["borrowed_formula"]
+    return (
+        both(
+            borrowed,
+            named["unbiased_deviation"],
+            partial(outside, kept=unbiased_deviation, dx=input_gradient),
+        ),
+        both(
+            borrowed,
+            named["gamma_missing_in_dx"],
+            partial(outside, dx=partial(input_gradient, scaled=lambda dy, gamma: dy)),
+        ),
+    )
 
 
 # -- inputs that show a mistake, or hide it ------------------------------------------------------------
@@ -1492,7 +1696,9 @@ ANSWERS = {
         consequences=frozenset({"gradcheck"}),
     ),
     "missing_path": Answer(nearest, path, PATH_MISTAKES),
-    "outside_backward": Answer(outside_by_autograd, outside, OUTSIDE_MISTAKES),
+    "outside_backward": Answer(
+        outside_by_autograd, outside, OUTSIDE_MISTAKES, pairs=outside_pairs, guarded=(guarded(GUARD),)
+    ),
     "expose_eps_outside": exposing(
         Asked("x", "n, d"),
         eps_outside,
