@@ -420,6 +420,7 @@ def block(
     padding: Callable[[int], int] = lambda size: size // 2,
     turned: bool = False,
     normalized: Callable[[int, int], int] = lambda into, out: out,
+    activation: Callable[[], nn.Module] = nn.ReLU,
     **options: Any,
 ) -> nn.Sequential:
     """The definition, with a knob for each choice; options are those of the convolution."""
@@ -428,7 +429,7 @@ def block(
     layers: dict[str, Callable[[], nn.Module]] = {
         "conv": lambda: nn.Conv2d(*channels, size, **{"padding": padding(size), "bias": False, **options}),
         "norm": lambda: norm(normalized(in_channels, out_channels)),
-        "relu": nn.ReLU,
+        "relu": activation,
     }
     return nn.Sequential(*(layers[name]() for name in order.split()))
 
@@ -495,6 +496,16 @@ BLOCK_MISTAKES = (
         "relu_missing",
         """The ReLU is missing: the output has negative values.""",
         partial(block, order="conv norm"),
+    ),
+    mistake(
+        "another_activation",
+        """Another function stands where the ReLU belongs. ReLU gives 0 for what is negative and leaves all
+        else as it is.""",
+        *(
+            partial(block, activation=one)
+            for one in (nn.LeakyReLU, nn.ReLU6, nn.GELU, nn.SiLU, nn.ELU, nn.Softplus, nn.Sigmoid, nn.Tanh)
+        ),
+        *(partial(block, activation=partial(nn.LeakyReLU, slope)) for slope in (0.1, 0.2)),
     ),
     mistake(
         "norm_over_input_channels",
@@ -1559,9 +1570,8 @@ STALE_MISTAKES = (
     ),
     mistake(
         "absolute_difference",
-        """Differences are compared with the tolerance as they are. Activations come in all sizes, and 0.3 is
-        much where they vary by 0.01 and nothing where they vary by 100: measure in standard deviations of the
-        data.""",
+        """Differences are not measured in standard deviations of the data. Activations come in all sizes, and
+        0.3 is much where they vary by 0.01 and nothing where they vary by 100.""",
         partial(
             stale,
             off=lambda stored, seen, tolerance: (
@@ -1581,6 +1591,22 @@ STALE_MISTAKES = (
                 ((stored[0] - seen[0]).abs() > tolerance)
                 | ((stored[1].sqrt() - seen[1].sqrt()).abs() > tolerance * seen[1].sqrt())
             ),
+        ),
+        # In variances, or as shares of the mean.
+        *(
+            partial(
+                stale,
+                off=lambda stored, seen, tolerance, unit=unit, rest=rest: (
+                    ((stored[0] - seen[0]).abs() > tolerance * unit(seen))
+                    | ((stored[1].sqrt() - seen[1].sqrt()).abs() > tolerance * rest(seen))
+                ),
+            )
+            for unit, rest in (
+                (lambda seen: seen[1], lambda seen: seen[1]),
+                (lambda seen: seen[1], lambda seen: seen[1].sqrt()),
+                (lambda seen: seen[0].abs(), lambda seen: seen[0].abs()),
+                (lambda seen: seen[0].abs(), lambda seen: seen[1].sqrt()),
+            )
         ),
     ),
     mistake(

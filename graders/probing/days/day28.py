@@ -535,7 +535,8 @@ def stale_cases(draw: Draw) -> Iterator[Case]:
 
     sign = 1.0 if draw.integer(0, 1) else -1.0
     yield case("the first of two layers is stale", "images", (0, "mean", 3.0))
-    yield case("all layers fit", "images", mode="training")
+    near = {"spread": 0.01, "offset": 0.0, "mode": "training"}
+    yield case("all layers fit, activations of size 0.01", "images", (0, "mean", 0.1), **near)
     yield case("a shift of the data since training", "images", shifted=(3.0, 2.0 * sign))
     yield case("both layers are stale, by their variance", "images", (0, "var", 3.0), (1, "var", -0.7))
     yield case("one channel of the last layer is stale", "images", (1, "one mean", 2.0), mode="training")
