@@ -239,9 +239,9 @@ GRADIENT_MISTAKES: tuple[tuple[str, str, tuple[dict[str, Callable], ...]], ...] 
     ),
     (
         "variance_path_missing",
-        """The path through the variance is missing. The columns of your dx sum to 0, as they should, but
-        they should also be at right angles to x_hat (up to eps), because stretching a feature changes
-        nothing either. How does x reach y by way of the variance?""",
+        """The path through the variance is missing. The columns of dx should not only sum to 0, but also be
+        at right angles to x_hat (up to eps), because stretching a feature changes nothing either. How does x
+        reach y by way of the variance?""",
         ({"dx": partial(input_gradient, through_variance=0.0)},),
     ),
     (
@@ -346,8 +346,9 @@ GRADIENT_MISTAKES: tuple[tuple[str, str, tuple[dict[str, Callable], ...]], ...] 
     ),
     (
         "eps_missing_in_backward",
-        """eps is in the forward pass and missing in the backward pass: dx is right only where the
-        variance is large. Keep the divisor of the forward pass in the cache and use that one.""",
+        """eps is missing in the backward pass. Batch norm divides by the root of (var + eps), and so does its
+        backward pass; without eps that shows where the variance is small. A divisor that is kept in the cache
+        serves both.""",
         (
             {
                 "dx": partial(
@@ -359,8 +360,9 @@ GRADIENT_MISTAKES: tuple[tuple[str, str, tuple[dict[str, Callable], ...]], ...] 
     ),
     (
         "eps_outside_root_in_backward",
-        """The divisor of the backward pass is std + eps, that of the forward pass the root of
-        (var + eps). They differ where the variance is near eps. Use the one from the cache.""",
+        """The divisor of the backward pass is std + eps. Batch norm divides by the root of (var + eps), and
+        so does its backward pass; the two differ where the variance is near eps. A divisor that is kept in
+        the cache serves both.""",
         (
             {
                 "dx": partial(
@@ -641,6 +643,21 @@ def fixed_step(value: float) -> Callable:
     return ignoring
 
 
+def fixed_step_summed_last(value: float) -> Callable:
+    """The same with one sum, over the differences: a small step makes much of how sums are rounded."""
+
+    def ignoring(f: Callable, x: Tensor, dy: Tensor, h: float = 1e-6) -> Tensor:
+        wide, weights, entries = x.double(), dy.double(), []
+        for position in range(x.numel()):
+            unit = torch.zeros(x.numel(), dtype=wide.dtype, device=x.device)
+            unit[position] = value
+            unit = unit.reshape(x.shape)
+            entries.append(((f(wide + unit) - f(wide - unit)) * weights).sum() / (2 * value))
+        return torch.stack(entries).reshape(x.shape).to(x.dtype)
+
+    return ignoring
+
+
 def elementwise_only(f: Callable, x: Tensor, dy: Tensor, h: float = 1e-6) -> Tensor:
     """All elements moved at once, which is right only if each output depends on one input."""
     wide, weights = x.double(), dy.double()
@@ -704,10 +721,8 @@ NUMERICAL_MISTAKES = (
     mistake(
         "step_fixed",
         "The result doesn't change when h does: there is a fixed step in place of the argument h.",
-        fixed_step(1e-6),
-        fixed_step(1e-5),
-        fixed_step(1e-4),
-        fixed_step(1e-3),
+        *(fixed_step(value) for value in (1e-6, 1e-5, 1e-4, 1e-3)),
+        *(fixed_step_summed_last(value) for value in (1e-6, 1e-5, 1e-4, 1e-3)),
     ),
     mistake(
         "not_restored",
