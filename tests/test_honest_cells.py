@@ -210,6 +210,13 @@ def test_tests_of_other_courses_pass_and_fail_as_they_do_there(box: Box, way: st
         assert not flags and ("error" not in kinds) == passes, test["outputs"]
 
 
+@pytest.mark.parametrize("last", ["1 == 1", "1 == 2", "'shown'", "(1, 2)"])
+def test_what_a_test_ends_in_is_shown(box: Box, last: str) -> None:
+    test = code(f"assert True\n{last}", "t")
+    assert run(box, test) == ([], [])
+    assert [output["data"] for output in test["outputs"]] == [{"text/plain": repr(eval(last))}]
+
+
 def test_an_error_that_an_answer_shows_is_none_of_its_test(box: Box) -> None:
     answer = code("def f():\n    get_ipython().run_cell('1 / 0')\n    return 1")
     test = code("assert f() == 1", "t")

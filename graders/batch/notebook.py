@@ -404,7 +404,8 @@ def _tested(
         results = [_result(count, {"text/plain": value})]
     points = _number(_plain(results[-1])) if results else None
     if points is None:
-        return others
+        is_truth = value in ("True", "False")  # which is shown as any other value that is no number
+        return [*others, _as_display(_result(count, {"text/plain": value}))] if is_truth else others
     forged = None
     if answer.get("own_type") and not is_number:
         forged = "its result is an object of the student's own making that looks like a number"
