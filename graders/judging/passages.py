@@ -295,7 +295,7 @@ _EPS = (
 )
 _VARIANCE = (
     _on("unbiased_* variance_about_zero", FIVE_STEPS),
-    _on("variance_by_cancellation", AWKWARD),
+    _on("variance_by_cancellation variance_by_cancellation_in_double", AWKWARD),
     _on("divided_by_variance", FIVE_STEPS, _STD_ONE),
     _on("not_centred", FIVE_STEPS, _CENTRED),
 )
@@ -732,22 +732,19 @@ _explain(
 
 # Day 31
 _explain("covariate_shift", SHIFT)
-_explain("loss_along_gradient", ALONG)
+_HOLDS_FOR_TINY_STEPS = _at(
+    ALONG,
+    "along_explorer",
+    "the gradient holds for tiny steps only, and without batch norm for less than with it",
+    at=0,
+    depth=5,
+    gain=2.0,
+)
+_explain("loss_along_gradient", ALONG, _on("straight_line", None, _HOLDS_FOR_TINY_STEPS))
 _explain(
     "gradient_predictiveness",
     ALONG,
-    _on(
-        "difference_of_norms new_gradient_alone losses_compared",
-        None,
-        _at(
-            ALONG,
-            "along_explorer",
-            "the gradient holds for tiny steps only, and without batch norm for less than with it",
-            at=0,
-            depth=5,
-            gain=2.0,
-        ),
-    ),
+    _on("difference_of_norms new_gradient_alone losses_compared previous_point", None, _HOLDS_FOR_TINY_STEPS),
 )
 _explain("top_eigenvalue", LONGEST_STEP)
 _explain("stable_learning_rate", LONGEST_STEP)
@@ -780,7 +777,8 @@ _explain(
     "sync_batch_norm_backward",
     DEVICES,
     _on("devices_weighted_equally equal_shards_assumed", None, _UNEQUAL),
-    _on("own_statistics", None, _APART),
+    _on("own_statistics own_sums_* own_mean_distance one_sum_exchanged", None, _APART),
+    _on("factor_in_variance_path", CLOSED_FORM, _AT_X_HAT),
     _PATHS,
 )
 _explain(

@@ -93,6 +93,12 @@ def merge_integer_products(counts, means, variances):
     return mean, (counts[:, None] * (variances + (means - mean) ** 2)).sum(0) / total
 
 
+def merge_guarded(counts, means, variances):
+    share = (counts / (counts.sum() + 1e-12)).to(means.dtype)
+    mean = torch.mv(means.t(), share)
+    return mean, torch.mv((variances + (means - mean).pow(2)).t(), share)
+
+
 # -- sync_batch_norm_backward ------------------------------------------------------------------------
 
 
@@ -471,6 +477,7 @@ RIGHT = {
         merge_in_double,
         merge_shifted_to_the_first,
         merge_integer_products,
+        merge_guarded,
     ),
     "sync_batch_norm_backward": (
         sync_one_exchange,

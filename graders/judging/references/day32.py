@@ -24,9 +24,29 @@ from graders.judging.references.normalizing import (
     statistics_mistakes,
 )
 from graders.judging.tolerance import GUARD
+from graders.probing.exercise import Candidate
 
 EPS = 1e-5
 RMS_EPS = 1e-6
+
+
+def cancelled_in_double(*variants: Candidate) -> Mistake:
+    """A variance as a difference of squares in float64, which float32 alone does not notice."""
+    return mistake(
+        "variance_by_cancellation_in_double",
+        """The variance is computed as E[x²] − E[x]², in float64. Inputs of float32 come out right that way.
+        At an offset of 10,000 both terms are near 10⁸, so half of float64's digits cancel, and inputs of
+        float64 have all of them. Subtract the mean first, then square.""",
+        *variants,
+        rounding=True,
+    )
+
+
+def difference_of_squares(x: Tensor, axes: Any) -> Tensor:
+    """E[x²] − E[x]² in float64."""
+    wide = x.double()
+    mean = wide.mean(axes, keepdim=True)
+    return (wide.square().mean(axes, keepdim=True) - mean.square()).clamp_min(0).to(x.dtype)
 
 
 # -- merging the statistics of shards ----------------------------------------------------------------
@@ -102,6 +122,19 @@ def single_precision_weights(
     """Weights that are computed before the counts are brought to the dtype of the rest."""
     w = weights(counts)[:, None].to(means.dtype)
     return merge(counts, means, variances, weights=lambda n: w)
+
+
+def merge_in_double(counts: Tensor, means: Tensor, variances: Tensor) -> tuple[Tensor, Tensor]:
+    """From the shards' second moments, in float64."""
+    w = (counts.double() / counts.double().sum())[:, None]
+    mean = (w * means.double()).sum(0)
+    var = (w * (variances.double() + means.double().square())).sum(0) - mean.square()
+    return mean.to(means.dtype), var.to(means.dtype)
+
+
+def guarded_merge(added: float) -> Callable[..., tuple[Tensor, Tensor]]:
+    """The definition with a number added to the count of all samples."""
+    return partial(merge, weights=lambda n: n / (n.sum() + added))
 
 
 def squares_less_square(w: Tensor, means: Tensor, m: Tensor) -> Tensor:
@@ -213,6 +246,13 @@ MERGE_MISTAKES = (
             result=lambda second: second - (counts[:, None] * means / counts.sum()).sum(0).square(),
         ),
         rounding=True,
+    ),
+    cancelled_in_double(merge_in_double),
+    mistake(
+        "number_added",
+        """A small number is added to the count of all samples, so the weights sum to less than 1. There is
+        always a sample, and nothing to guard against.""",
+        *(guarded_merge(added) for added in (1e-8, 1e-7, 1e-6, 1e-5)),
     ),
     mistake(
         "second_moment",
@@ -423,6 +463,18 @@ def sync(
     return result(dx, *collected(sums)[2:])
 
 
+def sync_own_distance(
+    dy: Tensor, x: Tensor, mean: Tensor, var: Tensor, gamma: Tensor, all_reduce: Reduce, eps: float = EPS
+) -> Gradients:
+    """The sum of this device's distances from the mean, divided by the number of all samples."""
+    share = len(x) / all_reduce(len(x))
+
+    def along(x_hat: Tensor) -> tuple[Any, Any]:
+        return 1.0, x_hat - share * x_hat.mean(0)
+
+    return sync(dy, x, mean, var, gamma, all_reduce, eps, along=along)
+
+
 def sync_with_default(value: float) -> Callable[..., Gradients]:
     def with_default(
         dy: Tensor,
@@ -449,7 +501,13 @@ SYNC_MISTAKES = (
         A sample moves the shared mean and variance, and so every y on every device: what comes back through
         them has to be collected from all.""",
         partial(sync, means=(over_own, over_own)),
-        partial(sync, means=(over_own, over_own), collected=of_own),
+    ),
+    mistake(
+        "own_sums_over_all",
+        """The sums in dx are over this device alone, and they are divided by the number of samples on all
+        devices. What comes back through the shared mean and variance has to be collected from all: exchange
+        the sums, not only the count.""",
+        partial(sync, means=(lambda sums: sums.own / sums.count,) * 2),
     ),
     mistake(
         "one_sum_exchanged",
@@ -529,6 +587,21 @@ SYNC_MISTAKES = (
         partial(sync, by_mean=-1.0, by_variance=-1.0),
     ),
     mistake(
+        "factor_in_variance_path",
+        """The path through the variance has a factor of 2 too many or too few. The square of x less its mean
+        brings a 2, and the power −1/2 of var + eps brings a 1/2: they cancel.""",
+        partial(sync, by_variance=0.5),
+        partial(sync, by_variance=2.0),
+    ),
+    mistake(
+        "own_mean_distance",
+        """What goes from the variance to the mean is taken over this device alone. Over all devices the
+        distances from the mean sum to 0, so that path adds nothing. Those of one device do not: leave the
+        term out, or collect it from all.""",
+        partial(sync, along=lambda x_hat: (1.0, x_hat - x_hat.mean(0))),
+        sync_own_distance,
+    ),
+    mistake(
         "sums_and_means_mixed",
         """Sums and means are mixed in dx: one term counts as many times as there are samples on all devices.
         Either all terms are per sample, or all are that many times larger and one division follows.""",
@@ -602,6 +675,14 @@ SYNC_MISTAKES = (
         "eps_default",
         "Right when eps is passed, but wrong when it is left out: its default is 1e-5.",
         *map(sync_with_default, (1e-3, 1e-6, 1e-8, 1e-12)),
+    ),
+    mistake(
+        "single_precision_inside",
+        """In float64 half of the digits are missing: something passes through float32. Compute and exchange
+        in the dtype of x.""",
+        partial(sync, brought=lambda local, rows: local.float().to(local.dtype)),
+        partial(sync, spread=lambda var, eps: (var.float() + eps).sqrt().to(var.dtype)),
+        rounding=True,
     ),
     mistake(
         "variance_for_deviation",
@@ -743,15 +824,18 @@ def shared(choose: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]) -> Callabl
     return ghost_batch_norm
 
 
-def lone_sample_raw(
-    x: Tensor, virtual_batch_size: int, gamma: Tensor, beta: Tensor, eps: float = EPS
-) -> Tensor:
-    return torch.cat(
-        [
-            piece if len(piece) == 1 else ghost(piece, virtual_batch_size, gamma, beta, eps)
-            for piece in x.split(virtual_batch_size)
-        ]
-    )
+def lone_sample(make: Callable[[Tensor], Tensor]) -> Callable:
+    """A virtual batch of one sample becomes `make(it)`."""
+
+    def ghost_batch_norm(
+        x: Tensor, virtual_batch_size: int, gamma: Tensor, beta: Tensor, eps: float = EPS
+    ) -> Tensor:
+        pieces = x.split(virtual_batch_size)
+        return torch.cat(
+            [make(one) if len(one) == 1 else ghost(one, len(one), gamma, beta, eps) for one in pieces]
+        )
+
+    return ghost_batch_norm
 
 
 GHOST_MISTAKES = (
@@ -761,6 +845,7 @@ GHOST_MISTAKES = (
         "a virtual batch of one sample gives NaN",
         note="(Here n is the size of the virtual batch.)",
     ),
+    cancelled_in_double(ghost_with(variance=difference_of_squares)),
     mistake(
         "whole_batch_statistics",
         """One mean and one variance of the whole batch normalize everything, as in ordinary batch
@@ -848,7 +933,13 @@ GHOST_MISTAKES = (
         interleaved(lambda x, size: -(-len(x) // size), back=False),
         interleaved(lambda x, size: max(1, len(x) // size)),
     ),
-    lone_mistake(ghost_with, "A virtual batch of one sample", lone_sample_raw),
+    lone_mistake(ghost_with, "A virtual batch of one sample", lone_sample(lambda one: one)),
+    mistake(
+        "lone_sample_without_beta",
+        """A virtual batch of one sample gives 0. There x_hat is 0, and y is gamma·x_hat + beta: beta is left.
+        The formula gives that by itself, without a special case.""",
+        lone_sample(torch.zeros_like),
+    ),
     mistake(
         "one_statistic_for_all",
         """Each virtual batch has one mean and one variance for all its features together. Each feature has
@@ -1037,6 +1128,12 @@ RMS_MISTAKES = (
         rms_with(divisor=lambda square, eps: square.sqrt() + eps),
     ),
     mistake(
+        "eps_of_normalize",
+        """eps is not used. F.normalize has one of its own, a lower limit of the length, which matters next to
+        0 alone. Where the mean square is near eps, your values come out too large.""",
+        lambda x, gamma, eps=RMS_EPS: F.normalize(x, dim=-1) * x.shape[-1] ** 0.5 * gamma,
+    ),
+    mistake(
         "eps_missing",
         """eps is not used. A row of zeros gives 0/0, which is NaN, and where the mean square is near eps your
         values come out too large. Where does eps go?""",
@@ -1113,6 +1210,13 @@ def variance_about_part(x: Tensor, axes: tuple[int, ...], part: tuple[int, ...])
 
 STANDARDIZATION_MISTAKES = (
     *statistics_mistakes(standardized_with, "I·kH·kW", "a filter of one weight gives NaN"),
+    cancelled_in_double(standardized_with(variance=difference_of_squares)),
+    mistake(
+        "filters_last",
+        """The averages run over the first three axes, as if the filters lay along the last one. That is the
+        layout of TensorFlow, kH × kW × I × O. PyTorch's is O × I × kH × kW: a filter is weight[o].""",
+        standardized_with(over=(0, 1, 2)),
+    ),
     mistake(
         "per_kernel",
         """Each kernel of kH × kW is standardized by itself, one for every pair of output and input channel.
@@ -1593,7 +1697,9 @@ def one_value_off(n: int, d: int, factor: int) -> Tensor:
 
 
 ANSWERS = {
-    "merge_statistics": Answer(merge, merge_sums, MERGE_MISTAKES, pairs=merge_pairs),
+    "merge_statistics": Answer(
+        merge, merge_sums, MERGE_MISTAKES, pairs=merge_pairs, guarded=(guarded_merge(GUARD),)
+    ),
     "sync_batch_norm_backward": Answer(sync_by_autograd, sync, SYNC_MISTAKES),
     "ghost_batch_norm": Answer(library_ghost, ghost_by_averages, GHOST_MISTAKES, pairs=ghost_pairs),
     "rms_norm": Answer(library_rms, rms, RMS_MISTAKES),
