@@ -67,6 +67,16 @@ def update_in_double(running_mean, running_var, x, momentum=0.1):
     return mean.to(x.dtype), var.to(x.dtype)
 
 
+def update_number_by_number(running_mean, running_var, x, momentum=0.1):
+    means, variances = running_mean.clone(), running_var.clone()
+    for feature, column in enumerate(x.T.tolist()):
+        mean = sum(column) / len(column)
+        var = sum((value - mean) ** 2 for value in column) / (len(column) - 1)
+        means[feature] = (1 - momentum) * running_mean[feature].item() + momentum * mean
+        variances[feature] = (1 - momentum) * running_var[feature].item() + momentum * var
+    return means, variances
+
+
 def update_one_row_short(running_mean, running_var, x, momentum=0.1):
     return update_by_var(running_mean, running_var, x[:-1] if len(x) > 2 else x, momentum)
 
@@ -754,6 +764,13 @@ def diagnose_and_repair(model, batches):
     return found
 
 
+def diagnose_below_a_hundredth(model, batches):
+    layers = [one for one in model if isinstance(one, nn.BatchNorm1d)]
+    slow = any(one.momentum is not None and one.momentum < 0.01 for one in layers)
+    found = diagnose_by_questions(model, batches)
+    return "momentum" if slow and found == "none" else found
+
+
 def diagnose_at_length(model, batches):
     return [diagnose_by_questions(model, batches)]
 
@@ -767,6 +784,7 @@ RIGHT = {
         update_by_pairs,
         update_by_welford,
         update_in_double,
+        update_number_by_number,
     ),
     "batch_norm_inference": (
         infer_by_rsqrt,
@@ -846,5 +864,10 @@ WRONG = {
         freeze_with_statistics_reset,
         freeze_weights_of_everything_in_eval,
     ),
-    "diagnose_batch_norm": (diagnose_two_by_two, diagnose_and_repair, diagnose_at_length),
+    "diagnose_batch_norm": (
+        diagnose_two_by_two,
+        diagnose_and_repair,
+        diagnose_at_length,
+        diagnose_below_a_hundredth,
+    ),
 }

@@ -556,6 +556,32 @@ def stale_in_units_of_the_stored(model, batches, tolerance=0.25):
     ]
 
 
+def stale_in_variances(model, batches, tolerance=0.25):
+    """Differences are compared with a share of the variance, which is the deviation where that is 1."""
+    measured = copy.deepcopy(model)
+    for layer in norms(measured):
+        layer.reset_running_stats()
+        layer.momentum = None
+        layer.train()
+    with torch.no_grad():
+        for batch in batches:
+            measured(batch)
+    fresh = dict(measured.named_modules())
+    return [
+        name
+        for name, layer in model.named_modules()
+        if isinstance(layer, _BatchNorm)
+        and layer.running_mean is not None
+        and (
+            ((layer.running_mean - fresh[name].running_mean).abs() > tolerance * fresh[name].running_var)
+            | (
+                (layer.running_var.sqrt() - fresh[name].running_var.sqrt()).abs()
+                > tolerance * fresh[name].running_var
+            )
+        ).any()
+    ]
+
+
 def stale_but_the_last(model, batches, tolerance=0.25):
     return stale_by_copy(model, batches, tolerance)[:1]
 
@@ -655,6 +681,12 @@ def norm_with_eps_slightly_off(x, gamma, beta, eps=1e-5):
 def norm_with_gamma_by_sample(x, gamma, beta, eps=1e-5):
     y = norm_by_keepdim(x, torch.ones_like(gamma), torch.zeros_like(beta), eps)
     return y * gamma[: len(x), None, None, None] + beta[:, None, None]
+
+
+def norm_by_rows_put_back(x, gamma, beta, eps=1e-5):
+    rows = x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
+    x_hat = (rows - rows.mean(0)) / (rows.var(0) + eps).sqrt()
+    return (gamma * x_hat + beta).view(x.shape)
 
 
 def norm_in_single(x, gamma, beta, eps=1e-5):
@@ -815,6 +847,7 @@ WRONG = {
         norm_with_two_mistakes,
         norm_with_eps_slightly_off,
         norm_with_gamma_by_sample,
+        norm_by_rows_put_back,
         norm_in_single,
         norm_of_one_sample_by_itself,
     ),
@@ -850,5 +883,5 @@ WRONG = {
         recalibrate_all_in_training_mode_for_good,
     ),
     "fold_forward": (forwards_with_shift_on_the_outputs, forwards_with_padding_cut),
-    "stale_statistics": (stale_in_units_of_the_stored, stale_but_the_last),
+    "stale_statistics": (stale_in_units_of_the_stored, stale_but_the_last, stale_in_variances),
 }
