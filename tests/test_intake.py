@@ -23,7 +23,7 @@ from graders.batch import submission
 from graders.batch.intake import take_in
 from graders.batch.submission import OWN
 from tests.cheats import plain
-from tests.courses import nbgrader, nbgrader_command, recorded, release
+from tests.courses import cell_of, nbgrader, nbgrader_command, notebook_of, recorded, release
 from tests.test_cheats import _can_jail, grade
 
 DAY = plain.PLAIN_DAY
@@ -562,11 +562,11 @@ def _hand_in(folder: Path) -> None:
         ROWS[student][0](target)
 
 
-def _stock(course: Path) -> tuple[int, str]:
+def _stock(course: Path, assignment: str = DAY) -> tuple[int, str]:
     """nbgrader's command; its exit status and what it said."""
     path = f"{Path(nbgrader_command()[0]).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
-        nbgrader_command("autograde", DAY),
+        nbgrader_command("autograde", assignment),
         cwd=course,
         env=os.environ | {"PATH": path},
         capture_output=True,
@@ -749,6 +749,40 @@ def test_again_names_only_what_was_refused(courses: dict[str, Path]) -> None:
     assert {one["student"] for one in results[DAY] if one["outcome"] == "failed"} == {
         student for student, (_, points) in ROWS.items() if points is None
     }
+
+
+def test_a_task_is_for_a_person_wherever_it_lies_by_both(tmp_path: Path) -> None:
+    """nbgrader gives 0 for a notebook that isn't under its name, and takes that back for tests alone."""
+    if why := _can_jail():
+        pytest.skip(why)
+    held = {}
+    for kind in ("graders", "nbgrader"):
+        course = tmp_path / kind
+        (course / "solutions/hw").mkdir(parents=True)
+        shutil.copy(Path(__file__).parent.parent / "nbgrader_config.py", course)
+        for number in (1, 2, 3):
+            cells = [
+                cell_of(f"two_{number}", "### BEGIN SOLUTION\ntwo = 2\n### END SOLUTION", solution=True),
+                cell_of(f"test_{number}", "assert two == 2", grade=True, locked=True, points=2),
+                cell_of(f"task_{number}", "Draw.", kind="markdown", task=True, locked=True, points=3),
+            ]
+            (course / f"solutions/hw/part{number}.ipynb").write_text(json.dumps(notebook_of(cells)))
+        release(course, "hw")
+        folder = course / "submitted/ann/hw"
+        (folder / "deeper").mkdir(parents=True)
+        done = json.loads((course / "exercises/hw/part1.ipynb").read_text())
+        done["cells"][0]["source"] = "two = 2"
+        (folder / "deeper/part1.ipynb").write_text(json.dumps(done))
+        (folder / "part2.py").write_text("two = 2")
+        if kind == "graders":
+            grade(course, "hw")
+        else:
+            _stock(course, "hw")
+        held[kind] = recorded(course, "hw")["ann"]["notebooks"]
+        given = {name: one["grades"][f"task_{name[-1]}"] for name, one in held[kind].items()}
+        assert given["part1"] == given["part2"] == (None, None, None, True)
+        assert given["part3"][0] == 0 and not given["part3"][3]
+    assert held["graders"] == held["nbgrader"]
 
 
 def test_names_are_shown_on_one_line() -> None:

@@ -150,6 +150,22 @@ class Autograde(converters.Autograde, _TakenIn):
         self.notebooks = [str(folder / f"{name}.ipynb") for name in wanted]
         return True
 
+    def init_assignment(self, assignment_id: str, student_id: str) -> None:
+        """Have a person asked about what is there, and not where nbgrader looks for it.
+
+        It has given 0 for all of that by now, and takes it back for the tests and essays that are run, but
+        neither for tasks nor for a notebook that came in another form.
+        """
+        super().init_assignment(assignment_id, student_id)
+        folder = Path(self._format_source(assignment_id, student_id))
+        with Gradebook(self.coursedir.db_url, self.coursedir.course_id) as book:
+            for notebook in book.find_submission(assignment_id, student_id).notebooks:
+                if notebook.name in self.found.missing or (folder / f"{notebook.name}.ipynb").exists():
+                    continue
+                for grade in notebook.grades:
+                    grade.auto_score, grade.needs_manual_grade = None, True
+            book.db.commit()
+
     def convert_single_notebook(self, notebook_filename: str) -> None:
         try:
             super().convert_single_notebook(notebook_filename)
