@@ -1128,12 +1128,6 @@ RMS_MISTAKES = (
         rms_with(divisor=lambda square, eps: square.sqrt() + eps),
     ),
     mistake(
-        "eps_of_normalize",
-        """eps is not used. F.normalize has one of its own, a lower limit of the length, which matters next to
-        0 alone. Where the mean square is near eps, your values come out too large.""",
-        lambda x, gamma, eps=RMS_EPS: F.normalize(x, dim=-1) * x.shape[-1] ** 0.5 * gamma,
-    ),
-    mistake(
         "eps_missing",
         """eps is not used. A row of zeros gives 0/0, which is NaN, and where the mean square is near eps your
         values come out too large. Where does eps go?""",
@@ -1141,10 +1135,12 @@ RMS_MISTAKES = (
     ),
     mistake(
         "eps_as_floor",
-        """eps is a lower limit of the mean square or of its root. It is added to the mean square, whether
-        that is large or small; a limit changes nothing until the mean square falls below it.""",
+        """A lower limit of the mean square or of its root stands where eps should be added (F.normalize has
+        such a limit of its own). eps is added to the mean square, whether that is large or small; a limit
+        changes nothing until the mean square falls below it.""",
         rms_with(divisor=lambda square, eps: square.clamp_min(eps).sqrt()),
         rms_with(divisor=lambda square, eps: square.sqrt().clamp_min(eps)),
+        lambda x, gamma, eps=RMS_EPS: F.normalize(x, dim=-1) * x.shape[-1] ** 0.5 * gamma,
     ),
     mistake(
         "eps_fixed",
