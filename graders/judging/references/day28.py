@@ -1592,21 +1592,12 @@ STALE_MISTAKES = (
                 | ((stored[1].sqrt() - seen[1].sqrt()).abs() > tolerance * seen[1].sqrt())
             ),
         ),
-        # In variances, or as shares of the mean.
-        *(
-            partial(
-                stale,
-                off=lambda stored, seen, tolerance, unit=unit, rest=rest: (
-                    ((stored[0] - seen[0]).abs() > tolerance * unit(seen))
-                    | ((stored[1].sqrt() - seen[1].sqrt()).abs() > tolerance * rest(seen))
-                ),
-            )
-            for unit, rest in (
-                (lambda seen: seen[1], lambda seen: seen[1]),
-                (lambda seen: seen[1], lambda seen: seen[1].sqrt()),
-                (lambda seen: seen[0].abs(), lambda seen: seen[0].abs()),
-                (lambda seen: seen[0].abs(), lambda seen: seen[1].sqrt()),
-            )
+        partial(
+            stale,
+            off=lambda stored, seen, tolerance: (
+                ((stored[0] - seen[0]).abs() > tolerance * seen[1])
+                | ((stored[1].sqrt() - seen[1].sqrt()).abs() > tolerance * seen[1])
+            ),
         ),
     ),
     mistake(
