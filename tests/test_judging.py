@@ -322,6 +322,38 @@ def test_two_mistakes_are_both_named_and_no_third() -> None:
         assert named == {messages["eps_outside_root"], messages["momentum_reversed"]}, str(verdict)
 
 
+def number_for_tensor(x: torch.Tensor) -> float:
+    values = torch.linalg.eigvalsh(x.T @ x / len(x))
+    return (values[-1] / values[0]).item()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_another_type_has_lost_no_digits(seed: int) -> None:
+    verdict = judged("hessian_condition_number", number_for_tensor, seed=seed)
+    assert not verdict.mistakes and verdict.message.endswith("The value is right."), str(verdict)
+
+
+def test_what_is_near_enough_for_float32_is_told_so() -> None:
+    def momentum_step(w, gradient, velocity, lr, beta):
+        velocity = beta * velocity + gradient
+        return w - lr * velocity * (1 + 1e-9), velocity
+
+    verdict = judged("momentum_step", momentum_step, seed=0)
+    assert not verdict.mistakes and verdict.message.startswith("Near enough for float32"), str(verdict)
+
+
+def test_nothing_is_called_right_beside_a_named_mistake() -> None:
+    def in_place(running_mean, running_var, x, momentum=0.1):
+        running_mean.mul_(1 - momentum).add_(momentum * x.mean(0))
+        running_var.mul_(1 - momentum).add_(momentum * x.var(0, correction=0))
+        return running_mean, running_var
+
+    verdict = judged("update_running_stats", in_place, seed=0)
+    assert verdict.mistakes == ("biased_running_variance",), str(verdict)
+    noted = " ".join(verdict.notes)
+    assert "The function changes in place what it is given" in noted and "are right" not in noted
+
+
 class LayerWithNamesOfItsOwn(torch.nn.Module):
     """gamma, beta and two plain averages, as many tutorials have it."""
 

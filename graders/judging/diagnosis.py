@@ -12,7 +12,7 @@ from graders.judging.answer import Answer, Mistake
 from graders.judging.compare import Finding
 from graders.judging.trial import Trial, is_no_value
 from graders.probing.exercise import Exercise
-from graders.probing.observe import ARGUMENTS, Foreign, Raised
+from graders.probing.observe import ARGUMENTS, FORM, Foreign, Raised
 from graders.probing.probes import NO_ERROR
 
 #: A mistake explains a candidate where both differ from the reference in the same way in at least this
@@ -75,6 +75,8 @@ def diagnose(exercise: Exercise, answer: Answer, tried: Sequence[Trial]) -> Diag
             likeness = _likeness(looked_at, variant, one.rounding, failing, naming)
             if likeness.strays > STRAYS * len(likeness.explained):
                 continue
+            if likeness.strays and failing <= {FORM, ARGUMENTS}:
+                continue  # whose values are right has not made a mistake that spoils them
             if failing <= likeness.explained:
                 rank = (-likeness.strays, sum(likeness.shares.values()))
                 if rank == (0, len(failing)):  # nothing can be more like it

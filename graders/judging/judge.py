@@ -81,7 +81,7 @@ def judge(paper: Paper, sights: Sequence[Sight], surveyed: Survey, rubric: Rubri
     }
     if diagnosis.mistakes:
         first = diagnosis.mistakes[0]
-        rest = [wording.difference(exercise, tried, left)[1]] if left else []
+        rest = [wording.difference(exercise, tried, left, beside=True)[1]] if left else []
         others = [one.message for one in diagnosis.mistakes[1:]]
         notes[:0] = [*others, *rest, *hint(exercise.name, diagnosis.mistakes)]
         notes += wording.context(exercise, tried)

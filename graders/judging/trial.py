@@ -149,6 +149,8 @@ class Trial:
         Which digits are left is chance, how many is not. Where hardly any are left, that says nothing; where
         some are, the candidate has some as well.
         """
+        if self.findings[name].kind in ("type", "shape"):
+            return False  # its form is wrong, whatever its digits are
         seen = self.seen(name)
         exact = self.question.exact[name]
         if tolerance.is_real(exact) and not (tolerance.is_real(seen) and _count(seen) == _count(exact)):

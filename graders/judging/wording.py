@@ -91,9 +91,16 @@ def carried(exercise: Exercise, excused: Sequence[Carried]) -> list[str]:
 
 
 def difference(
-    exercise: Exercise, tried: Sequence[Trial], wrong: Sequence[tuple[Trial, str, Finding]]
+    exercise: Exercise,
+    tried: Sequence[Trial],
+    wrong: Sequence[tuple[Trial, str, Finding]],
+    *,
+    beside: bool = False,
 ) -> tuple[str, str]:
-    """The outcome and the sentence for a difference that is none of the known mistakes."""
+    """The outcome and the sentence for a difference that is none of the known mistakes.
+
+    beside: whether it stands beside some, so that nothing is said of what is right.
+    """
     raised = [trial for trial in tried if trial.sight.raised]
     if raised:
         return _raised(exercise, raised, everywhere=len(raised) == len(tried))
@@ -102,14 +109,16 @@ def difference(
     if not values:
         name, finding = forms[0]
         if name == ARGUMENTS:
+            first = "The function" if beside else "The results are right, but the function"
             return "changed", (
-                f"The results are right, but the function changes in place what it is given: {finding.got}. "
-                "The caller still needs that; compute into new tensors."
+                f"{first} changes in place what it is given: {finding.got}. The caller still needs that; "
+                "compute into new tensors."
             )
-        return "type", f"The values are right, but it returns {finding.got}."
+        return "type", f"{'It' if beside else 'The values are right, but it'} returns {finding.got}."
     trial, name, finding = _telling(values)
     only_case = len({trial.case.name for trial in tried if trial.failing}) == 1
-    return finding.kind, _sentence(trial, name, finding, values, only_case)
+    dtypes = {one.setting.dtype for one in tried}
+    return finding.kind, _sentence(trial, name, finding, values, only_case, dtypes)
 
 
 def _telling(values: Sequence[tuple[Trial, str, Finding]]) -> tuple[Trial, str, Finding]:
@@ -151,6 +160,7 @@ def _sentence(
     finding: Finding,
     values: Sequence[tuple[Trial, str, Finding]],
     only_case: bool,
+    dtypes: set[torch.dtype],
 ) -> str:
     got, want, case = finding.got, finding.want, trial.case.name
     if isinstance(got, Raised):
@@ -176,8 +186,14 @@ def _sentence(
     place = f"In the case «{case}», {_at(name, finding.index)} is {got_text} and should be {want_text}."
     if finding.kind == "nan":
         return place
-    if all(one[0].setting.dtype != torch.float64 for one in values):
+    wrong_in = {one[0].setting.dtype for one in values}
+    if torch.float64 not in wrong_in:
         return f"Right in float64, but in float32 digits are lost. {place}"
+    if wrong_in < dtypes:
+        return (
+            "Near enough for float32, but not for float64: is a part of it computed in float32, or something "
+            f"small added? {place}"
+        )
     only = " It is the only case that differs." if only_case else ""
     return f"{place}{only}{_pattern(trial, name, finding)}"
 

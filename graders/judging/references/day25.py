@@ -59,9 +59,9 @@ def single_precision_mistake(*variants: Callable) -> Mistake:
     """Something on the way is float32; each variant ends with `in_single_precision`."""
     return mistake(
         "single_precision_inside",
-        """Something on the way is float32, whatever the inputs are. What torch.tensor or torch.zeros makes is
-        float32 unless a dtype is given. With inputs of float64 about half of the digits are lost, and a dtype
-        that is restored at the end does not bring them back.""",
+        """Near enough for float32, but inputs of float64 lose half of their digits. So it is where something
+        on the way is float32. torch.tensor and torch.zeros make that unless a dtype is given, and to give the
+        result its dtype at the end does not bring the digits back.""",
         *variants,
         rounding=True,
     )
@@ -115,7 +115,7 @@ def calling_mistakes(make: Callable[..., Callable]) -> tuple[Mistake, ...]:
 
 
 STANDARDIZE_MISTAKES = (
-    *statistics_mistakes(with_knobs, "N", "one row alone gives NaN"),
+    *statistics_mistakes(with_knobs, "N", "one row alone"),
     *feature_mistakes(with_knobs),
     lone_mistake(with_knobs, "A single sample"),
     mistake(

@@ -744,7 +744,7 @@ LAYER_MISTAKES = (
         normalized by its own mean and variance; the running ones are only kept for later.""",
         changed(uses_batch=lambda self: False),
     ),
-    *statistics_mistakes(layer_with, "N", "one row alone gives NaN"),
+    *statistics_mistakes(layer_with, "N", "one row alone"),
     *feature_mistakes(layer_with),
     mistake(
         "affine_not_trained",

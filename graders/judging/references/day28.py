@@ -273,7 +273,7 @@ def uncorrected(factor: Callable[[Tensor], float]) -> Callable:
 
 
 NORM_MISTAKES = (
-    *statistics_mistakes(with_knobs, "N·H·W", "one value alone gives NaN"),
+    *statistics_mistakes(with_knobs, "N·H·W", "one value alone"),
     mistake(
         "per_pixel",
         """Every pixel has a mean and a variance of its own, taken over the N samples: C · H · W of them. A

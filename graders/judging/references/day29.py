@@ -461,7 +461,7 @@ def norm_mistakes(
     column: brings gamma and beta into a shape that meets x where it should.
     """
     return (
-        *statistics_mistakes(make, values, "a mean over a single value gives NaN"),
+        *statistics_mistakes(make, values, "a mean over a single value"),
         *affine_mistakes(make),
         mistake(
             "affine_first",
@@ -1139,7 +1139,7 @@ def in_both(default_eps: float = EPS, **knobs: Any) -> Callable:
 
 def content_mistakes() -> tuple[Mistake, ...]:
     """The shared mistakes, made for the content alone, and for both where the message fits that too."""
-    alone = statistics_mistakes(in_content, "H·W", "a mean over a single value gives NaN")
+    alone = statistics_mistakes(in_content, "H·W", "a mean over a single value")
     for_both = {one.key: one for one in statistics_mistakes(in_both, "H·W", "")}
     only_alone = ("unbiased_variance", "not_centred", "divided_by_variance")
     return tuple(

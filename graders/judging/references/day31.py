@@ -258,15 +258,6 @@ def cumulative(w: Tensor, gradient: Tensor, step_sizes: Any, loss_fn: Loss) -> l
     return points
 
 
-def cumulative_in_place(w: Tensor, gradient: Tensor, step_sizes: Any, loss_fn: Loss) -> list[Tensor]:
-    """The same, with w itself moved."""
-    points = []
-    for size in step_sizes:
-        w -= size * gradient
-        points.append(w.clone())
-    return points
-
-
 def descent(w: Tensor, gradient: Tensor, step_sizes: Any, loss_fn: Loss) -> list[Tensor]:
     """Gradient descent: a new gradient at every point."""
     points = []
@@ -380,7 +371,6 @@ def path_mistakes(make: Callable[..., Tensor], what: str) -> tuple:
             """Each step starts where the last one ended, so the later points are too far away (or this is a
             descent with new gradients). Every step starts at the same w and goes along the gradient at w.""",
             partial(make, points=cumulative),
-            partial(make, points=cumulative_in_place),
             partial(make, points=descent),
         ),
         mistake(
@@ -396,8 +386,9 @@ def path_mistakes(make: Callable[..., Tensor], what: str) -> tuple:
         ),
         mistake(
             "single_precision_inside",
-            """In float64 half of the digits are missing: something passes through float32, as torch.tensor
-            of a list of Python numbers does, and a tensor made without a dtype. Give both the dtype of w.""",
+            """In float64 half of the digits are missing, as where something passes through float32:
+            torch.tensor makes that of a list of Python numbers. Give every tensor that you make the dtype of
+            w.""",
             partial(make, points=in_single_precision),
             lambda *given: make(*given).float().to(given[1].dtype),
             rounding=True,
@@ -943,8 +934,8 @@ RATE_MISTAKES = (
     ),
     mistake(
         "single_precision_inside",
-        """Half of the digits are missing where the eigenvalue is a Python number: it passes through float32,
-        as what torch.tensor makes of it does. A number needs no tensor here.""",
+        """Half of the digits are missing where the eigenvalue is a Python number, as where it passes through
+        float32: torch.tensor makes that of it. A number needs no tensor here.""",
         rate_by_default_dtype,
         rounding=True,
     ),

@@ -34,9 +34,9 @@ def cancelled_in_double(*variants: Candidate) -> Mistake:
     """A variance as a difference of squares in float64, which float32 alone does not notice."""
     return mistake(
         "variance_by_cancellation_in_double",
-        """The variance is computed as E[x²] − E[x]², in float64. Inputs of float32 come out right that way.
-        At an offset of 10,000 both terms are near 10⁸, so half of float64's digits cancel, and inputs of
-        float64 have all of them. Subtract the mean first, then square.""",
+        """With inputs of float64 half of the digits are missing, as where the variance is computed as E[x²] −
+        E[x]² in float64. Inputs of float32 come out right that way. At an offset of 10,000 both terms are
+        near 10⁸, and half of float64's digits cancel. Subtract the mean first, then square.""",
         *variants,
         rounding=True,
     )
@@ -308,8 +308,8 @@ MERGE_MISTAKES = (
     ),
     mistake(
         "single_precision",
-        """In float64 half of the digits are missing: something passes through float32, as what float() gives
-        does. Compute in the dtype of the means.""",
+        """In float64 half of the digits are missing, as where something passes through float32, which is what
+        float() gives. Compute in the dtype of the means.""",
         partial(single_precision_weights, weights=lambda counts: counts.float() / counts.sum().float()),
         lambda counts, means, variances: tuple(
             result.to(means.dtype) for result in merge(counts, means.float(), variances.float())
@@ -678,8 +678,8 @@ SYNC_MISTAKES = (
     ),
     mistake(
         "single_precision_inside",
-        """In float64 half of the digits are missing: something passes through float32. Compute and exchange
-        in the dtype of x.""",
+        """In float64 half of the digits are missing, as where something passes through float32. Compute and
+        exchange in the dtype of x.""",
         partial(sync, brought=lambda local, rows: local.float().to(local.dtype)),
         partial(sync, spread=lambda var, eps: (var.float() + eps).sqrt().to(var.dtype)),
         rounding=True,
@@ -842,7 +842,7 @@ GHOST_MISTAKES = (
     *statistics_mistakes(
         ghost_with,
         "n",
-        "a virtual batch of one sample gives NaN",
+        "a virtual batch of one sample",
         note="(Here n is the size of the virtual batch.)",
     ),
     cancelled_in_double(ghost_with(variance=difference_of_squares)),
@@ -1169,8 +1169,8 @@ RMS_MISTAKES = (
     ),
     mistake(
         "single_precision",
-        """Right in float32, and in float64 half of the digits are missing: the values pass through float32,
-        as in code written for half precision. Compute in the dtype of x.""",
+        """Right in float32, and in float64 half of the digits are missing, as where the values pass through
+        float32, in code written for half precision. Compute in the dtype of x.""",
         single_precision_rms,
         rounding=True,
     ),
@@ -1205,7 +1205,7 @@ def variance_about_part(x: Tensor, axes: tuple[int, ...], part: tuple[int, ...])
 
 
 STANDARDIZATION_MISTAKES = (
-    *statistics_mistakes(standardized_with, "I·kH·kW", "a filter of one weight gives NaN"),
+    *statistics_mistakes(standardized_with, "I·kH·kW", "a filter of one weight"),
     cancelled_in_double(standardized_with(variance=difference_of_squares)),
     mistake(
         "filters_last",

@@ -856,8 +856,8 @@ HEAVY_BALL_MISTAKES = (
     ),
     mistake(
         "half_for_root",
-        """x ** 1/2 is half of x: the power comes before the division. The root is x ** 0.5 or
-        math.sqrt(x).""",
+        """x ** 1/2 is half of x: the power comes before the division. The root is x ** (1/2), with
+        brackets, or x ** 0.5.""",
         partial(
             heavy_ball,
             lr=lambda low, high: 4 / (high / 2 + low / 2) ** 2,
@@ -2295,9 +2295,9 @@ DIGITS_MISTAKES = (
     ),
     mistake(
         "goes_on_at_the_target",
-        """It goes on for a while where the cross-entropy of model on x and y has come to the target. So what
-        it looks at is another number: a sum over the images instead of their mean, a loss of another kind, or
-        a smaller target.""",
+        """It goes on for a while where the cross-entropy of model on x and y has come to the target. What it
+        looks at is another number: a sum over the images and not their mean, another kind of loss, or a
+        smaller target.""",
         partial(steps_on_digits, loss_of=partial(F.cross_entropy, reduction="sum")),
         partial(steps_on_digits, met=lambda loss, target, taken: bool(loss <= 0.5 * target)),
         partial(steps_on_digits, loss_of=partial(F.cross_entropy, label_smoothing=0.1)),

@@ -283,7 +283,7 @@ RATE_MISTAKES = (
     ),
     mistake(
         "computed_in_float32",
-        """Right to seven digits, and float64 eigenvalues have sixteen. Somewhere the numbers pass through
+        """Right to seven digits of float64's sixteen. That is what is left where numbers pass through
         float32: torch.tensor and torch.zeros make that unless they are given another dtype.""",
         rate_in_float32,
         rounding=True,
@@ -1064,8 +1064,8 @@ TRAIN_MISTAKES = (
     ),
     mistake(
         "losses_in_float32",
-        """Right to seven digits: the losses pass through Python numbers, and torch.tensor makes float32 of
-        them whatever the model's dtype. Keep the tensors and stack them.""",
+        """Right to seven digits. That is what is left where the losses pass through Python numbers, of
+        which torch.tensor makes float32 whatever the model's dtype. Keep the tensors and stack them.""",
         partial(train, result=lambda losses: torch.tensor([loss.item() for loss in losses])),
         rounding=True,
     ),
@@ -2328,8 +2328,8 @@ ORTHOGONAL_MISTAKES = (
     ),
     mistake(
         "computed_in_float32",
-        """Right to seven digits, and float64 has sixteen. Somewhere the numbers pass through float32: compute
-        in the dtype of the gradient.""",
+        """Right to seven digits of float64's sixteen. That is what is left where numbers pass through
+        float32. Compute in the dtype of the gradient.""",
         partial(orthogonalized, factor=in_float32),
         rounding=True,
     ),

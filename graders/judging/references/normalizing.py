@@ -50,7 +50,7 @@ def statistics_mistakes(
     """The mistakes in eps and in the statistics, for a norm that `make` builds with these knobs turned.
 
     make: called with knobs of `normalize`, or with `default_eps`. count: the letters for how many values
-    share a mean ("N", "C·H·W"). alone: what dividing by one less does where there is only one value.
+    share a mean ("N", "C·H·W"). alone: what has only one value, so that one less is none.
     note: what the letters of `count` mean, where that has to be said.
     """
     share = count if count.isalnum() else f"({count})"
@@ -132,9 +132,9 @@ def statistics_mistakes(
         mistake(
             "unbiased_variance",
             f"""The variance is divided by {count} − 1. Normalizing takes the biased variance, divided by
-            {count}: it describes these values and estimates nothing. Yours come out too small by the factor
-            √(({count} − 1)/{share}), and {alone}. (torch.var divides by one less unless told otherwise.)
-            {note}""",
+            {count}: it describes these values and estimates nothing. One less makes the values too small by
+            the factor √(({count} − 1)/{share}), and {alone} may give NaN. (torch.var divides by one less by
+            default.) {note}""",
             make(variance=lambda x, axes: x.var(axes, keepdim=True)),
         ),
         mistake(
@@ -198,9 +198,8 @@ def feature_mistakes(make: Callable[..., Candidate]) -> tuple[Mistake, ...]:
     return (
         mistake(
             "one_statistic_for_all",
-            """One mean and one variance are taken over the whole array. Each feature has its own: the
-            averages run over the batch, axis 0, and there are D of them. Your columns do not have mean
-            0.""",
+            """What is taken over the whole array is one number for all features. Each feature has a mean and
+            a variance of its own: the averages run over the batch, axis 0, and there are D of them.""",
             make(over=(0, 1)),
         ),
         mistake(
@@ -235,14 +234,14 @@ def affine_mistakes(make: Callable[..., Candidate]) -> tuple[Mistake, ...]:
         ),
         mistake(
             "beta_missing",
-            """beta is not added (or is subtracted): your output is right up to a constant amount for each
-            entry of beta.""",
+            """beta is not added (or is subtracted). Each entry of beta shifts what it belongs to by just as
+            much, whatever the values are.""",
             make(affine=lambda x_hat, gamma, beta: gamma * x_hat),
             make(affine=lambda x_hat, gamma, beta: gamma * x_hat - beta),
         ),
         mistake(
             "gamma_missing",
-            "gamma does not scale x_hat: your output varies as x_hat does, with standard deviation 1.",
+            "gamma does not scale x_hat: your output varies just as x_hat does, whatever gamma is.",
             make(affine=lambda x_hat, gamma, beta: x_hat + beta),
         ),
         mistake(

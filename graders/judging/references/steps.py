@@ -376,7 +376,8 @@ LAYER = (
         "The running statistics",
         "update_running_stats",
         """momentum_reversed biased_running_variance eps_in_running_variance deviation_stored not_updated
-        old_value_forgotten old_value_not_decayed wrong_mean graph_kept""",
+        old_value_forgotten old_value_not_decayed new_value_unweighted squares_stored sum_stored wrong_mean
+        graph_kept""",
     ),
     step(
         "Train mode: the batch's own statistics",
@@ -747,7 +748,8 @@ OPTIMIZER = (
         ),
         of="""weight_decay_missing weight_decay_after_momentum weight_decay_without_lr weight_decay_factor
         weight_decay_only_with_momentum weight_decay_only_without_momentum weight_decay_sign
-        weight_decay_by_sign decay_left_in_gradient weight_decay_default""",
+        weight_decay_by_sign weight_decay_of_matrices weight_decay_of_the_penalty decay_left_in_gradient
+        weight_decay_default""",
     ),
     step(
         "The velocity",
@@ -777,7 +779,8 @@ OPTIMIZER = (
             partial(next_velocity, keep=lambda momentum: 0.0),
         ),
         of="""gradient_damped damped_after_the_first first_gradient_damped velocity_is_the_gradient
-        momentum_ignored velocity_not_kept velocity_kept_from_the_first momentum_fixed momentum_default""",
+        momentum_ignored velocity_not_kept velocity_kept_from_the_first momentum_fixed momentum_default
+        momentum_on_gradient momentum_on_both never_fades first_gradient_lost lr_twice""",
     ),
     step(
         "The direction",
@@ -801,7 +804,8 @@ OPTIMIZER = (
             partial(direction, ahead=lambda g, velocity, momentum: g + velocity),
         ),
         of="""nesterov_ignored nesterov_always nesterov_without_factor look_ahead_stored
-        look_ahead_without_decay old_velocity_moves""",
+        look_ahead_without_decay old_velocity_moves nesterov_default nesterov_old_velocity_twice
+        nesterov_stretched nesterov_without_gradient""",
     ),
     step(
         "Moving in place",
@@ -832,6 +836,7 @@ OPTIMIZER = (
         "All together",
         "SGD",
         """generator_used_up missing_gradient_stops missing_gradient_as_zero missing_gradient_fails
+        missing_gradient_forgets
         kept_by_the_class zero_grad_does_nothing zero_grad_fails step_clears_gradients order_of_arguments""",
     ),
 )
@@ -938,7 +943,7 @@ ADAM = (
             lambda average, beta, step: average * (1 - beta**step),
         ),
         of="""correction_missing one_corrected one_divisor_for_both step_counted_from_0 correction_constant
-        correction_multiplied""",
+        correction_multiplied correction_formula root_before_correction""",
     ),
     step(
         "The direction",
@@ -967,7 +972,7 @@ ADAM = (
             lambda m_hat, v_hat, eps: m_hat.clone(),
         ),
         of="""eps_inside_root eps_before_correction eps_missing eps_default eps_fixed root_missing not_divided
-        gradient_moves_w old_average_moves_w""",
+        brackets_missing gradient_moves_w old_average_moves_w""",
     ),
     whole(
         "All together",
