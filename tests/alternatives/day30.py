@@ -59,6 +59,15 @@ def groups_that_freeze_the_rest(model, weight_decay):
     return both
 
 
+def groups_by_number_of_values(model, weight_decay):
+    """A weight of shape (n, 1) has as many values as rows, and still two dimensions."""
+    trained = [w for w in model.parameters() if w.requires_grad]
+    decayed = [w for w in trained if w.dim() and w.numel() > len(w)]
+    ids = {id(w) for w in decayed}
+    others = [w for w in trained if id(w) not in ids]
+    return [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+
+
 # -- kind_of_decay -------------------------------------------------------------------------------------
 
 
@@ -105,6 +114,15 @@ def decay_by_equal_lengths(step, w):
     if lost.max() < 1e-6:
         return "none"
     return "penalty" if torch.allclose(lost, lost.mean().expand_as(lost), rtol=1e-3) else "decay"
+
+
+def decay_under_a_gradient_of_chance(step, w):
+    g = torch.randn_like(w)
+    zero = torch.zeros_like(w)
+    shares = torch.stack([(a * w - step(a * w, g) + step(zero, g)) / (a * w) for a in (1.0, 2.0)])
+    if shares.abs().max() < 1e-4:
+        return "none"
+    return "decay" if (shares - shares.mean()).abs().max() < 1e-2 * shares.mean() else "penalty"
 
 
 def decay_of_few_coordinates(step, w):
@@ -319,10 +337,16 @@ def equivalent_by_root(lr, weight_decay, scale):
 
 
 WRONG = {
-    "parameter_groups": (groups_of_linear_layers, groups_of_the_first_weights, groups_that_freeze_the_rest),
+    "parameter_groups": (
+        groups_of_linear_layers,
+        groups_of_the_first_weights,
+        groups_that_freeze_the_rest,
+        groups_by_number_of_values,
+    ),
     "kind_of_decay": (
         decay_by_equal_lengths,
         decay_of_few_coordinates,
+        decay_under_a_gradient_of_chance,
         decay_as_a_number,
         decay_or_nothing,
     ),

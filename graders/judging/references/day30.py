@@ -6,7 +6,7 @@ Sources of the mistakes: reports and fixes in public repositories and forums, an
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache, partial
 from typing import Any
 
@@ -46,6 +46,12 @@ def groups(
     return result([first, second])
 
 
+def by_modules(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """The own parameters of each module, a shared one as often as it is there."""
+    for module in model.modules():
+        yield from module.named_parameters(recurse=False)
+
+
 GROUP_MISTAKES = (
     mistake(
         "gamma_decays",
@@ -56,8 +62,8 @@ GROUP_MISTAKES = (
     ),
     mistake(
         "everything_decays",
-        """All parameters are in the group that decays. Biases, gammas and betas have one dimension and belong
-        in the second group.""",
+        """Biases, gammas and betas are in the group that decays. They have one dimension and belong in the
+        second group.""",
         partial(groups, decays=lambda name, w: True),
     ),
     mistake(
@@ -122,6 +128,19 @@ GROUP_MISTAKES = (
             for kinds in ((2, 4), (2, 3, 4), (2, 4, 5), (2, 3))
         ),
         partial(groups, decays=lambda name, w: w.dim() > 2),
+    ),
+    mistake(
+        "shared_twice",
+        """A parameter that two modules share is listed twice. It is one tensor, and the optimizer should move
+        it once. model.parameters() gives each only once; a walk over the modules has to leave out what it has
+        met before.""",
+        partial(groups, listed=by_modules),
+    ),
+    mistake(
+        "empty_group_left_out",
+        """A group without parameters is left out. The list always holds both dicts, the one that decays
+        first: whoever reads it counts on their places.""",
+        partial(groups, result=lambda both: [one for one in both if one["params"]]),
     ),
     *reading_mistakes(groups),
 )
@@ -229,8 +248,8 @@ KIND_MISTAKES = (
     ),
     mistake(
         "always_the_same",
-        """The answer is the same for every optimizer, but all three kinds occur. To see what a step takes
-        from w, set the gradient to 0, or subtract the gradient's own part.""",
+        """The answer is the same for optimizers that differ, but all three kinds occur. To see what a step
+        takes from w, set the gradient to 0, or subtract the gradient's own part.""",
         *(saying(word) for word in KINDS),
     ),
     mistake(
@@ -309,17 +328,17 @@ DROPOUT_MISTAKES = (
         partial(dropped, scale=lambda y, p, keep: y * (1 - p)),
     ),
     mistake(
+        "evaluation_scaled_too",
+        """The output is scaled when not training too. Dropout then does nothing: x comes back as it is. In
+        inverted dropout all the scaling is done in training.""",
+        partial(dropped, evaluated=lambda x, keep, p: x * (1 - p)),
+        partial(dropped, evaluated=lambda x, keep, p: x / (1 - p)),
+    ),
+    mistake(
         "scaled_in_evaluation",
         """This is the older form of dropout, which scales nothing in training and everything by 1 − p at test
         time. Inverted dropout scales in training, so nothing is left to do afterwards.""",
         partial(dropped, scale=lambda y, p, keep: y, evaluated=lambda x, keep, p: x * (1 - p)),
-    ),
-    mistake(
-        "evaluation_scaled_too",
-        """Training is right, but the output is scaled when not training too. Dropout then does nothing: x
-        comes back as it is.""",
-        partial(dropped, evaluated=lambda x, keep, p: x * (1 - p)),
-        partial(dropped, evaluated=lambda x, keep, p: x / (1 - p)),
     ),
     mistake(
         "mask_in_evaluation",
@@ -405,7 +424,7 @@ NOISE_MISTAKES = (
     mistake(
         "unbiased",
         """The standard deviation divides by the number of batches less one. We want the biased one, divided
-        by the number of batches. With a single batch that is 0, and yours is NaN.""",
+        by the number of batches. With a single batch that is 0, where torch.std alone gives NaN.""",
         partial(noise, spread=lambda means: means.std(0)),
     ),
     mistake(
@@ -577,8 +596,8 @@ EQUIVALENT_MISTAKES = (
     ),
     mistake(
         "scale_inverted",
-        """The factors are upside down. For the same angle a larger weight needs a larger lr: its gradient is
-        smaller, and the same step turns it less.""",
+        """The scale stands upside down. For the same angle a larger weight needs a larger lr: its gradient is
+        smaller, and the same step turns it less. The decay has to fall by as much as lr grows.""",
         partial(equivalent, for_lr=lambda a: 1 / (a * a), for_decay=lambda a: a * a),
         partial(equivalent, for_lr=lambda a: 1 / a, for_decay=lambda a: a),
     ),
@@ -608,8 +627,8 @@ EQUIVALENT_MISTAKES = (
     ),
     mistake(
         "decay_scaled_once",
-        """lr is right, but the decay has the scale in it only once. It has to undo what happened to lr, so
-        that their product stays what it was.""",
+        """The decay has the scale in it only once. It has to undo what happens to lr, which gets the scale
+        twice, so that their product stays what it was.""",
         partial(equivalent, for_decay=lambda a: 1 / a),
     ),
     mistake(

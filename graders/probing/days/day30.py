@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
+from itertools import zip_longest
+from numbers import Real
 from typing import Any
 
 import torch
@@ -10,7 +13,7 @@ from torch import nn
 
 from graders.probing.exercise import BrokenContract, Candidate, Case, Draw, Exercise, Inputs, Part
 from graders.probing.exposing import exposing
-from graders.probing.observe import FORM, Raised, describe
+from graders.probing.observe import FORM, Raised, describe, unpacked
 from graders.probing.probes import Untouched, arguments, call, error_of, filled
 from graders.probing.recorder import paused
 
@@ -51,7 +54,14 @@ def build(name: str, seed: int, like: torch.Tensor) -> nn.Module:
             block = nn.Sequential(nn.Linear(3, 5), Scaled(), nn.LayerNorm(5))
             model = nn.Sequential(block, nn.Bilinear(5, 5, 2))
         elif name == "many":
-            shapes = [(2, 3, 2, 1, 2), (3, 2, 2), *[(2, 2)] * (10 + seed % 9), (2, 1, 3, 2), (3, 1, 1, 2, 2)]
+            shapes = [
+                (2, 3, 2, 1, 2),
+                (3, 2, 2),
+                (4, 1),
+                *[(2, 2)] * (10 + seed % 9),
+                (2, 1, 3, 2),
+                (3, 1, 1, 2, 2),
+            ]
             model = nn.Sequential(*map(Weighted, shapes))
         elif name == "no weights":
             model = nn.Sequential(nn.BatchNorm1d(4), nn.ReLU(), Scaled())
@@ -89,7 +99,11 @@ def probe_groups(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, An
         raise BrokenContract(f"It should return a list of two dicts, but it returns {describe(groups)}.")
     yield "number of groups", len(groups)
     names = {id(parameter): name for name, parameter in model.named_parameters()}
-    for position, group in zip(("first", "second"), groups, strict=False):
+    for position, group in zip_longest(("first", "second"), groups[:2]):
+        if group is None:
+            yield f"parameters in the {position} group", "no such group"
+            yield f"weight_decay of the {position} group", math.nan
+            continue
         if "params" not in group:
             raise BrokenContract("Each dict needs the key 'params', where optimizers look for tensors.")
         given = list(group["params"])
@@ -139,12 +153,15 @@ def decay_cases(draw: Draw) -> Iterator[Case]:
     """Optimizers by their direction and where the decay enters, in an order of chance."""
     d = draw.integer(3, 5)
 
-    def case(name: str, direction: str, where: str, size: int = 0, hidden: bool = False) -> Case:
+    def case(
+        name: str, direction: str, where: str, size: int = 0, hidden: bool = False, faint: bool = False
+    ) -> Case:
         signs = draw.uniform(size or d) < 0.5
         signs[0], signs[1] = True, False
         w = draw.uniform(size or d, low=0.5, high=2.0)
         inputs = {"w": torch.where(signs, -w, w), "direction": direction, "where": where, "hidden": hidden}
-        return Case(name, {**inputs, "lr": draw.number(0.05, 0.3), "decay": draw.number(0.1, 0.4)})
+        decay = (0.005, 0.02) if faint else (0.1, 0.4)
+        return Case(name, {**inputs, "lr": draw.number(0.05, 0.3), "decay": draw.number(*decay)})
 
     found = [
         case("plain descent without decay", "plain", ""),
@@ -154,7 +171,8 @@ def decay_cases(draw: Draw) -> Iterator[Case]:
         case("Adam with a penalty", "adam", "inside"),
         case("Adam with decay", "adam", "outside"),
         case("the sign of the gradient, without decay", "sign", ""),
-        case("the sign of the gradient, with a penalty", "sign", "inside"),
+        # So faint that it turns the sign of no gradient of chance.
+        case("the sign of the gradient, with a penalty", "sign", "inside", faint=True),
         case("the sign of the gradient, with decay", "sign", "outside"),
         case("many coordinates, with decay", "adam", "outside", draw.many()),
         case("many coordinates, with a penalty", "adam", "inside", draw.many()),
@@ -238,6 +256,16 @@ def step_cases(draw: Draw) -> Iterator[Case]:
     yield Case("one long row", {"lr": draw.number(0.05, 0.5), "weight": draw.normal(1, k * draw.many())})
 
 
+# -- plain numbers -----------------------------------------------------------------------------------
+
+
+def plain(number: Any) -> tuple[Any, str | None]:
+    """A real number of another type, such as NumPy's, as a float, and a word on the form if it is one."""
+    if isinstance(number, Real) and not isinstance(number, int | float):
+        return float(number), f"{describe(number)} instead of a float"
+    return number, None
+
+
 # -- decay_equivalent --------------------------------------------------------------------------------
 
 
@@ -251,6 +279,16 @@ def equivalent_cases(draw: Draw) -> Iterator[Case]:
     yield case("no weight decay", draw.number(0.05, 0.5), 0.0, draw.number(2.0, 6.0))
     yield case("the same size", draw.number(0.05, 0.5), draw.number(0.01, 0.1), 1.0)
     yield case("a much larger weight", draw.number(1e-3, 1e-2), draw.number(1e-4, 1e-3), draw.number(50, 90))
+
+
+def probe_equivalent(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any]]:
+    names = ("lr", "weight decay")
+    forms = []
+    for name, number in zip(names, unpacked(candidate(*arguments(inputs)), names), strict=True):
+        value, form = plain(number)
+        yield name, value
+        forms.append(form)
+    yield FORM, next(filter(None, forms), None)
 
 
 # -- equilibrium_norm --------------------------------------------------------------------------------
@@ -285,7 +323,9 @@ def probe_rest(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any]
         norm = candidate(*given)
     except ValueError as error:  # in one wording, whatever the candidate says of it
         raise ValueError("there is a norm at rest here").with_traceback(error.__traceback__) from None
+    norm, form = plain(norm)
     yield "norm", norm
+    yield FORM, form
 
 
 # -- inputs that show a mistake, or hide it ------------------------------------------------------------
@@ -354,7 +394,7 @@ EXERCISES = (
         name="decay_equivalent",
         signature="decay_equivalent(lr, weight_decay, scale)",
         cases=equivalent_cases,
-        probe=call("lr", "weight decay"),
+        probe=probe_equivalent,
         parts=(Part("lr", 1, ("lr",)), Part("weight decay", 1, ("weight decay",))),
         arithmetic=torch.float32,  # plain numbers may pass through tensors of PyTorch's default dtype
     ),
