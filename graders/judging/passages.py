@@ -643,7 +643,7 @@ _explain("instance_norm", IN_CODE, _AXES, _EPS, _VARIANCE, _AFFINE)
 _explain(
     "group_norm",
     IN_CODE,
-    _on("interleaved_groups reshape_mixes_channels group_size groups_not_undone", None, _GROUP),
+    _on("interleaved_groups reshape_mixes_channels group_size groups_not_undone across_groups", None, _GROUP),
     _AXES,
     _EPS,
     _VARIANCE,
@@ -687,7 +687,8 @@ _explain(
     "layer_norm_backward",
     FROM_THE_AXES,
     _on("variance_path_*", CLOSED_FORM, _AT_X_HAT),
-    _on("both_paths_missing mean_path_missing", CLOSED_FORM),
+    _on("both_paths_missing mean_path_missing mean_path_sign", CLOSED_FORM),
+    _on("factor_in_variance_path", CLOSED_FORM, _AT_X_HAT),
     _on("batch_norm_for_layer_norm means_over_the_batch", ONE_CHOICE, _LAYER),
     _on("parameters_*", ONE_CHOICE),
     _EPS,

@@ -677,6 +677,25 @@ GROUP_MISTAKES = (
         group_with(along=(0, 2, 3, 4)),
     ),
     mistake(
+        "batch_statistics",
+        """The averages run over the samples, for each channel by itself: that is batch normalization. Group
+        normalization takes every sample by itself, and the channels of a group together.""",
+        group_with(along=(0, 3, 4)),
+    ),
+    mistake(
+        "over_all_axes",
+        """One mean and one variance are taken over the whole array. Each sample and each group has its own:
+        N·G of them.""",
+        group_with(along=(0, 1, 2, 3, 4)),
+    ),
+    mistake(
+        "across_groups",
+        """The mean runs over the axis of the groups, and not over that of the channels within a group, so it
+        joins what the groups keep apart. With axes N, G, C/G, H, W it runs over the last three.""",
+        group_with(along=(1, 3, 4)),
+        group_with(along=1),
+    ),
+    mistake(
         "rows_averaged",
         """The mean runs over the N·G rows and not within one, so each place in a group has a mean of its own,
         over samples and groups. A row is one group of one sample, and has one mean over all its values.""",
@@ -1375,6 +1394,8 @@ def layer_backward(
     shares: Callable[[int], tuple[float, float]] = lambda count: (1.0, 1.0),
     along: Callable[[Tensor], tuple[Any, Any]] = lambda x_hat: (1.0, x_hat),
     scaled: Callable[[Tensor], Any] = lambda std: 1.0,
+    divided: Callable[[Tensor, Tensor], Tensor] = lambda paths, std: paths / std,
+    arriving: Callable[[Tensor, Tensor], Tensor] = lambda dy, gamma: dy,
     collected: Callable[[Tensor], Tensor] = lambda each: each.sum(0),
     beside: Callable[[Tensor, Tensor], Tensor] = lambda x, x_hat: x_hat,
     result: Callable[[Tensor, Tensor, Tensor], Gradients] = lambda dx, dgamma, dbeta: (dx, dgamma, dbeta),
@@ -1383,8 +1404,8 @@ def layer_backward(
 
     by_mean, by_variance: the shares of the paths through the mean and the variance; shares: by the count.
     along: what stands beside the two means. scaled: by which power
-    of the deviation the second is off. collected: over which
-    axes the parameters' gradients are summed, of dy times what stands `beside` it.
+    of the deviation the second is off. divided: the last step to dx. arriving: what reaches gamma and beta.
+    collected: over which axes that is summed, times what stands `beside` it for gamma.
     """
     centred = x - x.mean(over, keepdim=True)
     count = math.prod(x.shape[axis] for axis in over)
@@ -1400,8 +1421,9 @@ def layer_backward(
     through_variance = beside_product * (d_hat * x_hat).mean(sums_over, keepdim=True)
     first, second = shares(count)
     by_mean, by_variance = first * by_mean * beside_mean, second * by_variance * scaled(std)
-    dx = out_of((d_hat - by_mean * through_mean - by_variance * through_variance) / std, gamma)
-    return result(dx, collected(dy * beside(x, x_hat)), collected(dy))
+    dx = out_of(divided(d_hat - by_mean * through_mean - by_variance * through_variance, std), gamma)
+    arrived = arriving(dy, gamma)
+    return result(dx, collected(arrived * beside(x, x_hat)), collected(arrived))
 
 
 def layer_backward_default_eps(value: float) -> Callable[..., Gradients]:
@@ -1450,6 +1472,26 @@ LAYER_BACKWARD_MISTAKES = (
         """The path through the variance has the wrong sign. What would stretch x_hat is taken out of dx, as
         the mean is.""",
         partial(layer_backward, by_variance=-1.0),
+    ),
+    mistake(
+        "mean_path_sign",
+        """The path through the mean has the wrong sign, so dx does not sum to 0 over a sample. What would
+        shift all of x_hat is taken out of dx.""",
+        partial(layer_backward, by_mean=-1.0),
+    ),
+    mistake(
+        "factor_in_variance_path",
+        """The path through the variance has a factor of 2 too many or too few. The square of x less its mean
+        brings a 2, and the power −1/2 of var + eps brings a 1/2: they cancel.""",
+        partial(layer_backward, by_variance=0.5),
+        partial(layer_backward, by_variance=2.0),
+    ),
+    mistake(
+        "division_missing_in_dx",
+        """dx is not divided by σ, or is multiplied by it. x_hat is x less its mean over σ, so what comes back
+        to x has 1/σ in all its terms.""",
+        partial(layer_backward, divided=lambda paths, std: paths),
+        partial(layer_backward, divided=lambda paths, std: paths * std),
     ),
     mistake(
         "variance_path_scaled",
@@ -1525,6 +1567,12 @@ LAYER_BACKWARD_MISTAKES = (
         partial(layer_backward, collected=lambda each: each.mean(0)),
     ),
     mistake(
+        "parameters_with_gamma",
+        """dgamma and dbeta have gamma in them. y is gamma · x_hat + beta: its derivative for gamma is x_hat,
+        and for beta it is 1. dy times gamma is what reaches x_hat.""",
+        partial(layer_backward, arriving=lambda dy, gamma: dy * gamma),
+    ),
+    mistake(
         "x_for_x_hat",
         "dgamma is made with x. gamma multiplies x_hat, the normalized values, and so its gradient does.",
         partial(layer_backward, beside=lambda x, x_hat: x),
@@ -1532,8 +1580,9 @@ LAYER_BACKWARD_MISTAKES = (
     ),
     mistake(
         "gradients_of_parameters_swapped",
-        "dgamma and dbeta are swapped: dgamma comes first.",
+        "The gradients are in another order: dx comes first, then dgamma, then dbeta.",
         partial(layer_backward, result=lambda dx, dgamma, dbeta: (dx, dbeta, dgamma)),
+        partial(layer_backward, result=lambda dx, dgamma, dbeta: (dgamma, dbeta, dx)),
     ),
     mistake(
         "eps_outside_root",
@@ -1587,9 +1636,9 @@ def why_groups_agree(x: Tensor, n: int, c: int, groups: int) -> str:
 GROUPS_REASONS = (
     mistake(
         "channels_of_one_scale",
-        """Your input does not show it enough: the channels are of about one scale, and then it makes little
-        difference which of them share a variance. Which channels does the code put together, and which
-        belong together? Let those differ in scale.""",
+        """Your input does not show it enough: with these scales it makes too little difference which channels
+        share a variance. Which does the code put together, and which belong together? Let those differ in
+        scale, and none be so small that eps outweighs its variance.""",
         lambda n, c, groups: (x := torch.randn(n, c, 4, 4)) - x.mean((2, 3), keepdim=True),
         lambda n, c, groups: torch.linspace(-1, 1, 4).expand(n, c, 4, 4),
     ),

@@ -603,7 +603,8 @@ GROUPS = (
         of="""eps_outside_root eps_missing eps_as_floor eps_fixed eps_default eps_subtracted eps_squared
         eps_on_deviation eps_on_quotient length_over_count unbiased_variance unbiased_and_eps_outside
         divided_by_variance variance_by_cancellation not_centred variance_about_zero over_channels_only
-        over_pixels_only layer_statistics over_the_batch_too rows_averaged""",
+        over_pixels_only layer_statistics over_the_batch_too batch_statistics over_all_axes across_groups
+        rows_averaged""",
     ),
     step(
         "Scale and shift each channel",
