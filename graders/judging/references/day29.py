@@ -752,35 +752,50 @@ GROUP_MISTAKES = (
 
 
 def norm_pairs(
-    make: Callable[..., Candidate], known: tuple[Mistake, ...], axes: Mapping[str, dict[str, Any]]
+    make: Callable[..., Candidate], known: tuple[Mistake, ...], axes: Mapping[str, tuple[str, dict[str, Any]]]
 ) -> tuple[Mistake, ...]:
     """Two of the mistakes at once that the three norms have in common, or one of those with other axes.
 
-    axes: mistakes in these, with the knobs to turn for them.
+    axes: mistakes in these, with the letters for how many values share a mean there, and the knobs to turn.
     """
     in_common = *statistics_mistakes(dict, "", ""), *affine_mistakes(dict)
-    return *pairs(make, known, in_common), *over_other_axes(make, known, axes)
+    at_once = [*pairs(make, known, in_common)]
+    for key, (values, knobs) in axes.items():
+        counted_there = statistics_mistakes(make, values, "a mean over a single value")
+        at_once += over_other_axes(make, (*known, *counted_there), {key: knobs})
+    return tuple(at_once)
 
 
 @cache
 def layer_pairs() -> tuple[Mistake, ...]:
-    axes = {"over_channels_only": 1, "over_pixels_only": (2, 3), "batch_statistics": (0, 2, 3)}
-    return norm_pairs(layer_with, LAYER_MISTAKES, {key: {"over": over} for key, over in axes.items()})
+    axes = {
+        "over_channels_only": ("C", {"over": 1}),
+        "over_pixels_only": ("H·W", {"over": (2, 3)}),
+        "batch_statistics": ("N·H·W", {"over": (0, 2, 3)}),
+    }
+    return norm_pairs(layer_with, LAYER_MISTAKES, axes)
 
 
 @cache
 def instance_pairs() -> tuple[Mistake, ...]:
-    axes = {"batch_statistics": (0, 2, 3), "layer_statistics": (1, 2, 3), "over_channels_only": 1}
-    return norm_pairs(instance_with, INSTANCE_MISTAKES, {key: {"over": over} for key, over in axes.items()})
+    axes = {
+        "batch_statistics": ("N·H·W", {"over": (0, 2, 3)}),
+        "layer_statistics": ("C·H·W", {"over": (1, 2, 3)}),
+        "over_channels_only": ("C", {"over": 1}),
+    }
+    return norm_pairs(instance_with, INSTANCE_MISTAKES, axes)
 
 
 @cache
 def group_pairs() -> tuple[Mistake, ...]:
     axes = {
-        "interleaved_groups": {"split": lambda n, c, h, w, g: (n, c // g, g, h, w), "along": (1, 3, 4)},
-        "group_size": {"split": lambda n, c, h, w, g: (n, c // g, g, h, w)},
-        "over_pixels_only": {"along": (3, 4)},
-        "layer_statistics": {"along": (1, 2, 3, 4)},
+        "interleaved_groups": (
+            "(C/G)·H·W",
+            {"split": lambda n, c, h, w, g: (n, c // g, g, h, w), "along": (1, 3, 4)},
+        ),
+        "group_size": ("G·H·W", {"split": lambda n, c, h, w, g: (n, c // g, g, h, w)}),
+        "over_pixels_only": ("H·W", {"along": (3, 4)}),
+        "layer_statistics": ("C·H·W", {"along": (1, 2, 3, 4)}),
     }
     return norm_pairs(group_with, GROUP_MISTAKES, axes)
 

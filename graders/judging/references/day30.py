@@ -588,6 +588,12 @@ def equivalent_by_rates(lr: float, weight_decay: float, scale: float) -> tuple[f
 
 EQUIVALENT_MISTAKES = (
     mistake(
+        "decay_scaled_once",
+        """The decay has the scale in it only once. It has to undo what happens to lr, which gets the scale
+        twice, so that their product stays what it was.""",
+        partial(equivalent, for_decay=lambda a: 1 / a),
+    ),
+    mistake(
         "scale_not_squared",
         """The scale enters once. A weight a times as large has a gradient a times smaller, and needs a step a
         times longer for the same angle. So lr grows by a².""",
@@ -624,12 +630,6 @@ EQUIVALENT_MISTAKES = (
         """The decay grows together with lr. In a step the weight loses the share lr times decay. To keep that
         share, one must fall as the other grows.""",
         partial(equivalent, for_decay=lambda a: a * a),
-    ),
-    mistake(
-        "decay_scaled_once",
-        """The decay has the scale in it only once. It has to undo what happens to lr, which gets the scale
-        twice, so that their product stays what it was.""",
-        partial(equivalent, for_decay=lambda a: 1 / a),
     ),
     mistake(
         "decay_scaled_with_size",

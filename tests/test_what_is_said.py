@@ -1,4 +1,4 @@
-"""What a program returns in a form of its own: the values are right, and so is what is said of them."""
+"""What is said of a program is true of it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from graders.judging import catalogue
 from graders.judging.judge import FORM_SHARE
@@ -49,3 +50,31 @@ def test_one_group_of_two_is_told_by_their_number() -> None:
     verdict = judged("parameter_groups", parameter_groups, seed=0)
     assert verdict.points == 0
     assert "number of groups is 1 and should be 2" in verdict.message
+
+
+@pytest.mark.parametrize("axes,count", [((1,), "C − 1"), ((2, 3), "H·W − 1"), ((0, 2, 3), "N·H·W − 1")])
+def test_an_unbiased_variance_over_other_axes_has_their_count(axes: tuple[int, ...], count: str) -> None:
+    def layer_norm(x: Any, gamma: Any, beta: Any, eps: float = 1e-5) -> Any:
+        var, mean = torch.var_mean(x, axes, keepdim=True)
+        return gamma * (x - mean) / (var + eps).sqrt() + beta
+
+    verdict = judged("layer_norm", layer_norm, seed=0)
+    assert verdict.mistakes[1] == "unbiased_variance"
+    assert f"The variance is divided by {count}." in verdict.notes[0]
+
+
+def test_only_what_is_off_in_the_decay_is_said_of_it() -> None:
+    verdict = judged("decay_equivalent", lambda lr, decay, scale: (2 * lr * scale**2, decay / scale), seed=0)
+    assert verdict.mistakes == ("decay_scaled_once",)
+    assert "right" not in verdict.message
+
+
+def test_older_dropout_is_said_of_nothing_that_scales_in_training() -> None:
+    def dropout(x: Any, keep: Any, p: float, training: bool = True) -> Any:
+        if not training:
+            return x * (1 - p)
+        return x * keep * 2 if p < 1 else torch.zeros_like(x)
+
+    verdict = judged("dropout", dropout, seed=0)
+    assert verdict.mistakes == ("evaluation_scaled_too",)
+    assert "Training is right" not in verdict.message
