@@ -197,7 +197,7 @@ def take_in(
             saved = list(_modest(_notebooks_in(folder, {}, [one for one in ignored if one != SAVED])))
             saved = [other for other in saved if SAVED in other.place.parts]
             _look_further(found, named, problems, untouched, saved, ignored, {})
-    for name in unknown.keys() - named.keys():
+    for name in [name for name in unknown if name not in named]:
         more = (release for other, release in released.items() if other != name)
         if not any(_restored(in_place[name].read(), release).telling for release in more):
             named[name] = unknown[name]

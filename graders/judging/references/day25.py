@@ -17,10 +17,15 @@ from torch.nn import functional as F
 from graders.judging.answer import Answer, Mistake, both, mistake
 from graders.judging.references.exposing import Asked, apart, exposing, variant
 from graders.judging.references.normalizing import (
+    calling_mistakes,
     feature_mistakes,
+    in_single_precision,
     lone_mistake,
     normalize,
     pairs,
+    single,
+    single_eps_mistake,
+    single_precision_mistake,
     statistics_mistakes,
 )
 from graders.judging.references.reading import reading_mistakes
@@ -48,70 +53,9 @@ def with_knobs(default_eps: float = EPS, **knobs: Any) -> Callable:
     return standardize
 
 
-def in_single_precision(result: Any, like: Tensor) -> Any:
-    """A result, or several, of which float32's digits are left, in the dtype of `like`."""
-    if isinstance(result, tuple):
-        return tuple(in_single_precision(one, like) for one in result)
-    return result.float().to(like.dtype) if isinstance(result, Tensor) else result
-
-
-def single_precision_mistake(*variants: Callable) -> Mistake:
-    """Something on the way is float32; each variant ends with `in_single_precision`."""
-    return mistake(
-        "single_precision_inside",
-        """Near enough for float32, but inputs of float64 lose half of their digits. So it is where something
-        on the way is float32. torch.tensor and torch.zeros make that unless a dtype is given, and to give the
-        result its dtype at the end does not bring the digits back.""",
-        *variants,
-        rounding=True,
-    )
-
-
-def single_eps_mistake(*variants: Callable) -> Mistake:
-    """eps as a float32 number; each variant takes it through `single`."""
-    return mistake(
-        "eps_in_single_precision",
-        """eps is rounded to float32 before it is added. torch.tensor makes float32 of a plain number unless a
-        dtype is given. With inputs of float64 the last digits show it, most where the variance is near eps.
-        Add the plain number.""",
-        *variants,
-    )
-
-
-def single(eps: float) -> float:
-    """A number as float32 holds it."""
-    return float(torch.tensor(eps, dtype=torch.float32))
-
-
 def by_range(x: Tensor, eps: float = EPS, *, start: Callable[[Tensor], Tensor], spare: float) -> Tensor:
     """Every feature divided by the distance from its smallest to its largest value."""
     return (x - start(x)) / (x.amax(0) - x.amin(0) + spare * eps)
-
-
-def calling_mistakes(make: Callable[..., Callable]) -> tuple[Mistake, ...]:
-    """An axis left out in one call, or eps written in two places, for a norm of (N, D) that `make` builds."""
-    return (
-        mistake(
-            "mean_of_all",
-            """The mean is taken over the whole array, but the variance over the batch. Each feature has a
-            mean of its own, over axis 0. Your columns do not have mean 0.""",
-            make(mean=lambda x, axes: x.mean()),
-        ),
-        mistake(
-            "variance_of_all",
-            """The variance is taken over the whole array, but the mean over the batch. Each feature has a
-            variance of its own, over axis 0. Yours leaves their different spreads as they are.""",
-            make(variance=lambda x, axes: x.var(correction=0)),
-            make(variance=lambda x, axes: x.var()),
-            make(variance=lambda x, axes: x.var(), deviation=lambda var, eps: var.sqrt() + eps),
-        ),
-        mistake(
-            "eps_twice",
-            """eps is added twice, to the variance and once more to its root. It belongs under the root alone:
-            the divisor is the root of (var + eps).""",
-            make(deviation=lambda var, eps: (var + eps).sqrt() + eps),
-        ),
-    )
 
 
 STANDARDIZE_MISTAKES = (

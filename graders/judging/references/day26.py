@@ -16,21 +16,20 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from graders.judging.answer import Answer, Basis, Mistake, both, mistake
-from graders.judging.references.day25 import (
-    calling_mistakes,
-    in_single_precision,
-    single,
-    single_eps_mistake,
-    single_precision_mistake,
-)
 from graders.judging.references.exposing import ALIKE, Asked, apart, exposing, hiding, variant
 from graders.judging.references.normalizing import (
     MIXED_SHARES,
     affine_mistakes,
+    calling_mistakes,
+    difference_of_squares,
     feature_mistakes,
+    in_single_precision,
     lone_mistake,
     normalize,
     pairs,
+    single,
+    single_eps_mistake,
+    single_precision_mistake,
     statistics_mistakes,
 )
 from graders.judging.tolerance import GUARD
@@ -776,11 +775,6 @@ def biased(x: Tensor) -> Tensor:
     return x.var(0, correction=0)
 
 
-def by_squares(x: Tensor) -> Tensor:
-    """The variance as E[x²] − E[x]², which loses its digits at an offset."""
-    return x.square().mean(0) - x.mean(0).square()
-
-
 IDENTITY_MISTAKES = (
     mistake(
         "eps_missing",
@@ -906,8 +900,8 @@ IDENTITY_MISTAKES = (
         """The variance is computed as E[x²] − E[x]². On paper that is the same. At an offset of 10,000 both
         terms are near 10⁸ and float32 keeps seven digits, so their difference is noise. Centre first, then
         square.""",
-        partial(identity, gamma=lambda x, eps: (by_squares(x) + eps).sqrt()),
-        partial(identity, gamma=lambda x, eps: (by_squares(x).clamp_min(0) + eps).sqrt()),
+        partial(identity, gamma=lambda x, eps: (difference_of_squares(x, 0)[0] + eps).sqrt()),
+        partial(identity, gamma=lambda x, eps: (difference_of_squares(x, 0)[0].clamp_min(0) + eps).sqrt()),
         rounding=True,
     ),
     single_eps_mistake(partial(identity, gamma=lambda x, eps: (biased(x) + single(eps)).sqrt())),

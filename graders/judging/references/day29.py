@@ -25,6 +25,7 @@ from graders.judging.references.normalizing import (
     over_other_axes,
     pairs,
     statistics_mistakes,
+    variance_path_mistake,
 )
 from graders.probing.exercise import Candidate
 
@@ -1494,13 +1495,7 @@ LAYER_BACKWARD_MISTAKES = (
         shift all of x_hat is taken out of dx.""",
         partial(layer_backward, by_mean=-1.0),
     ),
-    mistake(
-        "factor_in_variance_path",
-        """The path through the variance has a factor of 2 too many or too few. The square of x less its mean
-        brings a 2, and the power −1/2 of var + eps brings a 1/2: they cancel.""",
-        partial(layer_backward, by_variance=0.5),
-        partial(layer_backward, by_variance=2.0),
-    ),
+    variance_path_mistake(layer_backward),
     mistake(
         "division_missing_in_dx",
         """dx is not divided by σ, or is multiplied by it. x_hat is x less its mean over σ, so what comes back

@@ -18,10 +18,12 @@ from graders.judging.references.exposing import ALIKE, Asked, exposing, hiding, 
 from graders.judging.references.normalizing import (
     MIXED_SHARES,
     affine_mistakes,
+    difference_of_squares,
     lone_mistake,
     normalize,
     pairs,
     statistics_mistakes,
+    variance_path_mistake,
 )
 from graders.judging.tolerance import GUARD
 from graders.probing.exercise import Candidate
@@ -42,11 +44,9 @@ def cancelled_in_double(*variants: Candidate) -> Mistake:
     )
 
 
-def difference_of_squares(x: Tensor, axes: Any) -> Tensor:
+def difference_in_double(x: Tensor, axes: Any) -> Tensor:
     """E[x²] − E[x]² in float64."""
-    wide = x.double()
-    mean = wide.mean(axes, keepdim=True)
-    return (wide.square().mean(axes, keepdim=True) - mean.square()).clamp_min(0).to(x.dtype)
+    return difference_of_squares(x.double(), axes).clamp_min(0).to(x.dtype)
 
 
 # -- merging the statistics of shards ----------------------------------------------------------------
@@ -586,13 +586,7 @@ SYNC_MISTAKES = (
         partial(sync, by_mean=-1.0),
         partial(sync, by_mean=-1.0, by_variance=-1.0),
     ),
-    mistake(
-        "factor_in_variance_path",
-        """The path through the variance has a factor of 2 too many or too few. The square of x less its mean
-        brings a 2, and the power −1/2 of var + eps brings a 1/2: they cancel.""",
-        partial(sync, by_variance=0.5),
-        partial(sync, by_variance=2.0),
-    ),
+    variance_path_mistake(sync),
     mistake(
         "own_mean_distance",
         """What goes from the variance to the mean is taken over this device alone. Over all devices the
@@ -845,7 +839,7 @@ GHOST_MISTAKES = (
         "a virtual batch of one sample",
         note="(Here n is the size of the virtual batch.)",
     ),
-    cancelled_in_double(ghost_with(variance=difference_of_squares)),
+    cancelled_in_double(ghost_with(variance=difference_in_double)),
     mistake(
         "whole_batch_statistics",
         """One mean and one variance of the whole batch normalize everything, as in ordinary batch
@@ -1206,7 +1200,7 @@ def variance_about_part(x: Tensor, axes: tuple[int, ...], part: tuple[int, ...])
 
 STANDARDIZATION_MISTAKES = (
     *statistics_mistakes(standardized_with, "I·kH·kW", "a filter of one weight"),
-    cancelled_in_double(standardized_with(variance=difference_of_squares)),
+    cancelled_in_double(standardized_with(variance=difference_in_double)),
     mistake(
         "filters_last",
         """The averages run over the first three axes, as if the filters lay along the last one. That is the

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import combinations, product
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from graders.judging.answer import Mistake, both, mistake
@@ -212,6 +214,67 @@ def feature_mistakes(make: Callable[..., Candidate]) -> tuple[Mistake, ...]:
     )
 
 
+def calling_mistakes(make: Callable[..., Candidate]) -> tuple[Mistake, ...]:
+    """An axis left out in one call, or eps written in two places, for a norm of (N, D) that `make` builds."""
+    return (
+        mistake(
+            "mean_of_all",
+            """The mean is taken over the whole array, but the variance over the batch. Each feature has a
+            mean of its own, over axis 0. Your columns do not have mean 0.""",
+            make(mean=lambda x, axes: x.mean()),
+        ),
+        mistake(
+            "variance_of_all",
+            """The variance is taken over the whole array, but the mean over the batch. Each feature has a
+            variance of its own, over axis 0. Yours leaves their different spreads as they are.""",
+            make(variance=lambda x, axes: x.var(correction=0)),
+            make(variance=lambda x, axes: x.var()),
+            make(variance=lambda x, axes: x.var(), deviation=lambda var, eps: var.sqrt() + eps),
+        ),
+        mistake(
+            "eps_twice",
+            """eps is added twice, to the variance and once more to its root. It belongs under the root alone:
+            the divisor is the root of (var + eps).""",
+            make(deviation=lambda var, eps: (var + eps).sqrt() + eps),
+        ),
+    )
+
+
+def in_single_precision(result: Any, like: Tensor) -> Any:
+    """A result, or several, of which float32's digits are left, in the dtype of `like`."""
+    if isinstance(result, tuple):
+        return tuple(in_single_precision(one, like) for one in result)
+    return result.float().to(like.dtype) if isinstance(result, Tensor) else result
+
+
+def single_precision_mistake(*variants: Candidate) -> Mistake:
+    """Something on the way is float32; each variant ends with `in_single_precision`."""
+    return mistake(
+        "single_precision_inside",
+        """Near enough for float32, but inputs of float64 lose half of their digits. So it is where something
+        on the way is float32. torch.tensor and torch.zeros make that unless a dtype is given, and to give the
+        result its dtype at the end does not bring the digits back.""",
+        *variants,
+        rounding=True,
+    )
+
+
+def single_eps_mistake(*variants: Candidate) -> Mistake:
+    """eps as a float32 number; each variant takes it through `single`."""
+    return mistake(
+        "eps_in_single_precision",
+        """eps is rounded to float32 before it is added. torch.tensor makes float32 of a plain number unless a
+        dtype is given. With inputs of float64 the last digits show it, most where the variance is near eps.
+        Add the plain number.""",
+        *variants,
+    )
+
+
+def single(eps: float) -> float:
+    """A number as float32 holds it."""
+    return float(torch.tensor(eps, dtype=torch.float32))
+
+
 def lone_mistake(make: Callable[..., Candidate], lone: str, *more: Candidate) -> Mistake:
     """A special case where the formula needs none. lone: what is alone. more: other ways to make it."""
     return mistake(
@@ -276,6 +339,17 @@ ABOUT = {
 ALONE = "length_over_count"
 #: Those that can be, though both are about one thing.
 TOGETHER = ({"eps_outside_root", "eps_fixed"}, {"eps_outside_root", "eps_default"})
+
+
+def variance_path_mistake(backward: Callable[..., Any]) -> Mistake:
+    """The path through the variance, off by a factor of 2. backward: a backward pass with `by_variance`."""
+    return mistake(
+        "factor_in_variance_path",
+        """The path through the variance has a factor of 2 too many or too few. The square of x less its mean
+        brings a 2, and the power −1/2 of var + eps brings a 1/2: they cancel.""",
+        partial(backward, by_variance=0.5),
+        partial(backward, by_variance=2.0),
+    )
 
 
 def pairs(
