@@ -47,7 +47,9 @@ def test_from_the_menu_to_the_report_and_on(lab, page):
     expect(page.locator(".jp-Notebook-ExecutionIndicator").first).to_have_attribute(
         "data-status", "idle", timeout=CELL
     )
-    page.wait_for_load_state("networkidle")  # until then JupyterLab brings this page to the front again
+    # JupyterLab may bring the notebook of its address to the front once more, however late.
+    tab = page.locator("#jp-main-dock-panel .lm-TabBar-tab:not(.lm-mod-current)", has_text="Formgrader")
+    page.add_locator_handler(tab, lambda behind: behind.click())
     page.locator(".lm-MenuBar-item").get_by_text("Nbgrader", exact=True).click()
     page.locator(".lm-Menu-item").get_by_text("Formgrader", exact=True).click()
     frame = page.frame_locator("#formgrader-iframe iframe")
