@@ -220,11 +220,42 @@ def with_gamma(
     return (direct - by_mean.mean(0) - slope(cache) * (by_variance * x_hat).mean(0)) / std
 
 
-def with_single_eps(cache: tuple) -> tuple:
-    """The cache made anew, with eps as float32 holds it."""
-    x, _, gamma, _, eps = cache
-    x_hat, std = normalize(x, 0, single(eps))
+def corrected(n: int) -> float:
+    """The factor from dividing by N to dividing by N − 1; NaN for one sample, which stops nobody's code."""
+    return n / (n - 1) if n > 1 else math.nan
+
+
+def sums_over_all(
+    dy: Tensor, cache: tuple, *, by_mean: bool = False, by_variance: bool = False, staged: bool = False
+) -> Tensor:
+    """dx, with one number for all features in place of these sums.
+
+    staged: as where the gradients for the mean and the variance are worked out first, so that the powers of
+    the standard deviation stand inside of the sums.
+    """
+    _, x_hat, gamma, std, _ = cache
+    dx_hat = dy * gamma
+
+    def mean(values: Tensor, over_all: bool, power: int) -> Tensor:
+        weight = std**power if staged else torch.ones_like(std)
+        return weight * (values / weight).sum() / len(dy) if over_all else values.mean(0)
+
+    return (dx_hat - mean(dx_hat, by_mean, 1) - x_hat * mean(dx_hat * x_hat, by_variance, 2)) / std
+
+
+def with_eps(cache: tuple, eps: float) -> tuple:
+    """The cache made anew, with another eps."""
+    x, _, gamma, _, _ = cache
+    x_hat, std = normalize(x, 0, eps)
     return x, x_hat, gamma, std, eps
+
+
+def anew(eps_used: Callable[[float], float]) -> dict[str, Callable]:
+    """Knobs of `backward`, which makes x_hat and the divisor anew with an eps of its own."""
+    return {
+        "dx": lambda dy, cache: input_gradient(dy, with_eps(cache, eps_used(cache[4]))),
+        "dgamma": lambda dy, cache: scale_gradient(dy, with_eps(cache, eps_used(cache[4]))),
+    }
 
 
 #: What goes wrong in the gradients: key, message, and the knobs of `backward`.
@@ -260,11 +291,12 @@ GRADIENT_MISTAKES: tuple[tuple[str, str, tuple[dict[str, Callable], ...]], ...] 
     ),
     (
         "variance_path_scaled",
-        """The path through the variance is off by a factor of σ, the standard deviation: x_hat stands in it
-        where x − mean belongs, or the other way round. Where σ is 1 nobody sees it.""",
-        (
-            {"dx": partial(input_gradient, slope=lambda cache: cache[1] * cache[3])},
-            {"dx": partial(input_gradient, slope=lambda cache: cache[1] / cache[3])},
+        """The path through the variance is off by a power of σ, the standard deviation. Either x_hat stands
+        in it where x − mean belongs, or the other way round; or the power of var + eps is another than −3/2.
+        Where σ is 1 nobody sees it.""",
+        tuple(
+            {"dx": partial(input_gradient, slope=lambda cache, power=power: cache[1] * cache[3] ** power)}
+            for power in (1, -1, 2, -2, -3, 4, 6)
         ),
     ),
     (
@@ -325,8 +357,8 @@ GRADIENT_MISTAKES: tuple[tuple[str, str, tuple[dict[str, Callable], ...]], ...] 
     ),
     (
         "wrong_count",
-        """The sums in dx are divided by the wrong number, or run along another axis. How many values share
-        one mean? It is N, those of a feature in the batch, axis 0: not the number of features, not N − 1, and
+        """A sum in dx is divided by the wrong number, or runs over other axes. How many values share one
+        mean? It is N, those of a feature in the batch, axis 0: not the number of features, not N − 1, and
         not the size of the array.""",
         (
             {"dx": partial(input_gradient, count=lambda dy: dy.shape[1])},
@@ -341,6 +373,13 @@ GRADIENT_MISTAKES: tuple[tuple[str, str, tuple[dict[str, Callable], ...]], ...] 
                 {"dx": partial(input_gradient, total=lambda values: values.sum(), count=count)}
                 for count in (lambda dy: dy.numel(), lambda dy: dy.shape[0])
             ),
+            {"dx": partial(input_gradient, shares=lambda n: (1.0, corrected(n)))},
+            {"dx": partial(input_gradient, shares=lambda n: (corrected(n), 1.0))},
+            {"dx": partial(sums_over_all, by_variance=True)},
+            {"dx": partial(sums_over_all, by_mean=True)},
+            {"dx": partial(sums_over_all, by_variance=True, staged=True)},
+            {"dx": partial(sums_over_all, by_mean=True, staged=True)},
+            {"dx": partial(sums_over_all, by_mean=True, by_variance=True, staged=True)},
         ),
     ),
     (
@@ -355,6 +394,25 @@ GRADIENT_MISTAKES: tuple[tuple[str, str, tuple[dict[str, Callable], ...]], ...] 
                     deviation=lambda cache: column_deviation(cache, lambda var, eps: var.sqrt()),
                 )
             },
+            anew(lambda eps: 0.0),
+        ),
+    ),
+    (
+        "eps_fixed_in_backward",
+        """The backward pass does not follow the eps that the forward pass was given: it has a number of its
+        own in its place. It goes back through the same divisor, so it takes the same eps. A divisor that is
+        kept in the cache serves both.""",
+        tuple(
+            knobs
+            for value in (1e-5, 1e-8, 1e-7, 1e-6, 1e-3, 1e-12)
+            for knobs in (
+                anew(lambda eps, value=value: value),
+                {
+                    "dx": partial(
+                        input_gradient, deviation=lambda cache, value=value: with_eps(cache, value)[3]
+                    )
+                },
+            )
         ),
     ),
     (
@@ -526,6 +584,38 @@ def swapped(dy: Tensor, cache: tuple) -> tuple[Tensor, Tensor, Tensor]:
     return dx, dbeta, dgamma
 
 
+def overwritten(change: Callable[[Tensor, Tensor], Tensor]) -> Callable:
+    """A forward pass with the right y. x_hat was changed in place into y, or on the way to it, in its cache.
+
+    change: what is in its place, of y and of gamma times x_hat.
+    """
+
+    def batch_norm_forward(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = EPS) -> tuple[Tensor, tuple]:
+        y, (_, x_hat, _, std, _) = forward(x, gamma, beta, eps)
+        return y, (x, change(y, gamma * x_hat), gamma, std, eps)
+
+    return batch_norm_forward
+
+
+OVERWRITTEN = overwritten(lambda y, scaled: y), overwritten(lambda y, scaled: scaled)
+Y_FOR_X_HAT = """The gradients are made with y, or with gamma · x_hat, where x_hat belongs. Does forward keep
+    x_hat and then change it in place? What is kept is the same tensor by whatever name, and changes too. dx
+    and dgamma need the values before gamma and beta."""
+
+
+def with_dgamma_from_y() -> tuple[Callable, Callable]:
+    """Two passes that keep y beside the rest, for dgamma alone."""
+
+    def batch_norm_forward(*given: Any) -> tuple[Tensor, tuple]:
+        y, kept = forward(*given)
+        return y, (kept, y)
+
+    def batch_norm_backward(dy: Tensor, cache: tuple) -> tuple[Tensor, Tensor, Tensor]:
+        return backward(dy, cache[0], dgamma=lambda dy, _: (dy * cache[1]).sum(0))
+
+    return batch_norm_forward, batch_norm_backward
+
+
 class Latest:
     """Two passes that keep what they share in one place for all calls, and not in the cache."""
 
@@ -560,6 +650,10 @@ def other_forwards() -> Iterator[Callable]:
             yield from one.variants
 
 
+NOT_TOGETHER = """The two passes do not belong together: one makes its mean or its divisor in another way
+    than the other, and that has another derivative. Is y right? Then mend the backward pass. If not, mend
+    the forward pass, and dx is right as well."""
+
 BACKWARD_MISTAKES = (
     *(
         mistake(key, message, *((forward, partial(backward, **knobs)) for knobs in variants))
@@ -567,11 +661,10 @@ BACKWARD_MISTAKES = (
     ),
     mistake(
         "backward_of_the_right_forward",
-        """Your backward pass belongs to the right forward pass, and yours is another: it makes its mean
-        or its divisor in another way, and that has another derivative. Mend the forward pass, and dx is
-        right as well.""",
+        NOT_TOGETHER,
         *((variant, backward) for variant in other_forwards()),
     ),
+    mistake("y_for_x_hat", Y_FOR_X_HAT, *((one, backward) for one in OVERWRITTEN), with_dgamma_from_y()),
     mistake(
         "dgamma_and_dbeta_swapped",
         """dgamma is the sum of dy, and that is dbeta. gamma is multiplied by x_hat, so its gradient collects
@@ -1056,11 +1149,8 @@ FUNCTION_MISTAKES = (
         """eps is float32 in the backward pass: torch.tensor makes that of a plain number unless a dtype is
         given. With inputs of float64 the last digits of the gradients show it. Keep the plain number as an
         attribute of ctx.""",
-        function_class(
-            dx=lambda dy, cache: input_gradient(dy, with_single_eps(cache)),
-            dgamma=lambda dy, cache: scale_gradient(dy, with_single_eps(cache)),
-        ),
-        function_class(dx=lambda dy, cache: input_gradient(dy, with_single_eps(cache))),
+        function_class(**anew(single)),
+        function_class(dx=anew(single)["dx"]),
     ),
     mistake(
         "kept_between_calls",
@@ -1071,11 +1161,10 @@ FUNCTION_MISTAKES = (
     ),
     mistake(
         "backward_of_the_right_forward",
-        """Your backward pass belongs to the right forward pass, and yours is another: it makes its mean
-        or its divisor in another way, and that has another derivative. Mend the forward pass, and the
-        gradients are right as well.""",
+        NOT_TOGETHER,
         *(function_class(with_cache_of(variant)) for variant in other_forwards()),
     ),
+    mistake("y_for_x_hat", Y_FOR_X_HAT, *(function_class(one) for one in OVERWRITTEN)),
     *(
         replace(one, variants=(*one.variants, *(function_class(with_y_of(each)) for each in own.variants)))
         for one, own in (
@@ -1100,9 +1189,33 @@ def gradient_pairs(make: Callable[..., Any], known: tuple[Mistake, ...]) -> tupl
     return pairs(lambda **knobs: make(dx=partial(input_gradient, **knobs)), known, by_knobs, ways=4)
 
 
+#: Mistakes in a forward pass that many make, beside which a backward pass may have one of its own.
+COMMON_IN_FORWARD = ("unbiased_variance", "eps_outside_root", "unbiased_and_eps_outside")
+#: Those. Not a wrong count: beside an unbiased variance a factor of N / (N − 1) is the right derivative.
+BESIDE_ANOTHER_FORWARD = (
+    *("statistics_constant", "variance_path_missing", "mean_path_missing", "variance_path_doubled"),
+    *("path_sign", "gamma_missing_in_dx", "gamma_twice_in_dx", "sums_and_means_mixed"),
+    *("division_forgotten_in_backward", "batch_average_in_dx"),
+)
+
+
 @cache
 def backward_pairs() -> tuple[Mistake, ...]:
-    return gradient_pairs(lambda **knobs: (forward, partial(backward, **knobs)), BACKWARD_MISTAKES)
+    """Two mistakes in dx, or one of them in what another forward pass has kept."""
+    named = {one.key: one for one in BACKWARD_MISTAKES}
+    forwards = [variant(FORWARD_MISTAKES, key) for key in COMMON_IN_FORWARD]
+    return (
+        *gradient_pairs(lambda **knobs: (forward, partial(backward, **knobs)), BACKWARD_MISTAKES),
+        *(
+            both(
+                named["backward_of_the_right_forward"],
+                named[key],
+                *((other, partial(backward, **one)) for other in forwards for one in knobs),
+            )
+            for key, _, knobs in GRADIENT_MISTAKES
+            if key in BESIDE_ANOTHER_FORWARD
+        ),
+    )
 
 
 @cache

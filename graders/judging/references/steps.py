@@ -189,7 +189,8 @@ BACKWARD = (
             partial(through_variance, divide=lambda values, std: values),
         ),
         of="""variance_path_missing variance_path_doubled variance_path_scaled path_sign statistics_constant
-        eps_missing_in_backward eps_outside_root_in_backward variance_for_deviation_in_backward
+        eps_missing_in_backward eps_fixed_in_backward eps_outside_root_in_backward
+        variance_for_deviation_in_backward
         division_forgotten_in_backward x_for_x_hat x_hat_in_the_wrong_term only_own_output
         extra_factor_in_dx""",
         barred=LIBRARY_ANSWERS | AUTOGRAD,
@@ -226,7 +227,7 @@ BACKWARD = (
     whole(
         "All together",
         "batch_norm_backward",
-        "dgamma_and_dbeta_swapped cache_layout kept_between_calls backward_of_the_right_forward",
+        "dgamma_and_dbeta_swapped cache_layout kept_between_calls backward_of_the_right_forward y_for_x_hat",
     ),
 )
 
