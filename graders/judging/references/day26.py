@@ -782,7 +782,14 @@ NUMERICAL_MISTAKES = (
         "Every entry is off by the factor 2. From x − h to x + h the distance is 2h: divide by that.",
         partial(differences, divisor=1.0),
         partial(differences, divisor=4.0),
+    ),
+    mistake(
+        "half_a_difference",
+        """The entries come out about half as large: the step goes to one side only, and the difference is
+        divided by 2h. Is the second step meant to go back by 2h? A single entry taken out of a tensor is a
+        view of it. It changes when the tensor does, and then it's no longer the old value.""",
         partial(differences, back=0.0, divisor=2.0),
+        partial(differences, forth=0.0, divisor=2.0),
     ),
     mistake(
         "dy_ignored",
@@ -857,11 +864,15 @@ def written_out_identity(x: Tensor, eps: float = EPS) -> tuple[Tensor, Tensor]:
     return (((x - mean) ** 2).mean(0) + eps).sqrt(), mean
 
 
-def identity_with_default(value: float) -> Callable:
+def identity_with_default(value: float, **knobs: Callable) -> Callable:
     def with_default(x: Tensor, eps: float = value) -> tuple[Tensor, Tensor]:
-        return identity(x, eps)
+        return identity(x, eps, **knobs)
 
     return with_default
+
+
+#: What stands for eps in other libraries and in papers.
+EPS_OF_OTHERS = (1e-5, 1e-8, 1e-3, 1e-6, 1e-4, 1e-7, 1e-10, 1e-12)
 
 
 def biased(x: Tensor) -> Tensor:
@@ -891,14 +902,13 @@ IDENTITY_MISTAKES = (
         "gamma does not change when eps changes: use the argument.",
         *(
             partial(identity, gamma=lambda x, eps, value=value: (biased(x) + value).sqrt())
-            for value in (1e-5, 1e-8)
+            for value in EPS_OF_OTHERS
         ),
     ),
     mistake(
         "eps_default",
         "Right when eps is passed, but wrong when it is left out: the default is 1e-5.",
-        identity_with_default(1e-8),
-        identity_with_default(1e-3),
+        *(identity_with_default(value) for value in EPS_OF_OTHERS if value != EPS),
     ),
     mistake(
         "unbiased_variance",
@@ -1004,8 +1014,13 @@ IDENTITY_MISTAKES = (
 
 @cache
 def identity_pairs() -> tuple[Mistake, ...]:
-    """torch.std and torch.var as they come."""
+    """torch.std and torch.var as they come, and another eps than the one that is given."""
     named = {one.key: one for one in IDENTITY_MISTAKES}
+    other_gammas = {
+        "eps_outside_root": lambda x, eps: biased(x).sqrt() + eps,
+        "unbiased_variance": lambda x, eps: (x.var(0) + eps).sqrt(),
+        "unbiased_and_eps_outside": lambda x, eps: x.std(0) + eps,
+    }
 
     def unbiased_and(key: str, *gammas: Callable) -> Mistake:
         variants = (partial(identity, gamma=gamma) for gamma in gammas)
@@ -1023,6 +1038,25 @@ def identity_pairs() -> tuple[Mistake, ...]:
             named["swapped"],
             named["unbiased_variance"],
             lambda x, eps=EPS: (x.mean(0), (x.var(0) + eps).sqrt()),
+        ),
+        *(
+            both(
+                named[key],
+                named["eps_default"],
+                *(identity_with_default(value, gamma=gamma) for value in EPS_OF_OTHERS if value != EPS),
+            )
+            for key, gamma in other_gammas.items()
+        ),
+        *(
+            both(
+                named[key],
+                named["eps_fixed"],
+                *(
+                    partial(identity, gamma=lambda x, eps, gamma=gamma, value=value: gamma(x, value))
+                    for value in EPS_OF_OTHERS
+                ),
+            )
+            for key, gamma in other_gammas.items()
         ),
     )
 
@@ -1119,7 +1153,9 @@ FUNCTION_MISTAKES = (
     ),
     mistake(
         "dgamma_and_dbeta_swapped",
-        "dgamma and dbeta are swapped. backward returns gradients in the order of forward's arguments.",
+        """dgamma is the sum of dy, and that is dbeta. gamma is multiplied by x_hat, so its gradient collects
+        dy times x_hat. Or are the two only swapped? backward returns gradients in the order of forward's
+        arguments.""",
         function_class(order=(0, 2, 1)),
     ),
     mistake(
@@ -1199,28 +1235,37 @@ BESIDE_ANOTHER_FORWARD = (
 )
 
 
+def beside_another_forward(make: Callable[..., Any], known: tuple[Mistake, ...]) -> Iterator[Mistake]:
+    """A mistake in dx, in a backward pass that works with what another forward pass has kept."""
+    named = {one.key: one for one in known}
+    forwards = [variant(FORWARD_MISTAKES, key) for key in COMMON_IN_FORWARD]
+    for key, _, knobs in GRADIENT_MISTAKES:
+        if key in BESIDE_ANOTHER_FORWARD:
+            candidates = (make(other, **one) for other in forwards for one in knobs)
+            yield both(named["backward_of_the_right_forward"], named[key], *candidates)
+
+
+def two_passes(forward_pass: Callable, **knobs: Callable) -> tuple[Callable, Callable]:
+    return forward_pass, partial(backward, **knobs)
+
+
 @cache
 def backward_pairs() -> tuple[Mistake, ...]:
-    """Two mistakes in dx, or one of them in what another forward pass has kept."""
-    named = {one.key: one for one in BACKWARD_MISTAKES}
-    forwards = [variant(FORWARD_MISTAKES, key) for key in COMMON_IN_FORWARD]
+    """Two mistakes in dx, or one in it and one in the forward pass."""
     return (
-        *gradient_pairs(lambda **knobs: (forward, partial(backward, **knobs)), BACKWARD_MISTAKES),
-        *(
-            both(
-                named["backward_of_the_right_forward"],
-                named[key],
-                *((other, partial(backward, **one)) for other in forwards for one in knobs),
-            )
-            for key, _, knobs in GRADIENT_MISTAKES
-            if key in BESIDE_ANOTHER_FORWARD
-        ),
+        *gradient_pairs(partial(two_passes, forward), BACKWARD_MISTAKES),
+        *beside_another_forward(two_passes, BACKWARD_MISTAKES),
     )
 
 
 @cache
 def function_pairs() -> tuple[Mistake, ...]:
-    return gradient_pairs(function_class, FUNCTION_MISTAKES)
+    return (
+        *gradient_pairs(function_class, FUNCTION_MISTAKES),
+        *beside_another_forward(
+            lambda other, **knobs: function_class(with_cache_of(other), **knobs), FUNCTION_MISTAKES
+        ),
+    )
 
 
 def gradcheck(values: dict[str, Any], inputs: Inputs) -> dict[str, Any]:
