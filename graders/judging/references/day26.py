@@ -907,7 +907,7 @@ IDENTITY_MISTAKES = (
     ),
     mistake(
         "eps_default",
-        "Right when eps is passed, but wrong when it is left out: the default is 1e-5.",
+        "Where eps is left out, another number stands in for it: the default is 1e-5.",
         *(identity_with_default(value) for value in EPS_OF_OTHERS if value != EPS),
     ),
     mistake(
