@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
+import socket
 import textwrap
 from collections.abc import Iterator
 from typing import Any
@@ -16,6 +18,7 @@ from graders.batch.notebook import Graded, execute
 from graders.judging import catalogue
 from graders.judging.verdict import MIME
 from graders.probing.days import bars
+from graders.probing.process import protocol
 from graders.sandbox.box import Box
 from graders.sandbox.jail import Limits
 from tests.courses import solution_code
@@ -33,6 +36,13 @@ def code(source: str, name: str = "") -> dict[str, Any]:
     form = {"grade": True, "solution": False, "locked": True, "grade_id": name, "points": 1} if name else {}
     metadata = {"nbgrader": form} if form else {}
     return {"cell_type": "code", "metadata": metadata, "source": source, "outputs": []}
+
+
+def locked(source: str) -> dict[str, Any]:
+    """A cell of the instructor's that sets up."""
+    cell = code(source)
+    cell["metadata"] = {"nbgrader": {"locked": True, "grade": False, "solution": False, "grade_id": "s"}}
+    return cell
 
 
 def run(box: Box, *cells: dict[str, Any]) -> tuple[list[str], list[str]]:
@@ -105,17 +115,39 @@ def test_figures_stand_in_the_notebook(box: Box, before: str) -> None:
         "torch.set_default_dtype(torch.bfloat16)\ntorch.set_default_dtype(torch.float32)",
         "import builtins, functools\nbuiltins.print = functools.partial(print, flush=True)",
         "from rich import print",
+        "import faulthandler\nfaulthandler.enable()",
+        "import os, sys\nsys.stdout.flush()\nos.fsync(sys.stderr.fileno()) if False else sys.stdout.fileno()",
+        "import importlib, math, numpy\nimportlib.reload(math)\nimportlib.reload(numpy)",
+        "%pylab inline",
     ],
 )
 def test_habits_are_no_tampering_and_cost_nothing(box: Box, before: str) -> None:
     test = code("print(1)\nassert torch.zeros(2).sum() == 0", "t")
-    assert run(box, code(f"import torch\n{before}"), test) == ([], [])
+    assert run(box, locked("import torch"), code(before), test) == ([], [])
 
 
 @pytest.mark.parametrize("magic", ["autosave 60", "connect_info", "qtconsole", "store", "store -r x"])
 def test_magics_of_the_kernel_do_nothing(box: Box, magic: str) -> None:
     """One that is not there ends its cell, with all that stands behind it."""
     assert run(box, code(f"%{magic}\nimport math\nx = math.pi"), code("assert x > 3", "t")) == ([], [])
+
+
+@pytest.mark.parametrize("how", ["", "(fullgraph=True)", "(fullgraph=True, mode='max-autotune')"])
+def test_a_function_to_be_compiled_is_judged_as_it_is_written(box: Box, how: str) -> None:
+    test = code("check(identity_parameters)", "t")
+    answer = f"@torch.compile{how}\n{solution_code('day26')['identity_parameters'].strip()}"
+    assert run(box, code("import torch"), code(answer), test) == ([], [])
+    assert test["outputs"][-1]["data"][MIME]["points"] == 2
+
+
+def test_a_process_that_is_gone_has_sent_nothing() -> None:
+    """However the other end of the channel learns of it."""
+    ours, theirs = socket.socketpair()
+    protocol.send(ours, {})
+    theirs.close()
+    for ask in (protocol.receive, functools.partial(protocol.send, header={})):
+        with pytest.raises(protocol.Broken, match=r"^the connection was closed$"):
+            ask(ours)
 
 
 @pytest.mark.parametrize("debugger", ["breakpoint()", "import pdb; pdb.set_trace()"])
@@ -150,13 +182,12 @@ def test_work_for_other_processes_is_done_here(box: Box, source: str) -> None:
 
 
 def test_names_that_are_gone_are_no_trick(box: Box) -> None:
-    locked = code("import math")
-    locked["metadata"] = {"nbgrader": {"locked": True, "grade": False, "solution": False, "grade_id": "s"}}
     test = code("assert f(4) == math.sqrt(4)", "t")
     answer = "def f(x):\n    return x / 2"
-    assert run(box, locked, code(f"%reset -f\n{answer}"), test) == ([], [])
-    assert run(box, locked, code(f"del math\n{answer}"), test) == ([], [])
-    errors, flags = run(box, locked, code(f"math = None\n{answer}"), test)
+    given = locked("import math")
+    assert run(box, given, code(f"%reset -f\n{answer}"), test) == ([], [])
+    assert run(box, given, code(f"del math\n{answer}"), test) == ([], [])
+    errors, flags = run(box, given, code(f"math = None\n{answer}"), test)
     assert not errors and len(flags) == 1
 
 

@@ -18,6 +18,8 @@ _LENGTHS = struct.Struct("!II")
 #: What the trusted side reads of one frame at most, in bytes: the header, and what follows it.
 HEADER_LIMIT = 4 << 20
 PAYLOAD_LIMIT = 8 << 20
+#: How Broken says that the other side is gone, however that comes.
+_CLOSED = "the connection was closed"
 #: Longer strings are cut.
 TEXT_LIMIT = 20_000
 #: Events of Python's audit that the runner tells of: looks past what a student's code was given, and what
@@ -70,8 +72,8 @@ def send(channel: socket.socket, header: Mapping[str, Any], payload: bytes = b""
         channel.sendall(frame(header, payload))
     except TimeoutError:
         raise Late from None
-    except OSError as error:
-        raise Broken(str(error)) from None
+    except OSError:
+        raise Broken(_CLOSED) from None
 
 
 def receive(channel: socket.socket, deadline: float | None = None) -> tuple[dict[str, Any], bytes]:
@@ -117,10 +119,10 @@ def _exactly(channel: socket.socket, count: int, deadline: float | None) -> byte
             part = channel.recv(min(count, 1 << 20))
         except TimeoutError:
             raise Late from None
-        except OSError as error:
-            raise Broken(str(error)) from None
+        except OSError:
+            raise Broken(_CLOSED) from None
         if not part:
-            raise Broken("the connection was closed")
+            raise Broken(_CLOSED)
         parts.append(part)
         count -= len(part)
     return b"".join(parts)

@@ -163,6 +163,10 @@ class Stream(io.TextIOBase):
     def isatty(self) -> bool:
         return False
 
+    def fileno(self) -> int:
+        """As a kernel's streams have it, for `faulthandler.enable()`; what is written there is not kept."""
+        return 2 if self.name == "stderr" else 1
+
     def writable(self) -> bool:
         return True
 
@@ -320,6 +324,7 @@ def _prepare_torch() -> None:
     torch.set_num_threads(1)
     _stay_on_the_cpu()
     _load_here()
+    _allow_whole_graphs()
     for name in _RESTORED_TORCH:
         importlib.import_module(name)
     x = torch.zeros(2, requires_grad=True)
@@ -452,6 +457,21 @@ def _load_here() -> None:
             loader.num_workers, loader.timeout = asked
 
     dataloader._MultiProcessingDataLoaderIter = iterator
+
+
+def _allow_whole_graphs() -> None:
+    """Have `torch.compile(f, fullgraph=True)` give the function as it is written, as it does without it.
+
+    Where nothing is compiled, PyTorch takes that for a graph that is not whole.
+    """
+    import torch
+
+    compiled = torch.compile
+
+    def compile(model: Any = None, *, fullgraph: bool = False, **how: Any) -> Any:
+        return compiled(model, **how)
+
+    torch.compile = compile
 
 
 @dataclass(frozen=True)
@@ -664,7 +684,7 @@ def serve(
     on_interrupt, ignored, set_handler = signal.default_int_handler, signal.SIG_IGN, signal.signal
     interrupt = signal.SIGINT
     get_type, module_of = type, sys.modules
-    text_type, dict_get, module_type = str, dict.get, types.ModuleType
+    text_type, dict_get, module_type, built_in = str, dict.get, types.ModuleType, vars(builtins)
 
     set_handler(interrupt, ignored)
     one_at_a_time = threading.Lock()
@@ -722,7 +742,9 @@ def serve(
                         "Storage",  # which torch.set_default_dtype sets
                     ):
                         current[key] = value
-                        if key != "print":  # with which honest notebooks do as they like
+                        # Honest notebooks set `print` as they like, and `importlib.reload` the others.
+                        usual = key == "print" if name == "builtins" else key[0] == "_" or key == "test"
+                        if not usual:
                             changed.append(f"{name}.{key}")
             for name, value in test_methods:
                 if test_class.__dict__.get(name) is not value and not name.startswith("_class"):
@@ -730,8 +752,10 @@ def serve(
                     changed.append(f"unittest.TestCase.{name}")
             for name, value in given.items():
                 if names.get(name) is not value:
-                    # What is only gone, or the shell's own and made anew, is so after %reset.
-                    if name in names and name not in ("get_ipython", "exit", "quit"):
+                    # What is only gone, or the shell's own and made anew, is so after %reset; after %pylab
+                    # the names of a module stand for `builtins` itself.
+                    made_anew = name in ("get_ipython", "exit", "quit") or names.get(name) is built_in
+                    if name in names and not made_anew:
                         changed.append(name)
                     names[name] = value
             reply["changed"] = changed[:20]
