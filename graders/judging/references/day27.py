@@ -102,6 +102,31 @@ def about_the_old_mean(
     return mean, blend(running_var, (x - running_mean).square().sum(0) / (len(x) - less), momentum)
 
 
+def replacing_fresh_values(variance: Callable[[Tensor], Tensor]) -> Callable:
+    """The first batch is taken as it is, where the running mean is what a fresh layer has."""
+
+    def by_the_mean(
+        running_mean: Tensor, running_var: Tensor, x: Tensor, momentum: float = MOMENTUM
+    ) -> tuple[Tensor, Tensor]:
+        is_fresh = not running_mean.any()
+        return update(running_mean, running_var, x, 1.0 if is_fresh else momentum, variance=variance)
+
+    return by_the_mean
+
+
+def correcting_the_old_value(
+    running_mean: Tensor, running_var: Tensor, x: Tensor, momentum: float = MOMENTUM
+) -> tuple[Tensor, Tensor]:
+    """The biased variance is mixed in, and the factor comes after that."""
+    mean, var = update(running_mean, running_var, x, momentum, variance=biased)
+    return mean, var * len(x) / (len(x) - 1)
+
+
+def corrected_by(count: Callable[[Tensor], int]) -> Callable[[Tensor], Tensor]:
+    """The biased variance, made larger as for another count than N."""
+    return lambda x: biased(x) * count(x) / (count(x) - 1)
+
+
 BIASED_RUNNING_VARIANCE = """The running variance takes the biased variance of the batch, divided by N. What
     is stored is an estimate for data yet to come, so it takes the unbiased one, divided by N − 1. Normalizing
     the batch itself is where the biased one belongs. The smaller the batch, the more it shows."""
@@ -127,6 +152,8 @@ SQUARES_STORED = """The mean of x² is stored as the variance. A variance is the
 SUM_STORED = """A sum is stored that is not divided by how many samples there are, so it grows with the size
     of the batch. The mean is the sum over N; the variance that is stored, the sum of squares over N − 1."""
 MOMENTUM_LEFT_OUT = "Where momentum is left out, another number stands in for it: the default is 0.1."
+CORRECTED_BY_ANOTHER_COUNT = """The factor N/(N − 1) is made with another count than N. How many values share
+    one mean? Those of one feature in the batch, however many features there are."""
 NO_DECAY = """The share of the new value is added, and all of the old one stays. Their weights add up to more
 than 1, so the average grows with every batch."""
 
@@ -149,6 +176,25 @@ UPDATE_MISTAKES = (
         """The biased variance is multiplied by (N − 1)/N, which makes it smaller still. To go from dividing
         by N to dividing by N − 1 it has to grow.""",
         partial(update, variance=lambda x: biased(x) * (len(x) - 1) / len(x)),
+    ),
+    mistake(
+        "wrong_count",
+        CORRECTED_BY_ANOTHER_COUNT,
+        partial(update, variance=corrected_by(torch.numel)),
+        partial(update, variance=corrected_by(lambda x: x.shape[1])),
+    ),
+    mistake(
+        "old_value_corrected",
+        """N/(N − 1) multiplies the old value too. It makes an unbiased variance of the batch's biased one.
+        What was stored has been corrected once, and would grow with every batch.""",
+        correcting_the_old_value,
+    ),
+    mistake(
+        "fresh_values_replaced",
+        """The first batch replaces the values of a fresh layer. They count as any old value does: a mean of 0
+        and a variance of 1 keep their share of 1 − momentum.""",
+        replacing_fresh_values(unbiased),
+        replacing_fresh_values(biased),
     ),
     mistake(
         "eps_in_running_variance",
@@ -277,9 +323,23 @@ def update_pairs() -> tuple[Mistake, ...]:
         "wrong_mean": [partial(about_the_new_mean, less=0), partial(about_the_old_mean, less=0)],
         "swapped": [lambda *given, **options: update(*given, **options, variance=biased)[::-1]],
     }
+
+    def reversed_about(passes: Callable, less: int, default: float) -> Callable:
+        return lambda mean, var, x, momentum=default: passes(mean, var, x, 1 - momentum, less=less)
+
     return (
         *pairs(partial(partial, update), UPDATE_MISTAKES, by_knobs),
         *(both(named[key], is_biased, *variants) for key, variants in apart.items()),
+        both(
+            named["momentum_reversed"],
+            named["wrong_mean"],
+            *(
+                reversed_about(passes, less, default)
+                for passes in (about_the_new_mean, about_the_old_mean)
+                for less in (0, 1)
+                for default in (MOMENTUM, 0.9, 0.99)
+            ),
+        ),
     )
 
 
@@ -779,6 +839,14 @@ LAYER_MISTAKES = (
         changed(variance_to_store=lambda self, x: biased(x)),
     ),
     mistake(
+        "wrong_count",
+        CORRECTED_BY_ANOTHER_COUNT,
+        *(
+            changed(variance_to_store=lambda self, x, store=store: store(x))
+            for store in (corrected_by(torch.numel), corrected_by(lambda x: x.shape[1]))
+        ),
+    ),
+    mistake(
         "eps_in_running_variance",
         EPS_STORED,
         changed(variance_to_store=lambda self, x: unbiased(x) + self.eps),
@@ -971,9 +1039,9 @@ LAYER_MISTAKES = (
     ),
     mistake(
         "no_statistics",
-        """The layer remembers nothing of the batches it has seen: it has no running_mean, running_var and
-        num_batches_tracked, and normalizes by the batch at hand in eval mode too. It follows the batches in
-        train mode, in buffers, and uses what it has gathered in eval mode.""",
+        """The layer has no running_mean, running_var and num_batches_tracked. In these buffers it follows the
+        batches in train mode, and in eval mode it uses what it has gathered. A layer that keeps nothing can
+        only use the batch at hand.""",
         changed(
             kept=nothing,
             counted=nothing,
@@ -996,10 +1064,18 @@ LAYER_MISTAKES = (
         the other. It calls gamma weight, beta bias, and the buffers running_mean, running_var and
         num_batches_tracked.""",
         changed(create=renamed(weight="gamma", bias="beta"), weight=alias("gamma"), bias=alias("beta")),
-        changed(
-            create=renamed(running_mean="moving_mean", running_var="moving_var"),
-            running_mean=alias("moving_mean"),
-            running_var=alias("moving_var"),
+        changed(create=renamed(weight="mults", bias="adds"), weight=alias("mults"), bias=alias("adds")),
+        *(
+            changed(
+                create=renamed(running_mean=mean, running_var=var),
+                running_mean=alias(mean),
+                running_var=alias(var),
+            )
+            for mean, var in (
+                ("moving_mean", "moving_var"),
+                ("moving_mean", "moving_variance"),
+                ("means", "vars"),
+            )
         ),
     ),
     mistake(
@@ -1227,6 +1303,17 @@ def count(
     return trainable, frozen + sum(size(tensor) for _, tensor in kept)
 
 
+def parameters_of_children(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """What the modules right below the model hold themselves, and nothing from further down."""
+    for module in model.children():
+        yield from module.named_parameters(recurse=False)
+
+
+def buffers_of_children(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    for module in model.children():
+        yield from module.named_buffers(recurse=False)
+
+
 def parameters_of_every_module(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """Each module asked for all its parameters, so that a block counts for every level above it."""
     for module in model.modules():
@@ -1419,6 +1506,21 @@ COUNT_MISTAKES = (
         lambda model: (sum(count(model)), count(model)[1]),
     ),
     mistake(
+        "total_for_non_trainable",
+        """The second number is a total, in which the trainable part is counted again. It should be the
+        non-trainable part alone.""",
+        lambda model: (count(model)[0], sum(count(model))),
+        lambda model: (count(model)[0], sum(count(model, left_out=lambda name, tensor: False))),
+        lambda model: (count(model)[0], sum(count(model, buffers=lambda model: ()))),
+    ),
+    mistake(
+        "nested_missing",
+        """What lies in a block is not counted: only the children of the model are looked at, and what each
+        holds itself. Layers may lie at any depth.""",
+        partial(count, parameters=parameters_of_children, buffers=buffers_of_children),
+        partial(count, parameters=parameters_of_children),
+    ),
+    mistake(
         "swapped",
         "The two numbers are swapped: trainable comes first.",
         lambda model: count(model)[::-1],
@@ -1490,6 +1592,21 @@ def freeze(
         for parameter in parameters(layer):
             parameter.requires_grad_(False)
     rest(model)
+    return model
+
+
+def weight_and_bias(layer: nn.Module) -> Iterable[Tensor]:
+    """gamma and beta by name, which are None where a layer has none."""
+    return layer.weight, layer.bias
+
+
+def frozen_by_name(model: nn.Module) -> nn.Module:
+    """The definition, with an assignment in place of a call."""
+    for layer in batch_norms(model):
+        layer.eval()
+        stays(layer)
+        layer.weight.requires_grad = False
+        layer.bias.requires_grad = False
     return model
 
 
@@ -1593,6 +1710,14 @@ FREEZE_MISTAKES = (
         partial(freeze, layers=partial(batch_norms, kinds=_NormBase)),
         partial(freeze, rest=one_dimensional),
         partial(freeze, layers=partial(batch_norms, kinds=NORMS), lasting=nothing),
+    ),
+    mistake(
+        "no_parameters_fails",
+        """A batch norm without gamma and beta stops your code: where affine is False, weight and bias are
+        None. Such a layer has running statistics to freeze all the same. Ask each layer for the parameters
+        that it has.""",
+        partial(freeze, parameters=weight_and_bias),
+        frozen_by_name,
     ),
     mistake(
         "kinds_missing",

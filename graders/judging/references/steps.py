@@ -376,9 +376,9 @@ LAYER = (
     whole(
         "The running statistics",
         "update_running_stats",
-        """momentum_reversed biased_running_variance eps_in_running_variance deviation_stored not_updated
-        old_value_forgotten old_value_not_decayed new_value_unweighted squares_stored sum_stored wrong_mean
-        graph_kept""",
+        """momentum_reversed biased_running_variance wrong_count eps_in_running_variance deviation_stored
+        not_updated old_value_forgotten old_value_not_decayed new_value_unweighted squares_stored sum_stored
+        wrong_mean graph_kept""",
     ),
     step(
         "Train mode: the batch's own statistics",

@@ -49,6 +49,9 @@ def update_cases(draw: Draw) -> Iterator[Case]:
     wide = {**inputs(draw.batch(many, n).t(), None), "running_mean": draw.normal(many)}
     wide["running_var"] = draw.uniform(many, low=0.3, high=3.0)
     yield Case("many features, not contiguous in memory", wide)
+    fresh = inputs(draw.batch(n, d), 0.35)
+    fresh["running_mean"], fresh["running_var"] = torch.zeros_like(x[0]), torch.ones_like(x[0])
+    yield Case("the first batch of a fresh layer", fresh)
 
 
 # -- inference -----------------------------------------------------------------------------------------
@@ -86,10 +89,10 @@ def inference_cases(draw: Draw) -> Iterator[Case]:
 
 #: What a layer holds, and by which names a probe still finds it where the right one is missing.
 HELD = {
-    "gamma": ("weight", "gamma"),
-    "beta": ("bias", "beta"),
-    "running_mean": ("running_mean", "moving_mean"),
-    "running_var": ("running_var", "moving_var"),
+    "gamma": ("weight", "gamma", "mults", "scale"),
+    "beta": ("bias", "beta", "adds", "shift", "offset"),
+    "running_mean": ("running_mean", "moving_mean", "means"),
+    "running_var": ("running_var", "moving_var", "moving_variance", "running_variance", "vars"),
 }
 PARAMETERS, STATISTICS = ("gamma", "beta"), ("running_mean", "running_var")
 LAST = "3 or later"
@@ -299,8 +302,12 @@ def reading(layer: nn.Module, name: str) -> Tensor | Raised:
     """What the layer holds now, in memory of its own."""
     value = held(layer, name)[1]
     if value is None:
-        return Raised("AttributeError", f"the layer has no tensor {HELD[name][0]}")
+        return missing(HELD[name][0])
     return value.detach().clone()
+
+
+def missing(name: str) -> Raised:
+    return Raised("AttributeError", f"the layer has no tensor {name}")
 
 
 def statistics(layer: nn.Module, when: str) -> Iterator[tuple[str, Any]]:
@@ -326,7 +333,9 @@ def gradients(
         results = torch.autograd.grad(y, wanted, dy, allow_unused=True)
         found = {id(leaf): result for leaf, result in zip(wanted, results, strict=True)}
     for name, leaf in leaves.items():
-        gradient = found.get(id(leaf))
+        gradient = found.get(id(leaf), NO_GRADIENT)
+        if leaf is None:
+            gradient = missing(name)
         yield f"gradient of {name}{when}", NO_GRADIENT if gradient is None else gradient
 
 
