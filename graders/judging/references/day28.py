@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from graders.judging.answer import Answer, Mistake, mistake
+from graders.judging.answer import Answer, Mistake, both, mistake
 from graders.judging.references.exposing import ALIKE, Asked, apart, exposing, hiding, variant
 from graders.judging.references.normalizing import (
     affine_mistakes,
@@ -204,6 +204,14 @@ STATISTICS_MISTAKES = (
 )
 
 
+@cache
+def statistics_pairs() -> tuple[Mistake, ...]:
+    """torch.var_mean as it comes: the variance first, and divided by one less."""
+    named = {one.key: one for one in STATISTICS_MISTAKES}
+    swapped, unbiased = named["swapped"], named["unbiased_variance"]
+    return (both(swapped, unbiased, lambda x: statistics(x, var=lambda x: x.var(AXES))[::-1]),)
+
+
 def centred_sums(x: Tensor, mean: Tensor) -> Tensor:
     """The sum of squared distances from a value for each channel."""
     return (x - mean.reshape(-1, 1, 1)).square().sum(AXES)
@@ -267,6 +275,18 @@ def by_flattening(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = EPS) -> T
     return (gamma[:, None] * x_hat + beta[:, None]).reshape(x.shape)
 
 
+def columns_for_rows(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = EPS) -> Tensor:
+    """Rows of C, taken with W before H and put back with H before W."""
+    n, c, h, w = x.shape
+    return norm(x, gamma, beta, eps).permute(0, 3, 2, 1).reshape(n, h, w, c).permute(0, 3, 1, 2)
+
+
+def rows_for_columns(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = EPS) -> Tensor:
+    """The other way round."""
+    n, c, h, w = x.shape
+    return norm(x, gamma, beta, eps).permute(0, 2, 3, 1).reshape(n, w, h, c).permute(0, 3, 2, 1)
+
+
 def uncorrected(factor: Callable[[Tensor], float]) -> Callable:
     """The variance times a factor that depends on the sizes."""
     return with_knobs(variance=lambda x, axes: centred_squares(x, axes) * factor(x))
@@ -316,6 +336,13 @@ NORM_MISTAKES = (
         by_reshaping,
         by_reshaping_back,
         by_flattening,
+    ),
+    mistake(
+        "places_mixed",
+        """Every channel holds the right values, at other places than before. H and W change places on the way
+        to the rows, and not on the way back: the shape that the rows get has them in the other order.""",
+        columns_for_rows,
+        rows_for_columns,
     ),
     mistake(
         "broadcast_on_last_axis",
@@ -604,9 +631,21 @@ def folding(
     return folded
 
 
-def without(*names: str) -> Folder:
+def without(*names: str, **knobs: Any) -> Folder:
     """The definition with these settings left at their defaults."""
-    return partial(folding, settings=tuple(name for name in SETTINGS if name not in names))
+    return partial(folding, settings=tuple(name for name in SETTINGS if name not in names), **knobs)
+
+
+def reshaped_to_fit(conv: nn.Conv2d, new: nn.Conv2d) -> nn.Conv2d:
+    """The kernel in the shape of the new layer's, which stops where that has lost the groups."""
+    conv.weight.reshape(new.weight.shape)
+    return new
+
+
+def copied_over(conv: nn.Conv2d, new: nn.Conv2d) -> nn.Conv2d:
+    """The same with a copy into the new layer's kernel."""
+    new.weight.data.copy_(conv.weight)
+    return new
 
 
 def folded_then(afterwards: Callable[[nn.Conv2d, nn.BatchNorm2d], Any], **knobs: Any) -> Folder:
@@ -636,6 +675,16 @@ def asked_in_training_mode(conv: nn.Conv2d, bn: nn.BatchNorm2d) -> nn.Conv2d:
         kernel=lambda weight, scale: weight * (at_one - at_zero).reshape(-1, 1, 1, 1),
         shift=lambda b, mean, scale, beta: b * (at_one - at_zero) + at_zero,
     )
+
+
+def begun_by(computation: Callable[[nn.Conv2d, nn.BatchNorm2d], Any]) -> Folder:
+    """The definition, begun by a computation that stops where something is None."""
+
+    def fold_batch_norm(conv: nn.Conv2d, bn: nn.BatchNorm2d) -> nn.Conv2d:
+        computation(conv, bn)
+        return folding(conv, bn)
+
+    return fold_batch_norm
 
 
 def on_input_channels(weight: Tensor, scale: Tensor) -> Tensor:
@@ -803,6 +852,34 @@ FOLDING_MISTAKES = (
         without("groups", "padding_mode"),
         without("dilation", "groups", "padding_mode"),
         without(*SETTINGS),
+        *(
+            without("groups", *names, into=into)
+            for into in (reshaped_to_fit, copied_over)
+            for names in ((), ("dilation",), ("padding_mode",), ("dilation", "padding_mode"))
+        ),
+    ),
+    mistake(
+        "missing_part_fails",
+        """Your code stops where a part is missing. A convolution may have no bias, and a batch norm neither
+        gamma nor beta; what is missing is None. It counts as what changes nothing: the bias and beta as 0,
+        gamma as 1.""",
+        *map(
+            begun_by,
+            (
+                lambda conv, bn: bn.weight / bn.running_var,
+                lambda conv, bn: bn.weight * bn.running_var,
+                lambda conv, bn: bn.running_var * bn.weight,
+                lambda conv, bn: bn.weight.div(bn.running_var),
+                lambda conv, bn: bn.weight.mul(bn.running_mean),
+                lambda conv, bn: bn.weight.data,
+                lambda conv, bn: conv.bias - bn.running_mean,
+                lambda conv, bn: conv.bias * bn.running_mean,
+                lambda conv, bn: bn.running_mean * conv.bias,
+                lambda conv, bn: conv.bias + bn.running_mean,
+                lambda conv, bn: bn.running_mean + conv.bias,
+                lambda conv, bn: conv.bias.data,
+            ),
+        ),
     ),
     mistake(
         "conv_changed",
@@ -1238,7 +1315,7 @@ def recalibrated(
             layer.running_mean.copy_(new)
 
 
-def both(combined: Combine, **knobs: Any) -> Callable:
+def combining(combined: Combine, **knobs: Any) -> Callable:
     """The definition with another way to combine the batches, for means and variances alike."""
     return partial(recalibrated, means=combined, variances=combined, **knobs)
 
@@ -1286,7 +1363,7 @@ RECALIBRATION_MISTAKES = (
         momentum is None, but over all batches since the last reset, and these layers had seen some before
         yours.""",
         partial(by_library, reset=False),
-        both(lambda old, values, counts: (old + values.sum(0)) / (len(values) + 1)),
+        combining(lambda old, values, counts: (old + values.sum(0)) / (len(values) + 1)),
     ),
     mistake(
         "layers_missed",
@@ -1323,7 +1400,7 @@ RECALIBRATION_MISTAKES = (
         "weighted_by_batch_size",
         """The batches are weighted by their size, so the small last one counts less. We want the plain
         average over batches, as PyTorch's momentum=None takes it.""",
-        both(weighted),
+        combining(weighted),
     ),
     mistake(
         "pooled_variance",
@@ -1374,18 +1451,18 @@ RECALIBRATION_MISTAKES = (
     mistake(
         "last_batch_only",
         """Only the last batch is left in the statistics: each batch overwrites the one before.""",
-        both(lambda old, values, counts: values[-1]),
+        combining(lambda old, values, counts: values[-1]),
     ),
     mistake(
         "first_batch_only",
         """Only the first batch is in the statistics. Every batch counts equally in a plain average.""",
-        both(lambda old, values, counts: values[0]),
+        combining(lambda old, values, counts: values[0]),
     ),
     mistake(
         "summed",
         """The statistics of the batches are summed and not divided by the number of batches. An average
         stays of the size of one batch's.""",
-        both(lambda old, values, counts: values.sum(0)),
+        combining(lambda old, values, counts: values.sum(0)),
     ),
     mistake(
         "outputs_measured",
@@ -1418,6 +1495,9 @@ RECALIBRATION_MISTAKES = (
         partial(by_library, afterwards=switched),
         partial(by_library, afterwards=lambda model: [layer.eval() for layer in norms_of(model)]),
         partial(by_library, afterwards=lambda model: model.train(model.training)),
+        partial(
+            by_library, afterwards=lambda model: [layer.train(model.training) for layer in norms_of(model)]
+        ),
     ),
     mistake(
         "momenta_lost",
@@ -1825,7 +1905,7 @@ def each_standardized(n: int, c: int, h: int, w: int) -> Tensor:
 
 
 ANSWERS = {
-    "channel_statistics": Answer(library_statistics, statistics, STATISTICS_MISTAKES),
+    "channel_statistics": Answer(library_statistics, statistics, STATISTICS_MISTAKES, pairs=statistics_pairs),
     "batch_norm_2d": Answer(library_norm, norm, NORM_MISTAKES, pairs=norm_pairs),
     "conv_bn_relu": Answer(library_block, block, BLOCK_MISTAKES),
     "fold_batch_norm": Answer(library_folding, folding, FOLDING_MISTAKES, pairs=folding_pairs),

@@ -742,9 +742,11 @@ GROUP_MISTAKES = (
     mistake(
         "indivisible_groups",
         """Where num_groups does not divide C, groups of one size don't exist, and you should raise a
-        ValueError. Yours ends in another way. Left to itself, reshape stops with a RuntimeError, and a failed
-        assert is an AssertionError. chunk or a slice goes on with groups that nobody wanted.""",
+        ValueError. Yours ends in another way. Left to itself, reshape stops with a RuntimeError, or goes on
+        where H and W happen to fit. A failed assert is an AssertionError. chunk or a slice goes on with
+        groups that nobody wanted.""",
         group_with(refuse=lambda channels, groups: None),
+        group_with(refuse=lambda channels, groups: None, split=lambda n, c, h, w, g: (n, g, -1), along=(2,)),
         group_with(refuse=assert_groups),
         by_chunks,
     ),
