@@ -408,6 +408,13 @@ def regime_without_the_last_step(losses, sharpness, lr, margin=0.1):
     return "stable" if word == "edge of stability" and not (last.diff() > 0).any() else word
 
 
+def regime_by_a_slice_from_minus_a_quarter(losses, sharpness, lr, margin=0.1):
+    """-T // 4 is rounded down, which is away from 0."""
+    word = regime_by_limits(losses, sharpness, lr, margin)
+    hovers = sharpness[-len(sharpness) // 4 :].mean() * lr / 2 > 1 - margin
+    return "stable" if word == "edge of stability" and not hovers else word
+
+
 def regime_by_halves(losses, sharpness, lr, margin=0.1):
     """Whether the second half is better than the first decides about diverging."""
     half = len(losses) // 2
@@ -510,6 +517,7 @@ WRONG = {
         regime_by_long_swings,
         regime_by_last_ten,
         regime_without_the_last_step,
+        regime_by_a_slice_from_minus_a_quarter,
         regime_by_halves,
     ),
 }

@@ -897,6 +897,12 @@ RATE_MISTAKES = (
         partial(rate, factor=lambda beta: 1.0),
     ),
     mistake(
+        "limit_of_nesterov",
+        """This is the limit of Nesterov's step, which adds the new gradient once more. A heavy ball converges
+        up to a larger learning rate. Its limit grows with beta, and the other one falls.""",
+        partial(rate, factor=lambda beta: 2 * (1 + beta) / (1 + 2 * beta)),
+    ),
+    mistake(
         "factor_two",
         """The factor in front is off. Look at beta = 0, where nothing else is left and the limit is that of
         plain gradient descent.""",
@@ -1082,6 +1088,13 @@ FROZEN_MISTAKES = (
         partial(frozen, result=lambda new, before, after: new * (before / after).square()),
     ),
     mistake(
+        "held_on_one_side",
+        """The norms have a limit on one side only: a row that became longer is cut back and a shorter one
+        stays so, or the other way round. Hold both, so that every row has the norm that it had.""",
+        partial(frozen, result=lambda new, before, after: new * (before / after).clamp(max=1)),
+        partial(frozen, result=lambda new, before, after: new * (before / after).clamp(min=1)),
+    ),
+    mistake(
         "other_norm",
         """What is held is the sum of absolute values, the largest of them or the standard deviation of a row.
         We want the Euclidean norm, the root of the sum of squares.""",
@@ -1096,6 +1109,7 @@ FROZEN_MISTAKES = (
         and holds the norm of the weights.""",
         partial(frozen, taken=lambda w, g: g / row_norms(g)),
         partial(frozen, taken=lambda w, g: g / row_norms(g), result=unscaled),
+        partial(frozen, taken=lambda w, g: g / row_norms(g) * row_norms(w)),
         partial(frozen, taken=lambda w, g: g / row_norms(g) * row_norms(w), result=unscaled),
         partial(frozen, taken=lambda w, g: g / g.norm()),
     ),
@@ -1145,6 +1159,11 @@ def rises(losses: Tensor) -> Any:
 def quarter(series: Tensor) -> Tensor:
     """The last quarter of the steps."""
     return series[-(len(series) // 4) :]
+
+
+def quarter_rounded_up(series: Tensor) -> Tensor:
+    """As a slice from -T // 4 takes it, where the minus comes before the division."""
+    return series[-len(series) // 4 :]
 
 
 def all_finite(losses: Tensor, r: Tensor) -> Any:
@@ -1279,6 +1298,12 @@ REGIME_MISTAKES = (
         partial(regime, order="edc"),
     ),
     mistake(
+        "catapult_before_diverging",
+        """The start is looked at before the end. A run that starts beyond the limit and ends above its first
+        loss, or in NaN, has not come down again. In the order of the table it is diverging.""",
+        partial(regime, order="cde"),
+    ),
+    mistake(
         "edge_missed",
         """The edge of stability is missed. Runs that start below the limit climb towards it: the first
         sharpness says where a run begins, and the last quarter where it ends.""",
@@ -1314,6 +1339,17 @@ REGIME_MISTAKES = (
         ),
     ),
     mistake(
+        "quarter_rounded_up",
+        """The last quarter has a step too many where the number of steps isn't a multiple of 4. T // 4 rounds
+        down, so of 11 steps the last 2 count, not 3. With a minus before T it would round up.""",
+        partial(regime, end=lambda r: quarter_rounded_up(r).mean()),
+        partial(
+            regime,
+            end=lambda r: quarter_rounded_up(r).mean(),
+            swings=lambda losses: rises(quarter_rounded_up(losses)),
+        ),
+    ),
+    mistake(
         "rise_anywhere",
         """Any rise of the loss counts, not only one in the last quarter. A run can swing on its way and still
         end calm.""",
@@ -1324,6 +1360,13 @@ REGIME_MISTAKES = (
         """Only the last two losses are compared. A loss that swings falls at every other step. Any rise
         within the last quarter counts.""",
         partial(regime, swings=lambda losses: losses[-1] > losses[-2]),
+    ),
+    mistake(
+        "ends_compared",
+        """Only the two ends of the last quarter are compared. A loss that swings on its way down ends below
+        where that quarter begins. Compare each loss with the one before it: one rise is enough.""",
+        partial(regime, swings=lambda losses: quarter(losses)[-1] > quarter(losses)[0]),
+        partial(regime, swings=lambda losses: losses[-1] > losses[-(len(losses) // 4) - 1]),
     ),
     mistake(
         "loss_not_asked",

@@ -322,6 +322,16 @@ def regime_cases(draw: Draw) -> Iterator[Case]:
         ratio = [(0.0, draw.number(0.2, 0.6)), (0.45, about), (1.0, about)]
         return drawn(steps, ratio, falling(), (0.45, 1.0), lr=lr, up=up)
 
+    def in_time() -> tuple[list[float], list[float], float]:
+        """A run that is far below the limit up to its last T // 4 steps, where T is no multiple of 4."""
+        lr, last = rate(), draw.integer(2, 3)
+        before = 3 * last + 3
+        ratio = [*draw.uniform(before, low=0.15, high=0.25).tolist(), *[draw.number(1.0, 1.06)] * last]
+        first = draw.number(0.5, 5.0)
+        losses = [first * 0.8**step for step in range(before + last)]
+        losses[-1] = losses[-2] * draw.number(1.1, 1.3)
+        return losses, [2 / lr * one for one in ratio], lr
+
     def falling() -> Points:
         return [(0.0, 0.0), (1.0, -draw.number(1.5, 2.5))]
 
@@ -372,6 +382,7 @@ def regime_cases(draw: Draw) -> Iterator[Case]:
     yield case("at the edge, small swings", REGIME_BY_END, *gentle)
     few = drawn(draw.integer(8, 11), climb, falling(), (0.45, 1.0), (0.22, 0.5))
     yield case("at the edge, few steps", REGIME_BY_END, *few)
+    yield case("at the edge just in the last quarter", REGIME_BY_END, *in_time())
     spike = [(0.0, 0.0), (0.5, -1.0), (0.6, draw.number(1.2, 1.6)), (0.7, -1.0), (1.0, -2.0)]
     spiked = drawn(draw.many(), climb, spike, (0.45, 1.0))
     yield case("at the edge, a loss once above its start", REGIME_BY_END, *spiked)
