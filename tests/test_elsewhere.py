@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from graders.batch import submission
+from graders.batch import bounds, submission
 from graders.batch.elsewhere import NO_PROGRAM, Elsewhere, compared
-from graders.batch.recognition import Release, restore
+from graders.batch.recognition import Release, parsed, restore
 from graders.judging.verdict import MIME
 from tests.test_recognition import code, test
 
@@ -31,6 +32,12 @@ def ran(source: str, kind: str = "", text: str = "", **form: Any) -> dict[str, A
 
 def lost(source: str = "check(f)", missing: str = "f") -> dict[str, Any]:
     return ran(source, "NameError", f"name '{missing}' is not defined", grade_id="t", points=2)
+
+
+def in_environment(cell: dict[str, Any]) -> dict[str, Any]:
+    """The same of a cell in whose error a variable of the environment was looked up."""
+    cell["outputs"][-1]["traceback"] = ["KeyError", "File \x1b[32m<frozen os>:679\x1b[39m, in __getitem__"]
+    return cell
 
 
 def failed(kind: str, text: str) -> dict[str, Any]:
@@ -136,6 +143,17 @@ ANSWER = "import einops\ndef f(x):\n    return x"
             [ran("def f(x): ..."), failed("RuntimeError", "DefaultCPUAllocator: can't allocate memory: you")],
             "for want of memory",
         ),
+        ([ran(ANSWER, "Error", "unsupported locale setting"), lost()], "unsupported locale setting"),
+        ([in_environment(ran(ANSWER, "KeyError", "'USERPROFILE'")), lost()], "(KeyError: 'USERPROFILE')"),
+        ([ran("def f(x): ..."), in_environment(failed("KeyError", "'APPDATA'"))], "(KeyError: 'APPDATA')"),
+        (
+            [ran("d = MNIST('.')\ndef f(x): ...", "RuntimeError", "Dataset not found. You can use"), lost()],
+            "Dataset not found",
+        ),
+        (
+            [ran("import turtle\ndef f(x): ...", "TclError", "no display name and no $DISPLAY"), lost()],
+            "$DIS",
+        ),
     ],
     ids=[
         "module",
@@ -165,6 +183,11 @@ ANSWER = "import einops\ndef f(x):\n    return x"
         "memory",
         "memory for NumPy in a function",
         "memory for PyTorch in a function",
+        "a language of the system's",
+        "a variable of the environment",
+        "a variable of the environment in a function",
+        "data that had been loaded",
+        "a window",
     ],
 )
 def test_points_that_the_place_may_have_cost_are_looked_at(cells: list[dict[str, Any]], says: str) -> None:
@@ -195,6 +218,7 @@ def test_points_that_the_place_may_have_cost_are_looked_at(cells: list[dict[str,
             lost(),
         ],
         [said("def f(x): ...", NO_PROGRAM), ran("1", grade_id="t", points=2)],
+        [ran("d = {}\ndef f(x):\n    return d['HOME']"), failed("KeyError", "'HOME'")],
     ],
     ids=[
         *("no Python", "nothing done", "another cell's trouble", "earned", "never defined", "wrong"),
@@ -205,11 +229,62 @@ def test_points_that_the_place_may_have_cost_are_looked_at(cells: list[dict[str,
             "written anew",
             "installed",
             "passed all the same",
+            "a key",
         ),
     ],
 )
 def test_nobody_is_asked_about_an_ordinary_mistake(cells: list[dict[str, Any]]) -> None:
     assert compared({"cells": cells}, Elsewhere(python=sys.version.split()[0])) == ([], set())
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        """def f(x):\n    return f"{x["a"]:>{x['n']}} {{ {x != 'b'} {", ".join(x)!r}" """,
+        """%matplotlib inline\nf = 1  # don't\nprint(f'{\n    f # a comment\n}', f'{f'{f'{1}'}'}')""",
+        """f = rf"{"\\n"}" + f'\\''""",
+        "type f = int | None",
+        "type f[T] = list[T]",
+        "def f[T: (int, str)](v: list[T]) -> T:\n    return v[0]",
+        "class f[*Ts]: ...",
+        "try:\n    f = 1\nexcept ValueError, json.JSONDecodeError:\n    pass",
+    ],
+)
+def test_what_a_newer_python_reads_is_told_by_its_text(source: str) -> None:
+    """Colab says nothing of its version, nor does a notebook whose metadata was taken off."""
+    here = f"{sys.version_info.major}.{sys.version_info.minor}"
+    cells = [ran(source, "SyntaxError", "…"), lost()]
+    if parsed(source):  # this Python is new enough
+        assert compared({"cells": cells}, Elsewhere()) == ([], set())
+        return
+    notes, doubtful = compared({"cells": cells}, Elsewhere())
+    assert doubtful == {"t"}
+    assert notes == [
+        f"t: the cell of its answer is written for a newer Python than {here}, which cannot read it."
+    ]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        *("f'{x", "f'{x'", "f'{}'", "f'{x y}'", "f'''{x}", "print('a'", "f'{x['a'}'", "f'{x['a']}' +"),
+        *("f'{1 + }'", "type = = 3", "type T == 3", "def g[T(x): pass", "def g(x): :", "f'{' * 9", "f'{x:{'"),
+        "try:\n    pass\nexcept ValueError, e:\n    pass",
+    ],
+)
+def test_what_no_python_reads_is_an_ordinary_mistake(source: str) -> None:
+    cells = [ran(f"def f(x): ...\n{source}", "SyntaxError", "…"), lost()]
+    assert compared({"cells": cells}, Elsewhere()) == ([], set())
+
+
+@pytest.mark.parametrize(
+    "part", ["f'{", "f'{x[", "f\"{f'{", "type [", "def f[](x]", "except A, ", "except a.", "''' "]
+)
+def test_odd_code_is_looked_through_in_time(part: str) -> None:
+    cells = [ran(part * (bounds.KEPT_LIMIT // len(part)), "SyntaxError", "…"), lost()]
+    started = time.process_time()
+    compared({"cells": cells}, Elsewhere())
+    assert time.process_time() - started < 2
 
 
 def test_what_an_error_says_stands_in_one_line() -> None:

@@ -389,6 +389,28 @@ def test_a_cell_that_asks_for_another_program_says_so(box: Box, what: str) -> No
         assert compared({"cells": cells}, Elsewhere()) == ([], set())
 
 
+@pytest.mark.parametrize("call", ["os.system('pip install a')", "run('pip install a')", "!pip install a"])
+def test_nobody_is_asked_where_no_answer_of_a_program_is_looked_at(box: Box, call: str) -> None:
+    """What it was to bring along is missed where it is used."""
+    helper = "import os\ndef run(command):\n    os.system(command)"
+    for line, inside in ((call, "pass"), ("pass", call)):
+        cells = [
+            code(f"{helper}\n{line}\ndef f():\n    {inside}\n    return 1"),
+            code("assert f() == 2", "t"),
+        ]
+        assert run(box, *cells) == (["AssertionError: "], [])
+        assert compared({"cells": cells}, Elsewhere()) == ([], set())
+
+
+@pytest.mark.parametrize(
+    ("line", "asked"), [("os.system('pip install a')", False), ("x = x * (os.system('a') == 0)", True)]
+)
+def test_a_wrong_answer_is_looked_at_where_it_depends_on_a_program(box: Box, line: str, asked: bool) -> None:
+    """It is called so often that Python takes its steps in another way."""
+    done, verdict = looked_at(box, f"for _ in range(20): {line}\n    eps = eps + 1")
+    assert verdict["points"] < 2 and done.suspects == ({"t"} if asked else set())
+
+
 @pytest.mark.parametrize("source", ["import platform\nplatform.processor()", "!echo 1", "%pip install torch"])
 def test_what_asks_for_no_programs_answer_is_not_told(box: Box, source: str) -> None:
     cell = code(source)

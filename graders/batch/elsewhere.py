@@ -16,6 +16,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from graders.batch import bounds
 from graders.batch.recognition import parsed
 
 #: What ends a cell for a reason that lies in the place where it runs, and which of it is that it took long.
@@ -36,9 +37,12 @@ _SAYS_PLACE = re.compile(
     r"(?i)read-only file system|operation not permitted|permission denied|no such file or directory|"
     r"directory \S+ does not exist|name resolution|network is unreachable|can't start new thread|"
     r"not compiled with \w+ enabled|no nvidia driver|no cuda gpus|cannot get cuda generator|support for mps|"
-    r"file `.*` not found|no running event loop|cannot trace its code|"
+    r"file `.*` not found|no running event loop|cannot trace its code|unsupported locale setting|"
+    r"dataset not found|use the nltk downloader|no display name|no available video device|"
     r"from the '(?:cuda|mps|xpu)' backend|torch\.cuda\.is_available\(\) is false"
 )
+#: The same by where a key is missing: a variable of the environment.
+_IN_ENVIRONMENT = re.compile(r"<frozen os>|[/\\]os\.py")
 #: How much of an error's text is looked at, in characters.
 _LOOKED_AT = 2_000
 _NO_MODULE = re.compile(r"No module named '(\w+)")
@@ -50,6 +54,18 @@ _RUN, _ANY = re.compile(r"^[ \t]*%run\b", re.MULTILINE), "*"
 #: What a cell defines that cannot be parsed here.
 _DEFINED = re.compile(r"^(?:async[ ]+)?(?:def|class)[ ]+(\w+)|^(\w+)[ ]*=(?!=)", re.MULTILINE)
 _VERSION = re.compile(r"(\d+)\.(\d+)")
+#: Where a comment or a string begins, with what stands before it and its quote; and how deep f-strings may
+#: stand in each other.
+_BEGINS, _NESTED = re.compile(r"#|([bfrtu]{0,2})(\"\"\"|\'\'\'|\"|\')", re.IGNORECASE), 5
+#: Statements that newer versions of Python know, and what stands for them in an older one.
+_NEWER = tuple(
+    (re.compile(pattern, re.MULTILINE), older)
+    for pattern, older in (
+        (r"^([ \t]*)type[ \t]+(\w+)[ \t]*(?:\[.*\])?[ \t]*=(?!=)", r"\1\2 ="),
+        (r"^([ \t]*(?:async[ \t]+)?(?:def|class)[ \t]+\w+)[ \t]*\[.*?\](?=[ \t]*[(:])", r"\1"),
+        (r"^([ \t]*except)[ \t]+([\w.]+(?:[ \t]*,[ \t]*[\w.]*\b[A-Z]\w*)+)[ \t]*:", r"\1 (\2):"),
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -133,12 +149,14 @@ def _why_it_cannot_run(cell: Mapping[str, Any], python: str, last: Mapping[str, 
     last: where each name is defined last. place: where this cell stands.
     """
     for output in _errors(cell):
-        kind, text = output["ename"], output["evalue"][:100]
-        if reason := _reason_of_place(kind, output["evalue"]):
+        kind = output["ename"]
+        if reason := _reason_of_place(*_end_of(output)):
             return f"ended {reason}"
+        here = f"{sys.version_info.major}.{sys.version_info.minor}"
         if kind == "SyntaxError" and _is_newer(python):
-            here = f"{sys.version_info.major}.{sys.version_info.minor}"
             return f"was run by Python {python[:20]}, and cannot be read by {here}."
+        if kind == "SyntaxError" and _read_by_a_newer_python(cell["source"]):
+            return f"is written for a newer Python than {here}, which cannot read it."
         if (missing := _missing_in(cell)) and last.get(missing, -1) > place:
             return f"needs {missing}, which a cell behind it defines."
     for text in _streams(cell):
@@ -149,16 +167,22 @@ def _why_it_cannot_run(cell: Mapping[str, Any], python: str, last: Mapping[str, 
     return ""
 
 
-def _reason_of_place(kind: str, text: str) -> str:
+def _end_of(error: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Name, text and traceback of an error that a cell shows."""
+    return error["ename"], error["evalue"], "\n".join(error["traceback"])
+
+
+def _reason_of_place(kind: str, text: str, trace: str = "") -> str:
     """What lies in the place where an exception was raised, as the end of a sentence; empty if nothing does.
 
-    kind, text: the exception's name, and what it says.
+    kind, text, trace: the exception's name, what it says, and its traceback.
     """
     said = " ".join(f"{kind[:60]}: {text[:100]}".split()).rstrip(".: ")
     looked_at = text[:_LOOKED_AT]
     if kind in _NO_ROOM or _SAYS_NO_ROOM.search(looked_at):
         return f"for want of memory ({said}); with more of it, by --memory, it may run."
-    if kind in _BY_PLACE or _SAYS_PLACE.search(looked_at):
+    lacks_variable = kind == "KeyError" and _IN_ENVIRONMENT.search(trace)
+    if kind in _BY_PLACE or _SAYS_PLACE.search(looked_at) or lacks_variable:
         return f"for a reason that lies in this place ({said})."
     return ""
 
@@ -167,21 +191,21 @@ def _asked_for_a_program(cell: Mapping[str, Any]) -> bool:
     return any(NO_PROGRAM in text for text in _streams(cell))
 
 
-def by_place(name: str, ends: Iterable[tuple[str, str]], *, programs: bool = False) -> str:
+def by_place(name: str, ends: Iterable[tuple[str, ...]], *, programs: bool = False) -> str:
     """A note that a test lost points by something that lies in the place; empty if there is no such thing.
 
-    ends: name and text of the exceptions in which it, or what it calls, ended. programs: whether it has asked
-    for another program.
+    ends: name and text of the exceptions in which it, or what it calls, ended, and their tracebacks if they
+    are known. programs: whether it has asked for another program.
     """
-    for kind, text in ends:
-        if reason := _reason_of_place(kind, text):
+    for end in ends:
+        if reason := _reason_of_place(*end):
             return f"{name}: what it calls ended {reason}"
     return f"{name}: what it calls asks for another program, and none is started here." if programs else ""
 
 
-def _ends_of_test(cell: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Name and text of what a test ended with; it has time enough."""
-    return [(one["ename"], one["evalue"]) for one in _errors(cell) if one["ename"] != _TOO_LATE]
+def _ends_of_test(cell: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """What a test ended with; it has time enough."""
+    return [_end_of(one) for one in _errors(cell) if one["ename"] != _TOO_LATE]
 
 
 def _missing_in(cell: Mapping[str, Any]) -> str:
@@ -207,11 +231,83 @@ def _is_newer(python: str) -> bool:
     return bool(version) and (int(version[1]), int(version[2])) > sys.version_info[:2]
 
 
+def _read_by_a_newer_python(source: str) -> ast.Module | None:
+    """The tree of what cannot be parsed here, and can be where newer statements and f-strings are known.
+
+    Of its f-strings, and of what it says of types, nothing is in it.
+    """
+    if len(source) > bounds.KEPT_LIMIT or parsed(source):
+        return None
+    try:
+        source = _without_fields(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+    for newer, older in _NEWER:
+        source = newer.sub(older, source)
+    return parsed(source)
+
+
+def _without_fields(source: str, depth: int = 0) -> str:
+    """Code with empty strings in the place of f-strings, whose fields may hold any expression since 3.12.
+
+    Raises ValueError or SyntaxError where a string does not end, or a field holds none.
+    """
+    if depth > _NESTED:
+        raise ValueError
+    kept, start = [], 0
+    while found := _BEGINS.search(source, start):
+        end = _end_of_part(source, found, depth)
+        kept += [source[start : found.start()], "''" if _has_fields(found) else source[found.start() : end]]
+        start = end
+    return "".join([*kept, source[start:]])
+
+
+def _has_fields(begin: re.Match[str]) -> bool:
+    return not {"f", "t"}.isdisjoint((begin[1] or "").lower())
+
+
+def _end_of_part(source: str, begin: re.Match[str], depth: int) -> int:
+    """Where a comment or a string ends."""
+    if begin[0] == "#":
+        return len(source) if (end := source.find("\n", begin.end())) < 0 else end
+    quote, formatted, place = begin[2], _has_fields(begin), begin.end()
+    while not source.startswith(quote, place):
+        one = source[place : place + 1]
+        if not one or (one == "\n" and len(quote) == 1):
+            raise ValueError
+        if one == "\\" or (formatted and source.startswith(("{{", "}}"), place)):
+            place += 2
+        else:
+            place = _end_of_field(source, place + 1, depth) if formatted and one == "{" else place + 1
+    return place + len(quote)
+
+
+def _end_of_field(source: str, start: int, depth: int) -> int:
+    """Where a field of an f-string ends, from behind its brace on."""
+    place, level = start, 0
+    while level or source[place : place + 1] not in ("}", ":", "!") or source.startswith("!=", place):
+        one = source[place : place + 1]
+        if not one:
+            raise ValueError
+        level += (one in "([{") - (one in ")]}")
+        part = _BEGINS.match(source, place)
+        place = _end_of_part(source, part, depth) if part else place + 1
+    expression = source[start:place].strip().rstrip("=")
+    if not expression:
+        raise ValueError
+    ast.parse(f"(\n{_without_fields(expression, depth + 1)}\n)")
+    while not source.startswith("}", place):
+        if place >= len(source):
+            raise ValueError
+        place = _end_of_field(source, place + 1, depth) if source[place] == "{" else place + 1
+    return place + 1
+
+
 def _names_in(source: str) -> Iterator[str]:
     """The names that a cell gives a meaning outside of its functions and classes; `_ANY` for unknown ones."""
     if _RUN.search(source):
         yield _ANY
-    tree = parsed(source)
+    tree = parsed(source) or _read_by_a_newer_python(source)
     if tree is None:
         for found in _DEFINED.finditer(source):
             yield found[1] or found[2]

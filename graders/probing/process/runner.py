@@ -18,6 +18,7 @@ import inspect
 import io
 import json
 import linecache
+import opcode
 import operator
 import os
 import re
@@ -589,6 +590,8 @@ def _watch(tell: Callable[[str], None], sink: Sink) -> None:
     mine = threading.local()
     frame_of, noticed, frames = sys._getframe, protocol.NOTICED, protocol.FRAMES
     starts, starters = _STARTS, _STARTERS
+    # Python 3.11 has two steps for a call, the first of which does both where it was taken often.
+    pop_top, precall = (bytes([opcode.opmap.get(name, 0)]) for name in ("POP_TOP", "PRECALL"))
 
     def is_noticed(event: str, details: tuple[Any, ...]) -> bool:
         if event == "object.__getattr__":
@@ -599,6 +602,11 @@ def _watch(tell: Callable[[str], None], sink: Sink) -> None:
             return isinstance(details[0], str) and re.fullmatch(r"/proc/.*/mem", details[0]) is not None
         return True
 
+    def is_thrown_away(frame: Any) -> bool:
+        """Whether nobody looks at what the call in which a frame stands comes to, as with `!command`."""
+        steps = frame.f_code.co_code[frame.f_lasti :: 2].replace(b"\0", b"").removeprefix(precall)
+        return steps[1:2] == pop_top
+
     def hook(event: str, details: tuple[Any, ...]) -> None:
         if event == "sys.settrace":
             raise RuntimeError("A notebook that is graded cannot trace its code.")
@@ -607,7 +615,8 @@ def _watch(tell: Callable[[str], None], sink: Sink) -> None:
             caller = frame_of(1)
             while caller and caller.f_code.co_filename.endswith(starters):
                 caller = caller.f_back
-            if caller and not caller.f_code.co_filename.startswith(library):
+            students = caller and not caller.f_code.co_filename.startswith(library)
+            if students and not (event == "os.system" and is_thrown_away(caller)):
                 sink.programs = True
             del mine.busy
         if event in noticed and event not in told and not hasattr(mine, "busy"):
