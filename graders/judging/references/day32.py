@@ -863,6 +863,14 @@ GHOST_MISTAKES = (
         ghost_with(pieces=lambda x, size: x[: full(x, size)].split(size)),
     ),
     mistake(
+        "full_ones_only",
+        """Your code stops where the last virtual batch isn't full. N need not be a multiple of
+        virtual_batch_size, so no shape holds all the virtual batches at once. The last one may be smaller,
+        and has its own statistics.""",
+        ghost_with(pieces=lambda x, size: x.reshape(-1, size, x.shape[1])),
+        ghost_with(pieces=lambda x, size: x.reshape(len(x) // size, size, x.shape[1])),
+    ),
+    mistake(
         "last_left_out",
         """The samples that don't fill a virtual batch are not normalized: they come back as they were, only
         scaled and shifted, or as constants. They make a smaller virtual batch of their own, with its own
@@ -1019,6 +1027,15 @@ RMS_MISTAKES = (
         root mean square measures the distance from 0: square the values themselves.""",
         rms_with(mean_square=variance),
         rms_with(mean_square=lambda x, axes: x.var(axes, keepdim=True)),
+        *(
+            rms_with(
+                mean_square=lambda x, axes, correction=correction: x.var(
+                    axes, correction=correction, keepdim=True
+                ),
+                divisor=lambda square, eps: square.sqrt() + eps,
+            )
+            for correction in (0, 1)
+        ),
     ),
     mistake(
         "sum_for_mean",
@@ -1315,6 +1332,12 @@ def less_mean(v: Tensor) -> Tensor:
     return v - over(v, rows(v), "mean")
 
 
+def in_rows(v: Tensor, g: Tensor) -> Tensor:
+    """The definition, begun by a computation that stops where v has one axis."""
+    v.flatten(1)
+    return rescaled(v, g)
+
+
 WEIGHT_NORM_MISTAKES = (
     mistake(
         "not_normalized",
@@ -1344,6 +1367,13 @@ WEIGHT_NORM_MISTAKES = (
         the norm runs within a row, over all axes but the first.""",
         partial(rescaled, axes=lambda v: (0,)),
         partial(rescaled, axes=lambda v: tuple(range(max(1, v.dim() - 1)))),
+    ),
+    mistake(
+        "further_axes_expected",
+        """Right where the rows have axes of their own. Where v has only one, your code stops, or all rows get
+        one norm. A row is a single number there, and its norm is how far that lies from 0.""",
+        in_rows,
+        partial(rescaled, axes=lambda v: rows(v) or (0,)),
     ),
     mistake(
         "part_of_the_row",
