@@ -98,21 +98,41 @@ def test_a_notebook_with_the_marks_of_solutions_is_graded_where_there_is_no_othe
 PARTS = {"a": "def area(r):\n    return 3 * r * r", "b": "def total(v):\n    return sum(v)"}
 
 
-def _part(name: str) -> Release:
+#: What notebooks have in common, by what it is called in each: its text, and what it is.
+COMMON: Mapping[str, tuple[str, dict[str, Any]]] = {
+    "essay": ("YOUR ANSWER HERE", {"kind": "markdown", "grade": True, "solution": True}),
+    "hidden": ("# Hidden tests", {"kind": "code", "grade": True, "locked": True}),
+    "task": ("Draw a picture.", {"kind": "markdown", "task": True, "locked": True}),
+    "write": ("# YOUR CODE HERE\nraise NotImplementedError()", {"kind": "code", "solution": True}),
+}
+
+
+def _part(name: str, *, common: bool = False) -> Release:
     head = PARTS[name].split("\n")[0]
     stub = replace(_release().cells["double"], name=name, source=f"{head}\n    ...", given=None, id=name)
     asked = replace(_release().cells["test"], name=f"test_{name}", source=f"assert {head[4:8]}", given=None)
-    return Release({name: stub, asked.name: replace(asked, id=asked.name)})
+    cells = {name: stub, asked.name: replace(asked, id=asked.name)}
+    for what, (text, form) in COMMON.items() if common else ():
+        form = {**dict.fromkeys(("grade", "locked", "solution", "task"), False), **form}
+        points = 1.0 if form["grade"] or form["task"] else None
+        one = ReleasedCell(f"{what}_{name}", source=text, checksum="", points=points, **form)
+        cells[one.name] = replace(one, id=f"{what}-{name}")
+    return Release(cells)
 
 
-def _cells_of(name: str, *, marked: bool = True, worked: bool = True) -> list[dict[str, Any]]:
+def _cells_of(
+    name: str, *, marked: bool = True, worked: bool = True, common: bool = False
+) -> list[dict[str, Any]]:
     cells = [
         cell_of(name, PARTS[name] if worked else _part(name).cells[name].source, solution=True),
         cell_of(f"test_{name}", _part(name).cells[f"test_{name}"].source, grade=True, locked=True, points=2),
     ]
+    for what, (text, form) in COMMON.items() if common else ():
+        cells.append(cell_of(f"{what}_{name}", text, **form, points=1))
     return cells if marked else [{**cell, "metadata": {}, "id": f"x-{cell['id']}"} for cell in cells]
 
 
+@pytest.mark.parametrize("common", [False, True])
 @pytest.mark.parametrize("marked", [True, False])
 @pytest.mark.parametrize(
     ("files", "graded", "asked"),
@@ -127,6 +147,7 @@ def _cells_of(name: str, *, marked: bool = True, worked: bool = True) -> list[di
         ({"a": "a", "b": "a"}, "a", ""),
         ({"a": "ab", "b": "-"}, "ab", "b"),
         ({"a": "", "b": "b", "c": "a"}, "ab", "a"),
+        ({"sub/a": "a", "sub/b": "b"}, "ab", ""),
     ],
     ids=[
         *(
@@ -137,18 +158,22 @@ def _cells_of(name: str, *, marked: bool = True, worked: bool = True) -> list[di
             "both in one",
             "both in the other",
         ),
-        *("both in one's own", "one twice", "both, beside an untouched", "emptied"),
+        *("both in one's own", "one twice", "both, beside an untouched", "emptied", "both deeper"),
     ],
 )
 def test_several_notebooks_are_known_by_what_they_hold(
-    tmp_path: Path, files: dict[str, str], graded: str, asked: str, marked: bool
+    tmp_path: Path, files: dict[str, str], graded: str, asked: str, marked: bool, common: bool
 ) -> None:
-    """files: by their names, whose cells are in them; -: those of b, untouched. asked: where a person is."""
+    """files: by their names, whose cells are in them; -: those of b, untouched. asked: where a person is.
+
+    common: whether both have cells whose texts are the same, left as they were.
+    """
     for file, parts in files.items():
-        cells = [cell for part in parts if part != "-" for cell in _cells_of(part, marked=marked)]
-        cells += _cells_of("b", worked=False) if parts == "-" else []
+        own = [part for part in parts if part != "-"]
+        cells = [cell for part in own for cell in _cells_of(part, marked=marked, common=common)]
+        cells += _cells_of("b", worked=False, common=common) if parts == "-" else []
         _as_folder(tmp_path, {f"{file}.ipynb": json.dumps(notebook_of(cells)).encode()})
-    found = take_in("ann", tmp_path, {name: _part(name) for name in PARTS}, [])
+    found = take_in("ann", tmp_path, {name: _part(name, common=common) for name in PARTS}, [])
     assert "".join(sorted(found.notebooks)) == graded
     for name in found.notebooks:
         there = {
@@ -158,7 +183,10 @@ def test_several_notebooks_are_known_by_what_they_hold(
         }
         untouched = files.get(name) == "-"
         assert there[name] == (_part(name).cells[name].source if untouched else PARTS[name])
-    assert found.doubtful == {name: {f"test_{name}"} for name in asked}
+    looked_at = {name: cells & {f"test_{name}"} for name, cells in found.doubtful.items()}
+    assert {name: cells for name, cells in looked_at.items() if cells} == {
+        name: {f"test_{name}"} for name in asked
+    }
     assert not any("was not released" in note for note in found.notes)
 
 
@@ -169,7 +197,31 @@ def test_the_same_names_in_two_notebooks_are_no_other_work(tmp_path: Path) -> No
     assert (_answer(found), found.doubtful, found.notes) == (GIVEN, {}, [])
 
 
-@pytest.mark.parametrize("name", ["b.py", "my b.html", "b.pdf", "work.py", "a.html"])
+@pytest.mark.parametrize("marked", [True, False])
+def test_what_any_notebook_may_hold_is_no_part_of_this_one(tmp_path: Path, marked: bool) -> None:
+    """Another notebook under its name, in which as much is left to fill in."""
+    cells = [*_cells_of("b")[:1], *_cells_of("b", marked=marked, common=True)[1:]]
+    cells = [cell for cell in cells if not cell["id"].endswith("task-b")]  # nothing tells that from its own
+    _as_folder(tmp_path, {"a.ipynb": json.dumps(notebook_of(cells)).encode()})
+    found = take_in("ann", tmp_path, {"a": _part("a", common=True)}, [])
+    assert not found.notebooks
+    assert found.unreadable == ["a.ipynb is another notebook: it has none of the cells of this one."]
+
+
+def test_a_copy_that_cannot_be_read_may_be_what_was_meant(tmp_path: Path) -> None:
+    files = {"day (1).ipynb": _notebook(RIGHT), "day (2).ipynb": _notebook(RIGHT)[:99], "x.ipynb": b"{"}
+    _as_folder(tmp_path, {**files, "empty/day.ipynb": b""})
+    found = _taken_in(tmp_path)
+    assert (_answer(found), found.doubtful) == (RIGHT, {"day": {"test"}})
+    assert [note for note in found.notes if "a person should look" in note.lower()] == [
+        note for note in found.notes if note.startswith("day (2).ipynb is no valid JSON")
+    ]
+    assert not any("day (2).ipynb was not released" in note for note in found.notes)
+    _as_folder(tmp_path, {"day.ipynb": _notebook(RIGHT)})
+    assert not _taken_in(tmp_path).doubtful
+
+
+@pytest.mark.parametrize("name", ["b.py", "b.qmd", "b.tex", "my b.html", "b.pdf", "work.py", "a.html"])
 def test_one_notebook_of_several_in_another_form_is_no_zero(tmp_path: Path, name: str) -> None:
     content = json.dumps(notebook_of(_cells_of("a"))).encode()
     _as_folder(tmp_path, {"a.ipynb": content, name: f"{PARTS['a']}\n{PARTS['b']}".encode()})

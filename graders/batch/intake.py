@@ -28,7 +28,7 @@ from nbgrader import utils
 
 from graders.batch import bounds, submission
 from graders.batch.elsewhere import Elsewhere
-from graders.batch.recognition import Match, Release, defined_in, fenced, plain, restore
+from graders.batch.recognition import Match, Release, defined_in, fenced, plain, restore, told_apart
 from graders.batch.submission import (
     TIMESTAMP,
     Submitted,
@@ -62,8 +62,8 @@ _END, _LARGE = b"PK\x05\x06", b"PK\x06\x07"
 #: Other archives, which are not opened.
 _OTHER_ARCHIVES = (".7z", ".rar", ".tar", ".tgz", ".gz", ".bz2", ".xz")
 #: What may be a notebook in a form that is not run: text, which the names in it tell, and what is not read.
-_EXPORTED = (".html", ".htm", ".py", ".md", ".txt")
 _SCRIPTS = (".py", ".md", ".rmd", ".qmd", ".txt")
+_EXPORTED = (".html", ".htm", ".tex", *_SCRIPTS)
 _CLOSED = (".pdf", ".docx", ".doc", ".odt", *_OTHER_ARCHIVES)
 
 
@@ -141,6 +141,7 @@ def take_in(
     of a submission.
     """
     found = Submission(student, {}, {})
+    released = told_apart(released)
     if shown(student) != student or _MARKUP & set(student):
         found.unreadable.append(
             "The name of the student's folder has characters that pages cannot show; rename it."
@@ -361,6 +362,7 @@ def _look_further(
             ]
         else:
             solved = []
+        broken: list[_Other] = []
         if name in named:
             have, sure = named[name].answers, True
             more = [one for one in free if one.answers - have]
@@ -377,6 +379,8 @@ def _look_further(
                 problems.pop(name)  # it could be opened
             if name in problems:
                 found.notes.append(problems[name])
+            broken = [one for one in unread if one.size and _called(one, [name])]
+            found.notes += [f"{unread[one]} A person should look whether it was meant." for one in broken]
             _move_files(found, best.other, ignored)
             more = [one for one in free if one.answers and one.digest != best.digest]
             for one in more:
@@ -388,8 +392,8 @@ def _look_further(
             sure = best.sure
         else:
             continue
-        mentioned.update(one.other for one in more)
-        if more or name in problems or not sure or (solved and not named[name].answers):
+        mentioned.update(broken, (one.other for one in more))
+        if more or broken or name in problems or not sure or (solved and not named[name].answers):
             named[name].doubtful |= release.with_points
     if unread and not named and not problems:
         first = next(iter(wanting))

@@ -10,8 +10,9 @@ from __future__ import annotations
 import ast
 import builtins
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -70,7 +71,8 @@ class Release:
     """A notebook as it was released: its cells by name, in their order, and its kernel.
 
     text: the Markdown that the instructor wrote in it. unmarked: the texts, as they are compared, of its
-    cells without a mark. asked: built-in names that students are to define.
+    cells without a mark. asked: built-in names that students are to define. shared: texts of its cells that
+    are in other notebooks of the assignment as well.
     """
 
     cells: Mapping[str, ReleasedCell]
@@ -78,6 +80,7 @@ class Release:
     text: frozenset[str] = frozenset()
     unmarked: frozenset[str] = frozenset()
     asked: frozenset[str] = frozenset()
+    shared: frozenset[str] = frozenset()
 
     @property
     def with_points(self) -> frozenset[str]:
@@ -118,6 +121,19 @@ def asked_for(cells: Mapping[str, ReleasedCell], lying: Sequence[Mapping[str, An
     return frozenset(asked & {*dir(builtins), "__eq__"})
 
 
+def told_apart(released: Mapping[str, Release]) -> Mapping[str, Release]:
+    """The notebooks of an assignment, which know now what they have in common."""
+    if len(released) < 2:
+        return released
+    texts = Counter(
+        text
+        for release in released.values()
+        for text in frozenset().union(*(one.texts for one in release.cells.values()))
+    )
+    shared = frozenset(text for text, count in texts.items() if count > 1)
+    return {name: replace(release, shared=shared) for name, release in released.items()}
+
+
 @dataclass
 class Match:
     """A submitted notebook beside the released one.
@@ -151,11 +167,12 @@ def restore(submitted: Submitted, release: Release) -> Match:
     match = Match(submitted.notebook, submitted.notes, python=submitted.python)
     cells, definitions = match.notebook["cells"], _Definitions()
     there = _claimed(cells, release, match)
-    guessed = _recognize(cells, release, there, match, definitions)
+    guessed, by_text = _recognize(cells, release, there, match, definitions)
     match.doubtful |= guessed
     known = there.keys() - guessed
     match.known = len(known)
-    of_its_own = {id(there[name][0]) for name in known & (release.with_points | release.to_answer)}
+    common = {name for name in by_text if _is_common(there[name][0], release.cells[name], release)}
+    of_its_own = {id(there[name][0]) for name in known & (release.with_points | release.to_answer) - common}
     match.places = frozenset(place for place, cell in enumerate(cells) if id(cell) in of_its_own)
     match.telling = bool(of_its_own)
     match.claimed = frozenset(
@@ -215,12 +232,16 @@ def _claimed(cells: Sequence[dict[str, Any]], release: Release, match: Match) ->
 
 def _recognize(
     cells: Sequence[dict[str, Any]], release: Release, there: _There, match: Match, definitions: _Definitions
-) -> set[str]:
-    """Find the released cells that have lost their mark; they are added to `there`. Returns those guessed."""
+) -> tuple[set[str], set[str]]:
+    """Find the released cells that have lost their mark; they are added to `there`.
+
+    Returns those guessed, and those of which only their text tells.
+    """
     left = {name: one for name, one in release.cells.items() if name not in there}
     taken = {id(cell) for cell, _ in there.values()}
     found: list[str] = []
     guessed: set[str] = set()
+    by_text: set[str] = set()
 
     def look(is_it: Callable[[ReleasedCell, dict[str, Any]], bool], *, of_any_kind: bool = False) -> None:
         """Of several cells that could be it, the last one is, as where marks are there more than once."""
@@ -239,7 +260,9 @@ def _recognize(
         look(lambda one, cell: one.id is not None and cell["id"] == one.id, of_any_kind=True)
     if left:
         texts = {id(cell): plain(cell["source"]) for cell in cells if id(cell) not in taken}
+        before = len(found)
         look(lambda one, cell: bool(texts[id(cell)]) and texts[id(cell)] in one.texts)
+        by_text = set(found[before:])
         look(lambda one, cell: bool(one.defines) and one.defines <= definitions.of(cell))
         look(lambda one, cell: bool(one.defines) and bool(one.defines & definitions.of(cell)))
         own = {id(cell) for cell in cells if _is_own(cell, release)}
@@ -251,7 +274,15 @@ def _recognize(
             f"{len(found)} of the {len(release.cells)} released cells had lost nbgrader's mark, and were "
             "recognized by what they hold."
         )
-    return guessed
+    return guessed, by_text
+
+
+def _is_common(cell: Mapping[str, Any], one: ReleasedCell, release: Release) -> bool:
+    """Whether the text of a cell may stand in any notebook, as a place to fill in does, or a lone comment."""
+    text = plain(cell["source"])
+    tree = parsed(text) if one.kind == "code" else None
+    is_empty = tree is not None and not tree.body
+    return text in release.shared or is_empty or not (one.locked or one.defines)
 
 
 def _by_neighbours(
