@@ -52,6 +52,28 @@ def by_modules(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
         yield from module.named_parameters(recurse=False)
 
 
+def by_kinds_of_layers(
+    model: nn.Module,
+    weight_decay: float,
+    *,
+    kinds: tuple[type[nn.Module], ...],
+    trains: Callable[[Tensor], bool] = lambda w: w.requires_grad,
+) -> Any:
+    """Only the weights of some kinds of layers decay."""
+    weights = {id(layer.weight) for layer in model.modules() if isinstance(layer, kinds)}
+    return groups(model, weight_decay, decays=lambda name, w: id(w) in weights, trains=trains)
+
+
+#: Layers that lists of what decays are made of.
+KINDS = (
+    (nn.Linear,),
+    (nn.Linear, nn.Conv2d),
+    (nn.Linear, nn.Conv1d, nn.Conv2d),
+    (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d),
+    (nn.Linear, nn.Conv2d, nn.Embedding),
+    (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Embedding),
+)
+
 GROUP_MISTAKES = (
     mistake(
         "gamma_decays",
@@ -130,6 +152,21 @@ GROUP_MISTAKES = (
         partial(groups, decays=lambda name, w: w.dim() > 2),
     ),
     mistake(
+        "some_kinds_of_layers",
+        """Only the weights of some kinds of layers decay, such as linear layers and convolutions. Others have
+        weights with two or more dimensions too. The number of dimensions is one rule for all kinds.""",
+        *(partial(by_kinds_of_layers, kinds=kinds) for kinds in KINDS),
+    ),
+    mistake(
+        "in_both_groups",
+        """What decays is in the second group too. An optimizer refuses a parameter that is in two groups: the
+        second one holds all others, and nothing else.""",
+        partial(
+            groups,
+            result=lambda both: [both[0], both[1] | {"params": [*both[0]["params"], *both[1]["params"]]}],
+        ),
+    ),
+    mistake(
         "shared_twice",
         """A parameter that two modules share is listed twice. It is one tensor, and the optimizer should move
         it once. model.parameters() gives each only once; a walk over the modules has to leave out what it has
@@ -144,6 +181,19 @@ GROUP_MISTAKES = (
     ),
     *reading_mistakes(groups),
 )
+
+
+@cache
+def group_pairs() -> tuple[Mistake, ...]:
+    """Layers told by their kind, and what is frozen among them."""
+    named = {one.key: one for one in GROUP_MISTAKES}
+    return (
+        both(
+            named["some_kinds_of_layers"],
+            named["frozen_included"],
+            *(partial(by_kinds_of_layers, kinds=kinds, trains=lambda w: True) for kinds in KINDS),
+        ),
+    )
 
 
 # -- where the decay acts ------------------------------------------------------------------------------
@@ -356,6 +406,7 @@ DROPOUT_MISTAKES = (
         """The scale is taken from this mask: from how many values it happens to keep. The scale that keeps
         the average right over all masks is 1/(1 − p), the same at every step.""",
         partial(dropped, scale=lambda y, p, keep: y / keep.mean()),
+        partial(dropped, scale=lambda y, p, keep: y / keep.float().mean()),
     ),
     mistake(
         "nan_where_all_is_dropped",
@@ -403,10 +454,14 @@ def noise(
     return result(spread(torch.stack([statistic(batch) for batch in cut(x, batch_size)])), x, batch_size)
 
 
+def means_of(x: Tensor, batch_size: int) -> Tensor:
+    """(B, D): the means of the complete batches."""
+    return x[: len(x) // batch_size * batch_size].reshape(-1, batch_size, x.shape[1]).mean(1)
+
+
 def noise_by_reshape(x: Tensor, batch_size: int) -> Tensor:
     """By one reshape and the library's standard deviation."""
-    batches = x[: len(x) // batch_size * batch_size].reshape(-1, batch_size, x.shape[1])
-    return batches.mean(1).std(0, correction=0)
+    return means_of(x, batch_size).std(0, correction=0)
 
 
 def less_the_square(means: Tensor) -> Tensor:
@@ -477,6 +532,19 @@ NOISE_MISTAKES = (
         """The sums of the batches are compared, not their means. The result is too large by the factor
         batch_size.""",
         partial(noise, statistic=lambda batch: batch.sum(0)),
+    ),
+    mistake(
+        "around_the_mean_of_all",
+        """The means are compared with the mean of all samples. The incomplete last batch is part of that one:
+        a standard deviation is taken around the mean of the batch means themselves.""",
+        partial(noise, result=lambda std, x, size: (means_of(x, size) - x.mean(0)).square().mean(0).sqrt()),
+    ),
+    mistake(
+        "overlapping_batches",
+        """The batches overlap: each begins one sample after the one before it. Consecutive batches share no
+        sample, and each begins where the last one ended.""",
+        partial(noise, cut=lambda x, size: [x[i : i + size] for i in range(len(x) - size + 1)]),
+        partial(noise, cut=lambda x, size: [x[i : i + size] for i in range(max(len(x) - size, 1))]),
     ),
     mistake(
         "deviation_by_cancellation",
@@ -554,6 +622,25 @@ RATE_MISTAKES = (
         "The norm is the sum of absolute values. We want the Euclidean norm, squared.",
         partial(rate, size=lambda w: w.abs().sum().square()),
         partial(rate, size=lambda w: w.abs().sum()),
+    ),
+    mistake(
+        "quotient_squared",
+        """All of the quotient is squared, lr too. Of the two only the norm counts twice: twice the learning
+        rate is twice the step.""",
+        partial(rate, combine=lambda lr, size: lr * lr / size),
+    ),
+    mistake(
+        "number_added",
+        """A small number is added to the norm. Only a weight of zeros could be divided by 0. All others get
+        too small a rate, the more so the smaller they are.""",
+        *(
+            partial(rate, combine=lambda lr, size, added=added: lr / (size + added))
+            for added in (1e-5, 1e-6, 1e-7, 1e-8, 1e-10)
+        ),
+        *(
+            partial(rate, combine=lambda lr, size, added=added: lr / (size.sqrt() + added).square())
+            for added in (1e-5, 1e-6, 1e-7, 1e-8, 1e-10)
+        ),
     ),
     mistake(
         "one_per_row",
@@ -894,7 +981,7 @@ def random_ones_kept(n: int, p: float) -> Tensor:
 
 
 ANSWERS = {
-    "parameter_groups": Answer(groups, groups, GROUP_MISTAKES),
+    "parameter_groups": Answer(groups, groups, GROUP_MISTAKES, pairs=group_pairs),
     "kind_of_decay": Answer(kind_by_prediction, kind, KIND_MISTAKES),
     "dropout": Answer(
         dropped,
