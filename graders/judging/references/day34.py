@@ -598,10 +598,25 @@ def inverse_elementwise(cov: Tensor, eps: float, power: Callable) -> Tensor:
     return torch.linalg.inv(cov + eps * torch.eye(len(cov), dtype=cov.dtype, device=cov.device)).sqrt()
 
 
+def whiten_with_eps_beside_singular_values(x: Tensor, eps: float = EPS) -> Tensor:
+    """eps is added to the singular values of the batch, which are roots."""
+    u, s, vh = torch.linalg.svd(x - x.mean(0), full_matrices=False)
+    return len(x) ** 0.5 * (u * (s / (s + eps))) @ vh
+
+
 def rows_whitened(x: Tensor, eps: float = EPS) -> Tensor:
     """W x with the N × N matrix of how the rows vary together."""
     centred = x - x.mean(1, keepdim=True)
     return powered(centred @ centred.T / x.shape[1], eps, inverse_root) @ centred
+
+
+def root_by_iteration(cov: Tensor, eps: float, power: Callable, count: int) -> Tensor:
+    """The inverse root by Newton's iteration on the covariance at trace 1, as in iterative normalization."""
+    full = cov + eps * torch.eye(len(cov), dtype=cov.dtype, device=cov.device)
+    root = torch.eye(len(cov), dtype=cov.dtype, device=cov.device)
+    for _ in range(count):
+        root = 1.5 * root - 0.5 * root @ root @ root @ full / full.trace()
+    return root / full.trace().sqrt()
 
 
 def reassembled(cov: Tensor, eps: float, power: Callable, together: Callable) -> Tensor:
@@ -698,6 +713,15 @@ WHITEN_MISTAKES = (
         rounding=True,
     ),
     mistake(
+        "too_few_iterations",
+        """The iteration for the inverse root stops too early: directions in which the batch varies little
+        still have less than variance 1. Go on until nothing changes any more.""",
+        *(
+            partial(whiten, matrix=partial(root_by_iteration, count=count))
+            for count in (3, 4, 5, 6, 7, 8, 10)
+        ),
+    ),
+    mistake(
         "eps_missing",
         """eps is not used. Where features are constant, or there are fewer samples than features, the
         covariance has eigenvalues of 0 that cannot be inverted; where eigenvalues are near eps, your values
@@ -710,6 +734,7 @@ WHITEN_MISTAKES = (
         """eps is added to the root of the covariance. It belongs to the covariance itself, before the root:
         along an eigenvector the divisor is √(λ + eps), not √λ + eps. The two differ where λ is near eps.""",
         partial(whiten, power=lambda values, eps: 1 / (values.clamp_min(0).sqrt() + eps)),
+        whiten_with_eps_beside_singular_values,
     ),
     mistake(
         "eps_subtracted",
@@ -818,6 +843,16 @@ WHITEN_PAIRS: tuple[tuple[str, str, tuple[dict[str, Any], ...]], ...] = (
         tuple(
             {"cov": unbiased_cov, "eps_used": lambda eps, value=value: value}
             for value in (1e-5, 1e-8, 1e-6, 1e-3)
+        ),
+    ),
+    (
+        "covariance_not_divided_by_n",
+        "eps_missing",
+        (
+            {
+                "cov": lambda x, centred: centred.T @ centred,
+                "power": lambda values, eps: 1 / values.clamp_min(1e-30).sqrt(),
+            },
         ),
     ),
     ("unbiased_covariance", "eps_missing", ({"cov": unbiased_cov, "eps_used": lambda eps: 0.0},)),
@@ -1701,6 +1736,8 @@ SIGN_MISTAKES = (
         of the gradient, and lr multiplies the signs where w moves.""",
         lambda w, g, velocity, lr, beta: sign_step(w, lr * g, velocity, lr, beta),
         lambda w, g, velocity, lr, beta: sign_step(w, lr * g, velocity, 1.0, beta),
+        lambda w, g, velocity, lr, beta: sign_step(w, -lr * g, velocity, -lr, beta),
+        lambda w, g, velocity, lr, beta: sign_step(w, -lr * g, velocity, -1.0, beta),
     ),
     mistake(
         "lr_ignored",
@@ -1712,6 +1749,28 @@ SIGN_MISTAKES = (
         "uphill",
         "The step is added to w. Gradients point uphill, and so does this velocity: w goes the other way.",
         partial(sign_step, rate=lambda lr: -lr),
+    ),
+    mistake(
+        "lion",
+        """This is Lion, in which two weights are at work: one for what the sign is taken of, and a fixed one
+        for what is kept. Here one velocity does both, beta times the old one plus the gradient.""",
+        *(
+            partial(
+                sign_step,
+                accumulate=lambda v, g, beta, kept=kept: kept * v + (1 - kept) * g,
+                direction=lambda g, old, new, beta: (beta * old + (1 - beta) * g).sign(),
+            )
+            for kept in (0.99, 0.98, 0.999)
+        ),
+    ),
+    mistake(
+        "weight_decay_added",
+        """A share of w is in the step besides: that is weight decay, with a number of your own. It is no part
+        of this step, which gets no such argument.""",
+        *(
+            lambda w, g, velocity, lr, beta, decay=decay: sign_step(w - lr * decay * w, g, velocity, lr, beta)
+            for decay in (0.01, 0.1, 1e-4)
+        ),
     ),
     mistake(
         "gradient_subtracted",
@@ -1822,6 +1881,55 @@ def adam_default_betas(*values: float) -> Callable[..., Triple]:
     return with_default
 
 
+def by_old_averages(
+    w: Tensor, g: Tensor, m: Tensor, v: Tensor, step: int, lr: float, betas: Any = BETAS, eps: float = 1e-8
+) -> Triple:
+    """w moves by the two averages that were given."""
+    by_m, by_v = (1 - beta**step for beta in betas)
+    return w - lr * (m / by_m) / ((v / by_v).sqrt() + eps), *adam(w, g, m, v, step, lr, betas, eps)[1:]
+
+
+def nesterov_adam(
+    w: Tensor,
+    g: Tensor,
+    m: Tensor,
+    v: Tensor,
+    step: int,
+    lr: float,
+    betas: Any = BETAS,
+    eps: float = 1e-8,
+    *,
+    later: int,
+) -> Triple:
+    """NAdam. later: by how many steps m is corrected later than the gradient, 1 in the paper."""
+    beta = betas[0]
+    share = beta * (1 - beta**step) / (1 - beta ** (step + later))
+    given = w, g, m, v, step, lr, betas, eps
+    return adam(*given, first=lambda old, new, g: share * new + (1 - beta) * g)
+
+
+#: Weight decays that people write into the code, or leave as defaults.
+USUAL_DECAYS = (0.01, 0.1, 1e-4)
+
+
+def decayed_adam(
+    w: Tensor,
+    g: Tensor,
+    m: Tensor,
+    v: Tensor,
+    step: int,
+    lr: float,
+    betas: Any = BETAS,
+    eps: float = 1e-8,
+    *,
+    decay: float,
+    decoupled: bool,
+) -> Triple:
+    if decoupled:
+        return adam(w - lr * decay * w, g, m, v, step, lr, betas, eps)
+    return adam(w, g + decay * w, m, v, step, lr, betas, eps)
+
+
 ADAM_MISTAKES = (
     mistake(
         "correction_missing",
@@ -1858,7 +1966,6 @@ ADAM_MISTAKES = (
         """The correction does not change from step to step. The bias is large at first and fades: the
         divisors grow with step, from 1 − beta up to nearly 1.""",
         partial(adam, divisors=lambda b1, b2, t: (1 - b1, 1 - b2)),
-        partial(adam, divisors=lambda b1, b2, t: (1 - b1 * t, 1 - b2 * t)),
         *(
             partial(adam, divisors=lambda b1, b2, t, power=power: (1 - b1**power, 1 - b2**power))
             for power in (2, 3, 4)
@@ -1896,11 +2003,15 @@ ADAM_MISTAKES = (
     ),
     mistake(
         "root_before_correction",
-        """The root of v is divided by 1 − beta2^step, and not v itself. v is corrected first and the root
-        taken then: the divisor belongs under the root too.""",
+        """The root of v is divided by 1 − beta2^step, or lr multiplied by it, where v itself should be
+        divided. v is corrected first and the root taken then: the divisor belongs under the root too.""",
         partial(
             adam,
             divided=lambda m, v, eps, m0, v0, by_m, by_v: m / (v0.sqrt() / by_v + eps),
+        ),
+        partial(
+            adam,
+            divided=lambda m, v, eps, m0, v0, by_m, by_v: m * by_v / (v0.sqrt() + eps),
         ),
     ),
     mistake(
@@ -1914,9 +2025,10 @@ ADAM_MISTAKES = (
     ),
     mistake(
         "correction_formula",
-        """The divisors of the correction are (1 − beta)^step here. Only beta is raised to the power step, and
-        that is subtracted from 1: 1 − beta^step.""",
+        """The divisors of the correction are other numbers than 1 − beta^step, such as (1 − beta)^step or 1 −
+        beta · step. Only beta is raised to the power step, and that is subtracted from 1.""",
         partial(adam, divisors=lambda b1, b2, t: ((1 - b1) ** t, (1 - b2) ** t)),
+        partial(adam, divisors=lambda b1, b2, t: (1 - b1 * t, 1 - b2 * t)),
     ),
     mistake(
         "eps_missing",
@@ -1964,6 +2076,24 @@ ADAM_MISTAKES = (
         """w moves by the m from before this step, so the newest gradient comes one step late, and the first
         step goes nowhere. Update the averages first.""",
         partial(adam, first=lambda old, new, g: old),
+        by_old_averages,
+    ),
+    mistake(
+        "nesterov",
+        """w moves by one more share of the new gradient, as if it were one step ahead: that is NAdam. In Adam
+        the corrected m moves w, and the gradient is in it once.""",
+        partial(nesterov_adam, later=0),
+        partial(nesterov_adam, later=1),
+    ),
+    mistake(
+        "weight_decay_added",
+        """A share of w is in the step besides, or in the gradient: that is weight decay, with a number of
+        your own. It is no part of this step, which gets no such argument.""",
+        *(
+            partial(decayed_adam, decay=decay, decoupled=decoupled)
+            for decay in USUAL_DECAYS
+            for decoupled in (True, False)
+        ),
     ),
     mistake(
         "gradients_not_averaged",
@@ -2090,6 +2220,23 @@ ADAM_MISTAKES = (
         partial(adam, result=lambda w, m, v, m_hat, v_hat: (m, v, w)),
     ),
 )
+
+
+@cache
+def adam_pairs() -> tuple[Mistake, ...]:
+    """No correction and eps under the root, as where only the paper's last line is written down."""
+    named = {one.key: one for one in ADAM_MISTAKES}
+    return (
+        both(
+            named["correction_missing"],
+            named["eps_inside_root"],
+            partial(
+                adam,
+                divisors=lambda b1, b2, t: (1.0, 1.0),
+                divided=lambda m, v, eps, *more: m / (v + eps).sqrt(),
+            ),
+        ),
+    )
 
 
 def bases_of(
@@ -2268,8 +2415,16 @@ ORTHOGONAL_MISTAKES = (
         "rows_normalized",
         """Every row, or column, has length 1 now, and they are not at right angles to each other yet. What
         makes them so, and changes the gradient least, is U Vᵀ.""",
-        partial(orthogonalized, factor=lambda g: g / (g.square().sum(1, keepdim=True).sqrt() + 1e-30)),
-        partial(orthogonalized, factor=lambda g: g / (g.square().sum(0).sqrt() + 1e-30)),
+        *(
+            partial(
+                orthogonalized,
+                factor=lambda g, axis=axis, added=added: (
+                    g / (g.square().sum(axis, keepdim=True).sqrt() + added)
+                ),
+            )
+            for axis in (1, 0)
+            for added in (1e-30, 1e-12, 1e-8, 1e-7)
+        ),
     ),
     mistake(
         "signs",
@@ -2290,6 +2445,12 @@ ORTHOGONAL_MISTAKES = (
         """The singular values are in the step still: that is the gradient again. They are left out between U
         and Vᵀ.""",
         partial(orthogonalized, factor=lambda g: g),
+    ),
+    mistake(
+        "root_missing",
+        """The singular values are turned upside down: they are divided by their squares, where 1 is wanted.
+        Between g and U Vᵀ stands the inverse root of gᵀg, and not its inverse.""",
+        partial(orthogonalized, factor=lambda g: torch.linalg.pinv(g).T),
     ),
     mistake(
         "length_kept",
@@ -2497,6 +2658,7 @@ ANSWERS = {
         adam_of_library,
         adam,
         ADAM_MISTAKES,
+        pairs=adam_pairs,
         bases=bases_of(
             ADAM_MISTAKES,
             tuple(f"{name} in call {count}" for count in (1, 2, 3) for name in "mv"),

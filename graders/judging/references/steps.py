@@ -974,12 +974,12 @@ ADAM = (
             lambda m_hat, v_hat, eps: m_hat.clone(),
         ),
         of="""eps_inside_root eps_before_correction eps_missing eps_default eps_fixed root_missing not_divided
-        brackets_missing gradient_moves_w old_average_moves_w""",
+        brackets_missing gradient_moves_w old_average_moves_w nesterov""",
     ),
     whole(
         "All together",
         "adam_step",
-        "corrected_stored moments_not_stored order_of_results uphill lr_ignored lr_decays",
+        "corrected_stored moments_not_stored order_of_results uphill lr_ignored lr_decays weight_decay_added",
     ),
 )
 

@@ -102,7 +102,7 @@ def steps_cases(draw: Draw) -> Iterator[Case]:
         draw.number(*low),
         draw.integer(500, 900),
     )
-    steps = draw.integer(4_000, 20_000)
+    steps = draw.integer(11_000, 20_000)  # beyond the 10,000 at which people let a loop end
     yield reached("an error that hardly shrinks", 1 - draw.number(0.5, 1.5) / steps, draw.number(*low), steps)
     yield reached(
         "an error that shrinks fast",
