@@ -154,6 +154,13 @@ ANSWER = "import einops\ndef f(x):\n    return x"
             [ran("import turtle\ndef f(x): ...", "TclError", "no display name and no $DISPLAY"), lost()],
             "$DIS",
         ),
+        (
+            [
+                ran("%load a.py\ndef f(x): ...", "ValueError", "'a.py' was not found in history, as a file"),
+                lost(),
+            ],
+            "'a.py'",
+        ),
     ],
     ids=[
         "module",
@@ -188,6 +195,7 @@ ANSWER = "import einops\ndef f(x):\n    return x"
         "a variable of the environment in a function",
         "data that had been loaded",
         "a window",
+        "a file that is shown",
     ],
 )
 def test_points_that_the_place_may_have_cost_are_looked_at(cells: list[dict[str, Any]], says: str) -> None:

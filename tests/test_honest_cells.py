@@ -126,7 +126,13 @@ def test_habits_are_no_tampering_and_cost_nothing(box: Box, before: str) -> None
     assert run(box, locked("import torch"), code(before), test) == ([], [])
 
 
-@pytest.mark.parametrize("magic", ["autosave 60", "connect_info", "qtconsole", "store", "store -r x"])
+@pytest.mark.parametrize(
+    "magic",
+    [
+        *("autosave 60", "connect_info", "qtconsole", "store", "store -r x", "edit", "recall 3"),
+        *("conda install -y numpy", "mamba install numpy", "pip install numpy"),
+    ],
+)
 def test_magics_of_the_kernel_do_nothing(box: Box, magic: str) -> None:
     """One that is not there ends its cell, with all that stands behind it."""
     assert run(box, code(f"%{magic}\nimport math\nx = math.pi"), code("assert x > 3", "t")) == ([], [])

@@ -38,7 +38,8 @@ _SAYS_PLACE = re.compile(
     r"directory \S+ does not exist|name resolution|network is unreachable|can't start new thread|"
     r"not compiled with \w+ enabled|no nvidia driver|no cuda gpus|cannot get cuda generator|support for mps|"
     r"file `.*` not found|no running event loop|cannot trace its code|unsupported locale setting|"
-    r"dataset not found|use the nltk downloader|no display name|no available video device|"
+    r"dataset not found|was not found in history, as a file|use the nltk downloader|no display name|"
+    r"no available video device|"
     r"from the '(?:cuda|mps|xpu)' backend|torch\.cuda\.is_available\(\) is false"
 )
 #: The same by where a key is missing: a variable of the environment.

@@ -55,7 +55,9 @@ _STARTERS = ("<frozen os>", f"{os.sep}os.py", f"{os.sep}subprocess.py")
 _NO_WINDOWS = "A notebook that is graded has no windows; its figures stand in it."
 _NO_GPU = "There is no {device} here; tensors stay on the CPU."
 #: Magics of Jupyter's kernel, for what stands around a notebook, and what they say here.
-_OF_THE_KERNEL = ("autosave", "connect_info", "qtconsole", "store", "subshell")
+_OF_THE_KERNEL = ("autosave", "connect_info", "ed", "edit", "qtconsole", "recall", "rep", "store", "subshell")
+#: Those that install packages, beside %pip; they look for the program before they ask for it.
+_INSTALLERS = ("conda", "mamba", "micromamba")
 _NO_TOOLS = "There is nothing around a notebook that is graded; this does nothing."
 _ENOUGH = "\n… The output was cut here: it is longer than what is kept.\n"
 #: What an output costs of the limit beside its text, so that a million empty ones have an end too.
@@ -275,8 +277,9 @@ def make_shell() -> Shell:
     config.InteractiveShell.cache_size = 0
     config.InteractiveShell.autocall = 0
     shell = Shell.instance(config=config, display_pub_class=Publisher, displayhook_class=Hook)
-    for name in _OF_THE_KERNEL:
-        shell.register_magic_function(lambda line: print(_NO_TOOLS), magic_name=name)
+    for names, says in ((_OF_THE_KERNEL, _NO_TOOLS), (_INSTALLERS, _NO_PROGRAMS)):
+        for name in names:
+            shell.register_magic_function(lambda line, says=says: print(says), magic_name=name)
     shell.met = {}
     sink = Sink()
     for one in (shell, shell.display_pub, shell.displayhook):
