@@ -6,6 +6,7 @@ import json
 import logging
 import secrets
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -85,6 +86,7 @@ def autograde(
     pool: batch.Pool | batch.Given | None = None
     course = None
     reports: list[batch.Report] = []
+    told: set[str] = set()
     ended = False
     try:
         if bool(assignment) == every:
@@ -119,6 +121,10 @@ def autograde(
                 course.close()
                 course = None  # it is closed, should the next one not be there to be opened
                 course = _course(name, force=force)
+            for sentence in _not_served(course, cell_timeout):
+                if sentence not in told:
+                    typer.echo(sentence, err=True)
+                told.add(sentence)
             reports.append(_with_bar(course, pool, options, student or [], quiet=as_json))
             if not as_json:
                 _print_summary(reports[-1], list(batch.in_force(reports[-1], options)))
@@ -172,6 +178,19 @@ def _course(name: str, *, force: bool) -> Course:
         return Course(Path.cwd(), name, force=force)
     except CannotStart as problem:
         raise _Refused(str(problem)) from None
+
+
+def _not_served(course: Course, cell_timeout: float) -> Iterator[str]:
+    """What the configuration asks for and does not get, in sentences."""
+    yield from course.not_served
+    configured = course.cell_timeout
+    if configured is None or configured < 0:
+        yield f"Cells have no limit by nbgrader_config.py; here it is {cell_timeout:g} s (--cell-timeout)."
+    elif configured > cell_timeout:
+        yield (
+            f"Cells have {configured:g} s by nbgrader_config.py; here they have {cell_timeout:g} s: "
+            f"--cell-timeout {configured:g} gives them as much."
+        )
 
 
 def _opened(names: list[str], *, every: bool, force: bool) -> tuple[Course, list[str]]:
@@ -250,16 +269,22 @@ def _print_summary(report, limits) -> None:
         if result.reason:
             typer.echo(f"{'':<{width}}  not graded: {result.reason}")
     for result in rows:
+        if result.outcome == "skipped":
+            for text in result.notes:
+                typer.echo(f"{result.student:<{width}}  note: {text}")
         if result.outcome == "failed":
             typer.echo(f"{result.student:<{width}}  not graded: {result.reason}")
     counts = [f"{report.count('graded')} graded"]
     if report.in_part:
         counts.append(f"{report.in_part} of them only in part")
-    if report.count("skipped"):
-        counts.append(f"{report.count('skipped')} graded before and not handed in anew (--force grades them)")
+    left_alone = sum(result.outcome == "skipped" and bool(result.notes) for result in rows)
+    if before := report.count("skipped") - left_alone:
+        counts.append(f"{before} graded before and not handed in anew (--force grades them)")
+    if left_alone:
+        counts.append(f"{left_alone} left alone")
     if report.count("failed"):
         counts.append(f"{report.count('failed')} could not be graded")
     typer.echo(f"{report.assignment}: {', '.join(counts)}; {report.seconds:.1f} s.")
     typer.echo("Limits in force: " + "; ".join(limits) + ".")
-    if not rows:
+    if not rows and not report.stopped:
         typer.echo(f"There are no submissions of {report.assignment} in this course.")

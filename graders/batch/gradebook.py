@@ -25,11 +25,13 @@ from typing import Any
 
 import sqlalchemy
 import sqlalchemy.exc
+from nbconvert.preprocessors import ExecutePreprocessor
 from nbformat.notebooknode import from_dict
 from nbformat.v4.rwbase import split_lines, strip_transient
 from nbgrader import utils
 from nbgrader.api import (
     Assignment,
+    Comment,
     Grade,
     Gradebook,
     GradeCell,
@@ -66,6 +68,8 @@ from graders.classroom import observations, records
 
 #: Where a submission's folder is made before it is moved into place.
 _BUILDING = ".graders-"
+#: What stands for any student in a path: no folder has it in its name.
+_ANYBODY = "\0"
 
 #: What a file name or a folder of a single submission can make the disk refuse.
 _ITS_OWN_FAULT = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EINVAL, errno.EILSEQ)
@@ -99,7 +103,7 @@ class Course:
             app.config.CourseDirectory.setdefault("root", str(root))
             self.directory = CourseDirectory(parent=app, assignment_id=assignment)
             self.converter = Autograde(coursedir=self.directory, parent=app)
-            self._steps = self._other_steps()
+            self._steps, self.not_served = self._other_steps()
         except (Unconfigured, TraitError, ImportError, AttributeError) as problem:
             raise CannotStart(_about_configuration(problem)) from None
         self.root = Path(self.directory.root)
@@ -111,6 +115,7 @@ class Course:
             # nbgrader commits wherever it writes; here a submission is one transaction.
             self.gradebook.db.commit = lambda: None  # type: ignore[method-assign]
             self.release = self._released()
+            self._known, self._graded_at = self._in_the_gradebook()
         except (sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
             os.close(self._lock)
             raise CannotStart(_about(error)) from None
@@ -184,45 +189,96 @@ class Course:
         path = self.directory.format_path(step, student, self.assignment)
         return Path(path) if os.path.isabs(path) else self.root / path
 
-    def _other_steps(self) -> tuple[list[Any], list[Any]]:
-        """Preprocessors that the configuration adds to nbgrader's own, before and after the execution."""
-        ours_before = (ClearOutput, DeduplicateIds, OverwriteKernelspec, OverwriteCells, CheckCellMetadata)
-        ours_after = (Execute, SaveAutoGrades, AssignLatePenalties, CheckCellMetadata)
-        steps = []
-        for listed, ours in (
-            (self.converter.sanitize_preprocessors, ours_before),
-            (self.converter.autograde_preprocessors, ours_after),
-        ):
-            kinds = [import_item(one) if isinstance(one, str) else one for one in listed]
-            steps.append(
-                [
-                    kind(parent=self.converter)
-                    for kind in kinds
-                    if kind not in ours and not getattr(kind, "part_of_graders", False)
-                ]
+    def _in_the_gradebook(self) -> tuple[set[str], dict[str, datetime | None]]:
+        """The students whom the gradebook knows, and when those handed in of whom it holds a grading.
+
+        A submission without any points, those of tests included, is one whose grading was killed. Where
+        nothing is graded but by hand, that cannot be told from one that waits for a person.
+        """
+        known = {student for (student,) in self.session.query(Student.id)}
+        rows = (
+            self.session.query(SubmittedAssignment)
+            .join(SubmittedAssignment.assignment)
+            .outerjoin(SubmittedAssignment.notebooks)
+            .outerjoin(SubmittedNotebook.grades)
+            .filter(Assignment.name == self.assignment)
+            .with_entities(
+                *(SubmittedAssignment.student_id, SubmittedAssignment.timestamp),
+                *(Grade.auto_score, Grade.manual_score, Grade.needs_manual_grade),
             )
-        return steps[0], steps[1]
+        )
+        cells = [cell for one in self.release.values() for cell in one.cells.values()]
+        has_tests = any(cell.grade and not cell.solution for cell in cells)
+        graded_at = {
+            student: when
+            for student, when, auto, manual, asked in rows
+            if not has_tests or not asked or auto is not None or manual is not None
+        }
+        self.session.rollback()
+        return known, graded_at
+
+    def _folders(self, step: str) -> Iterator[tuple[str, Path]]:
+        """Every student's folder of the assignment; signs of patterns in the course's own path are names."""
+        before, after = str(self._path(step, _ANYBODY)).split(_ANYBODY, 1)
+        for folder in sorted(glob.glob(f"{glob.escape(before)}*{glob.escape(after)}")):
+            yield folder[len(before) : len(folder) - len(after)], Path(folder)
+
+    def _other_steps(self) -> tuple[tuple[list[Any], list[Any]], list[str]]:
+        """Preprocessors that the configuration adds to nbgrader's own, before and after the execution.
+
+        With them comes what it asks for and does not get, in sentences. Raises Unconfigured.
+        """
+        ours_before = (ClearOutput, DeduplicateIds, OverwriteKernelspec, OverwriteCells, CheckCellMetadata)
+        ours_after = (SaveAutoGrades, AssignLatePenalties, CheckCellMetadata)
+        before = _imported(self.converter.sanitize_preprocessors)
+        after = _imported(self.converter.autograde_preprocessors)
+        self._takes_off_for_lateness = AssignLatePenalties in after
+        #: Seconds that the configuration gives a cell in a grading; None or -1: any; 0: it does not say.
+        self.cell_timeout = Execute(parent=self.converter).timeout if Execute in after else 0
+        not_served = [
+            f"{name} of nbgrader_config.py is not called: only `nbgrader autograde` does."
+            for name in ("pre_convert_hook", "post_convert_hook")
+            if getattr(self.converter, name)
+        ]
+        for kind in (one for one in after if isinstance(one, type) and one not in ours_after):
+            if issubclass(kind, SaveAutoGrades | AssignLatePenalties):
+                raise Unconfigured(
+                    f"{kind.__name__} in nbgrader_config.py writes into the gradebook in its own way, which "
+                    "only `nbgrader autograde` lets it do; nothing was done."
+                )
+            if issubclass(kind, ExecutePreprocessor) and kind is not Execute:
+                not_served.append(
+                    f"{kind.__name__} of nbgrader_config.py is not used: code runs in the sandbox instead."
+                )
+        first, second = (
+            [self._made(one) for one in listed if one not in ours and not _is_ours(one)]
+            for listed, ours in ((before, ours_before), (after, ours_after))
+        )
+        return (first, second), not_served
+
+    def _made(self, step: Any) -> Any:
+        """A preprocessor as an exporter makes it of what a configuration lists: a class or a function."""
+        return step(parent=self.converter) if isinstance(step, type) else step
 
     # What is there to grade
 
     def students(self, wanted: list[str]) -> Iterator[tuple[str, str]]:
-        """Students with a submission, and for each "grade" or "skip" by nbgrader's rule, or "rest".
+        """Students with a submission, and for each "grade" or "skip" by nbgrader's rule, or another word.
 
-        What was graded is graded again where it was handed in anew, or with `force`. Where the rest of it, a
-        notebook beside others, could not be graded, that is tried again.
+        What was graded is graded again where it was handed in anew, or with `force`; other than by nbgrader's
+        rule, also where only what is handed in now says when. "rest": a notebook beside
+        others could not be graded, which is tried again. "lost": there is a folder of it, but the gradebook
+        holds nothing, since a grading was killed or the student removed and added; it is graded. "unknown":
+        nor does the gradebook know the student, who may have been removed for good; it is left alone.
         """
         excluded = set(filter(None, self.directory.student_id_exclude.split(",")))
-        pattern = str(self._path(self.directory.submitted_directory, "*"))
-        before, after = self.directory.format_path(
-            self.directory.submitted_directory, "*", self.assignment
-        ).split("*", 1)
-        for folder in sorted(glob.glob(pattern)):
-            relative = os.path.relpath(folder, self.root) if not os.path.isabs(before) else folder
-            student = relative[len(before) : len(relative) - len(after) or None]
-            if student in excluded or (wanted and student not in wanted) or not os.path.isdir(folder):
+        for student, folder in self._folders(self.directory.submitted_directory):
+            if student in excluded or (wanted and student not in wanted) or not folder.is_dir():
                 continue
             if self._is_due(student):
                 yield student, "grade"
+            elif student not in self._graded_at:
+                yield student, "lost" if student in self._known else "unknown"
             else:
                 yield student, "rest" if self._lacks_a_notebook(student) else "skip"
 
@@ -241,8 +297,8 @@ class Course:
             return True
         with contextlib.suppress(Exception):  # an unreadable timestamp is no timestamp
             new = self._timestamp(student)
-            old = timestamp_in(target)
-            return new is not None and old is not None and new > old
+            old = timestamp_in(target) or self._graded_at.get(student)
+            return new is not None and (old is None or new > old)
         return False
 
     def _timestamp(self, student: str) -> datetime | None:
@@ -257,20 +313,30 @@ class Course:
             found.files = submission.apart(found.files | own, own)
         if self._steps[0]:
             for name, notebook in found.notebooks.items():
-                found.notebooks[name] = self._through(self._steps[0], from_dict(notebook), student, name)
+                found.notebooks[name] = self._through(
+                    self._steps[0], from_dict(notebook), student, name, folder
+                )
         return found
 
-    def _through(self, steps: list[Any], node: Any, student: str, name: str) -> Any:
-        resources = self._resources(student, name)
+    def _through(self, steps: list[Any], node: Any, student: str, name: str, folder: Path) -> Any:
+        """A notebook as these steps leave it; folder: where it and what came with it lie now.
+
+        Raises NotRecorded where a step of the configuration fails.
+        """
+        resources = self._resources(student, name, folder)
         for step in steps:
-            node, resources = step(node, resources)
+            try:
+                node, resources = step(node, resources)
+            except Exception as error:
+                called = getattr(step, "__name__", type(step).__name__)
+                raise NotRecorded(_about_own(f"The preprocessor {called}", error)) from None
         return node
 
-    def _resources(self, student: str, name: str) -> dict[str, Any]:
+    def _resources(self, student: str, name: str, folder: Path) -> dict[str, Any]:
         return {
             "unique_key": name,
             "output_files_dir": f"{name}_files",
-            "metadata": {"path": str(self._path(self.directory.autograded_directory, student))},
+            "metadata": {"name": name, "path": str(folder)},
             "nbgrader": {
                 "student": student,
                 "assignment": self.assignment,
@@ -335,6 +401,7 @@ class Course:
         with self.session.no_autoflush:  # it is built piece by piece
             handed_in = book.update_or_create_submission(self.assignment, student, **details)
         self.session.flush()
+        make_entries(handed_in, self.session)
         lay(building, submission.apart(found.kept))
         points = most = 0.0
         for notebook in handed_in.notebooks:
@@ -354,7 +421,9 @@ class Course:
     def _enter_notebook(
         self, found: Submission, entry: SubmittedNotebook, answer: Mapping[str, Any], building: Path
     ) -> None:
-        node = self._through(self._steps[1], completed(answer["notebook"]), found.student, entry.name)
+        node = self._through(
+            self._steps[1], completed(answer["notebook"]), found.student, entry.name, building
+        )
         suspects = found.doubtful.get(entry.name, set()).union(answer.get("suspects", ()))
         self._enter_grades(entry, node.cells, suspects)
         comments = {comment.cell.name: comment for comment in entry.comments}
@@ -392,29 +461,31 @@ class Course:
     def _enter_penalties(self, handed_in: Any, answers: Mapping[str, Any]) -> None:
         late = handed_in.total_seconds_late
         for notebook in handed_in.notebooks:
-            if notebook.name not in answers:
+            if notebook.name not in answers or not self._takes_off_for_lateness:
                 continue
             notebook.late_submission_penalty = None
             if late > 0:
                 self.session.flush()
                 self.session.refresh(notebook)
                 step = AssignLatePenalties(parent=self.converter)
-                step.init_plugin()
-                penalty = step.plugin_inst.late_submission_penalty(handed_in.student.id, notebook.score, late)
-                if penalty is not None:
-                    notebook.late_submission_penalty = step._check_late_penalty(notebook, penalty)
+                student, score = handed_in.student.id, notebook.score
+                try:
+                    step.init_plugin()
+                    penalty = step.plugin_inst.late_submission_penalty(student, score, late)
+                    if penalty is not None:
+                        penalty = step._check_late_penalty(notebook, penalty)
+                except Exception as error:
+                    raise NotRecorded(_about_own("The plugin for late penalties", error)) from None
+                notebook.late_submission_penalty = penalty
 
     # Writing down what was judged again
 
     def graded(self, wanted: Collection[str]) -> Iterator[tuple[str, Path]]:
         """Students with a graded submission, and its folder. wanted: only these; all if there are none."""
         excluded = set(self.directory.student_id_exclude.split(","))
-        pattern = str(self._path(self.directory.autograded_directory, "*"))
-        before, after = pattern.split("*", 1)
-        for folder in sorted(glob.glob(pattern)):
-            student = folder[len(before) : len(folder) - len(after) or None]
+        for student, folder in self._folders(self.directory.autograded_directory):
             if student not in excluded and (not wanted or student in wanted):
-                yield student, Path(folder)
+                yield student, folder
 
     def scores(self) -> dict[tuple[str, str, str], tuple[float | None, float | None]]:
         """By student, notebook and cell, the points that were given automatically, and those by hand."""
@@ -526,7 +597,7 @@ class Course:
                     one.execution_count = cell.execution_count
             cell.metadata.nbgrader.points = self.release[entry.name].cells[name].points
         steps = from_dict({**notebook, "cells": changed})
-        shown = self._through(self._steps[1], steps, str(entry.student.id), entry.name)
+        shown = self._through(self._steps[1], steps, str(entry.student.id), entry.name, folder)
         for cell, one in zip(changed, shown.cells, strict=True):
             cell.outputs = one.outputs
         self._enter_grades(entry, changed, index.suspects)
@@ -558,8 +629,9 @@ class Course:
 
     def clean_up(self) -> None:
         """Remove what a run that was killed left half-built."""
-        parent = self._path(self.directory.autograded_directory, "*").parent
-        for folder in glob.glob(str(parent / f"{_BUILDING}*")):
+        parent = str(self._path(self.directory.autograded_directory, _ANYBODY).parent)
+        pattern = glob.escape(parent).replace(_ANYBODY, "*")
+        for folder in glob.glob(os.path.join(pattern, f"{_BUILDING}*")):
             _remove(Path(folder))
 
 
@@ -571,6 +643,23 @@ def released_in(gradebook: Gradebook, directory: CourseDirectory, assignment: st
         return {}
     folder = Path(directory.root, directory.format_path(directory.release_directory, ".", assignment))
     return {one.name: _release_of(one, _cells_in(folder / f"{one.name}.ipynb")) for one in found.notebooks}
+
+
+def make_entries(handed_in: SubmittedAssignment, session: Any) -> None:
+    """Give a submission entries for notebooks that were released after it was first recorded.
+
+    nbgrader makes entries together with the submission only, and could then grade none of these.
+    """
+    there = {entry.notebook_id for entry in handed_in.notebooks}
+    for notebook in [one for one in handed_in.assignment.notebooks if one.id not in there]:
+        graded = [cell.id for cell in (*notebook.grade_cells, *notebook.task_cells)]
+        answers = [cell.id for cell in (*notebook.solution_cells, *notebook.task_cells)]
+        with session.no_autoflush:  # it is built piece by piece
+            entry = SubmittedNotebook(notebook=notebook, assignment=handed_in)
+            session.add(entry)
+            session.add_all(Grade(cell_id=cell, notebook=entry) for cell in graded)
+            session.add_all(Comment(cell_id=cell, notebook=entry) for cell in answers)
+        session.flush()
 
 
 def source_files(converter: Autograde) -> list[tuple[Path, str]]:
@@ -666,6 +755,25 @@ def _refusal(error: Exception) -> CannotRecord | NotRecorded:
     return NotRecorded(f"It cannot be recorded ({type(error).__name__}: {text}).")
 
 
+def _imported(listed: Iterable[Any]) -> list[Any]:
+    return [import_item(one) if isinstance(one, str) else one for one in listed]
+
+
+def _is_ours(step: Any) -> bool:
+    """Whether the sandbox, or what belongs to it, takes the place of a preprocessor."""
+    runs_code = isinstance(step, type) and issubclass(step, ExecutePreprocessor)
+    return runs_code or getattr(step, "part_of_graders", False)
+
+
+def _about_own(what: str, error: Exception) -> str:
+    """A sentence on what the configuration adds, which failed."""
+    text = " ".join(str(error).split())[:300]
+    said = f"{what} of nbgrader_config.py failed ({type(error).__name__}: {text})."
+    if "database is locked" in text:
+        said += " A submission is being recorded then; only `nbgrader autograde` lets others write meanwhile."
+    return said
+
+
 def _about_configuration(error: Exception) -> str:
     """A sentence on a setting that cannot be used."""
     if isinstance(error, Unconfigured):
@@ -680,6 +788,11 @@ def _about(error: Exception) -> str:
             return "The disk is full. Make room and run the same command again; it goes on where it stopped."
         return f"A file cannot be written ({error.strerror or error}). Mend that and run the command again."
     text = " ".join(str(getattr(error, "orig", None) or error).split())[:300]
+    if "readonly" in text or "unable to open" in text:
+        return (
+            f"The gradebook cannot be opened or written ({text}). Allow this account to write it and the "
+            "folder in which it lies, and run the same command again."
+        )
     if "locked" in text or "busy" in text:
         return "The gradebook is locked by another program. Close it and run the same command again."
     if "full" in text:

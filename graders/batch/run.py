@@ -251,6 +251,10 @@ class _Lost(Exception):
     """The workers cannot be reached any more."""
 
 
+_UNKNOWN = (
+    "It lies in the folder of graded submissions, but the gradebook does not know the student; "
+    "--force grades it and enters both."
+)
 _LOST = "The workers cannot be reached any more. Run the same command again; it goes on where it stopped."
 #: How an executor says that it will not do what it was given.
 _GONE = (BrokenExecutor, concurrent.futures.CancelledError, asyncio.CancelledError)
@@ -307,8 +311,8 @@ def run(
     unknown = dict.fromkeys(student for student in students if student not in listed)
     begun(len(listed) + len(unknown))
     for student, what in listed.items():
-        if what == "skip":
-            done(Result(student, "skipped"))
+        if what in ("skip", "unknown"):
+            done(Result(student, "skipped", notes=[_UNKNOWN] if what == "unknown" else []))
         else:
             waiting.append((student, 0))
     for student in unknown:

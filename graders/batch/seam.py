@@ -26,7 +26,7 @@ import sqlalchemy.exc
 from nbconvert.exporters import NotebookExporter
 from nbformat.notebooknode import from_dict
 from nbgrader import converters
-from nbgrader.api import Gradebook
+from nbgrader.api import Gradebook, MissingEntry
 from nbgrader.converters.base import BaseConverter, NbGraderException
 from nbgrader.coursedir import CourseDirectory
 from nbgrader.preprocessors import NbGraderPreprocessor
@@ -34,7 +34,7 @@ from nbgrader.utils import rmtree
 from traitlets import Enum, Float, Int
 
 from graders.batch.elsewhere import compared
-from graders.batch.gradebook import completed, released_in, source_files
+from graders.batch.gradebook import completed, make_entries, released_in, source_files
 from graders.batch.intake import Submission, lay, take_in, timestamp_in
 from graders.batch.private import named
 from graders.batch.recognition import Release
@@ -156,6 +156,10 @@ class Autograde(converters.Autograde, _TakenIn):
         It has given 0 for all of that by now, and takes it back for the tests and essays that are run, but
         neither for tasks nor for a notebook that came in another form.
         """
+        with Gradebook(self.coursedir.db_url, self.coursedir.course_id) as book:
+            with contextlib.suppress(MissingEntry):  # nbgrader makes all entries of a first submission
+                make_entries(book.find_submission(assignment_id, student_id), book.db)
+            book.db.commit()
         super().init_assignment(assignment_id, student_id)
         folder = Path(self._format_source(assignment_id, student_id))
         with Gradebook(self.coursedir.db_url, self.coursedir.course_id) as book:

@@ -138,13 +138,15 @@ class Regrading:
         for student in dict.fromkeys(students):
             if student not in graded and student not in listed:
                 self.outcome.failed[student] = "There is no submission of this student."
-        self.outcome.ungraded += [student for student in listed if student not in graded]
+        self.outcome.ungraded += [
+            student for student, what in listed.items() if student not in graded or what == "lost"
+        ]
         self.outcome.anew += [student for student in graded if listed.get(student) == "grade"]
         self.outcome.in_part += [student for student in graded if listed.get(student) == "rest"]
         found = [
             one
             for student, folder in graded.items()
-            if listed.get(student) != "grade"
+            if listed.get(student) not in ("grade", "lost")
             for one in self._notebooks(student, folder)
         ]
         self._drop_what_stands(found)
