@@ -221,6 +221,42 @@ def test_a_copy_that_cannot_be_read_may_be_what_was_meant(tmp_path: Path) -> Non
     assert not _taken_in(tmp_path).doubtful
 
 
+def _with_names_of_all(part: str) -> Release:
+    """A notebook whose cells are called as in the other."""
+    cells = _part(part).cells
+    stub, test = (
+        replace(cells[part], name="f", id="f"),
+        replace(cells[f"test_{part}"], name="test", id="test"),
+    )
+    write = replace(stub, name="more", id="more", source="# YOUR CODE HERE")
+    return Release({"f": stub, "more": write, "test": test})
+
+
+@pytest.mark.parametrize("changed", [False, True])
+@pytest.mark.parametrize("as_far", ["ab", "a", "b"])
+@pytest.mark.parametrize("lay", [_as_zip, _as_folder])
+@pytest.mark.parametrize("names", ["ab", "ba", "sub/a,sub/b", "my a,my b", "x,y"])
+def test_notebooks_whose_cells_have_the_same_names_are_told_by_their_texts(
+    tmp_path: Path, names: str, lay: Callable[..., None], as_far: str, changed: bool
+) -> None:
+    """as_far: those in which more was done. changed: whether somebody has written into the tests."""
+    files = {}
+    for part, name in zip("ab", names.split(",") if "," in names else names, strict=True):
+        release = _with_names_of_all(part)
+        more = "x = 1" if part in as_far else release.cells["more"].source
+        test = release.cells["test"].source + "  # mine" * changed
+        cells = [cell_of("f", PARTS[part], solution=True), cell_of("more", more, solution=True)]
+        cells.append(cell_of("test", test, grade=True, locked=True, points=2))
+        files[f"{name}.ipynb"] = json.dumps(notebook_of(cells)).encode()
+    lay(tmp_path, files)
+    found = take_in("ann", tmp_path, {part: _with_names_of_all(part) for part in PARTS}, [])
+    if changed and names in ("ba", "x,y"):  # nothing tells which is which
+        return
+    sources = {part: one["cells"][0]["source"] for part, one in found.notebooks.items()}
+    assert sources == PARTS
+    assert bool(found.doubtful) == (names == "ba" and lay is _as_folder)
+
+
 @pytest.mark.parametrize("name", ["b.py", "b.qmd", "b.tex", "my b.html", "b.pdf", "work.py", "a.html"])
 def test_one_notebook_of_several_in_another_form_is_no_zero(tmp_path: Path, name: str) -> None:
     content = json.dumps(notebook_of(_cells_of("a"))).encode()

@@ -118,13 +118,15 @@ class _Likeness:
     """How like the released notebook another one is, and what of it was worked on.
 
     known: the share of the released cells that is in it; places: where those stand that are of this notebook
-    alone. sure: whether it can hardly be anything else.
+    alone. fits: how many locked cells are as they were released, in it alone. sure: whether it can hardly be
+    anything else.
     digest: of the work. instructors: whether it is what the instructor wrote, with its solutions, as it lies
     in a copy of a whole course.
     """
 
     other: _Other
     known: float
+    fits: int
     sure: bool
     answers: frozenset[str]
     places: frozenset[int]
@@ -165,7 +167,11 @@ def take_in(
             try:
                 match = _restored(submission.read(path), release)
                 in_place[name] = _other_at(path, folder)
-                if match.telling:
+                if rather := _rather(in_place[name], match, name, released):
+                    problems[name] = (
+                        f"{name}.ipynb is another notebook: its locked cells are those of {rather}."
+                    )
+                elif match.telling:
                     named[name] = match
                 else:
                     problems[name] = (
@@ -348,6 +354,8 @@ def _look_further(
     alike = {
         name: list(_alike(name, release, others, len(wanting), unread)) for name, release in wanting.items()
     }
+    for name, several in list(alike.items()):
+        alike[name] = [one for one in several if not _is_rather_another(name, one, alike)]
     mentioned: set[_Other] = set()
     # Those are settled first for which most speaks, so that no notebook stands for two.
     most = {name: max((len(one.answers) for one in several), default=-1) for name, several in alike.items()}
@@ -402,6 +410,32 @@ def _look_further(
     return mentioned
 
 
+def _rather(other: _Other, match: Match, name: str, released: Mapping[str, Release]) -> str:
+    """The notebook of the assignment that one of this name is, where it has nothing but names from its own.
+
+    Many courses call the cells of each notebook by the same names.
+    """
+    if match.fits or not match.telling:
+        return ""
+    fits = {one: _restored(other.read(), released[one]).fits for one in released if one != name}
+    best = max(fits, key=fits.__getitem__, default="")
+    return f"{best}.ipynb" if best and fits[best] else ""
+
+
+def _is_rather_another(name: str, one: _Likeness, alike: Mapping[str, Sequence[_Likeness]]) -> bool:
+    """Whether what makes a notebook like the one of this name makes it more like another one."""
+    here = _nearness(name, one)
+    return any(
+        two.other == one.other and not two.places.isdisjoint(one.places) and _nearness(another, two) > here
+        for another, several in alike.items()
+        for two in several
+    )
+
+
+def _nearness(name: str, one: _Likeness) -> tuple[int, bool, bool]:
+    return one.fits, one.other.place.stem.casefold() == name.casefold(), _called(one.other, [name])
+
+
 def _is_free(one: _Likeness, mentioned: Collection[_Other], taken: Mapping[_Other, set[int]]) -> bool:
     """Whether a notebook stands for no other one, or has this one's cells beside those of the other."""
     if one.other in taken:
@@ -431,7 +465,7 @@ def _alike(
             text = "\0".join(work[answer] for answer in sorted(match.answers))
             digest = hashlib.sha256(text.encode()).digest()
             solved = _is_solved(submitted, release)
-            yield _Likeness(other, known, sure, match.answers, match.places, digest, solved)
+            yield _Likeness(other, known, match.fits, sure, match.answers, match.places, digest, solved)
 
 
 def _is_solved(submitted: Submitted, release: Release) -> bool:
@@ -472,7 +506,8 @@ def _modest(others: Iterable[_Other]) -> Iterator[_Other]:
 
 def _called(other: _Other, names: Iterable[str]) -> bool:
     """Whether the name of a notebook holds one of these."""
-    return any(name.casefold() in other.place.name.casefold() for name in names)
+    called = other.place.name.casefold().replace(".ipynb", "")
+    return any(name.casefold() in called for name in names)
 
 
 def _rank(name: str, one: _Likeness) -> tuple[Any, ...]:

@@ -139,10 +139,10 @@ class Match:
     """A submitted notebook beside the released one.
 
     known: how many released cells were found in it. telling: whether one of them is of this notebook alone,
-    as answers and tests are, and cells that set up are not; places: where those stand. strangers: the names
-    of cells of another notebook. answers: those that were worked on. claimed: tests that show all of their
-    points in what was handed in. python: the version that it was run by there. doubtful: cells whose points a
-    person should look at.
+    as answers and tests are, and cells that set up are not; places: where those stand. fits: how many locked
+    cells have a text that they have in this notebook alone. strangers: the names of cells of another one.
+    answers: those that were worked on. claimed: tests that show all of their points in what was handed in.
+    python: the version that it was run by there. doubtful: cells whose points a person should look at.
     """
 
     notebook: dict[str, Any]
@@ -150,6 +150,7 @@ class Match:
     known: int = 0
     telling: bool = False
     places: frozenset[int] = frozenset()
+    fits: int = 0
     strangers: list[str] = field(default_factory=list)
     claimed: frozenset[str] = frozenset()
     python: str = ""
@@ -175,6 +176,7 @@ def restore(submitted: Submitted, release: Release) -> Match:
     of_its_own = {id(there[name][0]) for name in known & (release.with_points | release.to_answer) - common}
     match.places = frozenset(place for place, cell in enumerate(cells) if id(cell) in of_its_own)
     match.telling = bool(of_its_own)
+    match.fits = sum(_has_its_own_text(there[name][0], release.cells[name], release) for name in known)
     match.claimed = frozenset(
         name for name, (cell, _) in there.items() if _is_claimed(cell, submitted, release.cells[name])
     )
@@ -283,6 +285,11 @@ def _is_common(cell: Mapping[str, Any], one: ReleasedCell, release: Release) -> 
     tree = parsed(text) if one.kind == "code" else None
     is_empty = tree is not None and not tree.body
     return text in release.shared or is_empty or not (one.locked or one.defines)
+
+
+def _has_its_own_text(cell: Mapping[str, Any], one: ReleasedCell, release: Release) -> bool:
+    """Whether a locked cell has its text as it was released, and no other notebook has the same."""
+    return one.locked and plain(cell["source"]) in one.texts - release.shared
 
 
 def _by_neighbours(
