@@ -26,6 +26,7 @@ from graders.probing.exercise import Candidate, Inputs
 #: Numbers that people write into the code where an argument should be used.
 USUAL_LRS = (0.01, 0.1, 0.001, 1.0)
 USUAL_BETAS = (0.9, 0.99, 0.5)
+USUAL_DECAYS = (0.01, 0.1, 1e-4, 5e-4)
 
 
 # -- gradient descent --------------------------------------------------------------------------------
@@ -74,6 +75,46 @@ def in_place(*, copy_first: bool, copy_start: bool, copy_rows: bool) -> Callable
 def summed_gradients(grad: Callable, path: list[Tensor]) -> Tensor:
     """All gradients so far, which is what is left where old ones are not cleared."""
     return torch.stack([grad(w) for w in path]).sum(0)
+
+
+def faded_gradients(grad: Callable, path: list[Tensor], *, beta: float, damped: bool) -> Tensor:
+    """A velocity from rest. damped: an average, in which the new gradient has the weight 1 − beta."""
+    velocity = torch.zeros_like(path[0])
+    for w in path:
+        velocity = beta * velocity + (1 - beta if damped else 1.0) * grad(w)
+    return velocity
+
+
+#: What people multiply lr by in a step, which is counted from 0.
+SCHEDULES: tuple[Callable[[int], float], ...] = (
+    lambda t: 1 / (1 + t),
+    lambda t: 1 / math.sqrt(1 + t),
+    *(lambda t, rate=rate: rate**t for rate in (0.9, 0.95, 0.99, 0.5)),
+    *(lambda t, rate=rate: 1 / (1 + rate * t) for rate in (0.1, 0.01)),
+)
+
+
+def scaled_gradient(grad: Callable, path: list[Tensor], *, scale: Callable[[int], float]) -> Tensor:
+    return scale(len(path) - 1) * grad(path[-1])
+
+
+#: A gradient cut down to 1, in each entry or in its length.
+CUTS: tuple[Callable[[Tensor], Tensor], ...] = (
+    lambda g: g.clamp(-1, 1),
+    lambda g: g / g.norm().clamp_min(1.0),
+    lambda g: g * (1 / (g.norm() + 1e-6)).clamp_max(1.0),
+)
+
+
+def coordinate_descent(grad: Callable, w: Tensor, lr: float, steps: int) -> Tensor:
+    """Each entry moves by a gradient of its own."""
+    w = w.clone()
+    path = [w.clone()]
+    for _ in range(steps):
+        for i in range(len(w)):
+            w[i] = w[i] - lr * grad(w)[i]
+        path.append(w.clone())
+    return torch.stack(path)
 
 
 def differentiated(grad: Callable, path: list[Tensor]) -> Tensor:
@@ -214,6 +255,34 @@ DESCENT_MISTAKES = (
         """Each step uses the sum of all gradients so far. That is a momentum that never fades, or old
         gradients that were not cleared. Plain descent uses only the gradient at the current point.""",
         partial(descent, gradient=summed_gradients),
+    ),
+    mistake(
+        "momentum_added",
+        """Each step uses older gradients too, which fade: that is momentum. Plain descent uses only the
+        gradient at the current point.""",
+        *(
+            partial(descent, gradient=partial(faded_gradients, beta=beta, damped=damped))
+            for beta in USUAL_BETAS
+            for damped in (False, True)
+        ),
+    ),
+    mistake(
+        "lr_decays",
+        """lr shrinks from step to step. That is a schedule, and nobody has asked for one: every step is lr
+        times the gradient, the last as well as the first.""",
+        *(partial(descent, gradient=partial(scaled_gradient, scale=scale)) for scale in SCHEDULES),
+    ),
+    mistake(
+        "gradient_clipped",
+        """Large gradients are cut down to a limit before the step. Plain descent takes the gradient as it is,
+        also where the slope is steep.""",
+        *(partial(descent, gradient=lambda grad, path, cut=cut: cut(grad(path[-1]))) for cut in CUTS),
+    ),
+    mistake(
+        "one_entry_after_another",
+        """The entries of w move one after the other, and later ones use a gradient at a point where the first
+        have moved already. A step moves all of them at once, by the gradient at one point.""",
+        coordinate_descent,
     ),
     mistake(
         "gradient_normalized",
@@ -462,6 +531,40 @@ def step_mistakes(right: Callable[..., Pair], ahead: bool) -> tuple[Mistake, ...
             """The step is added to w. Gradients point uphill, and so does this velocity: w goes the other
             way.""",
             partial(right, move=lambda w, lr, way: w + lr * way),
+        ),
+        mistake(
+            "only_the_step",
+            """The step comes back without w, as a library's update that is added later. We want the point
+            where w is after it.""",
+            partial(right, move=lambda w, lr, way: -lr * way),
+            partial(right, move=lambda w, lr, way: lr * way),
+        ),
+        mistake(
+            "sign_taken",
+            """w moves by the signs of the direction, every entry by lr. Here entries that have been pulled at
+            for long move further than others.""",
+            partial(right, move=lambda w, lr, way: w - lr * way.sign()),
+        ),
+        mistake(
+            "weight_decay_added",
+            """A share of w is in the gradient, or in the step: that is weight decay, with a number of your
+            own. It is no part of this step, which gets no such argument.""",
+            *(
+                way
+                for decay in USUAL_DECAYS
+                for way in (
+                    lambda w, g, velocity, lr, beta, decay=decay: right(w, g + decay * w, velocity, lr, beta),
+                    lambda w, g, velocity, lr, beta, decay=decay: right(
+                        w - lr * decay * w, g, velocity, lr, beta
+                    ),
+                )
+            ),
+        ),
+        mistake(
+            "gradient_clipped",
+            """Large gradients are cut down to a limit. Here the whole gradient enters the velocity, however
+            steep the slope is.""",
+            *(lambda w, g, velocity, lr, beta, cut=cut: right(w, cut(g), velocity, lr, beta) for cut in CUTS),
         ),
         mistake(
             "gradient_subtracted",
@@ -729,6 +832,7 @@ AVERAGE_MISTAKES = (
         partial(moving_average, divisor=lambda beta, t, steps: (1 - beta) ** t),
         partial(moving_average, divisor=lambda beta, t, steps: 1 - beta * t),
         partial(moving_average, divisor=lambda beta, t, steps: beta**t),
+        partial(moving_average, divisor=lambda beta, t, steps: (1 - beta**t) ** 0.5),
     ),
     mistake(
         "correction_multiplied",
@@ -919,6 +1023,15 @@ HEAVY_BALL_MISTAKES = (
         partial(heavy_ball, lr=lambda low, high: 1 / low),
     ),
     mistake(
+        "lr_at_the_limit",
+        """lr is the largest with which the ball comes to rest at all, for this beta. Right at that limit it
+        swings across the steepest direction without end. The fastest one is below it.""",
+        lambda smallest, largest: (
+            2 * (1 + heavy_ball(smallest, largest)[1]) / largest,
+            heavy_ball(smallest, largest)[1],
+        ),
+    ),
+    mistake(
         "lr_for_damped_gradients",
         """lr is divided by 1 − beta, as it would be for a velocity that takes in 1 − beta of the
         gradient. In this course the velocity takes in all of it.""",
@@ -1053,6 +1166,21 @@ def optimizer_class(
         def zero_grad(self) -> None:
             for p in self.params:
                 zero(p)
+
+    return SGD
+
+
+def with_lr_in_decay() -> type:
+    class SGD(optimizer_class()):
+        def __init__(
+            self,
+            params: Iterable[Tensor],
+            lr: float,
+            momentum: float = 0.0,
+            nesterov: bool = False,
+            weight_decay: float = 0.0,
+        ) -> None:
+            super().__init__(params, lr, momentum, nesterov, lr * weight_decay)
 
     return SGD
 
@@ -1450,6 +1578,12 @@ OPTIMIZER_MISTAKES = (
         optimizer_class(decayed=lambda g, p, decay, beta: g + 0.5 * decay * p),
     ),
     mistake(
+        "lr_in_weight_decay",
+        """lr multiplies the weight decay before it joins the gradient, and then the whole step: it counts
+        twice. weight_decay times the parameter joins the gradient as it is.""",
+        with_lr_in_decay(),
+    ),
+    mistake(
         "weight_decay_sign",
         "Weight decay makes the parameters grow: it is added to the gradient, which is subtracted later.",
         optimizer_class(decayed=lambda g, p, decay, beta: g - decay * p),
@@ -1646,7 +1780,7 @@ def not_a_number(b: Tensor, inner: Tensor) -> Roots:
 ROOTS_MISTAKES = (
     mistake(
         "imaginary_part_dropped",
-        """Where the number under the root is negative only the real part is left. The roots are complex
+        """Where the number under the root is negative no imaginary part comes back. The roots are complex
         there, and the imaginary part is what makes the ball swing.""",
         partial(roots, formula=real_parts),
         partial(roots, result=lambda first, second: (complex(first.real), complex(second.real))),

@@ -378,7 +378,7 @@ LAYER = (
         "update_running_stats",
         """momentum_reversed biased_running_variance wrong_count eps_in_running_variance deviation_stored
         not_updated old_value_forgotten old_value_not_decayed new_value_unweighted squares_stored sum_stored
-        wrong_mean graph_kept""",
+        wrong_mean graph_kept bessel_twice fresh_values_replaced""",
     ),
     step(
         "Train mode: the batch's own statistics",
@@ -751,7 +751,7 @@ OPTIMIZER = (
         of="""weight_decay_missing weight_decay_after_momentum weight_decay_without_lr weight_decay_factor
         weight_decay_only_with_momentum weight_decay_only_without_momentum weight_decay_sign
         weight_decay_by_sign weight_decay_of_matrices weight_decay_of_the_penalty decay_left_in_gradient
-        weight_decay_default""",
+        weight_decay_default lr_in_weight_decay""",
     ),
     step(
         "The velocity",
