@@ -13,9 +13,12 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
+import torch
 
 from graders.batch.notebook import libraries
+from graders.probing.observe import Foreign
 from graders.probing.process.protocol import FILES_READ, LIBRARIES
+from graders.probing.process.values import pack, unpack
 from graders.sandbox.box import Box
 
 pytestmark = pytest.mark.skipif(not shutil.which("bwrap"), reason="no bubblewrap")
@@ -327,3 +330,16 @@ def test_a_cell_that_asks_or_ends_shows_its_own_lines_alone(box: Box, source: st
 def test_a_thread_that_is_about_to_end_is_no_thread(seconds: float, threads: int) -> None:
     command = [sys.executable, "-c", THREAD, str(seconds)]
     assert int(subprocess.run(command, capture_output=True, check=True).stdout) == threads
+
+
+def test_the_numbers_of_a_list_are_sent() -> None:
+    tree, payload = pack({"y": Foreign("list", torch.tensor([1.0, 2.0])), "n": Foreign("generator")})
+    values = unpack(json.loads(json.dumps(tree)), payload)
+    assert values == {"y": Foreign("list"), "n": Foreign("generator")}
+    assert values["y"].numbers.tolist() == [1.0, 2.0]
+    assert values["n"].numbers is None
+
+
+@pytest.mark.parametrize("forged", [[1.0], "text", {"foreign": "list", "numbers": None}])
+def test_forged_numbers_are_none(forged: object) -> None:
+    assert unpack({"foreign": "list", "numbers": forged}, b"").numbers is None

@@ -18,22 +18,66 @@ def whole_as_numpy(value: float) -> Any:
     return np.int64(value) if value % 1 == 0 else value
 
 
-@pytest.mark.parametrize("number", [np.float32, Fraction, whole_as_numpy])
+def of_definition(name: str, change: Any) -> Any:
+    """The definition with what it returns changed; a tuple's parts one by one."""
+    right = catalogue.answer_of(name).definition
+
+    def candidate(*given: Any, **options: Any) -> Any:
+        returned = right(*given, **options)
+        return tuple(map(change, returned)) if isinstance(returned, tuple) else change(returned)
+
+    return candidate
+
+
+@pytest.mark.parametrize("number", [np.float32, np.float64, whole_as_numpy])
+@pytest.mark.parametrize("name", ["decay_equivalent", "equilibrium_norm"])
 @pytest.mark.parametrize("seed", range(3))
-def test_a_number_of_another_type_costs_the_form_alone(number: Any, seed: int) -> None:
-    def decay_equivalent(lr: float, weight_decay: float, scale: float) -> tuple[Any, Any]:
-        return number(lr * scale**2), number(weight_decay / scale**2)
-
-    verdict = judged("decay_equivalent", decay_equivalent, seed=seed)
-    assert verdict.points == FORM_SHARE * verdict.max_points
-    assert "instead of a float" in verdict.message
+def test_a_number_of_numpy_is_a_number(name: str, number: Any, seed: int) -> None:
+    assert judged(name, of_definition(name, number), seed=seed).passed
 
 
-def test_a_norm_at_rest_of_another_type_costs_the_form_alone() -> None:
-    definition = catalogue.answer_of("equilibrium_norm").definition
-    verdict = judged("equilibrium_norm", lambda *given: np.float32(definition(*given)), seed=0)
-    assert verdict.points == FORM_SHARE * verdict.max_points
-    assert "float32 instead of a float" in verdict.message
+@pytest.mark.parametrize("name", ["count_parameters", "statistics_count", "steps_to_tolerance"])
+def test_a_count_by_numpy_is_a_count(name: str) -> None:
+    """As np.prod of a shape gives it."""
+    assert judged(name, of_definition(name, np.int64), seed=0).passed
+
+
+@pytest.mark.parametrize("name", ["decay_equivalent", "equilibrium_norm"])
+def test_a_fraction_costs_the_form_alone(name: str) -> None:
+    verdict = judged(name, of_definition(name, Fraction), seed=0)
+    assert verdict.points == pytest.approx(FORM_SHARE * verdict.max_points, abs=0.25)
+    assert "Fraction instead of a float" in verdict.message
+
+
+def as_list(tensor: torch.Tensor) -> Any:
+    return tensor.tolist()
+
+
+def as_list_of_tensors(tensor: torch.Tensor) -> Any:
+    return list(tensor)
+
+
+@pytest.mark.parametrize("change", [torch.Tensor.numpy, as_list, as_list_of_tensors])
+@pytest.mark.parametrize("name", ["standardize", "batch_norm_inference", "layer_norm", "dropout"])
+def test_the_right_numbers_in_an_array_or_a_list_cost_the_form_alone(name: str, change: Any) -> None:
+    verdict = judged(name, of_definition(name, change), seed=0)
+    assert verdict.points == FORM_SHARE * verdict.max_points, verdict.message
+    assert verdict.message.endswith("The values are right.")
+
+
+def test_a_step_that_returns_arrays_goes_on() -> None:
+    """It is given tensors again, so that what stops it is not its own array."""
+    verdict = judged("adam_step", of_definition("adam_step", torch.Tensor.numpy), seed=0)
+    assert verdict.points == FORM_SHARE * verdict.max_points, verdict.message
+
+
+@pytest.mark.parametrize("change", [torch.Tensor.numpy, as_list])
+def test_wrong_numbers_in_an_array_or_a_list_earn_nothing(change: Any) -> None:
+    verdict = judged("standardize", of_definition("standardize", lambda x: change(2 * x)), seed=0)
+    assert verdict.points == 0
+    assert "right" not in verdict.message
+    ragged = judged("standardize", of_definition("standardize", lambda x: [[1.0], [1.0, 2.0]]), seed=0)
+    assert ragged.points == 0
 
 
 def test_a_number_of_another_type_can_be_wrong() -> None:

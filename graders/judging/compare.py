@@ -57,6 +57,8 @@ def compare(got: Any, expected: Expected) -> Finding:
     want = expected.value
     if isinstance(got, Raised):
         return Finding("equal" if got == want else "raised", got == want, got, want)
+    if isinstance(got, Foreign) and got.numbers is not None:
+        return Finding("type", compare(got.numbers, expected).right, got, want)
     if isinstance(want, torch.Tensor):
         return _compare_tensor(got, expected)
     if isinstance(want, float) and not isinstance(want, bool):

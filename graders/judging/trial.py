@@ -69,7 +69,7 @@ class Trial:
                 for name, one in expected.items()
                 if name not in found or not found[name].equal
             }
-            if all(one.equal or is_no_value(one.got) or is_gross(one, samples) for one in found.values()):
+            if all(one.equal or _is_settled(one) or is_gross(one, samples) for one in found.values()):
                 break
         self.samples = samples
         return expected, found
@@ -180,6 +180,11 @@ class Trial:
         if self.question.is_far_from(name, value, seen, self.samples):
             return False
         return compare(seen, self.question.as_expected(name, variant, value, self.samples)).equal
+
+
+def _is_settled(finding: Finding) -> bool:
+    """Whether no noise makes a difference: there are no numbers in it, or they are right as it is."""
+    return is_no_value(finding.got) and (finding.right or getattr(finding.got, "numbers", None) is None)
 
 
 def is_no_value(seen: Any) -> bool:

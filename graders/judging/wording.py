@@ -168,7 +168,8 @@ def _sentence(
     if finding.kind == "type":
         if got is None:
             return f"{name} should be {describe(want)}, but it is None. Is a return missing?"
-        right = " The value is right." if finding.right else ""
+        one = not isinstance(want, torch.Tensor) or want.numel() == 1
+        right = f" The value{' is' if one else 's are'} right." if finding.right else ""
         return f"{name} should be {describe(want)}, but it is {describe(got)}.{right}"
     if finding.kind == "shape":
         shapes = f"{tuple(got.shape)} where it should be {tuple(want.shape)}"

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from graders.probing.exercise import BrokenContract, Candidate, Case, Exercise, Inputs
@@ -39,6 +40,8 @@ def refuse() -> None:
 
 #: The instructions of this function, with which one of the library's begins while it is closed.
 RAISE = refuse.__code__.co_code
+#: Of longer lists it is not looked at what is in them.
+LONGEST_LIST = 10_000
 #: How much of what the candidate prints is kept, in characters.
 PRINTED_LIMIT = 2_000
 
@@ -57,9 +60,13 @@ class Raised:
 
 @dataclass(frozen=True)
 class Foreign:
-    """A value of a type that is no observation: an ndarray, a list, a generator."""
+    """A value of a type that is no observation: an ndarray, a list, a generator.
+
+    numbers: what it holds, as a tensor, where it is an array or a list of numbers.
+    """
 
     type: str
+    numbers: torch.Tensor | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -302,9 +309,39 @@ def _changed(before: Inputs, after: Inputs) -> list[str]:
 def _observation(value: Any) -> Any:
     if isinstance(value, torch.Tensor):
         return value.detach()
+    value = plain(value)
     if value is None or isinstance(value, bool | int | float | str | Raised):
         return value
-    return Foreign(type(value).__name__)
+    numbers = None
+    with contextlib.suppress(TypeError, ValueError, RuntimeError):  # of other things, or in a ragged shape
+        numbers = numbers_in(value)
+    return Foreign(type(value).__name__, numbers)
+
+
+def numbers_in(value: Any) -> torch.Tensor:
+    """The numbers of an array, or of a list of numbers, tensors and lists, as one tensor on the CPU.
+
+    Raises TypeError, ValueError or RuntimeError where there are other things in it, or it is ragged.
+    """
+    value = plain(value)
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
+        return torch.from_numpy(np.ascontiguousarray(value).copy())
+    if isinstance(value, torch.Tensor) and not value.is_meta:
+        return value.detach().cpu().clone()
+    if isinstance(value, int | float):
+        return torch.tensor(value, dtype=torch.float64)
+    if isinstance(value, list | tuple) and 0 < len(value) <= LONGEST_LIST:
+        return torch.stack([numbers_in(item).double() for item in value])
+    raise TypeError(type(value).__name__)
+
+
+def plain(value: Any) -> Any:
+    """A number or truth value of NumPy's as Python's, than which it is no worse; all else as it is."""
+    if isinstance(value, np.generic):
+        for kind, python in ((np.bool_, bool), (np.integer, int), (np.floating, float)):
+            if isinstance(value, kind):
+                return python(value)
+    return value
 
 
 def _raised(error: BaseException) -> Raised:
@@ -370,6 +407,7 @@ def describe(value: Any) -> str:
     if isinstance(value, tuple | list):
         return f"a {type(value).__name__} of {len(value)} values"
     name = value.type if isinstance(value, Foreign) else type(value).__name__
+    name = "NumPy array" if name == "ndarray" else name
     article = "an" if name[0].lower() in "aeiou" else "a"
     return f"{article} {name}"
 

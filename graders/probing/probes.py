@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from graders.probing.exercise import Candidate, Inputs, Probe
-from graders.probing.observe import ARGUMENTS, FORM, describe, unpacked
+from graders.probing.observe import ARGUMENTS, FORM, describe, numbers_in, unpacked
 from graders.probing.recorder import paused
 
 
@@ -52,14 +53,20 @@ def kept(value: Any) -> Any:
     return value.detach().clone() if isinstance(value, torch.Tensor) else value
 
 
+def given_back(value: Any) -> Any:
+    """What a step returned as the next is given it: in place of an array, whose form is told, a tensor."""
+    return numbers_in(value) if isinstance(value, np.ndarray) else value
+
+
 def steps_with_velocity(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any]]:
     """A probe: a rule is called step after step with what it returned; w and velocity are observed."""
     w, velocity = inputs["w"], inputs["velocity"]
     steps = zip(inputs["gradients"], inputs["lr"], inputs["beta"], strict=True)
     for count, (g, lr, beta) in enumerate(steps, 1):
-        w, velocity = unpacked(candidate(w, g, velocity, lr, beta), ("w", "velocity"))
-        yield f"w after step {count}", kept(w)
-        yield f"velocity after step {count}", kept(velocity)
+        results = unpacked(candidate(w, g, velocity, lr, beta), ("w", "velocity"))
+        yield f"w after step {count}", kept(results[0])
+        yield f"velocity after step {count}", kept(results[1])
+        w, velocity = map(given_back, results)
 
 
 #: What is seen where an exception is asked for and the candidate returns.

@@ -21,7 +21,7 @@ from graders.probing.exercise import (
     Part,
 )
 from graders.probing.exposing import exposing
-from graders.probing.observe import FORM, describe, unpacked
+from graders.probing.observe import FORM, describe, plain, unpacked
 from graders.probing.probes import arguments, call, error_of
 
 KINDS = ("batch", "layer", "instance")
@@ -116,7 +116,7 @@ def probe_count(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any
 
 
 def read_count(result: Any, kind: str) -> tuple[Any, str | None]:
-    """The count, and a word on the form if it is a whole number of another type, such as NumPy's.
+    """The count, and a word on the form if it is a whole number of another type.
 
     Raises BrokenContract with a sentence where nothing is returned.
     """
@@ -124,6 +124,7 @@ def read_count(result: Any, kind: str) -> tuple[Any, str | None]:
         raise BrokenContract(
             f"For '{kind}' it should return an int, but it returns nothing (None). Is a return missing?"
         )
+    result = plain(result)
     if not isinstance(result, int | float | torch.Tensor) and hasattr(result, "__index__"):
         return operator.index(result), f"{describe(result)} instead of an int"
     return result, None

@@ -13,7 +13,7 @@ from torch import nn
 
 from graders.probing.exercise import BrokenContract, Candidate, Case, Draw, Exercise, Inputs, Part
 from graders.probing.exposing import exposing
-from graders.probing.observe import FORM, Raised, describe, unpacked
+from graders.probing.observe import FORM, Raised, describe, plain, unpacked
 from graders.probing.probes import Untouched, arguments, call, error_of, filled
 from graders.probing.recorder import paused
 
@@ -259,8 +259,9 @@ def step_cases(draw: Draw) -> Iterator[Case]:
 # -- plain numbers -----------------------------------------------------------------------------------
 
 
-def plain(number: Any) -> tuple[Any, str | None]:
-    """A real number of another type, such as NumPy's, as a float, and a word on the form if it is one."""
+def in_form(number: Any) -> tuple[Any, str | None]:
+    """A real number of another type, such as a fraction, as a float, and a word on the form if it is one."""
+    number = plain(number)
     if isinstance(number, Real) and not isinstance(number, int | float):
         return float(number), f"{describe(number)} instead of a float"
     return number, None
@@ -285,7 +286,7 @@ def probe_equivalent(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str
     names = ("lr", "weight decay")
     forms = []
     for name, number in zip(names, unpacked(candidate(*arguments(inputs)), names), strict=True):
-        value, form = plain(number)
+        value, form = in_form(number)
         yield name, value
         forms.append(form)
     yield FORM, next(filter(None, forms), None)
@@ -323,7 +324,7 @@ def probe_rest(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any]
         norm = candidate(*given)
     except ValueError as error:  # in one wording, whatever the candidate says of it
         raise ValueError("there is a norm at rest here").with_traceback(error.__traceback__) from None
-    norm, form = plain(norm)
+    norm, form = in_form(norm)
     yield "norm", norm
     yield FORM, form
 

@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import nn
@@ -25,7 +26,7 @@ from graders.probing.exercise import (
     Part,
 )
 from graders.probing.exposing import exposing
-from graders.probing.observe import FORM, describe
+from graders.probing.observe import FORM, describe, plain
 from graders.probing.probes import arguments, call, error_of, filled, kept, steps_with_velocity
 from graders.probing.recorder import paused
 
@@ -552,13 +553,13 @@ def probe_digits(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, An
     parameters, passes = list(model.parameters()), Passes(model, inputs["y"], inputs["target"], budget)
     returned: Any = None
     with contextlib.suppress(OverBudget):
-        returned = candidate(model, inputs["x"], inputs["y"], inputs["target"], budget)
+        returned = plain(candidate(model, inputs["x"], inputs["y"], inputs["target"], budget))
     passes.look_at_gradients()
     yield "passes", passes.count
     yield "late passes", passes.late
     yield "old gradients", passes.old_gradients
     whole = isinstance(returned, int) and not isinstance(returned, bool)
-    like_whole = isinstance(returned, float | torch.Tensor) and torch.as_tensor(returned).numel() == 1
+    like_whole = isinstance(returned, float | torch.Tensor | np.ndarray) and np.size(returned) == 1
     yield "returned", float(returned) if like_whole else returned
     with paused():
         weights = torch.cat([parameter.detach().flatten() for parameter in parameters])

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping
 from numbers import Integral
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -24,8 +23,8 @@ from graders.probing.exercise import (
     Part,
 )
 from graders.probing.exposing import exposing
-from graders.probing.observe import FORM, describe, unpacked
-from graders.probing.probes import call, error_of, filled, kept, steps_with_velocity
+from graders.probing.observe import FORM, describe, plain, unpacked
+from graders.probing.probes import call, error_of, filled, given_back, kept, steps_with_velocity
 
 # -- convergence_rate --------------------------------------------------------------------------------
 
@@ -173,7 +172,7 @@ def probe_steps(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any
         yield "exception", error_of(lambda: candidate(rate, tolerance))
         return
     try:
-        steps = candidate(rate, tolerance)
+        steps = plain(candidate(rate, tolerance))
     except ValueError as error:  # in one wording, whatever the candidate says of it
         raise ValueError("there is an answer here").with_traceback(error.__traceback__) from None
     foreign = isinstance(steps, Integral) and not isinstance(steps, int)
@@ -474,20 +473,15 @@ def probe_compare(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, A
         if not isinstance(losses, list):
             forms.append(f"{describe(losses)} instead of a list of losses")
         yield f"losses of {key}", _in_words(losses)
-        yield f"edge of {key}", _plain(edge)
+        yield f"edge of {key}", edge
     made = Counter(
         (bool(momentum), bool(normalization), *others) for momentum, normalization, *others in calls
     )
     most = max(made.values(), default=0)
     yield "calls of run", f"{len(made)} of {len(last)} runs, the most often made {most} times"
-    if not all(isinstance(_plain(switch), bool) for call in calls for switch in call[:2]):
+    if not all(isinstance(plain(switch), bool) for call in calls for switch in call[:2]):
         forms.append("results of a run that was called with something other than two bools")
     yield FORM, forms[0] if forms else None
-
-
-def _plain(value: Any) -> Any:
-    """NumPy's True and False are as good as Python's, which they are no kind of."""
-    return bool(value) if isinstance(value, np.bool_) else value
 
 
 def _in_words(losses: Any) -> str:
@@ -619,10 +613,10 @@ def probe_adam(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any]
         options["eps"] = inputs["eps"]
     for count, g in enumerate(inputs["gradients"]):
         result = candidate(w, g, m, v, inputs["first"] + count, inputs["lr"], **options)
-        w, m, v = unpacked(result, ("w", "m", "v"))
-        yield f"m in call {count + 1}", kept(m)
-        yield f"v in call {count + 1}", kept(v)
-        yield f"w in call {count + 1}", kept(w)
+        results = dict(zip("wmv", unpacked(result, ("w", "m", "v")), strict=True))
+        for name in "mvw":
+            yield f"{name} in call {count + 1}", kept(results[name])
+        w, m, v = map(given_back, results.values())
 
 
 # -- orthogonalized_step -----------------------------------------------------------------------------

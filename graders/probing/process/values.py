@@ -73,7 +73,8 @@ def _packed(value: Any, tensors: _Tensors, depth: int) -> Any:
         fields = [value.type, value.text, value.line, value.code, value.unattempted, value.contract]
         return {"raised": [_packed(one, tensors, 1) for one in fields]}
     if isinstance(value, Foreign):
-        return {"foreign": value.type[:TEXT_LIMIT]}
+        numbers = None if value.numbers is None else _packed_tensor(value.numbers, tensors)
+        return {"foreign": value.type[:TEXT_LIMIT], "numbers": numbers}
     if depth and isinstance(value, Mapping):
         pairs = [[str(key)[:TEXT_LIMIT], _packed(item, tensors, depth - 1)] for key, item in value.items()]
         return {"map": pairs}
@@ -132,7 +133,8 @@ def _unpacked(tree: Any, tensors: dict[str, torch.Tensor], device: str, depth: i
             contract is True,
         )
     if "foreign" in tree:
-        return Foreign(str(tree["foreign"]))
+        numbers = _unpacked(tree.get("numbers"), tensors, "cpu", 1)
+        return Foreign(str(tree["foreign"]), numbers if isinstance(numbers, torch.Tensor) else None)
     if "map" in tree:
         return {str(key): _unpacked(item, tensors, device, depth - 1) for key, item in tree["map"]}
     return tuple(_unpacked(item, tensors, device, depth - 1) for item in tree["tuple"])
