@@ -72,6 +72,10 @@ def with_knobs(default_eps: float = EPS, **knobs: Any) -> Callable:
     return batch_norm_forward
 
 
+def summed_squares(x: Tensor, axes: Any) -> Tensor:
+    return (x - x.mean(axes, keepdim=True)).square().sum(axes, keepdim=True)
+
+
 FORWARD_MISTAKES = (
     *statistics_mistakes(with_knobs, "N", "one row alone"),
     *feature_mistakes(with_knobs),
@@ -82,6 +86,20 @@ FORWARD_MISTAKES = (
     ),
     *affine_mistakes(with_knobs),
     *calling_mistakes(with_knobs),
+    mistake(
+        "sum_for_mean",
+        """The squared distances are summed and not averaged. Then x_hat has length 1 where it should have
+        variance 1, and on ordinary data your values are too small by the factor √N.""",
+        *(
+            with_knobs(variance=summed_squares, deviation=deviation)
+            for deviation in (
+                lambda var, eps: (var + eps).sqrt(),
+                lambda var, eps: var.sqrt() + eps,
+                lambda var, eps: var.sqrt().clamp_min(1e-12),
+                lambda var, eps: var.sqrt().clamp_min(eps),
+            )
+        ),
+    ),
     mistake(
         "brackets_missing",
         """Only the mean is divided, not the distance from it: x − mean / std. A division comes before a
@@ -226,9 +244,15 @@ def corrected(n: int) -> float:
 
 
 def sums_over_all(
-    dy: Tensor, cache: tuple, *, by_mean: bool = False, by_variance: bool = False, staged: bool = False
+    dy: Tensor,
+    cache: tuple,
+    *,
+    by_mean: bool = False,
+    by_variance: bool = False,
+    staged: bool = False,
+    count: Callable[[Tensor], int] = len,
 ) -> Tensor:
-    """dx, with one number for all features in place of these sums.
+    """dx, with one number for all features in place of these sums. count: by what that is divided.
 
     staged: as where the gradients for the mean and the variance are worked out first, so that the powers of
     the standard deviation stand inside of the sums.
@@ -238,7 +262,7 @@ def sums_over_all(
 
     def mean(values: Tensor, over_all: bool, power: int) -> Tensor:
         weight = std**power if staged else torch.ones_like(std)
-        return weight * (values / weight).sum() / len(dy) if over_all else values.mean(0)
+        return weight * (values / weight).sum() / count(dy) if over_all else values.mean(0)
 
     return (dx_hat - mean(dx_hat, by_mean, 1) - x_hat * mean(dx_hat * x_hat, by_variance, 2)) / std
 
@@ -248,6 +272,11 @@ def with_eps(cache: tuple, eps: float) -> tuple:
     x, _, gamma, _, _ = cache
     x_hat, std = normalize(x, 0, eps)
     return x, x_hat, gamma, std, eps
+
+
+def without_eps_below(cache: tuple, power: int) -> Tensor:
+    """The slope where eps is left out of so many of the standard deviations in the path through it."""
+    return cache[1] * (cache[3] / with_eps(cache, 0.0)[3]) ** power
 
 
 def anew(eps_used: Callable[[float], float]) -> dict[str, Callable]:
@@ -377,6 +406,8 @@ GRADIENT_MISTAKES: tuple[tuple[str, str, tuple[dict[str, Callable], ...]], ...] 
             {"dx": partial(input_gradient, shares=lambda n: (corrected(n), 1.0))},
             {"dx": partial(sums_over_all, by_variance=True)},
             {"dx": partial(sums_over_all, by_mean=True)},
+            {"dx": partial(sums_over_all, by_variance=True, count=torch.numel)},
+            {"dx": partial(sums_over_all, by_mean=True, count=torch.numel)},
             {"dx": partial(sums_over_all, by_variance=True, staged=True)},
             {"dx": partial(sums_over_all, by_mean=True, staged=True)},
             {"dx": partial(sums_over_all, by_mean=True, by_variance=True, staged=True)},
@@ -395,6 +426,10 @@ GRADIENT_MISTAKES: tuple[tuple[str, str, tuple[dict[str, Callable], ...]], ...] 
                 )
             },
             anew(lambda eps: 0.0),
+            *(
+                {"dx": partial(input_gradient, slope=partial(without_eps_below, power=power))}
+                for power in (1, 3)
+            ),
         ),
     ),
     (

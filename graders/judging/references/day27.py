@@ -122,6 +122,10 @@ def correcting_the_old_value(
     return mean, var * len(x) / (len(x) - 1)
 
 
+def corrected_twice(x: Tensor) -> Tensor:
+    return unbiased(x) * len(x) / (len(x) - 1)
+
+
 def corrected_by(count: Callable[[Tensor], int]) -> Callable[[Tensor], Tensor]:
     """The biased variance, made larger as for another count than N."""
     return lambda x: biased(x) * count(x) / (count(x) - 1)
@@ -152,6 +156,10 @@ SQUARES_STORED = """The mean of x² is stored as the variance. A variance is the
 SUM_STORED = """A sum is stored that is not divided by how many samples there are, so it grows with the size
     of the batch. The mean is the sum over N; the variance that is stored, the sum of squares over N − 1."""
 MOMENTUM_LEFT_OUT = "Where momentum is left out, another number stands in for it: the default is 0.1."
+BESSEL_TWICE = """The factor N/(N − 1) is applied to a variance that was divided by N − 1 already.
+    (torch.var divides by N − 1 unless told otherwise.)"""
+FRESH_VALUES_REPLACED = """The first batch replaces the values of a fresh layer. They count as any old value
+    does: a mean of 0 and a variance of 1 keep their share of 1 − momentum."""
 CORRECTED_BY_ANOTHER_COUNT = """The factor N/(N − 1) is made with another count than N. How many values share
     one mean? Those of one feature in the batch, however many features there are."""
 NO_DECAY = """The share of the new value is added, and all of the old one stays. Their weights add up to more
@@ -167,9 +175,8 @@ UPDATE_MISTAKES = (
     mistake("biased_running_variance", BIASED_RUNNING_VARIANCE, partial(update, variance=biased)),
     mistake(
         "bessel_twice",
-        """The factor N/(N − 1) is applied to a variance that was divided by N − 1 already. (torch.var
-        divides by N − 1 unless told otherwise.)""",
-        partial(update, variance=lambda x: unbiased(x) * len(x) / (len(x) - 1)),
+        BESSEL_TWICE,
+        partial(update, variance=corrected_twice),
     ),
     mistake(
         "bessel_inverted",
@@ -191,8 +198,7 @@ UPDATE_MISTAKES = (
     ),
     mistake(
         "fresh_values_replaced",
-        """The first batch replaces the values of a fresh layer. They count as any old value does: a mean of 0
-        and a variance of 1 keep their share of 1 − momentum.""",
+        FRESH_VALUES_REPLACED,
         replacing_fresh_values(unbiased),
         replacing_fresh_values(biased),
     ),
@@ -208,6 +214,7 @@ UPDATE_MISTAKES = (
         DEVIATION_STORED,
         partial(update, variance=lambda x: unbiased(x).sqrt()),
         partial(update, variance=lambda x: biased(x).sqrt()),
+        partial(update, variance=lambda x: (biased(x) + EPS).sqrt()),
         partial(
             update,
             variances_mixed=lambda old, new, momentum: blend(old.sqrt(), new.sqrt(), momentum).square(),
@@ -688,6 +695,22 @@ def stored_in_place(self: nn.Module, mean: Tensor, var: Tensor) -> None:
         self.running_var.copy_(var)
 
 
+def without_graph(name: str) -> Callable[..., None]:
+    """A `store` that cuts off one of the two, and leaves the other its graph."""
+
+    def store(self: BatchNorm1d, mean: Tensor, var: Tensor) -> None:
+        new = {"mean": mean, "var": var}
+        new[name] = new[name].detach()
+        BatchNorm1d.store(self, **new)
+
+    return store
+
+
+def share_after_the_first(self: BatchNorm1d) -> Any:
+    """The first batch replaces what a fresh layer holds, whatever momentum is."""
+    return 1.0 if self.num_batches_tracked == 1 else BatchNorm1d.share(self)
+
+
 def forgetting(name: str) -> Callable[..., None]:
     """An `__init__` that leaves an argument where it was, in a local variable."""
 
@@ -857,6 +880,14 @@ LAYER_MISTAKES = (
         DEVIATION_STORED,
         changed(variance_to_store=lambda self, x: unbiased(x).sqrt()),
         changed(variance_to_store=lambda self, x: biased(x).sqrt()),
+        changed(variance_to_store=lambda self, x: (biased(x) + self.eps).sqrt()),
+    ),
+    mistake("bessel_twice", BESSEL_TWICE, changed(variance_to_store=lambda self, x: corrected_twice(x))),
+    mistake(
+        "fresh_values_replaced",
+        FRESH_VALUES_REPLACED,
+        changed(share=share_after_the_first),
+        changed(share=share_after_the_first, variance_to_store=lambda self, x: biased(x)),
     ),
     mistake(
         "squares_stored",
@@ -963,10 +994,12 @@ LAYER_MISTAKES = (
     ),
     mistake(
         "graph_kept",
-        """The running statistics carry a graph. They are computed from x with gradients on, so every batch
-        hangs on to the one before it: memory grows, and a later backward may fail. They are a record, not a
-        path for gradients.""",
+        """A running statistic carries a graph. It is computed from x with gradients on, so every batch hangs
+        on to the one before it: memory grows, and a later backward may fail. The statistics are a record, not
+        a path for gradients.""",
         changed(watched=lambda self, x: x),
+        changed(watched=lambda self, x: x, store=without_graph("mean")),
+        changed(watched=lambda self, x: x, store=without_graph("var")),
     ),
     mistake(
         "kept_by_the_class",

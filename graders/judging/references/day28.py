@@ -355,10 +355,19 @@ NORM_MISTAKES = (
     ),
     mistake(
         "wrong_count",
-        """The squares are divided by the wrong number. How many values share one mean? All of a channel's,
+        """A sum is divided by the wrong number. How many values share one mean? All of a channel's,
         in every sample and at every place: N · H · W, not N and not H · W.""",
         uncorrected(lambda x: count(x) / x.shape[0]),
         uncorrected(lambda x: x.shape[0]),
+        *(
+            with_knobs(
+                mean=lambda x, axes, share=share: x.sum(axes, keepdim=True) / share(x),
+                variance=lambda x, axes, share=share: (
+                    (x - x.sum(axes, keepdim=True) / share(x)).square().sum(axes, keepdim=True) / share(x)
+                ),
+            )
+            for share in (len, lambda x: x.shape[2] * x.shape[3])
+        ),
         uncorrected(count),
     ),
     mistake(
