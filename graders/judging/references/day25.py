@@ -118,6 +118,15 @@ STANDARDIZE_MISTAKES = (
         ),
         with_knobs(deviation=lambda var, eps: var, variance=lambda x, axes: (x - x.mean(0)).abs().mean(0)),
     ),
+    mistake(
+        "clipped",
+        """Values far from the mean are cut off. Standardizing moves and scales all of them alike, outliers
+        too: what is cut off leaves a variance below 1.""",
+        *(
+            lambda x, eps=EPS, limit=limit: with_knobs()(x, eps).clamp(-limit, limit)
+            for limit in (3.0, 5.0, 10.0)
+        ),
+    ),
     *calling_mistakes(with_knobs),
     single_eps_mistake(with_knobs(eps_used=single)),
     single_precision_mistake(lambda x, eps=EPS: in_single_precision(with_knobs()(x, eps), x)),
@@ -256,6 +265,13 @@ CONDITION_MISTAKES = (
         """The smallest eigenvalue is subtracted from the largest. What counts is how many times steeper
         one direction is than the other: the ratio.""",
         partial(condition_number, result=lambda values: values[-1] - values[0]),
+    ),
+    mistake(
+        "logarithm",
+        """This is the logarithm of the condition number: how many digits it costs, or its order of magnitude.
+        We want the ratio itself.""",
+        partial(condition_number, result=lambda values: (values[-1] / values[0]).log10()),
+        partial(condition_number, result=lambda values: (values[-1] / values[0]).log()),
     ),
     mistake(
         "other_matrix_norm",
@@ -593,6 +609,11 @@ def with_bias(model: nn.Module, loss: Tensor) -> Tensor:
     return torch.stack(rows)
 
 
+def relative_norms(model: nn.Module, loss: Tensor) -> Tensor:
+    sizes = torch.stack([euclidean(weight.detach()) for weight in linear_weights(model)])
+    return norms(model, loss) / sizes
+
+
 GRADIENT_MISTAKES = (
     mistake(
         "grad_overwritten",
@@ -688,6 +709,20 @@ GRADIENT_MISTAKES = (
         than the Euclidean norm. That one takes the entries as one long vector: torch.linalg.norm with
         ord=2 means the matrix norm when its argument has two axes.""",
         partial(norms, norm=lambda gradient: torch.linalg.matrix_norm(gradient, 2)),
+    ),
+    mistake(
+        "norm_of_each_row",
+        """Each row of the gradient has a norm of its own, and their mean is taken, or their sum. The gradient
+        of a weight is one vector here: the root of the sum of all its squares.""",
+        partial(norms, norm=lambda gradient: gradient.square().sum(1).sqrt().mean()),
+        partial(norms, norm=lambda gradient: gradient.square().sum(1).sqrt().sum()),
+        partial(norms, norm=lambda gradient: gradient.square().sum(0).sqrt().mean()),
+    ),
+    mistake(
+        "relative_to_weight",
+        """The norm of the gradient is divided by that of the weight, as one does to see how far a step moves
+        it. We want the norm of the gradient alone.""",
+        relative_norms,
     ),
     mistake(
         "order_reversed",
@@ -1006,6 +1041,12 @@ GAIN_MISTAKES = (
         partial(gain, result=lambda measured, z: (2 / measured).sqrt()),
     ),
     mistake(
+        "bound_for_gain",
+        """The gain comes out too large by the factor √3. That one turns a standard deviation into the bound
+        of a uniform distribution. The gain belongs to the standard deviation, however weights are drawn.""",
+        partial(gain, result=lambda measured, z: (3 / measured).sqrt()),
+    ),
+    mistake(
         "count_of_one_axis",
         """The squares are divided by the length of one axis of z. But z can have any shape, and the mean is
         taken over all of its numbers.""",
@@ -1203,6 +1244,8 @@ PROFILE_MISTAKES = (
         partial(profile, order="bivfg"),
         partial(profile, order="bgvfi"),
         partial(profile, order="bivgf"),
+        partial(profile, order="vfbig"),
+        partial(profile, order="vbifg"),
     ),
     mistake(
         "one_norm_for_all",

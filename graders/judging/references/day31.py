@@ -1366,7 +1366,6 @@ REGIME_MISTAKES = (
         """Only the two ends of the last quarter are compared. A loss that swings on its way down ends below
         where that quarter begins. Compare each loss with the one before it: one rise is enough.""",
         partial(regime, swings=lambda losses: quarter(losses)[-1] > quarter(losses)[0]),
-        partial(regime, swings=lambda losses: losses[-1] > losses[-(len(losses) // 4) - 1]),
     ),
     mistake(
         "loss_not_asked",
