@@ -42,6 +42,20 @@ def test_a_count_by_numpy_is_a_count(name: str) -> None:
     assert judged(name, of_definition(name, np.int64), seed=0).passed
 
 
+@pytest.mark.parametrize(
+    "form,key",
+    [
+        (float, "no_int_returned"),
+        (torch.tensor, "no_int_returned"),
+        (np.array, None),  # said in the words that every exercise has
+        (lambda taken: None, "no_number_returned"),
+        (lambda taken: [taken], "no_number_returned"),
+    ],
+)
+def test_how_a_count_comes_back_is_told(form: Any, key: str) -> None:
+    assert judged("steps_on_digits", of_definition("steps_on_digits", form), seed=0).mistake == key
+
+
 @pytest.mark.parametrize("name", ["decay_equivalent", "equilibrium_norm"])
 def test_a_fraction_costs_the_form_alone(name: str) -> None:
     verdict = judged(name, of_definition(name, Fraction), seed=0)

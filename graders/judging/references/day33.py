@@ -2278,8 +2278,8 @@ def standardized(x: Tensor) -> Tensor:
 DIGITS_MISTAKES = (
     mistake(
         "no_int_returned",
-        """The number is right, but it comes back as a float, or in a tensor or array. We want an int: passes
-        are counted.""",
+        """The number is right, but it comes back as a float or in a tensor. We want an int: passes are
+        counted.""",
         partial(steps_on_digits, result=lambda taken, budget, loss: float(taken)),
         partial(steps_on_digits, result=lambda taken, budget, loss: torch.tensor(taken)),
     ),
