@@ -151,8 +151,8 @@ ANSWER = "import einops\ndef f(x):\n    return x"
             "Dataset not found",
         ),
         (
-            [ran("import turtle\ndef f(x): ...", "TclError", "no display name and no $DISPLAY"), lost()],
-            "$DIS",
+            [ran("import turtle\ndef f(x): ...", "TclError", "Can't find a usable init.tcl"), lost()],
+            "init.tcl",
         ),
         (
             [

@@ -190,6 +190,17 @@ def test_several_notebooks_are_known_by_what_they_hold(
     assert not any("was not released" in note for note in found.notes)
 
 
+def test_of_several_notebooks_it_is_said_which_one_was_odd(tmp_path: Path) -> None:
+    _as_folder(
+        tmp_path, {f"{part}.ipynb": json.dumps(notebook_of(_cells_of(part))).encode() for part in "ab"}
+    )
+    _as_folder(tmp_path, {"b.ipynb": json.dumps(notebook_of(_cells_of("b")[:1])).encode()})
+    found = take_in("ann", tmp_path, {part: _part(part) for part in PARTS}, [])
+    assert found.notes == ["b.ipynb: Released cells were missing and were put back: test_b."]
+    found = take_in("ann", tmp_path, {"b": _part("b")}, [])
+    assert found.notes[0] == "Released cells were missing and were put back: test_b."
+
+
 def test_the_same_names_in_two_notebooks_are_no_other_work(tmp_path: Path) -> None:
     """Many courses call the cells of each notebook by the same names; one of them was left half done."""
     _as_folder(tmp_path, {"day.ipynb": _notebook(GIVEN), "more.ipynb": _notebook(RIGHT)})

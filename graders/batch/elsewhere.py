@@ -25,7 +25,7 @@ _BY_PLACE = frozenset(
     name for name, one in vars(builtins).items() if isinstance(one, type) and issubclass(one, OSError)
 ) | {
     *("ModuleNotFoundError", "ImportError", "EOFError", "URLError", "HTTPError", "gaierror", "SSLError"),
-    *("ConnectTimeout", _TOO_LATE),
+    *("ConnectTimeout", "TclError", _TOO_LATE),
 }
 #: The same for want of memory, and what libraries say then.
 _NO_ROOM = frozenset({"MemoryError", "_ArrayMemoryError", "OutOfMemoryError"})
@@ -38,7 +38,7 @@ _SAYS_PLACE = re.compile(
     r"directory \S+ does not exist|name resolution|network is unreachable|can't start new thread|"
     r"not compiled with \w+ enabled|no nvidia driver|no cuda gpus|cannot get cuda generator|support for mps|"
     r"file `.*` not found|no running event loop|cannot trace its code|unsupported locale setting|"
-    r"dataset not found|was not found in history, as a file|use the nltk downloader|no display name|"
+    r"dataset not found|was not found in history, as a file|use the nltk downloader|"
     r"no available video device|"
     r"from the '(?:cuda|mps|xpu)' backend|torch\.cuda\.is_available\(\) is false"
 )

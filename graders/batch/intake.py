@@ -211,7 +211,8 @@ def take_in(
     for name in released:
         found.files.pop(f"{name}.ipynb", None)  # an archive of this name
         if name in named:
-            found.notes += named[name].notes
+            which = f"{name}.ipynb: " if len(released) > 1 else ""
+            found.notes += [f"{which}{note}" for note in named[name].notes]
             found.notebooks[name] = named[name].notebook
             found.asked[name] = sorted(released[name].asked)
             found.elsewhere[name] = Elsewhere(named[name].claimed, named[name].python)
