@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +16,7 @@ from nbgrader.api import Gradebook
 
 from graders import cli
 from graders.batch import gradebook
-from graders.batch.gradebook import CannotStart, Course
+from graders.batch.gradebook import CannotRecord, CannotStart, Course, NotRecorded
 from graders.batch.run import Report, Result
 from tests.courses import (
     ROOT,
@@ -193,6 +195,54 @@ def test_a_course_with_signs_of_patterns_in_its_name(graded: Path) -> None:
     finally:
         opened.close()
     assert not (moved / "autograded" / "ann" / ".graders-half").exists()
+
+
+def closed(monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
+    """Have nobody open a folder, as the system lets root do; everything else may be opened."""
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda one, mode: Path(one) != path and access(one, mode))
+
+
+def test_a_folder_that_may_not_be_opened_is_told(course: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = hand_in(course, "ann")
+    opened = Course(course, HW)
+    try:
+        closed(monkeypatch, folder)
+        with pytest.raises(PermissionError, match="this account may not open its folder"):
+            opened.read("ann")
+        monkeypatch.undo()
+        closed(monkeypatch, folder.parent)
+        shutil.rmtree(folder)  # nobody sees that it is not there
+        assert list(opened._closed("submitted")) == [("ann", folder)]
+        monkeypatch.undo()
+        assert list(opened._closed("submitted")) == []
+    finally:
+        opened.close()
+
+
+def test_a_folder_that_may_not_be_written_stops_nobody_else(
+    graded: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as one that another account's `nbgrader autograde` has made."""
+    place = graded / "autograded" / "ann"
+    make = Path.mkdir
+
+    def refused(self: Path, *given: Any, **named: Any) -> None:
+        if place in self.parents:
+            raise PermissionError(errno.EACCES, "Permission denied", str(self))
+        make(self, *given, **named)
+
+    monkeypatch.setattr(Path, "mkdir", refused)
+    opened = Course(graded, HW, force=True)
+    try:
+        with pytest.raises(NotRecorded, match=rf"^{place} cannot be written \(Permission denied\)"):
+            opened.record(opened.read("ann"), {})
+        shutil.rmtree(place)
+        place = place.parent
+        with pytest.raises(CannotRecord):
+            opened.record(opened.read("ann"), {})
+    finally:
+        opened.close()
 
 
 # Configurations

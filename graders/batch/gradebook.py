@@ -223,6 +223,14 @@ class Course:
         for folder in sorted(glob.glob(f"{glob.escape(before)}*{glob.escape(after)}")):
             yield folder[len(before) : len(folder) - len(after)], Path(folder)
 
+    def _closed(self, step: str) -> Iterator[tuple[str, Path]]:
+        """Students whose own folder this account may not open, so that nobody sees what is in it."""
+        before, after = str(self._path(step, _ANYBODY)).split(_ANYBODY, 1)
+        if after:
+            for folder in sorted(glob.glob(f"{glob.escape(before)}*")):
+                if os.path.isdir(folder) and not os.access(folder, os.X_OK):
+                    yield folder[len(before) :], Path(folder + after)
+
     def _other_steps(self) -> tuple[tuple[list[Any], list[Any]], list[str]]:
         """Preprocessors that the configuration adds to nbgrader's own, before and after the execution.
 
@@ -272,8 +280,9 @@ class Course:
         nor does the gradebook know the student, who may have been removed for good; it is left alone.
         """
         excluded = set(filter(None, self.directory.student_id_exclude.split(",")))
-        for student, folder in self._folders(self.directory.submitted_directory):
-            if student in excluded or (wanted and student not in wanted) or not folder.is_dir():
+        step = self.directory.submitted_directory
+        for student, folder in (*self._folders(step), *self._closed(step)):
+            if student in excluded or (wanted and student not in wanted) or not _may_be_a_folder(folder):
                 continue
             if self._is_due(student):
                 yield student, "grade"
@@ -307,6 +316,8 @@ class Course:
     def read(self, student: str) -> Submission:
         """A student's submission, with everything put back that was released."""
         folder = self._path(self.directory.submitted_directory, student)
+        if not os.access(folder, os.R_OK | os.X_OK):
+            raise PermissionError("this account may not open its folder.")
         found = take_in(student, folder, self.release, self.directory.ignore)
         if not found.unreadable or found.notebooks:
             own = {name: path.read_bytes() for path, name in self._sources}
@@ -367,6 +378,8 @@ class Course:
             committed = True
             building.rename(target)
         except Exception as error:
+            if isinstance(error, PermissionError) and self._is_for_one_alone(target.parent):
+                raise NotRecorded(_about(error)) from None
             raise _refusal(error) from None
         finally:
             if not committed:
@@ -378,6 +391,11 @@ class Course:
             _remove(building)
             _remove(old)
         return points, most
+
+    def _is_for_one_alone(self, folder: Path) -> bool:
+        """Whether a folder around a graded submission is there, and holds nothing of other students."""
+        anybody = self._path(self.directory.autograded_directory, _ANYBODY)
+        return folder.is_dir() and _ANYBODY in str(anybody.parent)
 
     def _entered(
         self, found: Submission, answers: Mapping[str, Mapping[str, Any]], building: Path
@@ -645,6 +663,16 @@ def released_in(gradebook: Gradebook, directory: CourseDirectory, assignment: st
     return {one.name: _release_of(one, _cells_in(folder / f"{one.name}.ipynb")) for one in found.notebooks}
 
 
+def _may_be_a_folder(path: Path) -> bool:
+    """Whether this is a folder, or cannot be looked at."""
+    try:
+        return stat.S_ISDIR(path.stat().st_mode)
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+
+
 def make_entries(handed_in: SubmittedAssignment, session: Any) -> None:
     """Give a submission entries for notebooks that were released after it was first recorded.
 
@@ -786,7 +814,8 @@ def _about(error: Exception) -> str:
     if isinstance(error, OSError):
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             return "The disk is full. Make room and run the same command again; it goes on where it stopped."
-        return f"A file cannot be written ({error.strerror or error}). Mend that and run the command again."
+        place = str(error.filename or "A file").partition(f"/{_BUILDING}")[0]
+        return f"{place} cannot be written ({error.strerror or error}). Mend that and run the command again."
     text = " ".join(str(getattr(error, "orig", None) or error).split())[:300]
     if "readonly" in text or "unable to open" in text:
         return (
