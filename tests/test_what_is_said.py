@@ -90,8 +90,12 @@ def test_wrong_numbers_in_an_array_or_a_list_earn_nothing(change: Any) -> None:
     verdict = judged("standardize", of_definition("standardize", lambda x: change(2 * x)), seed=0)
     assert verdict.points == 0
     assert "right" not in verdict.message
-    ragged = judged("standardize", of_definition("standardize", lambda x: [[1.0], [1.0, 2.0]]), seed=0)
-    assert ragged.points == 0
+
+
+@pytest.mark.parametrize("value", [[[1.0], [1.0, 2.0]], [], [None], [[0.0] * 200] * 200])
+def test_lists_that_hold_no_answer(value: list) -> None:
+    verdict = judged("standardize", of_definition("standardize", lambda x: value), seed=0)
+    assert verdict.message == "x_hat should be a tensor of shape (5, 4), but it is a list."
 
 
 def test_a_number_of_another_type_can_be_wrong() -> None:

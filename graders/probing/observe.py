@@ -40,7 +40,7 @@ def refuse() -> None:
 
 #: The instructions of this function, with which one of the library's begins while it is closed.
 RAISE = refuse.__code__.co_code
-#: Of longer lists it is not looked at what is in them.
+#: Of lists with more in them it is not looked at what that is.
 LONGEST_LIST = 10_000
 #: How much of what the candidate prints is kept, in characters.
 PRINTED_LIMIT = 2_000
@@ -318,10 +318,11 @@ def _observation(value: Any) -> Any:
     return Foreign(type(value).__name__, numbers)
 
 
-def numbers_in(value: Any) -> torch.Tensor:
+def numbers_in(value: Any, most: int = LONGEST_LIST) -> torch.Tensor:
     """The numbers of an array, or of a list of numbers, tensors and lists, as one tensor on the CPU.
 
-    Raises TypeError, ValueError or RuntimeError where there are other things in it, or it is ragged.
+    most: how many things lists may hold. Raises TypeError, ValueError or RuntimeError where there are more or
+    other things, or they are ragged.
     """
     value = plain(value)
     if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
@@ -330,8 +331,8 @@ def numbers_in(value: Any) -> torch.Tensor:
         return value.detach().cpu().clone()
     if isinstance(value, int | float):
         return torch.tensor(value, dtype=torch.float64)
-    if isinstance(value, list | tuple) and 0 < len(value) <= LONGEST_LIST:
-        return torch.stack([numbers_in(item).double() for item in value])
+    if isinstance(value, list | tuple) and 0 < len(value) <= most:
+        return torch.stack([numbers_in(item, most // len(value)).double() for item in value])
     raise TypeError(type(value).__name__)
 
 
