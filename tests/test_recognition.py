@@ -110,6 +110,36 @@ def test_a_guess_is_for_a_person_to_look_at() -> None:
     assert essay["metadata"]["nbgrader"]["points"] == 5.0
 
 
+@pytest.mark.parametrize("asked", [True, False])
+@pytest.mark.parametrize("left", ["", "1", "2", "3", "12", "13", "23", "123"])
+def test_an_answer_stays_at_its_place_where_others_are_left_as_they_were(left: str, asked: bool) -> None:
+    """All of them say "YOUR ANSWER HERE". asked: whether the questions are of the released cells."""
+    given = "YOUR ANSWER HERE"
+    locked = {"kind": "markdown", "locked": True, "solution": False}
+    cells: dict[str, ReleasedCell] = {}
+    for number in "123":
+        if asked:
+            cells[f"q{number}"] = released(f"q{number}", f"Question {number}", **locked)
+        form = {"kind": "markdown", "grade": True, "points": 1.0}
+        cells[f"e{number}"] = released(f"e{number}", given, **form)
+    questions = frozenset(f"Question {number}" for number in "123")
+    handed_in = [
+        text(source, f"new-{number}-{place}")
+        for number in "123"
+        for place, source in enumerate((f"Question {number}", given if number in left else f"Mine {number}"))
+    ]
+    data = {"cells": handed_in, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    match = restore(Submitted(data), Release(cells, unmarked=frozenset() if asked else questions))
+    there = {
+        cell["metadata"]["nbgrader"]["grade_id"]: cell["source"]
+        for cell in match.notebook["cells"]
+        if "nbgrader" in cell["metadata"]
+    }
+    answers = {f"e{number}": given if number in left else f"Mine {number}" for number in "123"}
+    assert {name: there[name] for name in answers} == answers
+    assert match.doubtful == match.answers == {name for name, source in answers.items() if source != given}
+
+
 def test_a_mark_counts_more_than_a_likeness() -> None:
     mine = code(F, "mine", nbgrader={"grade_id": "f", "solution": True})
     match = matched(mine, code("def f(x):\n    return 0", "later"))

@@ -82,6 +82,12 @@ class Release:
     asked: frozenset[str] = frozenset()
     shared: frozenset[str] = frozenset()
 
+    @cached_property
+    def repeated(self) -> frozenset[str]:
+        """The texts of places for a person to read that are those of others, too: where it stands tells."""
+        given = Counter(text for one in self.cells.values() if one.by_hand for text in one.texts)
+        return frozenset(text for text, count in given.items() if count > 1)
+
     @property
     def with_points(self) -> frozenset[str]:
         """The names of the cells that carry points."""
@@ -263,14 +269,17 @@ def _recognize(
     if left:
         texts = {id(cell): plain(cell["source"]) for cell in cells if id(cell) not in taken}
         before = len(found)
-        look(lambda one, cell: bool(texts[id(cell)]) and texts[id(cell)] in one.texts)
+        look(lambda one, cell: bool(texts[id(cell)]) and texts[id(cell)] in one.texts - release.repeated)
         by_text = set(found[before:])
         look(lambda one, cell: bool(one.defines) and one.defines <= definitions.of(cell))
         look(lambda one, cell: bool(one.defines) and bool(one.defines & definitions.of(cell)))
         own = {id(cell) for cell in cells if _is_own(cell, release)}
         look(lambda one, cell: id(cell) in own and bool(one.defines & definitions.of(cell)), of_any_kind=True)
-        guessed = _by_neighbours(cells, release, left, there, taken)
-        found += guessed
+        placed = _by_neighbours(cells, release, left, there, taken)
+        untouched = {name for name in placed if plain(there[name][0]["source"]) in left[name].texts}
+        by_text |= untouched
+        guessed = placed - untouched
+        found += placed
     if found:
         match.notes.append(
             f"{len(found)} of the {len(release.cells)} released cells had lost nbgrader's mark, and were "
