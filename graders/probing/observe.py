@@ -40,8 +40,8 @@ def refuse() -> None:
 
 #: The instructions of this function, with which one of the library's begins while it is closed.
 RAISE = refuse.__code__.co_code
-#: Of lists with more in them it is not looked at what that is.
-LONGEST_LIST = 10_000
+#: Of lists with more numbers in them, or deeper ones, it is not looked at what these are.
+MOST_NUMBERS, DEEPEST = 100_000, 8
 #: How much of what the candidate prints is kept, in characters.
 PRINTED_LIMIT = 2_000
 
@@ -318,11 +318,11 @@ def _observation(value: Any) -> Any:
     return Foreign(type(value).__name__, numbers)
 
 
-def numbers_in(value: Any, most: int = LONGEST_LIST) -> torch.Tensor:
+def numbers_in(value: Any) -> torch.Tensor:
     """The numbers of an array, or of a list of numbers, tensors and lists, as one tensor on the CPU.
 
-    most: how many things lists may hold. Raises TypeError, ValueError or RuntimeError where there are more or
-    other things, or they are ragged.
+    Raises TypeError, ValueError or RuntimeError where there are other things in it, very many, or the list is
+    ragged.
     """
     value = plain(value)
     if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
@@ -331,8 +331,14 @@ def numbers_in(value: Any, most: int = LONGEST_LIST) -> torch.Tensor:
         return value.detach().cpu().clone()
     if isinstance(value, int | float):
         return torch.tensor(value, dtype=torch.float64)
-    if isinstance(value, list | tuple) and 0 < len(value) <= most:
-        return torch.stack([numbers_in(item, most // len(value)).double() for item in value])
+    count, first = 1, value
+    for _ in range(DEEPEST):
+        if isinstance(first, list | tuple) and first:
+            count, first = count * len(first), first[0]
+    if isinstance(value, list | tuple) and count <= MOST_NUMBERS:
+        if isinstance(first, torch.Tensor | np.ndarray):
+            return torch.stack([numbers_in(item).double() for item in value])
+        return torch.tensor(value, dtype=torch.float64)
     raise TypeError(type(value).__name__)
 
 
