@@ -540,6 +540,12 @@ NOISE_MISTAKES = (
         partial(noise, result=lambda std, x, size: (means_of(x, size) - x.mean(0)).square().mean(0).sqrt()),
     ),
     mistake(
+        "standard_error",
+        """The spread of the batch means is divided by the root of how many there are. That says how well
+        their mean is known. We want how far the means themselves lie apart.""",
+        partial(noise, result=lambda std, x, size: std / (len(x) // size) ** 0.5),
+    ),
+    mistake(
         "overlapping_batches",
         """The batches overlap: each begins one sample after the one before it. Consecutive batches share no
         sample, and each begins where the last one ended.""",

@@ -215,6 +215,16 @@ SHIFT_MISTAKES = (
         partial(shift, cos=lambda a, b: cosine(a, b).square()),
     ),
     mistake(
+        "lengths_by_layer",
+        """The products of the two gradients are added up over the layers, and so are the products of their
+        lengths. Divide by the lengths of the two whole vectors instead: those add up by Pythagoras.""",
+        lambda before, after: (
+            shift(before, after)[0],
+            sum((a * b).sum() for a, b in zip(before, after, strict=True))
+            / sum(length(a) * length(b) for a, b in zip(before, after, strict=True)),
+        ),
+    ),
+    mistake(
         "swapped",
         "The two numbers are swapped: the distance comes first, the cosine second.",
         other_way_round,

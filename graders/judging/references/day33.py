@@ -498,6 +498,15 @@ def step_mistakes(right: Callable[..., Pair], ahead: bool) -> tuple[Mistake, ...
             partial(right, accumulate=lambda v, g, beta: (1 - beta) * v + g),
         ),
         mistake(
+            "first_gradient_twice",
+            """From rest the first gradient enters twice: the velocity starts as that gradient, and then it is
+            added. From a velocity of 0 the new one is the gradient alone.""",
+            partial(
+                right,
+                accumulate=lambda v, g, beta: torch.where((v == 0).all(), (1 + beta) * g, beta * v + g),
+            ),
+        ),
+        mistake(
             "beta_on_both",
             """beta multiplies the sum of velocity and gradient. Only the old velocity fades, by the
             factor beta.""",
@@ -757,6 +766,23 @@ AVERAGE_MISTAKES = (
             for first in (0, 1)
             for corrected in (lambda wanted: wanted, lambda wanted: False)
         ),
+    ),
+    mistake(
+        "first_value_skipped",
+        """The first value is left out: the first average is the 0 that it starts from, and the loop begins
+        with the second value. After the first value the average is 1 − beta times that.""",
+        *(
+            partial(
+                moving_average, start=lambda values: torch.zeros_like(values[0]), first=1, corrected=corrected
+            )
+            for corrected in (lambda wanted: wanted, lambda wanted: False)
+        ),
+    ),
+    mistake(
+        "squares_averaged",
+        """The squares of the values are averaged, as for Adam's second moment. Here it is the values
+        themselves.""",
+        partial(moving_average, mix=lambda old, new, beta: beta * old + (1 - beta) * new * new),
     ),
     mistake(
         "weights_swapped",

@@ -1973,8 +1973,10 @@ ADAM_MISTAKES = (
     ),
     mistake(
         "correction_multiplied",
-        "The averages are multiplied by the corrections. They are too small at first, so these divide.",
+        """An average is multiplied by its correction. Both averages are too small at first, so each is
+        divided by its own.""",
         partial(adam, divisors=lambda b1, b2, t: (1 / (1 - b1**t), 1 / (1 - b2**t))),
+        partial(adam, divisors=lambda b1, b2, t: (1 / (1 - b1**t), 1.0)),
     ),
     mistake(
         "corrected_stored",
@@ -1989,6 +1991,12 @@ ADAM_MISTAKES = (
         """eps stands inside the root, as in batch normalization. In Adam it is added to the root: under it,
         1e-8 would act like a gradient of 1e-4.""",
         partial(adam, divided=lambda m, v, eps, *more: m / (v + eps).sqrt()),
+        partial(
+            adam,
+            divided=lambda m, v, eps, m0, v0, by_m, by_v: (
+                m * torch.as_tensor(by_v).sqrt() / (v0 + eps).sqrt()
+            ),
+        ),
     ),
     mistake(
         "eps_before_correction",
