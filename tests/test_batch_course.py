@@ -117,6 +117,8 @@ def test_what_the_gradebook_has_lost_is_graded_again(graded: Path) -> None:
         book.remove_student("ann")
         book.add_student("ann")
     assert listed(graded) == {"ann": "lost", "bob": "skip"}
+    said = run_graders(graded, "regrade", HW)
+    assert "Left out: 1 submission not graded yet; `graders autograde hw` grades them." in said
     said = run_graders(graded, "autograde", HW)
     assert "hw: 1 graded, 1 graded before and not handed in anew" in said
     assert points(graded) == {"ann": 2, "bob": 2}
