@@ -390,6 +390,33 @@ def test_a_script_beside_a_notebook_without_work_is_looked_at(
     assert any(f"and {name} may" in note for note in found.notes) == asked
 
 
+@pytest.mark.parametrize(
+    ("path", "essay", "asked"),
+    [
+        ("essay.docx", "YOUR ANSWER HERE", True),
+        ("my work/Essay.PDF", "YOUR ANSWER HERE", True),
+        ("essay.docx", "Because.", False),
+        ("a answers.pdf", "YOUR ANSWER HERE", True),
+        ("sheet.pdf", "YOUR ANSWER HERE", False),
+        ("A.pdf", "YOUR ANSWER HERE", False),
+        ("a.ipynb - Colab.pdf", "YOUR ANSWER HERE", False),
+        ("data.csv", "YOUR ANSWER HERE", False),
+    ],
+    ids=["a document", "a scan", "both", "with its name", "the course's", "printed", "printed there", "data"],
+)
+def test_an_answer_in_a_document_beside_the_notebook_is_looked_at(
+    tmp_path: Path, path: str, essay: str, asked: bool
+) -> None:
+    release = replace(_part("a", common=True), text=frozenset({"Read `sheet.pdf` first."}))
+    cells = _cells_of("a", common=True)
+    next(cell for cell in cells if cell["id"] == "essay-a")["source"] = essay
+    _as_folder(tmp_path, {"a.ipynb": json.dumps(notebook_of(cells)).encode(), path: b"%PDF"})
+    found = take_in("ann", tmp_path, {"a": release}, [])
+    assert found.doubtful == ({"a": {"essay_a"}} if asked else {})
+    says = f"essay_a is as released, and {path} may hold the answer; a person should look."
+    assert found.notes == ([says] if asked else [])
+
+
 def test_a_folder_by_the_name_of_a_notebook_gives_way(tmp_path: Path) -> None:
     """No disk holds it and the notebook that is graded, which nbgrader could not write."""
     _as_folder(

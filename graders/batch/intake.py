@@ -64,7 +64,8 @@ _OTHER_ARCHIVES = (".7z", ".rar", ".tar", ".tgz", ".gz", ".bz2", ".xz")
 #: What may be a notebook in a form that is not run: text, which the names in it tell, and what is not read.
 _SCRIPTS = (".py", ".md", ".rmd", ".qmd", ".txt")
 _EXPORTED = (".html", ".htm", ".tex", *_SCRIPTS)
-_CLOSED = (".pdf", ".docx", ".doc", ".odt", *_OTHER_ARCHIVES)
+_PAPERS = (".pdf", ".docx", ".doc", ".odt", ".rtf", ".pages")
+_CLOSED = (*_PAPERS, *_OTHER_ARCHIVES)
 
 
 @dataclass
@@ -222,6 +223,7 @@ def take_in(
                     f"{name}.ipynb holds no work, and {', '.join(scripts[:3])} may; that is not run, and a "
                     "person should look."
                 )
+            named[name].doubtful |= _written_elsewhere(name, found, released[name], named[name])
             if named[name].doubtful:
                 found.doubtful[name] = named[name].doubtful
         elif name in problems:
@@ -325,6 +327,26 @@ def _scripts(files: Mapping[str, bytes], release: Release) -> list[str]:
             if any(name not in given or given[name] not in source for name in names):
                 found.append(shown(path))
     return found
+
+
+def _written_elsewhere(name: str, found: Submission, release: Release, match: Match) -> set[str]:
+    """Answers for a person that are as they were released, where a document may hold them; with a note.
+
+    Documents that the released notebook names are the course's own, and those that have its name are printed
+    from it.
+    """
+    printed = re.compile(rf"{re.escape(name)}(\.ipynb)?( ?[-–(].*)?\.pdf", re.IGNORECASE)
+    left = {cell for cell, one in release.cells.items() if one.by_hand and cell not in match.answers}
+    given = " ".join([*release.text, *release.unmarked, *(one.source for one in release.cells.values())])
+    names = {path: PurePosixPath(path).name for path in found.files if path.lower().endswith(_PAPERS)}
+    papers = [shown(path) for path, one in names.items() if one not in given and not printed.fullmatch(one)]
+    if not left or not papers:
+        return set()
+    found.notes.append(
+        f"{', '.join(sorted(left)[:5])} {'is' if len(left) == 1 else 'are'} as released, and "
+        f"{', '.join(papers[:3])} may hold the answer; a person should look."
+    )
+    return left
 
 
 def _stand_ins(files: Mapping[str, bytes]) -> Iterator[str]:
