@@ -88,7 +88,7 @@ def test_raises_in_one_case_only_names_it() -> None:
         (
             lambda x, gamma, beta, eps=1e-5: (right(x, gamma, beta, eps)[0].numpy(), None),
             "type",
-            "ndarray",
+            "a NumPy array",
         ),
         (
             lambda x, gamma, beta, eps=1e-5: right(x, gamma, beta, eps)[0],

@@ -79,6 +79,16 @@ def test_the_right_numbers_in_an_array_or_a_list_cost_the_form_alone(name: str, 
     assert verdict.message.endswith("The values are right.")
 
 
+@pytest.mark.parametrize("change", [torch.Tensor.numpy, as_list])
+def test_an_input_that_exposes_a_mistake_may_come_in_another_form(change: Any) -> None:
+    name = "expose_eps_outside"
+    verdict = judged(name, of_definition(name, change), seed=0)
+    assert verdict.points == FORM_SHARE * verdict.max_points
+    assert verdict.message.endswith("instead of a tensor.")
+    useless = judged(name, of_definition(name, lambda x: change(0 * x)), seed=0)
+    assert useless.points == 0
+
+
 def test_a_step_that_returns_arrays_goes_on() -> None:
     """It is given tensors again, so that what stops it is not its own array."""
     verdict = judged("adam_step", of_definition("adam_step", torch.Tensor.numpy), seed=0)
