@@ -77,6 +77,26 @@ def test_in_each_dtype(dtype: torch.dtype) -> None:
     assert judge(paper, sights, surveyed).points == 5
 
 
+def test_a_case_in_which_the_forward_pass_stops_is_no_wrong_derivative() -> None:
+    """1/(N − 1) is 1/0 for a single row, on which there is nothing to go back through."""
+
+    def forward(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = 1e-5) -> tuple[Tensor, tuple]:
+        distance = x - x.mean(0)
+        inverse = (1 / (len(x) - 1) * distance.square().sum(0) + eps) ** -0.5
+        return gamma * distance * inverse + beta, (distance * inverse, inverse, gamma)
+
+    def backward(dy: Tensor, cache: tuple) -> tuple[Tensor, ...]:
+        x_hat, inverse, gamma = cache
+        n, dgamma, dbeta = len(dy), (dy * x_hat).sum(0), dy.sum(0)
+        return gamma * inverse / n * (n * dy - dbeta - n / (n - 1) * x_hat * dgamma), dgamma, dbeta
+
+    verdict = pair(forward, backward)
+    assert points(verdict) == [3, 1, 1], str(verdict)
+    assert len(notes_on(verdict)) == 1
+    verdict = pair(forward, lambda dy, cache: (2 * backward(dy, cache)[0], *backward(dy, cache)[1:]))
+    assert points(verdict)[0] < 3, str(verdict)
+
+
 def test_what_is_not_the_derivative_stays_wrong() -> None:
     verdict = pair(eps_outside, of_the_right_one)
     assert points(verdict) == [1.5, 1, 1], str(verdict)

@@ -110,7 +110,7 @@ def test_every_readable_file_is_a_packages(tmp_path: Path) -> None:
     strange = [
         folder
         for folder in seen
-        if not folder.startswith((*own, *SYSTEM, "/grader/graders", "/scratch", "/submission"))
+        if not folder.startswith((*own, *SYSTEM, "/grader/graders", "/scratch", "/graded/student/submission"))
         and Path(folder) not in interpreter
         and folder not in (str(Path(sys.base_prefix) / "lib"), "/etc")
     ]
@@ -209,7 +209,7 @@ def test_folders_that_lead_to_python_are_nobodys_to_write_to(place: str) -> None
     """What one submission leaves in them the next would find, also where they are in the jail's own /tmp."""
     with python_below(place) as python:
         wrote, left, seen = run_each(python, WRITE, f"import os\n{FIND}", "import sys\nprint(sys.executable)")
-    assert {"/tmp", *json.loads(wrote)} == {"/dev/shm", "/scratch", "/submission", "/tmp"}
+    assert {"/tmp", *json.loads(wrote)} == {"/dev/shm", "/scratch", "/graded/student/submission", "/tmp"}
     assert left == "[]"
     assert seen == str(python)
 

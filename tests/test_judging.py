@@ -478,8 +478,16 @@ def with_centred_for_x_hat(dy: torch.Tensor, cache: tuple) -> tuple:
     return (dx_hat - dx_hat.mean(0) - x_hat * along) / std, (dy * x_hat).sum(0), dy.sum(0)
 
 
+def columns_held_with_a_guard(w: torch.Tensor, g: torch.Tensor, lr: float) -> torch.Tensor:
+    """What is added to a divisor costs a right function nothing, and a wrong one not its name."""
+    step = w - lr * g
+    return step / (step.norm(dim=0, keepdim=True) + 1e-12) * w.norm(dim=0, keepdim=True)
+
+
 #: What public code gets wrong, in words of our own, and all that is to be said of it.
 SEEN = [
+    ("frozen_norm_step", columns_held_with_a_guard, {"columns_for_rows"}),
+    ("frozen_norm_step", columns_held_with_a_guard, {"columns_for_rows"}),
     ("BatchNorm1d", LayerWithNamesOfItsOwn, {"other_names", "counter_missing", "none_fails"}),
     ("orthogonalized_step", iterated(3, (1.5, -0.5)), {"too_few_iterations"}),
     ("orthogonalized_step", iterated(5, (3.4445, -4.7750, 2.0315)), {"muon_coefficients"}),

@@ -20,7 +20,7 @@ from graders.judging.answer import Answer, Basis, Mistake
 from graders.judging.compare import Expected, Finding, compare
 from graders.judging.diagnosis import FIRST_LOOKS, LIKENESS, Diagnosis
 from graders.judging.question import is_gross
-from graders.judging.trial import Trial
+from graders.judging.trial import Trial, is_no_value
 from graders.probing.exercise import Exercise
 
 
@@ -107,8 +107,8 @@ def _following(
     following, telling = set(derivatives), set()
     for trial in tried:
         names = [name for name in trial.findings if name in following]
-        if not names:
-            continue
+        if not names or any(is_no_value(trial.seen(name)) for name in first):
+            continue  # what stops before there is anything to derive has no wrong derivative
         worked_out, unlike = _unlike(trial, variant, names)
         following -= unlike
         telling |= {name for name in names if name in worked_out and _is_something(worked_out[name].value)}

@@ -23,6 +23,8 @@ from graders.probing.observe import ARGUMENTS, Probing, Sight, observe, tensors,
 #: A value that is further out than so many times what one sample of the noise allows is no close call; a
 #: number that stands alone is none by the square of this, as a sample may happen to leave it where it is.
 GROSS = 100.0
+#: A divisor in a mistake can be smaller than the definition's, so that a guard changes more there.
+GUARD_IN_A_MISTAKE = 10.0
 
 
 @dataclass(frozen=True)
@@ -142,14 +144,31 @@ class Question:
         """The same, with what a guard in a divisor changes allowed besides."""
         if expected.tolerance is None:
             return expected
-        exact, within = (tolerance.as_tensor(one) for one in (expected.value, expected.tolerance))
-        changes = [torch.zeros_like(exact)]
-        for values in self._guarded:
-            if tolerance.is_real(values.get(name)):
-                value = tolerance.as_tensor(values[name])
-                changes += [(value - exact).abs()] if value.shape == exact.shape else []
-        largest = torch.stack(changes).nan_to_num(nan=0.0, posinf=0.0).amax(0)
-        return replace(expected, tolerance=within + largest)
+        return replace(expected, tolerance=tolerance.as_tensor(expected.tolerance) + self._changes[name])
+
+    @cached_property
+    def _changes(self) -> dict[str, torch.Tensor]:
+        """What a guard in a divisor of the definition changes in each observation."""
+        largest = {}
+        for name, one in self.exact.items():
+            if not tolerance.is_real(one):
+                continue
+            exact = tolerance.as_tensor(one)
+            changes = [torch.zeros_like(exact)]
+            for values in self._guarded:
+                if tolerance.is_real(values.get(name)):
+                    value = tolerance.as_tensor(values[name])
+                    changes += [(value - exact).abs()] if value.shape == exact.shape else []
+            largest[name] = torch.stack(changes).nan_to_num(nan=0.0, posinf=0.0).amax(0)
+        return largest
+
+    def _guard_in_a_mistake(self, name: str) -> float:
+        """What a guard may change in a mistake's value, relative to the largest value."""
+        changed = self._changes.get(name) if self.answer.guarded else None
+        if changed is None or not changed.numel():
+            return 0.0
+        size = tolerance.as_tensor(self.exact[name]).abs().max().clamp_min(1e-300)
+        return GUARD_IN_A_MISTAKE * float(changed.max() / size)
 
     @cached_property
     def _guarded(self) -> list[dict[str, Any]]:
@@ -237,7 +256,8 @@ class Question:
         moved, size = self._kept[key]
         own = float(value.abs().max())
         widest = tolerance.allowed(self.setting.dtype, self._size, own, moved, self.exercise.arithmetic)
-        return _difference(value, seen) > widest * max(1.0, own / max(size, 1e-300))
+        widest *= max(1.0, own / max(size, 1e-300))
+        return _difference(value, seen) > widest + self._guard_in_a_mistake(name) * own
 
     def distance(self, name: str, value: Any) -> float | None:
         """How far a value is from the exact one at most, relative to that; None where that is no number."""
@@ -266,7 +286,8 @@ class Question:
                 if _count(value)
                 else 1.0
             )
-            one = replace(one, tolerance=one.tolerance * max(1.0, float(own / size)))
+            within = one.tolerance * max(1.0, float(own / size)) + self._guard_in_a_mistake(name) * float(own)
+            one = replace(one, tolerance=within)
         if self.keep:
             self._kept[key] = one
         return one

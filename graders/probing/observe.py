@@ -335,7 +335,7 @@ def numbers_in(value: Any) -> torch.Tensor:
     for _ in range(DEEPEST):
         if isinstance(first, list | tuple) and first:
             count, first = count * len(first), first[0]
-    if isinstance(value, list | tuple) and count <= MOST_NUMBERS:
+    if isinstance(value, list | tuple) and not isinstance(first, list | tuple) and count <= MOST_NUMBERS:
         if isinstance(first, torch.Tensor | np.ndarray):
             return torch.stack([numbers_in(item).double() for item in value])
         return torch.tensor(value, dtype=torch.float64)

@@ -25,9 +25,10 @@ from pathlib import Path
 from graders.sandbox import mounts
 from graders.sandbox.mounts import PACKAGE
 
-#: Where the student's side of this package stands in the jail, and where the notebook runs.
+#: Where the student's side of this package stands in the jail, and where the notebook runs: some folders
+#: deep, as in a course, for code that asks for the folder above the one above.
 MOUNT = "/grader"
-WORK = "/submission"
+WORK = "/graded/student/submission"
 SCRATCH = "/scratch"
 #: Folders that can be written to besides; /tmp, mostly, is a link to one of these.
 _WRITABLE = (WORK, SCRATCH, "/dev/shm")

@@ -225,7 +225,7 @@ except OSError as error:
         "what the one before left",
         """
 import os
-for place in ('/tmp', '/scratch', '/submission', '/dev/shm', '/var/tmp', '.'):
+for place in ('/tmp', '/scratch', '/graded/student/submission', '/dev/shm', '/var/tmp', '.'):
     if os.path.isdir(place): print(place, [x for x in os.listdir(place)])
 """,
     ),

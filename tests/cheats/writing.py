@@ -26,8 +26,9 @@ CHEATS = (
         "into every folder",
         f"""
 {_WRITE}
+own = '/graded/student/submission', '/scratch', '/dev/shm'
 for place, folders, names in os.walk('/'):
-    if place.startswith(('/proc', '/submission', '/scratch', '/dev/shm')) or len(place.split('/')) > 6:
+    if place.startswith(('/proc', *own)) or len(place.split('/')) > 6:
         folders.clear()
         continue
     if place != '/tmp':  # a submission's own, as those are; but not what leads to Python in it
@@ -101,7 +102,7 @@ for up in ('..', '../..', '../../..', '/work', '/root', '/home', '/srv', '/mnt')
         "files left behind",
         f"""
 {_WRITE}
-for place in ('/tmp', '/scratch', '/submission', '/dev/shm', '.'):
+for place in ('/tmp', '/scratch', '/graded/student/submission', '/dev/shm', '.'):
     write(place + '/{MARK}')
     write(place + '/.{MARK}')
 """,
@@ -111,12 +112,12 @@ for place in ('/tmp', '/scratch', '/submission', '/dev/shm', '.'):
         "links left behind",
         f"""
 import os
-for place in ('/tmp', '/submission', '/dev/shm'):
+for place in ('/tmp', '/graded/student/submission', '/dev/shm'):
     os.symlink('/', place + '/{MARK}-root')
     os.symlink('/etc/passwd', place + '/day26.ipynb')
     os.symlink('loop', place + '/loop')
-open('/submission/{MARK}', 'w').close()
-os.link('/submission/{MARK}', '/submission/{MARK}-2')
+open('/graded/student/submission/{MARK}', 'w').close()
+os.link('/graded/student/submission/{MARK}', '/graded/student/submission/{MARK}-2')
 try:
     os.link('/usr/bin/env', '/scratch/{MARK}')
 except OSError as error:
@@ -133,7 +134,7 @@ for n in range(5):
     os.chmod(f'/tmp/{MARK}{{n}}/in', 0)
     os.chmod(f'/tmp/{MARK}{{n}}', 0)
 os.chmod('/tmp/', 0)
-os.chmod('/submission', 0)
+os.chmod('/graded/student/submission', 0)
 """,
     ),
     _cheat(

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from graders.judging.answer import Answer, Basis, Mistake, both, mistake
 from graders.judging.references.exposing import ALIKE, Asked, apart, exposing, hiding, variant
 from graders.judging.references.normalizing import (
+    EPS_OF_OTHERS,
     MIXED_SHARES,
     affine_mistakes,
     calling_mistakes,
@@ -904,10 +905,6 @@ def identity_with_default(value: float, **knobs: Callable) -> Callable:
         return identity(x, eps, **knobs)
 
     return with_default
-
-
-#: What stands for eps in other libraries and in papers.
-EPS_OF_OTHERS = (1e-5, 1e-8, 1e-3, 1e-6, 1e-4, 1e-7, 1e-10, 1e-12)
 
 
 def biased(x: Tensor) -> Tensor:

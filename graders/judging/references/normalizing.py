@@ -15,6 +15,9 @@ from graders.probing.exercise import Candidate
 
 Axes = int | tuple[int, ...]
 
+#: What stands for eps in libraries, networks and papers.
+EPS_OF_OTHERS = (1e-8, 1e-6, 1e-5, 1e-3, 1e-4, 1e-7, 1e-9, 1e-10, 1e-12)
+
 
 def normalize(
     x: Tensor,
@@ -56,7 +59,7 @@ def statistics_mistakes(
     note: what the letters of `count` mean, where that has to be said.
     """
     share = count if count.isalnum() else f"({count})"
-    others = [value for value in (1e-8, 1e-6, 1e-5, 1e-3) if value != default_eps]
+    others = [value for value in EPS_OF_OTHERS if value != default_eps]
     return (
         mistake(
             "eps_outside_root",
@@ -84,10 +87,7 @@ def statistics_mistakes(
             "eps_fixed",
             """The result does not change when eps changes: a fixed number stands in the code where the
             argument eps should be used.""",
-            *(
-                make(eps_used=lambda eps, value=value: value)
-                for value in (default_eps, *others, 1e-12, 1e-9, 1e-7)
-            ),
+            *(make(eps_used=lambda eps, value=value: value) for value in (default_eps, *others)),
         ),
         mistake(
             "eps_default",
@@ -337,8 +337,13 @@ ABOUT = {
 }
 #: It has the places of eps among its own variants.
 ALONE = "length_over_count"
-#: Those that can be, though both are about one thing.
-TOGETHER = ({"eps_outside_root", "eps_fixed"}, {"eps_outside_root", "eps_default"})
+#: Those that can be, though both are about one thing, or of which every variant is taken: who copies one
+#: copies the other, with whatever eps stands there.
+TOGETHER = tuple(
+    {place, number}
+    for place in ("eps_outside_root", "unbiased_and_eps_outside", "unbiased_variance")
+    for number in ("eps_fixed", "eps_default")
+)
 
 
 def variance_path_mistake(backward: Callable[..., Any]) -> Mistake:
@@ -391,5 +396,7 @@ def over_other_axes(
     named = {one.key: one for one in known}
     for one in statistics_mistakes(dict, "", ""):
         if one.key in BESIDE:
+            # Of an eps all values are taken, of what else can be written in several ways the commonest.
+            variants = one.variants if one.key == "eps_default" else one.variants[:1]
             for key, knobs in axes.items():
-                yield both(named[key], named[one.key], make(**knobs, **one.variants[0]))
+                yield both(named[key], named[one.key], *(make(**knobs, **each) for each in variants))
