@@ -216,9 +216,9 @@ def shortened(hand: Hand, g: Tensor, velocity: Tensor, beta: float) -> tuple[Ten
     return new, new / (1 + beta)
 
 
-def by_sign(hand: Hand, g: Tensor, velocity: Tensor, beta: float) -> tuple[Tensor, Tensor]:
+def flattened(hand: Hand, g: Tensor, velocity: Tensor, beta: float) -> tuple[Tensor, Tensor]:
     new = hand.along(beta, velocity, g)
-    return new, new.sign()
+    return new, new / (1 + new.abs())
 
 
 def beta_squared(hand: Hand, g: Tensor, velocity: Tensor, beta: float) -> tuple[Tensor, Tensor]:
@@ -251,5 +251,5 @@ UNKNOWN: dict[str, tuple[Callable[[Any, Hand], Callable], tuple[Callable, ...]]]
     ),
     "instance_norm": (instance, (mean_deviation, from_0_to_1, fourth_root, squashed, by_norm)),
     "update_running_stats": (running, (of_median, of_deviation, of_range, of_largest)),
-    "momentum_step": (stepping, (shortened, by_sign, beta_squared, of_squares, by_change)),
+    "momentum_step": (stepping, (shortened, flattened, beta_squared, of_squares, by_change)),
 }
