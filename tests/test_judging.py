@@ -72,6 +72,14 @@ DOING_NOTHING = {
 STUBS = {"None": None, "a text": "", "an empty tuple": (), "True": True}
 
 
+def test_who_refuses_all_has_not_refused_a_single_sample() -> None:
+    def standardize(x: torch.Tensor, eps: float = 1e-5) -> torch.Tensor:
+        raise ValueError("no")
+
+    verdict = judged("standardize", standardize, seed=0)
+    assert verdict.points == 0 and not verdict.mistakes
+
+
 @pytest.mark.parametrize("name", EXERCISES)
 def test_a_stub_is_no_misconception(name: str) -> None:
     """Whoever returns nothing of the kind that is asked for has not forgotten a ValueError, or digits."""
@@ -484,8 +492,15 @@ def columns_held_with_a_guard(w: torch.Tensor, g: torch.Tensor, lr: float) -> to
     return step / (step.norm(dim=0, keepdim=True) + 1e-12) * w.norm(dim=0, keepdim=True)
 
 
+def one_row_refused(x: torch.Tensor, eps: float = 1e-5) -> torch.Tensor:
+    if len(x) < 2:
+        raise ValueError("There is too little in this batch.")
+    return (x - x.mean(0)) / (x.var(0, correction=0) + eps).sqrt()
+
+
 #: What public code gets wrong, in words of our own, and all that is to be said of it.
 SEEN = [
+    ("standardize", one_row_refused, {"lone_sample_refused"}),
     ("frozen_norm_step", columns_held_with_a_guard, {"columns_for_rows"}),
     ("frozen_norm_step", columns_held_with_a_guard, {"columns_for_rows"}),
     ("BatchNorm1d", LayerWithNamesOfItsOwn, {"other_names", "counter_missing", "none_fails"}),

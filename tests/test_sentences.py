@@ -65,13 +65,13 @@ def test_raises_inside_torch_points_at_the_students_line() -> None:
 
 def test_raises_in_one_case_only_names_it() -> None:
     def candidate(x, gamma, beta, eps=1e-5):
-        if len(x) == 1:
-            raise ValueError("a batch of one cannot be normalized")
+        if len(x) == 2:
+            raise ValueError("two rows cannot be normalized")
         return right(x, gamma, beta, eps)
 
     verdict = judged(candidate)
     assert verdict.outcome == "raised"
-    assert "«a batch of one»" in verdict.message and "cannot be normalized" in verdict.message
+    assert "«a batch of two" in verdict.message and "cannot be normalized" in verdict.message
 
 
 @pytest.mark.parametrize(

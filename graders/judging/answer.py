@@ -12,6 +12,9 @@ from graders.judging.verdict import first_sentence
 from graders.probing.exercise import Candidate, Case, Inputs
 from graders.probing.observe import Sight
 
+#: What the exception in a mistake says where each student has words of their own for it.
+ANY_TEXT = "in any words"
+
 
 @dataclass(frozen=True)
 class Mistake:

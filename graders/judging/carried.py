@@ -22,6 +22,7 @@ from graders.judging.diagnosis import FIRST_LOOKS, LIKENESS, Diagnosis
 from graders.judging.question import is_gross
 from graders.judging.trial import Trial, is_no_value
 from graders.probing.exercise import Exercise
+from graders.probing.observe import ARGUMENTS, FORM, Raised
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,11 @@ class Carried:
     basis: Basis
     mistake: Mistake
     names: frozenset[str]
+
+    def excused_in(self, trial: Trial) -> frozenset[str]:
+        """Those names, and where the basis stops the code, what is looked at in the end."""
+        stops = any(isinstance(trial.seen(name), Raised) for name in self.basis.observations)
+        return self.names | {ARGUMENTS, FORM} if stops else self.names
 
 
 def carried(

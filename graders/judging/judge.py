@@ -50,8 +50,9 @@ def judge(paper: Paper, sights: Sequence[Sight], surveyed: Survey, rubric: Rubri
     diagnosis = diagnose(exercise, answer, tried)
     excused = carried(exercise, answer, tried, diagnosis)
     if excused:
-        names = frozenset().union(*(one.names for one in excused))
-        tried = [trial.excusing(names) for trial in tried]
+        tried = [
+            trial.excusing(frozenset().union(*(one.excused_in(trial) for one in excused))) for trial in tried
+        ]
         diagnosis = diagnose(exercise, answer, tried)
     notes = wording.carried(exercise, excused)
     common: dict[str, Any] = {

@@ -296,7 +296,7 @@ _EPS = (
 _VARIANCE = (
     _on("unbiased_* variance_about_zero", FIVE_STEPS),
     _on("variance_by_cancellation variance_by_cancellation_in_double", AWKWARD),
-    _on("divided_by_variance", FIVE_STEPS, _STD_ONE),
+    _on("divided_by_variance sum_for_mean", FIVE_STEPS, _STD_ONE),
     _on("not_centred", FIVE_STEPS, _CENTRED),
 )
 _AFFINE = (
@@ -305,14 +305,15 @@ _AFFINE = (
 )
 _ONE_FEATURE = (
     _on("one_statistic_for_all rows_normalized", FORMULA, _CENTRED),
-    _on("lone_sample_passed_through", AWKWARD),
+    _on("lone_sample_passed_through lone_sample_refused", AWKWARD),
 )
 _PATHS = (
     _on("statistics_constant", BACKWARD, _TIED),
     _on("only_own_output", BACKWARD, _TIED),
-    _on("variance_path_*", CLOSED_FORM, _AT_X_HAT),
+    _on("variance_path_* y_for_x_hat", CLOSED_FORM, _AT_X_HAT),
     _on("mean_path_* path_sign sums_and_means_mixed x_hat_in_the_wrong_term", CLOSED_FORM),
     _on("eps_missing* eps_outside_root* eps_in_one_place constant_feature", AWKWARD, _LARGE_EPS),
+    _on("eps_fixed_in_backward", AWKWARD, _LARGE_EPS),
     _on("wrong_count", FORMULA),
 )
 _AXES = (
@@ -347,7 +348,7 @@ _MODES = (
 )
 _RUNNING = (
     _on(
-        "momentum_reversed old_value_* momentum_fixed momentum_default",
+        "momentum_reversed old_value_* momentum_fixed momentum_default fresh_values_replaced",
         RUNNING_UPDATE,
         _at(
             FOLLOWING,
@@ -474,7 +475,7 @@ _explain(
     "critical_gain",
     SCALE_OF_WEIGHTS,
     _on(
-        "gain_from_a_table variance_for_mean_square upside_down root_missing mean_of_sizes",
+        "gain_from_a_table variance_for_mean_square upside_down root_missing mean_of_sizes bound_for_gain",
         None,
         _at(
             LAYERS,
@@ -807,7 +808,7 @@ _explain("find_leak", TOGETHER)
 
 # Day 33
 _UPHILL = _on("uphill gradient_subtracted", VALLEY)
-_explain("gradient_descent", VALLEY)
+_explain("gradient_descent", VALLEY, _on("momentum_added", HEAVY_BALL, _BALL_SWINGS))
 _explain("momentum_step", HEAVY_BALL, _VELOCITY, _UPHILL)
 _explain(
     "nesterov_step",
@@ -826,7 +827,7 @@ _explain(
     "optimal_heavy_ball",
     TWO_ROOTS,
     _on(
-        "lr_of_gradient_descent beta_not_squared beta_without_roots parameters_of_nesterov",
+        "lr_of_gradient_descent beta_not_squared beta_without_roots parameters_of_nesterov lr_at_the_limit",
         None,
         _at(
             PLANE,
@@ -897,7 +898,7 @@ _explain(
     "whiten",
     THREE_TROUBLES,
     _on(
-        "standardized_only",
+        "standardized_only too_few_iterations",
         None,
         _at(
             TWO_BY_TWO,
@@ -930,7 +931,11 @@ _explain(
 _explain(
     "sign_momentum_step",
     THIRD_LEVER,
-    _on("sign_missing normalized_by_length sign_with_size", None, _step("sign", "every weight moves by lr")),
+    _on(
+        "sign_missing normalized_by_length sign_with_size lion",
+        None,
+        _step("sign", "every weight moves by lr"),
+    ),
     _on("gradient_damped lr_in_velocity", FOUR_WAYS),
 )
 _explain(
@@ -944,12 +949,13 @@ _explain(
         _step("adam", "each weight is divided by a size of its own, so steps are about lr long"),
     ),
     _on("eps_*", THIRD_LEVER),
+    _on("nesterov", LOOK_AHEAD, _NESTEROV),
 )
 _explain(
     "orthogonalized_step",
     THIRD_LEVER,
     _on(
-        "normalized_only singular_values_kept rows_normalized signs length_kept",
+        "normalized_only singular_values_kept rows_normalized signs length_kept root_missing",
         None,
         _step("orthogonalized", "both singular values become 1, whatever they were", surface="raw"),
     ),

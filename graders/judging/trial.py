@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from graders.judging import tolerance
+from graders.judging.answer import ANY_TEXT
 from graders.judging.compare import Expected, Finding, compare
 from graders.judging.question import Question, Setting, is_gross
 from graders.probing.exercise import Case
@@ -172,7 +173,7 @@ class Trial:
     def _compared(self, name: str, variant: Any, sight: Sight) -> bool:
         value, seen = sight.values.get(name, sight.raised), self.seen(name)
         if is_no_value(value) or is_no_value(seen):
-            return type(value) is type(seen) and value == seen  # a tensor takes long to say that it is not
+            return _is_of_one_kind(value, seen)
         if isinstance(value, torch.Tensor) and (
             not isinstance(seen, torch.Tensor) or seen.shape != value.shape
         ):
@@ -180,6 +181,14 @@ class Trial:
         if self.question.is_far_from(name, value, seen, self.samples):
             return False
         return compare(seen, self.question.as_expected(name, variant, value, self.samples)).equal
+
+
+def _is_of_one_kind(value: Any, seen: Any) -> bool:
+    """Whether a mistake ends as the candidate does, or has a value of the same wrong type."""
+    if type(value) is not type(seen):
+        return False
+    in_other_words = isinstance(value, Raised) and value.text == ANY_TEXT and not seen.contract
+    return value.type == seen.type if in_other_words else value == seen
 
 
 def _is_settled(finding: Finding) -> bool:

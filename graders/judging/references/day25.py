@@ -23,6 +23,7 @@ from graders.judging.references.normalizing import (
     lone_mistake,
     normalize,
     pairs,
+    refused_mistake,
     single,
     single_eps_mistake,
     single_precision_mistake,
@@ -62,6 +63,7 @@ STANDARDIZE_MISTAKES = (
     *statistics_mistakes(with_knobs, "N", "one row alone"),
     *feature_mistakes(with_knobs),
     lone_mistake(with_knobs, "A single sample"),
+    refused_mistake(with_knobs, "A single sample"),
     mistake(
         "median_for_mean",
         """The median is subtracted, as in robust scaling. It may lie far from the mean, and then the features

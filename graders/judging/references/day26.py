@@ -28,6 +28,7 @@ from graders.judging.references.normalizing import (
     lone_mistake,
     normalize,
     pairs,
+    refused_mistake,
     single,
     single_eps_mistake,
     single_precision_mistake,
@@ -85,6 +86,7 @@ FORWARD_MISTAKES = (
         "A single sample",
         lambda x, gamma, beta, eps=EPS: (x, None) if len(x) == 1 else forward(x, gamma, beta, eps),
     ),
+    refused_mistake(with_knobs, "A single sample"),
     *affine_mistakes(with_knobs),
     *calling_mistakes(with_knobs),
     mistake(

@@ -22,6 +22,7 @@ from graders.judging.references.normalizing import (
     lone_mistake,
     normalize,
     pairs,
+    refused_mistake,
     statistics_mistakes,
     variance_path_mistake,
 )
@@ -936,6 +937,7 @@ GHOST_MISTAKES = (
         interleaved(lambda x, size: max(1, len(x) // size)),
     ),
     lone_mistake(ghost_with, "A virtual batch of one sample", lone_sample(lambda one: one)),
+    refused_mistake(ghost_with, "A virtual batch of one sample"),
     mistake(
         "lone_sample_without_beta",
         """A virtual batch of one sample gives 0. There x_hat is 0, and y is gamma·x_hat + beta: beta is left.

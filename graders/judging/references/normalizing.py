@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from graders.judging.answer import Mistake, both, mistake
+from graders.judging.answer import ANY_TEXT, Mistake, both, mistake
 from graders.probing.exercise import Candidate
 
 Axes = int | tuple[int, ...]
@@ -284,6 +284,24 @@ def lone_mistake(make: Callable[..., Candidate], lone: str, *more: Candidate) ->
         case.""",
         make(lone=lambda x: x),
         *more,
+    )
+
+
+def refused_mistake(make: Callable[..., Candidate], lone: str) -> Mistake:
+    """An exception where the formula has an answer. lone: what is alone."""
+
+    def refusing(kind: type[Exception]) -> Candidate:
+        def refuse(x: Tensor) -> Tensor:
+            raise kind(ANY_TEXT)
+
+        return make(lone=refuse)
+
+    return mistake(
+        "lone_sample_refused",
+        f"""{lone} ends in an exception, as PyTorch's own layer has it in train mode. The formula has an
+        answer all the same, and it is asked for here. The mean is the value itself, so x_hat is 0 whatever
+        x is (and y is beta, where there is one).""",
+        *map(refusing, (ValueError, RuntimeError, AssertionError)),
     )
 
 
