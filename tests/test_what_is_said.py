@@ -63,15 +63,7 @@ def test_a_fraction_costs_the_form_alone(name: str) -> None:
     assert "Fraction instead of a float" in verdict.message
 
 
-def as_list(tensor: torch.Tensor) -> Any:
-    return tensor.tolist()
-
-
-def as_list_of_tensors(tensor: torch.Tensor) -> Any:
-    return list(tensor)
-
-
-@pytest.mark.parametrize("change", [torch.Tensor.numpy, as_list, as_list_of_tensors])
+@pytest.mark.parametrize("change", [torch.Tensor.numpy, torch.Tensor.tolist, list])
 @pytest.mark.parametrize("name", ["standardize", "batch_norm_inference", "layer_norm", "dropout"])
 def test_the_right_numbers_in_an_array_or_a_list_cost_the_form_alone(name: str, change: Any) -> None:
     verdict = judged(name, of_definition(name, change), seed=0)
@@ -79,7 +71,7 @@ def test_the_right_numbers_in_an_array_or_a_list_cost_the_form_alone(name: str, 
     assert verdict.message.endswith("The values are right.")
 
 
-@pytest.mark.parametrize("change", [torch.Tensor.numpy, as_list])
+@pytest.mark.parametrize("change", [torch.Tensor.numpy, torch.Tensor.tolist])
 def test_an_input_that_exposes_a_mistake_may_come_in_another_form(change: Any) -> None:
     name = "expose_eps_outside"
     verdict = judged(name, of_definition(name, change), seed=0)
@@ -95,7 +87,7 @@ def test_a_step_that_returns_arrays_goes_on() -> None:
     assert verdict.points == FORM_SHARE * verdict.max_points, verdict.message
 
 
-@pytest.mark.parametrize("change", [torch.Tensor.numpy, as_list])
+@pytest.mark.parametrize("change", [torch.Tensor.numpy, torch.Tensor.tolist])
 def test_wrong_numbers_in_an_array_or_a_list_earn_nothing(change: Any) -> None:
     verdict = judged("standardize", of_definition("standardize", lambda x: change(2 * x)), seed=0)
     assert verdict.points == 0

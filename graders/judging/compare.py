@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from graders.judging.tolerance import as_tensor, is_real
-from graders.probing.observe import Foreign, Raised
+from graders.probing.observe import Foreign, Raised, holds_numbers
 
 #: The ways in which an observation can differ, from the inside out.
 KINDS = ("equal", "raised", "type", "shape", "dtype", "device", "nan", "values")
@@ -57,7 +57,7 @@ def compare(got: Any, expected: Expected) -> Finding:
     want = expected.value
     if isinstance(got, Raised):
         return Finding("equal" if got == want else "raised", got == want, got, want)
-    if isinstance(got, Foreign) and got.numbers is not None:
+    if holds_numbers(got):
         return Finding("type", compare(got.numbers, expected).right, got, want)
     if isinstance(want, torch.Tensor):
         return _compare_tensor(got, expected)

@@ -312,8 +312,11 @@ _PATHS = (
     _on("only_own_output", BACKWARD, _TIED),
     _on("variance_path_* y_for_x_hat", CLOSED_FORM, _AT_X_HAT),
     _on("mean_path_* path_sign sums_and_means_mixed x_hat_in_the_wrong_term", CLOSED_FORM),
-    _on("eps_missing* eps_outside_root* eps_in_one_place constant_feature", AWKWARD, _LARGE_EPS),
-    _on("eps_fixed_in_backward", AWKWARD, _LARGE_EPS),
+    _on(
+        "eps_missing* eps_outside_root* eps_in_one_place eps_fixed_in_backward constant_feature",
+        AWKWARD,
+        _LARGE_EPS,
+    ),
     _on("wrong_count", FORMULA),
 )
 _AXES = (

@@ -14,7 +14,7 @@ from graders.judging.answer import ANY_TEXT
 from graders.judging.compare import Expected, Finding, compare
 from graders.judging.question import Question, Setting, is_gross
 from graders.probing.exercise import Case
-from graders.probing.observe import Foreign, Raised, Sight
+from graders.probing.observe import Foreign, Raised, Sight, holds_numbers
 
 #: Two computations that lose digits in one way are off by amounts that differ by less than this factor.
 LUCK = 100.0
@@ -193,7 +193,7 @@ def _is_of_one_kind(value: Any, seen: Any) -> bool:
 
 def _is_settled(finding: Finding) -> bool:
     """Whether no noise makes a difference: there are no numbers in it, or they are right as it is."""
-    return is_no_value(finding.got) and (finding.right or getattr(finding.got, "numbers", None) is None)
+    return is_no_value(finding.got) and (finding.right or not holds_numbers(finding.got))
 
 
 def is_no_value(seen: Any) -> bool:

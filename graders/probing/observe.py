@@ -318,6 +318,11 @@ def _observation(value: Any) -> Any:
     return Foreign(type(value).__name__, numbers)
 
 
+def holds_numbers(value: Any) -> bool:
+    """Whether an observation is no tensor and no number, and holds numbers: of an array, or a list."""
+    return isinstance(value, Foreign) and value.numbers is not None
+
+
 def numbers_in(value: Any) -> torch.Tensor:
     """The numbers of an array, or of a list of numbers, tensors and lists, as one tensor on the CPU.
 

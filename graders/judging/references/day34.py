@@ -19,6 +19,8 @@ from graders.judging.references.exposing import ALIKE, Asked, apart, exposing, h
 from graders.probing.days.day34 import EndlessLoop
 
 EPS = 1e-5
+#: Weight decays that people write into the code, or leave as defaults.
+USUAL_DECAYS = (0.01, 0.1, 1e-4)
 
 
 # -- convergence_rate --------------------------------------------------------------------------------
@@ -1769,7 +1771,7 @@ SIGN_MISTAKES = (
         of this step, which gets no such argument.""",
         *(
             lambda w, g, velocity, lr, beta, decay=decay: sign_step(w - lr * decay * w, g, velocity, lr, beta)
-            for decay in (0.01, 0.1, 1e-4)
+            for decay in USUAL_DECAYS
         ),
     ),
     mistake(
@@ -1908,10 +1910,6 @@ def nesterov_adam(
     return adam(*given, first=lambda old, new, g: share * new + (1 - beta) * g)
 
 
-#: Weight decays that people write into the code, or leave as defaults.
-USUAL_DECAYS = (0.01, 0.1, 1e-4)
-
-
 def decayed_adam(
     w: Tensor,
     g: Tensor,
@@ -1919,15 +1917,14 @@ def decayed_adam(
     v: Tensor,
     step: int,
     lr: float,
-    betas: Any = BETAS,
-    eps: float = 1e-8,
     *,
     decay: float,
     decoupled: bool,
+    **options: Any,
 ) -> Triple:
     if decoupled:
-        return adam(w - lr * decay * w, g, m, v, step, lr, betas, eps)
-    return adam(w, g + decay * w, m, v, step, lr, betas, eps)
+        return adam(w - lr * decay * w, g, m, v, step, lr, **options)
+    return adam(w, g + decay * w, m, v, step, lr, **options)
 
 
 ADAM_MISTAKES = (

@@ -18,7 +18,7 @@ from torch import Tensor
 from graders.judging.answer import Answer, Mistake, mistake
 from graders.probing.exercise import Candidate, Inputs
 from graders.probing.exposing import described
-from graders.probing.observe import FORM, Foreign, describe
+from graders.probing.observe import FORM, describe, holds_numbers
 
 #: What is seen in an input that is right.
 MISTAKE, NO_MISTAKE = "the mistake", "no mistake"
@@ -89,19 +89,14 @@ class Exposing:
         if any(one.name not in values for one in self.asked):
             return values
         given = [values.pop(one.name) for one in self.asked]
-        form = next((f"{describe(one)} instead of a tensor" for one in given if _in_another_form(one)), None)
-        given = [one.numbers if _in_another_form(one) else one for one in given]
+        form = next((f"{describe(one)} instead of a tensor" for one in given if holds_numbers(one)), None)
+        given = [one.numbers if holds_numbers(one) else one for one in given]
         pairs = zip(self.asked, given, strict=True)
         key = next(filter(None, (one.problem(value, inputs) for one, value in pairs)), "")
         if not key:
             key = self.why(*(torch.as_tensor(one).detach().cpu().double() for one in given), **inputs)
         shown = key.replace("_", " ") or self.right
         return {f"what your input for {described(inputs)} shows": shown, FORM: form, **values}
-
-
-def _in_another_form(value: Any) -> bool:
-    """Whether it holds numbers and is no tensor: an array, or a list."""
-    return isinstance(value, Foreign) and value.numbers is not None
 
 
 def exposing(

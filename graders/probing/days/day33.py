@@ -559,8 +559,8 @@ def probe_digits(candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, An
     yield "late passes", passes.late
     yield "old gradients", passes.old_gradients
     whole = isinstance(returned, int) and not isinstance(returned, bool)
-    holds_numbers = isinstance(returned, float | torch.Tensor | np.ndarray)
-    like_whole = holds_numbers and torch.as_tensor(returned).numel() == 1
+    of_numbers = isinstance(returned, float | torch.Tensor | np.ndarray)
+    like_whole = of_numbers and torch.as_tensor(returned).numel() == 1
     yield "returned", float(returned) if like_whole else returned
     with paused():
         weights = torch.cat([parameter.detach().flatten() for parameter in parameters])
