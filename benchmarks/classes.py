@@ -77,7 +77,7 @@ def catalogued(day: str, seeds: Iterable[int]) -> dict[str, list[Made]]:
     found: dict[str, list[Made]] = {}
     for exercise, seed in product(catalogue.days()[day], seeds):
         answer = catalogue.answer_of(exercise.name)
-        paper = Paper(exercise, answer, settings("cpu")[:1], seed, keep=True)
+        paper = Paper(exercise, answer, settings("cpu")[:1], seed)
         for mistake in answer.mistakes:
             sights, _ = look(exercise, mistake.variants[0], [one.case for one in paper.questions])
             tried = [

@@ -24,4 +24,4 @@ def judged(name: str, candidate: Candidate, *, seed: int, device: str = "cpu") -
 
 @lru_cache(maxsize=6)
 def _paper(name: str, seed: int, device: str) -> Paper:
-    return Paper(catalogue.find(name), catalogue.answer_of(name), settings(device), seed, keep=True)
+    return Paper(catalogue.find(name), catalogue.answer_of(name), settings(device), seed)

@@ -590,9 +590,7 @@ def test_a_default_of_eps_is_not_taken_for_another_formula() -> None:
 
 def test_a_variant_that_is_made_anew_is_looked_at_anew() -> None:
     """Questions remember what a mistake does by its identity, which another one may get once it is gone."""
-    paper = Paper(
-        catalogue.find("momentum_step"), catalogue.answer_of("momentum_step"), settings("cpu"), 0, keep=True
-    )
+    paper = Paper(catalogue.find("momentum_step"), catalogue.answer_of("momentum_step"), settings("cpu"), 0)
     question = paper.questions[0]
     for factor in range(20):
         sight = question.sight_of(lambda w, g, v, lr, beta, factor=factor: (factor * w, v), False)

@@ -352,7 +352,7 @@ def paper_of(name: str, devices: tuple[str, ...], seed: int) -> tuple[Paper, tup
     from graders.probing.process import values
 
     asked = [setting for device in devices for setting in settings(device)]
-    paper = Paper(catalogue.find(name), catalogue.answer_of(name), asked, seed, keep=True)
+    paper = Paper(catalogue.find(name), catalogue.answer_of(name), asked, seed)
     cases = [(question.case.name, dict(question.case.inputs)) for question in paper.questions]
     return paper, values.pack(cases)
 

@@ -20,6 +20,9 @@ from graders.judging.verdict import Verdict
 from graders.probing.exercise import Candidate, Exercise, UnknownExercise
 from graders.probing.observe import describe, look, undisturbed
 
+#: By exercise and devices, what was asked when it was last wrong.
+_wrong_on: dict[tuple[str, tuple[str, ...]], Paper] = {}
+
 
 def evaluate(name: str, candidate: Candidate, *, device: str = "cpu", seed: int | None = None) -> Verdict:
     """Judge a candidate for the exercise `name` on one device.
@@ -30,15 +33,18 @@ def evaluate(name: str, candidate: Candidate, *, device: str = "cpu", seed: int 
     candidate is not callable or their number is wrong. The rubric is that of the course in whose folder
     this runs; raises MalformedRubric where it cannot be used.
     """
-    return _evaluate(catalogue.find(name), candidate, (device,), seed)
+    exercise = catalogue.find(name)
+    with _ready(exercise, candidate) as rubric:
+        return _judged(_paper(exercise, (device,), seed), candidate, rubric)
 
 
 def check(*candidates: Any) -> Verdict:
     """Check what you wrote: `check(batch_norm_forward)`.
 
     The exercise is found by the candidate's own name. It runs on every device present, in float32 and
-    float64, on fresh random inputs at every call. Never raises for a wrong answer; show the verdict as
-    the last line of a cell, or print it.
+    float64, on random inputs. Those that an answer was wrong on are asked again at the next call, so that one
+    sees what a change has changed, and most of the work is done already; nothing passes but on fresh ones.
+    Never raises for a wrong answer; show the verdict as the last line of a cell, or print it.
     """
     try:
         exercise = _meant(candidates)
@@ -46,7 +52,8 @@ def check(*candidates: Any) -> Verdict:
         return reported(Verdict("unknown", 0, 0, "unknown", str(problem)))
     candidate = candidates[0] if len(candidates) == 1 else tuple(candidates)
     try:
-        verdict = _evaluate(exercise, candidate, devices(), None)
+        with _ready(exercise, candidate) as rubric:
+            verdict = _asked_again(exercise, candidate, devices(), rubric)
     except TypeError as problem:
         return reported(Verdict(exercise.name, 0, exercise.points, "type", str(problem)))
     except MalformedRubric as problem:
@@ -82,12 +89,13 @@ def _meant(candidates: tuple[Any, ...]) -> Exercise:
     return catalogue.find(name)
 
 
-def _evaluate(exercise: Exercise, candidate: Candidate, on: tuple[str, ...], seed: int | None) -> Verdict:
+@contextmanager
+def _ready(exercise: Exercise, candidate: Candidate) -> Iterator[Rubric]:
+    """What judging needs: candidates that can be called, a rubric, PyTorch as it starts and in one thread."""
     _require_callables(exercise, candidate)
-    seed = secrets.randbits(32) if seed is None else seed
     rubric = rubric_of(text_in(course_folder(Path.cwd())))
     with _one_thread(), undisturbed():
-        return _judged(exercise, candidate, on, seed, rubric)
+        yield rubric
 
 
 @contextmanager
@@ -101,12 +109,27 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _judged(
-    exercise: Exercise, candidate: Candidate, on: tuple[str, ...], seed: int, rubric: Rubric
-) -> Verdict:
+def _asked_again(exercise: Exercise, candidate: Candidate, on: tuple[str, ...], rubric: Rubric) -> Verdict:
+    """The verdict on what the exercise was last wrong on, if it is wrong there again, or on fresh inputs."""
+    asked = exercise.name, on
+    paper = _wrong_on.pop(asked, None)  # and back when all went well: an interrupt leaves it half done
+    verdict = _judged(paper, candidate, rubric) if paper else None
+    if paper is None or verdict is None or verdict.passed:
+        paper = _paper(exercise, on, None)
+        verdict = _judged(paper, candidate, rubric)
+    if not verdict.passed:
+        _wrong_on[asked] = paper
+    return verdict
+
+
+def _paper(exercise: Exercise, on: tuple[str, ...], seed: int | None) -> Paper:
     asked = [setting for device in on for setting in settings(device)]
-    paper = Paper(exercise, catalogue.answer_of(exercise.name), asked, seed)
-    sights, surveyed = look(exercise, candidate, [question.case for question in paper.questions])
+    seed = secrets.randbits(32) if seed is None else seed
+    return Paper(exercise, catalogue.answer_of(exercise.name), asked, seed)
+
+
+def _judged(paper: Paper, candidate: Candidate, rubric: Rubric) -> Verdict:
+    sights, surveyed = look(paper.exercise, candidate, [question.case for question in paper.questions])
     return reported(judge(paper, sights, surveyed, rubric))
 
 

@@ -55,8 +55,8 @@ def cases(exercise: Exercise, seed: int, setting: Setting) -> list[Case]:
 class Paper:
     """The questions of one check: the cases from one seed, in each of these settings.
 
-    keep: remember what the known mistakes do, for a paper that is set to many candidates. only: which cases
-    to ask.
+    What the known mistakes do is worked out where it is asked for, and kept for the next candidate. only:
+    which cases to ask.
     """
 
     def __init__(
@@ -66,7 +66,6 @@ class Paper:
         asked: Sequence[Setting],
         seed: int,
         *,
-        keep: bool = False,
         only: Callable[[Case], bool] = lambda case: True,
     ) -> None:
         self.exercise, self.answer, self.seed = exercise, answer, seed
@@ -75,7 +74,7 @@ class Paper:
         for setting, of_setting in zip(asked, chosen, strict=True):
             firsts = self.questions[: len(of_setting)] or [None] * len(of_setting)
             self.questions += [
-                Question(exercise, answer, case, setting, first, keep)
+                Question(exercise, answer, case, setting, first)
                 for case, first in zip(of_setting, firsts, strict=True)
             ]
 
@@ -92,7 +91,6 @@ class Question:
     case: Case
     setting: Setting
     first: Question | None = None
-    keep: bool = False
     _after: dict[int, dict[str, Expected]] = field(default_factory=dict, init=False, repr=False)
     _kept: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
@@ -198,7 +196,7 @@ class Question:
                 case = self.case if rounding else self.wide
                 self._kept["probing", id(variant)] = Probing(self.exercise, variant, case)
             probing = self._kept["probing", id(variant)]
-            seen = probing.until(None if self.keep else until)
+            seen = probing.until(until)
             sight = self._kept[key] = self.answer.read(seen, probing.case)
         return sight
 
@@ -214,7 +212,7 @@ class Question:
     def is_wrong_itself(self, name: str, variant: Any, sight: Sight, rounding: bool, samples: int) -> bool:
         """Whether a mistake's variant is wrong here, the noise measured as far as that makes a difference."""
         key = "wrong", id(variant), name
-        if self.keep and key in self._kept:
+        if key in self._kept:
             return self._kept[key]
         value = sight.values.get(name, sight.raised)
         wrong = samples > 0 and self._is_far_from_right(name, value, samples)
@@ -272,7 +270,7 @@ class Question:
     def as_expected(self, name: str, variant: Any, value: Any, samples: int) -> Expected:
         """A variant's `value` as the expected one, the noise scaled up where the mistake blows values up."""
         key = "as expected", id(variant), name, samples
-        if self.keep and key in self._kept:
+        if key in self._kept:
             return self._kept[key]
         one = self._expected(value, self.noise.after(samples).get(name))
         # Narrower than what it was given.
@@ -288,8 +286,7 @@ class Question:
             )
             within = one.tolerance * max(1.0, float(own / size)) + self._guard_in_a_mistake(name) * float(own)
             one = replace(one, tolerance=within)
-        if self.keep:
-            self._kept[key] = one
+        self._kept[key] = one
         return one
 
 
