@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import sqlite3
 import subprocess
 import sys
@@ -21,9 +20,11 @@ import pytest
 from graders.judging.verdict import MIME
 from tests import cheats
 from tests.cheats import plain
-from tests.cheats.table import DAY, FULL, MARK, PARTIAL, Cheat, handed_in, mistaken, right
+from tests.cheats.table import DAY, FULL, MARK, PARTIAL, Cheat, cell_named, handed_in, mistaken, right
 from tests.courses import ROOT, release
 
+#: The cell with which the day ends here: every cheat is about exercises that come before, and is quicker graded.
+LAST = "check_identity_parameters"
 #: Honest neighbours stand before, between and after the cheats, one set after so many of them.
 BETWEEN = 60
 #: Lists what can be written to, to see that nothing of the one before is there.
@@ -129,8 +130,8 @@ def batch(tmp_path_factory: pytest.TempPathFactory) -> Batch:
     made, slow = hand_in_everything(tmp_path_factory.mktemp("course"))
     before = _snapshot(made.folder)
     only_slow = [argument for student in slow for argument in ("--student", student)]
-    for arguments in ([DAY, "--cell-timeout", "4", *only_slow], [*TABLE, "--cell-timeout", "60"]):
-        graded, said, _ = grade(made.folder, *arguments)
+    for arguments in ([DAY, "--cell-timeout", "2", *only_slow], [*TABLE, "--cell-timeout", "60"]):
+        graded, said, _ = grade(made.folder, "--memory", "1024", *arguments)
         made.results |= {
             (day, one["student"]): one
             for day, results in graded.items()
@@ -146,10 +147,11 @@ def hand_in_everything(folder: Path) -> tuple[Batch, list[str]]:
     """A course with every cheat and its honest neighbours handed in, and who must run into a limit."""
     config = (ROOT / "nbgrader_config.py").read_text(encoding="utf-8")
     (folder / "nbgrader_config.py").write_text(f"{config}\n# {_CONFIG}\n", encoding="utf-8")
-    shutil.copytree(ROOT / "solutions" / DAY, folder / "solutions" / DAY)
-    (folder / "solutions" / plain.PLAIN_DAY).mkdir()
-    source = folder / "solutions" / plain.PLAIN_DAY / f"{plain.PLAIN_DAY}.ipynb"
-    source.write_text(json.dumps(plain.source()), encoding="utf-8")
+    day = json.loads((ROOT / "solutions" / DAY / f"{DAY}.ipynb").read_text(encoding="utf-8"))
+    del day["cells"][day["cells"].index(cell_named(day, LAST)) + 1 :]
+    for name, source in ((DAY, day), (plain.PLAIN_DAY, plain.source())):
+        (folder / "solutions" / name).mkdir(parents=True)
+        (folder / "solutions" / name / f"{name}.ipynb").write_text(json.dumps(source), encoding="utf-8")
     made = Batch(folder)
     release(folder, *TABLE)
     slow = []

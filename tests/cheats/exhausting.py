@@ -303,10 +303,10 @@ raise E
         answers=some(),
         points=SOME,
     ),
-    _cheat("candidate's exception has a huge text", answers=forward("raise ValueError('x' * 100_000_000)")),
-    _cheat("huge tensor returned", answers=forward("return torch.ones(20_000, 20_000), None")),
+    _cheat("candidate's exception has a huge text", answers=forward("raise ValueError('x' * 10_000_000)")),
+    _cheat("huge tensor returned", answers=forward("return torch.ones(10_000, 10_000), None")),
     _cheat("expanded tensor returned", answers=forward("return torch.ones(1).expand(10 ** 12), None")),
-    _cheat("many digits returned", answers=forward("return 10 ** 1_000_000, None")),
+    _cheat("many digits returned", answers=forward("return 1 << 3_321_929, None")),
     _cheat(
         "list that holds itself",
         answers=forward("""

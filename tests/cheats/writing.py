@@ -141,7 +141,7 @@ os.chmod('/graded/student/submission', 0)
         "deep folders left behind",
         f"""
 import os
-for n in range(3000):
+for n in range(1000):
     os.mkdir('{MARK}')
     os.chdir('{MARK}')
 print('deep')
