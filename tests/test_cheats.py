@@ -23,7 +23,7 @@ from tests.cheats import plain
 from tests.cheats.table import DAY, FULL, MARK, PARTIAL, Cheat, cell_named, handed_in, mistaken, right
 from tests.courses import ROOT, release
 
-#: The cell with which the day ends here: every cheat is about exercises that come before, and is quicker graded.
+#: The cell with which the day ends here: cheats are about exercises that come before, and are quicker graded.
 LAST = "check_identity_parameters"
 #: Honest neighbours stand before, between and after the cheats, one set after so many of them.
 BETWEEN = 60

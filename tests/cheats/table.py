@@ -63,7 +63,7 @@ def some() -> Mapping[str, str]:
     return {name: right()[name] for name in _QUICK}
 
 
-#: The exercises of the day that cheats are about, all points of these, and what is left with a mistake in each.
+#: The exercises that cheats are about, all points of these, and what is left with a mistake in each.
 EXERCISES = (*_QUICK, "batch_norm_backward")
 FULL = sum(exercise.points for exercise in days()[DAY] if exercise.name in EXERCISES)
 PARTIAL = sum(MISTAKEN[name][2] for name in EXERCISES)
