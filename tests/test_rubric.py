@@ -129,6 +129,26 @@ def test_a_share_is_of_the_parts_that_the_mistake_spoils() -> None:
     assert [score.points for score in verdict.scores] == [1, 0.5, 1, 1, 1], str(verdict)
 
 
+def momentum_reversed_and_bessel_twice(
+    running_mean: Any, running_var: Any, x: Any, momentum: float = 0.1
+) -> tuple[Any, Any]:
+    unbiased_twice = x.var(0) * len(x) / (len(x) - 1)
+    return (
+        momentum * running_mean + (1 - momentum) * x.mean(0),
+        momentum * running_var + (1 - momentum) * unbiased_twice,
+    )
+
+
+def test_of_two_mistakes_at_once_a_part_loses_by_those_that_spoil_it() -> None:
+    verdict = graders.evaluate("update_running_stats", momentum_reversed_and_bessel_twice, seed=0)
+    assert verdict.mistakes == ("momentum_reversed", "bessel_twice")
+    shares = [rubric.SHIPPED.share("update_running_stats", key) for key in verdict.mistakes]
+    assert shares == [0.5, 0.0]
+    mean, variance = verdict.scores
+    assert (mean.points, variance.points) == (0.5, 0.0)
+    assert (mean.why, variance.why) == (verdict.message.split(". ")[0] + ".", "")
+
+
 def _variant(exercise: str, key: str) -> Any:
     return next(one.variants[-1] for one in catalogue.answer_of(exercise).mistakes if one.key == key)
 

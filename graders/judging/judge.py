@@ -6,10 +6,12 @@ anywhere.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Any
 
 from graders.judging import wording
+from graders.judging.answer import Mistake
 from graders.judging.behaviour import behaviour
 from graders.judging.carried import carried
 from graders.judging.diagnosis import Diagnosis, diagnose
@@ -136,12 +138,28 @@ def _scores(
             if part.covers(name) and name not in FORM_OBSERVATIONS
         ]
         wrong = dict.fromkeys(name for name, finding in unequal if not finding.right)
-        share, why = rubric.least(exercise.name, [diagnosis.explained.get(name) for name in wrong])
+        explained = [diagnosis.explained.get(name) for name in wrong]
+        share, why = rubric.least(exercise.name, [one and _of_a_part(one, tried, wrong) for one in explained])
         if form_broken or (unequal and not wrong):
             share *= FORM_SHARE
         points = _rounded(part.points * share)
         scores.append(Score(part.label, points, part.points, why if points else ""))
     return tuple(scores)
+
+
+def _of_a_part(one: Mistake, tried: Sequence[Trial], wrong: Collection[str]) -> Mistake:
+    """Of several mistakes at once those that spoil any of these observations alone; all, where none does."""
+    spoiling = tuple(
+        each
+        for each in one.of
+        if any(
+            is_wrong
+            for trial in tried
+            for variant in each.variants
+            for is_wrong, _ in trial.alike(variant, each.rounding, wrong, strays=False).values()
+        )
+    )
+    return replace(one, of=spoiling or one.of)
 
 
 def _rounded(points: float) -> float:
