@@ -100,7 +100,7 @@ def _can_jail() -> str:
     from graders.sandbox.jail import NoSandbox
 
     try:
-        with Box():
+        with Box(libraries=()):
             return ""
     except NoSandbox as problem:
         return str(problem)

@@ -22,25 +22,23 @@ from tests.courses import ROOT
 
 pytestmark = pytest.mark.skipif(not shutil.which("bwrap"), reason="no bubblewrap")
 
-#: Prints every file that can be opened, below each folder but the kernel's own.
+#: Finds every folder with a file that can be opened, but for the kernel's own, and prints how many there are.
 WALK = """
 import json, os
-found = []
+readable = []
 for place, folders, names in os.walk('/'):
     if place == '/':
         folders[:] = [name for name in folders if name not in ('proc', 'sys', 'dev')]
-    found += [os.path.join(place, name) for name in names]
-readable = []
-for path in found:
-    try:
-        with open(path, 'rb') as file:
-            file.read(1)
-        readable.append(path)
-    except OSError:
-        pass
-folders = sorted({os.path.dirname(path) for path in readable})
+    for name in names:
+        try:
+            with open(os.path.join(place, name), 'rb') as file:
+                file.read(1)
+        except OSError:
+            continue
+        readable.append(place)
+        break
 with open('/scratch/found.json', 'w') as file:
-    json.dump(folders, file)
+    json.dump(sorted(readable), file)
 print(len(readable))
 """
 #: Folders in which packages of the system lie, and nobody's data.
@@ -105,7 +103,7 @@ def test_every_readable_file_is_a_packages(tmp_path: Path) -> None:
     own = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
     own |= {os.path.realpath(path) for path in own}
     interpreter = {Path(sys.executable).parent, Path(sys.executable).resolve().parent, Path(sys.prefix)}
-    with Box() as box:
+    with Box(libraries=()) as box:
         seen = folders_seen(box)
     strange = [
         folder
@@ -153,7 +151,7 @@ def test_nobodys_files_can_be_read(canaries: list[Path], tmp_path: Path) -> None
     hidden.mkdir()
     (hidden / "canary").write_text("secret")
     try:
-        with Box(hidden=[str(hidden)]) as box, box.session({}) as session:
+        with Box(hidden=[str(hidden)], libraries=()) as box, box.session({}) as session:
             paths = [str(path) for path in (*canaries, hidden / "canary", ROOT / "solutions" / "day26")]
             outputs, answer = session.run(f"import os\nprint([p for p in {paths} if os.path.exists(p)])")
             assert answer["status"] == "ok"
@@ -172,7 +170,7 @@ assert zoneinfo.ZoneInfo('Europe/Berlin')
 import sklearn.datasets
 assert len(sklearn.datasets.load_digits().images) == 1797
 """
-    with Box() as box, box.session({}, {"matplotlib"}) as session:
+    with Box(libraries=["matplotlib"]) as box, box.session({}) as session:
         outputs, answer = session.run(code)
     assert answer["status"] == "ok", outputs
 
