@@ -50,6 +50,7 @@ def nbgrader(course: Path, *arguments: str, cold: bool = False) -> str:
         **os.environ,
         **own_programs(),
         **{f"JUPYTER_{kind}_DIR": str(course / ".jupyter" / kind) for kind in ("CONFIG", "DATA", "RUNTIME")},
+        **({} if cold else warm.kernels(course / ".jupyter" / "warm")),
     }
     result = subprocess.run(
         nbgrader_command(*arguments, cold=cold),

@@ -13,7 +13,7 @@ import pytest
 
 from graders.batch.submission import OWN
 from graders.judging import catalogue
-from tests import batches
+from tests import batches, warm
 from tests.batches import NUMBERS, assert_nothing_left, autograde, copied, ended, files, make_class, started
 from tests.courses import ROOT, make_course, nbgrader, nbgrader_command, own_programs, solution_code
 from tests.test_nbgrader import MISTAKEN
@@ -53,9 +53,14 @@ def course(handed_in: Path, tmp_path: Path) -> Path:
 
 def test_same_as_stock(graded: Path, handed_in: Path, tmp_path: Path) -> None:
     stock = copied(handed_in, tmp_path / "course", COMPARED)
-    command = nbgrader_command("autograde", DAY, stock=True)
+    environment = os.environ | own_programs() | warm.kernels(tmp_path / "warm")
     subprocess.run(
-        command, cwd=stock, env=os.environ | own_programs(), check=True, capture_output=True, timeout=300
+        nbgrader_command("autograde", DAY, stock=True),
+        cwd=stock,
+        env=environment,
+        check=True,
+        capture_output=True,
+        timeout=300,
     )
     assert dump(graded, COMPARED) == dump(stock, COMPARED)
     ours = files(graded, COMPARED).items()

@@ -59,6 +59,14 @@ def kernel() -> dict[str, Any]:
     }
 
 
+def kernels(folder: Path) -> dict[str, str]:
+    """What in the environment of a command has it start such kernels, which are laid into a folder."""
+    place = folder / "kernels" / "python3"
+    place.mkdir(parents=True, exist_ok=True)
+    (place / "kernel.json").write_text(json.dumps(kernel()))
+    return {"JUPYTER_PATH": str(folder)}
+
+
 def _started() -> str:
     """Start the warm process, which ends with this one; returns its address."""
     # A socket's address may have some hundred characters.
@@ -194,10 +202,34 @@ def become(streams: list[int], request: dict) -> str:
     multiprocessing.process.ORIGINAL_DIR = os.getcwd()
     option, module, *arguments = request["arguments"]
     assert option == "-m", "the warm process runs modules alone"
+    _fork_the_fork_server()
     sys.argv[:] = [module, *arguments]
     given = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     sys.path[:] = [os.getcwd(), *given, *(path for path in sys.path[1:] if path != str(ROOT))]
     return module
+
+
+def _fork_the_fork_server() -> None:
+    """Have the process from which a command's workers are forked be a fork as well: it has imported all."""
+    from multiprocessing import util
+
+    spawn = util.spawnv_passfds
+
+    def spawned(path: bytes, arguments: list[str], handles: list[int]) -> int:
+        if "multiprocessing.forkserver" not in arguments[-1]:
+            return spawn(path, arguments, handles)
+        pid = os.fork()
+        if pid == 0:
+            for handle in {int(name) for name in os.listdir("/proc/self/fd")} - {0, 1, 2, *handles}:
+                with contextlib.suppress(OSError):  # by which they were listed
+                    os.close(handle)
+            try:
+                exec(arguments[-1], {})
+            finally:
+                os._exit(0)
+        return pid
+
+    util.spawnv_passfds = spawned
 
 
 _SERVE = """
