@@ -301,7 +301,7 @@ _VARIANCE = (
 )
 _AFFINE = (
     _on("affine_missing beta_missing gamma_missing gamma_and_beta_swapped", UNDOING, _SCALED_THEN_SHIFTED),
-    _on("shift_before_scale affine_first", UNDOING, _SCALED_THEN_SHIFTED),
+    _on("shift_before_scale affine_first gamma_plus_one", UNDOING, _SCALED_THEN_SHIFTED),
 )
 _ONE_FEATURE = (
     _on("one_statistic_for_all rows_normalized", FORMULA, _CENTRED),

@@ -328,18 +328,26 @@ GRADIENT_MISTAKES: tuple[tuple[str, str, tuple[dict[str, Callable], ...]], ...] 
         Where σ is 1 nobody sees it.""",
         tuple(
             {"dx": partial(input_gradient, slope=lambda cache, power=power: cache[1] * cache[3] ** power)}
-            for power in (1, -1, 2, -2, -3, 4, 6)
+            for power in (1, -1, 1.5, 2, -2, -3, 4, 6)  # 1.5: the power −3/2 taken of σ, not of σ²
         ),
     ),
     (
+        "variance_path_sign",
+        """The path through the variance enters with the wrong sign. A larger variance makes x_hat smaller, so
+        what comes back through it is taken out of dx.""",
+        ({"dx": partial(input_gradient, through_variance=-1.0)},),
+    ),
+    (
+        "mean_path_sign",
+        """The path through the mean enters with the wrong sign, so the columns of your dx do not sum to 0.
+        The mean was subtracted on the way to y, and so is the mean of what comes back.""",
+        ({"dx": partial(input_gradient, through_mean=-1.0)},),
+    ),
+    (
         "path_sign",
-        """One of the paths enters with the wrong sign. x reaches y three times: directly, and with a
-        minus each through the mean and through the variance.""",
-        (
-            {"dx": partial(input_gradient, through_variance=-1.0)},
-            {"dx": partial(input_gradient, through_mean=-1.0)},
-            {"dx": partial(input_gradient, through_mean=-1.0, through_variance=-1.0)},
-        ),
+        """Two paths enter with the wrong sign. x reaches y three times: directly, and with a minus each
+        through the mean and through the variance.""",
+        ({"dx": partial(input_gradient, through_mean=-1.0, through_variance=-1.0)},),
     ),
     (
         "sums_and_means_mixed",
@@ -1264,7 +1272,8 @@ COMMON_IN_FORWARD = ("unbiased_variance", "eps_outside_root", "unbiased_and_eps_
 #: Those. Not a wrong count: beside an unbiased variance a factor of N / (N − 1) is the right derivative.
 BESIDE_ANOTHER_FORWARD = (
     *("statistics_constant", "variance_path_missing", "mean_path_missing", "variance_path_doubled"),
-    *("path_sign", "gamma_missing_in_dx", "gamma_twice_in_dx", "sums_and_means_mixed"),
+    *("variance_path_sign", "mean_path_sign", "path_sign", "gamma_missing_in_dx", "gamma_twice_in_dx"),
+    "sums_and_means_mixed",
     *("division_forgotten_in_backward", "batch_average_in_dx"),
 )
 
@@ -1573,7 +1582,8 @@ def unbiased_deviation(x: Tensor, gamma: Tensor, eps: float) -> tuple:
 #: What is wrong in these is wrong with eps in any place.
 IN_ANY_NORM = (
     *("statistics_constant", "variance_path_missing", "mean_path_missing", "variance_path_doubled"),
-    *("path_sign", "gamma_missing_in_dx", "gamma_twice_in_dx", "wrong_count", "sums_and_means_mixed"),
+    *("variance_path_sign", "mean_path_sign", "path_sign", "gamma_missing_in_dx", "gamma_twice_in_dx"),
+    *("wrong_count", "sums_and_means_mixed"),
     *("division_forgotten_in_backward", "extra_factor_in_dx", "batch_average_in_dx", "dgamma_from_x"),
     *("dgamma_with_gamma", "averaged_over_batch", "not_summed_over_batch", "summed_over_features"),
 )

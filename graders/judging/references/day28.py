@@ -804,7 +804,8 @@ FOLDING_MISTAKES = (
     ),
     mistake(
         "gamma_forgotten",
-        """gamma is missing in the scale: it is gamma over the root of (running_var + eps).""",
+        """gamma is missing in the scale: of the kernel, or of what becomes the bias. Both are multiplied by
+        gamma over the root of (running_var + eps).""",
         partial(folding, gamma=lambda bn: 1.0),
     ),
     mistake(
@@ -1101,7 +1102,8 @@ FORWARD_FOLDING_MISTAKES = (
     ),
     mistake(
         "gamma_forgotten",
-        "gamma is missing in the scale: it is gamma over the root of (running_var + eps).",
+        """gamma is missing in the scale, of the kernel or of the shift. Both are multiplied by gamma over the
+        root of (running_var + eps).""",
         partial(folding_forward, gamma=lambda bn: 1.0),
     ),
     mistake(

@@ -1191,6 +1191,13 @@ def cropped(content: Tensor, style: Tensor) -> Tensor:
     return style[:, :, : content.shape[2], : content.shape[3]]
 
 
+def statistics_exchanged(content: Tensor, style: Tensor, eps: float = EPS) -> Tensor:
+    """The style's statistics taken away, and the content's own put in their place."""
+    (_, own), (_, given) = (normalize(x, (2, 3), eps) for x in (content, style))
+    means = (x.mean((2, 3), keepdim=True) for x in (style, content))
+    return (content - next(means)) / given * own + next(means)
+
+
 ADAPTIVE_MISTAKES = (
     *content_mistakes(),
     mistake(
@@ -1288,6 +1295,12 @@ ADAPTIVE_MISTAKES = (
         """Content and style are swapped: the result has the size of the style. Normalize the content, and
         give it the style's statistics.""",
         lambda content, style, eps=EPS: adaptive(style, content, eps),
+    ),
+    mistake(
+        "statistics_exchanged",
+        """The statistics have changed places: the content is normalized by those of the style, and gets its
+        own afterwards. Its own are taken away first; those of the style come last.""",
+        statistics_exchanged,
     ),
     mistake(
         "own_statistics",

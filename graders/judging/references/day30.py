@@ -477,6 +477,13 @@ NOISE_MISTAKES = (
         partial(noise, cut=lambda x, size: list(x.split(size))),
     ),
     mistake(
+        "last_batch_dropped",
+        """The last batch is dropped even where it is complete. Only a batch that lacks samples is left out;
+        if batch_size divides N, all of them count.""",
+        partial(noise, cut=lambda x, size: list(x.split(size)[:-1] or x.split(size))),
+        partial(noise, cut=lambda x, size: list(x[: (len(x) - 1) // size * size].split(size))),
+    ),
+    mistake(
         "unbiased",
         """The standard deviation divides by the number of batches less one. We want the biased one, divided
         by the number of batches. With a single batch that is 0, where torch.std alone gives NaN.""",

@@ -406,6 +406,8 @@ def step_mistakes(right: Callable[..., Pair], ahead: bool) -> tuple[Mistake, ...
         )
         for sign in (1.0, -1.0)
     )
+    if not ahead:
+        bracketless += (lambda w, g, velocity, lr, beta: (w - lr * g - beta * velocity, beta * velocity + g),)
     return (
         mistake(
             "gradient_damped",

@@ -212,6 +212,9 @@ RATE_MISTAKES = (
             if beta
             else (1 - lr * eigenvalues).max().item()
         ),
+        lambda eigenvalues, lr, beta=0.0: (
+            rate(eigenvalues, lr, beta) if beta else (1 - lr * eigenvalues).max().item()
+        ),
     ),
     mistake(
         "one_root_only",
@@ -397,6 +400,7 @@ STEPS_MISTAKES = (
         """k starts at 1 here. Where the tolerance is 1 or more, nothing is left to do: rate^0 = 1 is within
         it, and the answer is 0.""",
         partial(steps, after=lambda k: max(1, k)),
+        partial(steps, after=lambda k: max(1, k), never=lambda rate, tolerance: tolerance <= 0 or rate >= 1),
     ),
     mistake(
         "negative_steps",
@@ -2408,8 +2412,8 @@ ORTHOGONAL_MISTAKES = (
     ),
     mistake(
         "normalized_only",
-        """The gradient is divided by its length and no more. Its singular values keep their ratios;
-        orthogonalized they are all 1.""",
+        """The gradient is divided by one number, its length or its largest singular value, and no more. Its
+        singular values keep their ratios; orthogonalized they are all 1.""",
         *(
             partial(orthogonalized, factor=lambda g, added=added: g / (length(g) + added))
             for added in (1e-30, 1e-12, 1e-8, 1e-7)

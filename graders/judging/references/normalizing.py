@@ -336,6 +336,12 @@ def affine_mistakes(make: Callable[..., Candidate]) -> tuple[Mistake, ...]:
             last.""",
             make(affine=lambda x_hat, gamma, beta: gamma * (x_hat + beta)),
         ),
+        mistake(
+            "gamma_plus_one",
+            """x_hat is scaled by 1 + gamma. Some models store the scale that way; here gamma is the scale
+            itself.""",
+            make(affine=lambda x_hat, gamma, beta: (1 + gamma) * x_hat + beta),
+        ),
     )
 
 

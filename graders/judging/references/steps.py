@@ -188,8 +188,8 @@ BACKWARD = (
             "The result is not divided by std. x_hat is centred / std, so its derivative is divided as well.",
             partial(through_variance, divide=lambda values, std: values),
         ),
-        of="""variance_path_missing variance_path_doubled variance_path_scaled path_sign statistics_constant
-        eps_missing_in_backward eps_fixed_in_backward eps_outside_root_in_backward
+        of="""variance_path_missing variance_path_doubled variance_path_scaled variance_path_sign path_sign
+        statistics_constant eps_missing_in_backward eps_fixed_in_backward eps_outside_root_in_backward
         variance_for_deviation_in_backward
         division_forgotten_in_backward x_for_x_hat x_hat_in_the_wrong_term only_own_output
         extra_factor_in_dx""",
@@ -221,7 +221,7 @@ BACKWARD = (
             "The mean of each row is subtracted. The mean was taken over the batch, along axis 0.",
             lambda dcentred: dcentred - dcentred.mean(1, keepdim=True),
         ),
-        of="mean_path_missing wrong_count sums_and_means_mixed batch_average_in_dx",
+        of="mean_path_missing mean_path_sign wrong_count sums_and_means_mixed batch_average_in_dx",
         barred=LIBRARY_ANSWERS | AUTOGRAD,
     ),
     whole(
@@ -412,7 +412,7 @@ LAYER = (
         unbiased_and_eps_outside divided_by_variance variance_by_cancellation not_centred
         variance_about_zero one_statistic_for_all
         rows_normalized affine_not_trained affine_missing beta_missing gamma_missing gamma_and_beta_swapped
-        shift_before_scale statistics_constant variance_constant mean_constant""",
+        shift_before_scale gamma_plus_one statistics_constant variance_constant mean_constant""",
         definition=normalize_batch,
     ),
     whole(
@@ -623,8 +623,8 @@ GROUPS = (
             "beta is added before the scaling, so it is scaled too. It comes last.",
             shift_first,
         ),
-        of="""affine_missing beta_missing gamma_missing gamma_and_beta_swapped shift_before_scale affine_first
-        affine_per_group extra_axes groups_not_undone affine_on_another_axis""",
+        of="""affine_missing beta_missing gamma_missing gamma_and_beta_swapped shift_before_scale
+        gamma_plus_one affine_first affine_per_group extra_axes groups_not_undone affine_on_another_axis""",
     ),
     whole("All together", "group_norm"),
 )
