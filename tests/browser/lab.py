@@ -141,19 +141,24 @@ class Lab:
 
 
 class Notebook:
-    """The notebook that is in front, in a page of JupyterLab."""
+    """The notebook that is in front, in a page of JupyterLab.
+
+    What takes its time to come is waited for with `wait_for`: as often as `expect` does not find it,
+    Playwright writes down the whole page for its report, and of a long notebook that is most of the work.
+    """
 
     def __init__(self, page: Page, path: Path, artefacts: Path):
         self.page, self.path, self.artefacts = page, path, artefacts
         # Until it has settled, JupyterLab may bring the page of its address to the front again.
         page.wait_for_load_state("networkidle")
-        tab = page.locator("#jp-main-dock-panel .lm-TabBar-tab").filter(has_text=path.name)
-        expect(tab).to_be_visible(timeout=CELL)
+        tabs = "css:light=#jp-main-dock-panel .lm-TabBar-tab"
+        tab = page.locator(tabs).filter(has_text=path.name)
+        tab.wait_for(timeout=CELL)
         tab.click()
         name = tab.get_attribute("data-id")
-        self.tab = page.locator(f'#jp-main-dock-panel .lm-TabBar-tab[data-id="{name}"]')
-        self.panel = page.locator(f'[id="{name}"]')
-        expect(self.panel).to_be_visible(timeout=CELL)
+        self.tab = page.locator(f'{tabs}[data-id="{name}"]')
+        self.panel = page.locator(f'css:light=[id="{name}"]')
+        self.panel.wait_for(timeout=CELL)
         self.wait_for_kernel()
 
     # -- kernel and cells
@@ -163,16 +168,16 @@ class Notebook:
 
         A notebook that has none yet is idle as well, and JupyterLab would ask which it is to have.
         """
-        expect(self._within(".jp-Toolbar-kernelName")).to_contain_text("Python", timeout=CELL)
-        idle = self._within('.jp-Notebook-ExecutionIndicator[data-status="idle"]')
-        expect(idle).to_be_attached(timeout=CELL)
+        self.within(".jp-Toolbar-kernelName").filter(has_text="Python").wait_for(timeout=CELL)
+        idle = self.within('.jp-Notebook-ExecutionIndicator[data-status="idle"]')
+        idle.wait_for(state="attached", timeout=CELL)
 
     @property
     def cells(self) -> Locator:
         """All cells, in order; they are all attached, since windowing is off."""
-        return self._within(".jp-Notebook-cell")
+        return self.within(".jp-Notebook-cell")
 
-    def _within(self, selector: str) -> Locator:
+    def within(self, selector: str) -> Locator:
         """Elements in the notebook by CSS, which are in no shadow tree.
 
         Playwright looks for such trees first, and in a long notebook that takes longest.
@@ -187,7 +192,7 @@ class Notebook:
 
     def run_all(self) -> None:
         """Run > Run All Cells, to the end."""
-        first = self._within(".jp-CodeCell .jp-InputPrompt").first
+        first = self.within(".jp-CodeCell .jp-InputPrompt").first
         for attempt in range(3):
             # A busy JupyterLab may bring another page to the front between tab and menu: then the
             # command went to that one, and nothing starts here.
@@ -198,8 +203,8 @@ class Notebook:
             except AssertionError:
                 if attempt == 2:
                     raise
-        waiting = self._within(".jp-CodeCell .jp-InputPrompt").filter(has_text="[*]")
-        last = self._within(".jp-CodeCell .jp-InputPrompt").last
+        waiting = self.within(".jp-CodeCell .jp-InputPrompt").filter(has_text="[*]")
+        last = self.within(".jp-CodeCell .jp-InputPrompt").last
         expect(last).to_have_text(re.compile(r"\[\d+\]"), timeout=3 * CELL)
         expect(waiting).to_have_count(0, timeout=CELL)
         self.wait_for_kernel()
@@ -212,11 +217,11 @@ class Notebook:
         # JupyterLab attaches one cell after the other, and each gate is drawn by a script of its own.
         cells = json.loads(self.path.read_text(encoding="utf-8"))["cells"]
         stored = sum("predict-gate" in json.dumps(cell.get("outputs", ())) for cell in cells)
-        expect(self._within(".predict-card .predict-head")).to_have_count(stored, timeout=CELL)
+        expect(self.within(".predict-card .predict-head")).to_have_count(stored, timeout=CELL)
         self.panel.evaluate(
             "panel => { for (let pass; (pass = panel.querySelector('.predict-pass')); ) pass.click(); }"
         )
-        expect(self._within(".study-predict[data-closed]")).to_have_count(0)
+        expect(self.within(".study-predict[data-closed]")).to_have_count(0)
 
     def run_live(self, *kinds: re.Pattern[str]) -> None:
         """Run the set-up of a lecture and what is live in it, and no other cell. kinds: EXPLORER, AID."""
@@ -255,7 +260,7 @@ class Notebook:
 
     def errors(self) -> list[str]:
         """The tracebacks that the notebook shows."""
-        found = self._within('[data-mime-type="application/vnd.jupyter.error"]')
+        found = self.within('[data-mime-type="application/vnd.jupyter.error"]')
         return found.all_inner_texts()
 
     def save(self) -> None:
@@ -289,8 +294,8 @@ class Notebook:
     def validate(self) -> str:
         """Press nbgrader's Validate, close its dialog and return what it said."""
         self.panel.get_by_role("button", name="Validate").click()
-        dialog = self.page.locator(".jp-Dialog")
-        expect(dialog).to_be_visible(timeout=3 * CELL)
+        dialog = self.page.locator("css:light=.jp-Dialog")
+        dialog.wait_for(timeout=3 * CELL)
         text = dialog.inner_text()
         dialog.locator("button").last.click()
         expect(dialog).to_have_count(0)

@@ -20,7 +20,7 @@ def test_autograde_button(lab, page):
     row = page.locator("tr", has_text="ada")
     row.locator(".autograde a").click()
     message = page.locator(".modal-dialog", has_text="Successfully autograded")
-    expect(message).to_be_visible(timeout=CELL)
+    message.wait_for(timeout=CELL)
     total = sum(exercise.points for exercise in catalogue.days()[DAY])
     expect(row).to_contain_text(f"{total} / {total}")
     graded = lab.folder / "autograded" / "ada" / DAY / path.name
@@ -44,9 +44,8 @@ def test_from_the_menu_to_the_report_and_on(lab, page):
     answered(lab.folder, "boris", DAY, solution_code(DAY) | {"identity_parameters": swapped})
     run_graders(lab.folder, "autograde", DAY, "--workers", "1")
     page.goto(lab.first_page)
-    expect(page.locator(".jp-Notebook-ExecutionIndicator").first).to_have_attribute(
-        "data-status", "idle", timeout=CELL
-    )
+    idle = page.locator('css:light=.jp-Notebook-ExecutionIndicator[data-status="idle"]')
+    idle.first.wait_for(state="attached", timeout=CELL)
     # JupyterLab may bring the notebook of its address to the front once more, however late.
     tab = page.locator("#jp-main-dock-panel .lm-TabBar-tab:not(.lm-mod-current)", has_text="Formgrader")
     page.add_locator_handler(tab, lambda behind: behind.click())
@@ -65,4 +64,4 @@ def test_from_the_menu_to_the_report_and_on(lab, page):
     frame.get_by_role("link", name=f"Report on {DAY}").click()
     teach.get_by_role("link").click()
     heading = frame.get_by_role("heading", name="What gamma and beta can undo")
-    expect(heading).to_be_attached(timeout=2 * CELL)
+    heading.wait_for(state="attached", timeout=2 * CELL)

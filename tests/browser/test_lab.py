@@ -55,7 +55,7 @@ def test_first_page_does_not_wait_until_jupyterlab_has_saved_its_workspace(lab, 
     page = browser.new_page()
     page.route("**/lab/api/workspaces/**", hold_what_is_saved)
     page.goto(lab.first_page)
-    expect(page.locator(".jp-Notebook h1").first).to_be_visible(timeout=30_000)
+    page.locator("css:light=.jp-Notebook h1").first.wait_for(timeout=30_000)
     page.close()
 
 

@@ -48,7 +48,7 @@ def test_lecture_shows_and_its_explorers_move(lab, opened):
     lecture.run_live(EXPLORER)
     assert lecture.errors() == []
 
-    explorers = lecture.panel.locator(".explorer")
+    explorers = lecture.within(".explorer")
     expect(explorers).not_to_have_count(0)
     before = len(sent)
     for explorer in explorers.all():

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from lab import ARTEFACTS, Notebook
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from course.explorers import modules
 from course.study import parsons
@@ -102,14 +102,22 @@ def same(got: dict[str, Any], want: dict[str, Any]) -> bool:
     )
 
 
+@pytest.fixture(scope="module")
+def blank(browser: Browser) -> Iterator[Page]:
+    """A page for all tests of the module alone, each of which writes it anew."""
+    page = browser.new_page()
+    yield page
+    page.close()
+
+
 @pytest.fixture
-def module(page: Page) -> Page:
+def module(blank: Page) -> Page:
     """A page with the module, and nothing else."""
-    page.set_content("<!doctype html><html lang=en><title>Lines</title><main></main>")
-    page.evaluate(
+    blank.set_content("<!doctype html><html lang=en><title>Lines</title><main></main>")
+    blank.evaluate(
         f"window.ordering = {modules.alone_classic(parsons.MODULE, 'it').removeprefix('const it = ')}"
     )
-    return page
+    return blank
 
 
 def settled(page: Page, puzzle: parsons.Puzzle, rows: Rows) -> Rows:

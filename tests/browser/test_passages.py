@@ -54,8 +54,9 @@ def test_a_named_mistake_leads_to_its_section_and_to_the_explorer_at_a_case(
     exercise.write("batch_norm_forward", AXES)
     link = exercise.run("batch_norm_forward").get_by_role("link", name="One formula, one choice")
     link.click()
-    heading = page.locator("h2").filter(has_text=re.compile("One formula, one choice"))
-    expect(heading).to_be_in_viewport(timeout=CELL)  # the lecture was closed
+    heading = page.locator("css:light=h2").filter(has_text=re.compile("One formula, one choice"))
+    heading.wait_for(timeout=CELL)  # the lecture was closed
+    expect(heading).to_be_in_viewport(timeout=CELL)
     assert "day29_the_nchw_axes" in page.url
     exercise.tab.click()
     link.click()
@@ -72,6 +73,6 @@ def test_a_named_mistake_leads_to_its_section_and_to_the_explorer_at_a_case(
 
 def shows_the_case(cell):
     """The cell shows the explorer at the settings that the report names."""
-    expect(cell.locator(".explorer")).to_be_visible(timeout=CELL)  # it imports the explorers
+    cell.locator(".explorer").wait_for(timeout=CELL)  # it imports the explorers
     expect(cell.get_by_role("slider", name="eps")).to_have_attribute("aria-valuetext", "1")
     expect(cell.get_by_role("slider", name="step")).to_have_attribute("aria-valuetext", "4  normalize")

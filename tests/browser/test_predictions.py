@@ -278,6 +278,6 @@ def test_in_jupyterlab_it_is_kept_in_a_file_and_read_in_another_browser(lab, bro
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     other = context.new_page()
     other.goto(lab.address(LECTURE))
-    says = other.locator('.study-predict[data-name="shift-order"] .predict-says')
-    expect(says).to_be_visible(timeout=60_000)
+    says = other.locator('css:light=.study-predict[data-name="shift-order"] .predict-says')
+    says.wait_for(timeout=60_000)
     context.close()

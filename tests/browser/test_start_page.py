@@ -3,8 +3,8 @@
 from datetime import UTC, datetime
 
 import pytest
-from lab import copy_into
-from playwright.sync_api import expect
+from lab import ARTEFACTS, Notebook, copy_into
+from playwright.sync_api import Locator, expect
 
 from tests.students import damaged, half_way
 
@@ -22,13 +22,31 @@ def folder(lab, root):
         copy_into(root / path.relative_to(lab.folder), path)
 
 
-def test_a_new_student_is_told_where_to_begin_and_sees_no_code(folder, open_notebook):
-    index = open_notebook(INDEX)
+@pytest.fixture(scope="module")
+def opened(lab, desk) -> Notebook:
+    """The start page, opened once for the tests that leave it as it is."""
+    desk.goto(lab.address(INDEX))
+    return Notebook(desk, lab.folder / INDEX, ARTEFACTS)
+
+
+@pytest.fixture
+def index(opened, last_view) -> Notebook:
+    """The start page in front, whatever a test has opened from it."""
+    opened.tab.click()
+    return opened
+
+
+def in_front(index: Notebook) -> Locator:
+    """The tab of the page that is in front."""
+    return index.page.locator("#jp-main-dock-panel .lm-TabBar-tab.lm-mod-current")
+
+
+def test_a_new_student_is_told_where_to_begin_and_sees_no_code(index):
     start = index.panel.locator(".study-start")
     expect(start).to_contain_text("Begin with the lecture of day 25, then write standardize.")
     expect(index.panel.locator(".cm-content").filter(visible=True)).to_have_count(0)
     start.get_by_role("link", name="lecture of day 25").click()
-    expect(index.page.locator("#jp-main-dock-panel .lm-TabBar-tab.lm-mod-current")).to_contain_text("day25_")
+    expect(in_front(index)).to_contain_text("day25_")
 
 
 def test_one_button_brings_it_up_to_date(folder, open_notebook):
@@ -54,7 +72,6 @@ def test_one_button_brings_it_up_to_date(folder, open_notebook):
     assert index.errors() == []
 
 
-def test_map_leads_to_exercises_and_glossary(page, open_notebook):
-    index = open_notebook(INDEX)
+def test_map_leads_to_exercises_and_glossary(index):
     index.panel.locator('a[href*="day27.ipynb"]').first.click()
-    expect(page.locator("#jp-main-dock-panel .lm-TabBar-tab.lm-mod-current")).to_contain_text("day27.ipynb")
+    expect(in_front(index)).to_contain_text("day27.ipynb")

@@ -25,7 +25,7 @@ const page = {
   overwritten(all) {
     const states = [];
     page.around(() => {}, (state) => states.push([state, JSON.stringify(page.plain(state))]));
-    page.pictures(all);
+    page.move(all);
     return states.filter(([state, was]) => JSON.stringify(page.plain(state)) !== was).length;
   },
 
@@ -61,11 +61,18 @@ const page = {
     return `${text.length}:${number}`;
   },
 
-  /** The same at each of the settings, one after the other. */
-  pictures(all) {
-    return all.map((settings) => {
+  /** Draw each of the settings, one after the other. */
+  move(all) {
+    for (const settings of all) {
       page.explorer.set(settings);
       page.explorer.flush();
+    }
+  },
+
+  /** A short name for what is shown at each of the settings. */
+  pictures(all) {
+    return all.map((settings) => {
+      page.move([settings]);
       return page.shown();
     });
   },

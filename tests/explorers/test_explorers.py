@@ -114,7 +114,7 @@ def test_every_setting_has_its_picture_and_reset_brings_back_the_first(moved, sh
 def test_moving_makes_no_elements(moved, show):
     page = show(moved.make())
     page.page.evaluate("() => { page.before = page.elements(); }")
-    page.pictures(settings_of(page.explorer, moved.grid))
+    page.page.evaluate("(all) => page.move(all)", settings_of(page.explorer, moved.grid))
     assert page.page.evaluate(
         "() => page.elements().length === page.before.length && "
         "page.elements().every((element, place) => element === page.before[place])"
