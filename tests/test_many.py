@@ -300,6 +300,9 @@ def test_no_check_without_torch_in_the_warm_process() -> None:
             assert points_of(session, "batch_norm_forward") == 0
             printed(session, asked + solution_code("day26")["batch_norm_forward"])
             assert points_of(session, "batch_norm_forward") == 4
+        with box.session({}, found.value.libraries, checks=False) as session, pytest.raises(Unforeseen):
+            printed(session, asked + solution_code("day26")["batch_norm_forward"])
+            points_of(session, "batch_norm_forward")  # nobody has looked where answers stand
 
 
 def test_what_was_imported_before_torch_is_closed_as_well() -> None:

@@ -244,7 +244,8 @@ def _graded(
     rubric, comments = rubric_of(options.rubric), comments_of(options.comments)
     named = frozenset(libraries(notebook)) if named is None else named
     code = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
-    if any(map(bound_exercise, code)):
+    checks = any(map(bound_exercise, code))
+    if checks:
         import torch  # the judge brings it
 
         torch.set_num_threads(1)  # the inputs are small, and the other workers have the other cores
@@ -252,7 +253,7 @@ def _graded(
     for left in reversed(range(RETRIES + 1)):
         with a_box(options) as box:
             try:
-                with box.session(files, named) as session:
+                with box.session(files, named, checks=checks) as session:
                     done = execute(notebook, session, options.devices, rubric, asked, comments, options.seed)
             except Unforeseen as found:
                 named |= found.libraries

@@ -147,6 +147,8 @@ class Box:
         self._filter = jail.student_filter().hex() if sandbox == "bwrap" else ""
         self._reader = b""
         self._ready = self._made = False
+        self._told: Mapping[str, Any] | None = None  # where the warm process says that answers stand
+        self._known: Places | None = None
         self._imported: set[str] = set()  # of what `protocol.LIBRARIES` names
         self._met: set[str] = set()  # files of libraries that errors have passed
         self._read: set[str] = set()  # of these, what the warm process has been told to read
@@ -288,10 +290,13 @@ class Box:
             self.close()
 
     @contextmanager
-    def session(self, files: Mapping[str, bytes], libraries: Iterable[str] = ()) -> Iterator[Session]:
+    def session(
+        self, files: Mapping[str, bytes], libraries: Iterable[str] = (), *, checks: bool = True
+    ) -> Iterator[Session]:
         """A fork for one submission. files: its data by relative path; it has copies of its own.
 
         libraries: names in `protocol.LIBRARIES` that the warm process imports first, if it has not yet.
+        checks: whether candidates may be looked at, for which this side imports PyTorch as well.
         Raises Unusable where the box cannot serve; the box is then closed.
         """
         self.failed = False
@@ -301,6 +306,7 @@ class Box:
                 self.control.sendall(json.dumps({"libraries": sorted(missing)}).encode())
             self._ready, self._imported = False, self._imported | missing
             self._wait_until_ready()
+        places = self._places() if checks else None
         ours, theirs = socket.socketpair()
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         limits = self.limits
@@ -324,7 +330,7 @@ class Box:
             try:
                 with self._failing():
                     unknown = frozenset(protocol.WITH_ANSWERS) - self._imported
-                    session = Session(ours, limits, self._places, unknown, self.bars, gpu=self.gpu)
+                    session = Session(ours, limits, places, unknown, self.bars, gpu=self.gpu)
                 yield session
             finally:
                 ours.close()
@@ -369,17 +375,16 @@ class Box:
             if answer.get("threads") != 1:
                 self.close()
                 raise Unusable(f"the warm process has {answer.get('threads')} threads")
-            self._places = self._places_in(answer["places"])
+            self._told, self._known = answer["places"], None
             self._ready = self._made = True
 
-    @staticmethod
-    def _places_in(told: Mapping[str, Any] | None) -> Places | None:
+    def _places(self) -> Places | None:
         """Where answers stand, if the warm process has imported PyTorch."""
-        if told is None:
-            return None
-        from graders.sandbox import closing
+        if self._known is None and self._told is not None:
+            from graders.sandbox import closing
 
-        return closing.Places(told)
+            self._known = closing.Places(self._told)
+        return self._known
 
     def _heard(self, deadline: float) -> dict[str, Any]:
         """The next line from the warm process."""
