@@ -137,6 +137,34 @@ def test_right_values_in_another_form_keep_most_of_the_points() -> None:
     assert wrong.points == 0
 
 
+@pytest.mark.parametrize(
+    "form,says",
+    [
+        (lambda y: y[None], "y has the shape (1, "),
+        (lambda y: y.tolist(), "but it is a list."),
+        (lambda y: y.numpy(), "but it is a NumPy array."),
+    ],
+)
+def test_a_mistake_in_another_form_has_its_name_and_costs_both(form: Callable, says: str) -> None:
+    def eps_outside(x, gamma, beta, eps=1e-5):
+        return form(gamma * (x - x.mean(0)) / (x.var(0, correction=0).sqrt() + eps) + beta), None
+
+    verdict = judged(eps_outside)
+    assert verdict.mistakes == ("eps_outside_root",), str(verdict)
+    assert verdict.points == 2.25  # three quarters of three quarters
+    assert says in " ".join(verdict.notes)
+    assert "right" not in " ".join(verdict.notes)
+
+
+def test_a_number_in_place_of_a_tensor_has_its_mistake_named() -> None:
+    def hessian_condition_number(x):
+        singular = torch.linalg.svdvals(x)
+        return float(singular.max() / singular.min())
+
+    verdict = judged(hessian_condition_number, "hessian_condition_number")
+    assert verdict.mistakes == ("condition_of_x",), str(verdict)
+
+
 def test_changed_argument() -> None:
     def candidate(x, gamma, beta, eps=1e-5):
         x -= x.mean(0)

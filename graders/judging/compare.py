@@ -160,6 +160,28 @@ def _right_in_another_shape(got: torch.Tensor, expected: Expected) -> bool:
     )
 
 
+def in_form(got: Any, expected: Expected) -> Any:
+    """What was observed in the form that is asked for, where its values can be brought to it; else as it is.
+
+    Numbers come out of an array or a list, a number becomes a tensor or a tensor a number, and axes of length
+    1 come and go.
+    """
+    want, value = expected.value, got.numbers if holds_numbers(got) else got
+    if isinstance(value, float | int) and not isinstance(value, bool):
+        value = torch.tensor(float(value), dtype=torch.float64)
+    if not isinstance(value, torch.Tensor) or value.layout != torch.strided or value.is_meta:
+        return got
+    if isinstance(want, float) and value.numel() == 1 and not value.is_complex():
+        return float(value)
+    if not is_real(want) or value.is_complex() or _long_axes(value) != _long_axes(want):
+        return got
+    return value.reshape(want.shape).to(expected.dtype)
+
+
+def _long_axes(tensor: torch.Tensor) -> list[int]:
+    return [size for size in tensor.shape if size != 1]
+
+
 def _expanded(tolerance: torch.Tensor | None, value: torch.Tensor) -> torch.Tensor | None:
     return None if tolerance is None else tolerance.expand_as(value)
 

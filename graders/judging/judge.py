@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from graders.judging import wording
-from graders.judging.answer import Mistake
+from graders.judging.answer import Answer, Mistake
 from graders.judging.behaviour import behaviour
 from graders.judging.carried import carried
 from graders.judging.diagnosis import Diagnosis, diagnose
@@ -49,13 +49,13 @@ def judge(paper: Paper, sights: Sequence[Sight], surveyed: Survey, rubric: Rubri
         shown = {"rows": _rows(tried), "printed": printed}
         return _verdict(exercise, seed, "library", wording.library(exercise, barred), **shown)
 
-    diagnosis = diagnose(exercise, answer, tried)
+    diagnosis, misformed = _diagnosed(exercise, answer, tried)
     excused = carried(exercise, answer, tried, diagnosis)
     if excused:
         tried = [
             trial.excusing(frozenset().union(*(one.excused_in(trial) for one in excused))) for trial in tried
         ]
-        diagnosis = diagnose(exercise, answer, tried)
+        diagnosis, misformed = _diagnosed(exercise, answer, tried)
     notes = wording.carried(exercise, excused)
     common: dict[str, Any] = {
         "rows": _rows(tried),
@@ -75,12 +75,13 @@ def judge(paper: Paper, sights: Sequence[Sight], surveyed: Survey, rubric: Rubri
         notes += wording.context(exercise, tried)
         return _verdict(exercise, seed, "passed", wording.passed(tried), notes=notes, scores=scores, **common)
 
-    scores = _scores(exercise, tried, diagnosis, rubric)
-    left = [one for one in wrong if one[1] not in diagnosis.explained]
+    scores = _scores(exercise, tried, diagnosis, misformed, rubric)
+    unexplained = {name for _, name, _ in wrong} - diagnosis.explained.keys()
+    left = [one for one in wrong if one[1] in unexplained | misformed]
     common |= {
         "scores": scores,
         "evidence": wording.evidence(wrong),
-        "behaviour": behaviour(tried, {name for _, name, _ in left}),
+        "behaviour": behaviour(tried, unexplained),
     }
     if diagnosis.mistakes:
         first = diagnosis.mistakes[0]
@@ -102,6 +103,30 @@ def judge(paper: Paper, sights: Sequence[Sight], surveyed: Survey, rubric: Rubri
     return _verdict(exercise, seed, outcome, message, notes=notes, **common)
 
 
+def _diagnosed(
+    exercise: Exercise, answer: Answer, tried: Sequence[Trial]
+) -> tuple[Diagnosis, frozenset[str]]:
+    """The known mistakes, and the observations that have one of them in a form that is wrong as well.
+
+    Those are looked for where the form as it is tells nothing: a variance with an axis too many may have the
+    wrong count besides.
+    """
+    found = diagnose(exercise, answer, tried)
+    names = {
+        name
+        for trial in tried
+        for name, finding in trial.decided()
+        if finding.kind in ("type", "shape") and not finding.right and name not in found.explained
+    }
+    formed = [trial.in_form(names) for trial in tried]
+    if all(one is trial for one, trial in zip(formed, tried, strict=True)):
+        return found, frozenset()
+    other = diagnose(exercise, answer, formed)
+    if found.explained.keys() < other.explained.keys():
+        return other, frozenset(names & other.explained.keys())
+    return found, frozenset()
+
+
 def _barred(exercise: Exercise, surveyed: Survey) -> list[str]:
     """The answers of the library that were used: operators that are barred, and all that carry their name.
 
@@ -118,11 +143,16 @@ def _rows(tried: Sequence[Trial]) -> tuple[Row, ...]:
 
 
 def _scores(
-    exercise: Exercise, tried: Sequence[Trial], diagnosis: Diagnosis, rubric: Rubric
+    exercise: Exercise,
+    tried: Sequence[Trial],
+    diagnosis: Diagnosis,
+    misformed: Collection[str],
+    rubric: Rubric,
 ) -> tuple[Score, ...]:
     """The points of every part: all, three quarters where only the form is wrong, or what the rubric leaves.
 
-    That is for parts in which known mistakes explain all that is wrong: of several, the gravest counts.
+    That is for parts in which known mistakes explain all that is wrong: of several, the gravest counts, and
+    of that three quarters where the form is wrong as well.
     """
     form_broken = any(
         name in FORM_OBSERVATIONS and finding.kind != "raised"  # stopped early: its own part says so
@@ -140,7 +170,7 @@ def _scores(
         wrong = dict.fromkeys(name for name, finding in unequal if not finding.right)
         explained = [diagnosis.explained.get(name) for name in wrong]
         share, why = rubric.least(exercise.name, [one and _of_a_part(one, tried, wrong) for one in explained])
-        if form_broken or (unequal and not wrong):
+        if form_broken or (unequal and not wrong) or not wrong.keys().isdisjoint(misformed):
             share *= FORM_SHARE
         points = _rounded(part.points * share)
         scores.append(Score(part.label, points, part.points, why if points else ""))

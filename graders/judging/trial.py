@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -11,7 +11,7 @@ import torch
 
 from graders.judging import tolerance
 from graders.judging.answer import ANY_TEXT
-from graders.judging.compare import Expected, Finding, compare
+from graders.judging.compare import Expected, Finding, compare, in_form
 from graders.judging.question import Question, Setting, is_gross
 from graders.probing.exercise import Case
 from graders.probing.observe import Foreign, Raised, Sight, holds_numbers
@@ -80,6 +80,19 @@ class Trial:
         other = Trial(self.question, self.sight)
         other.excused = names
         other._settled, other.samples, other._likeness = self._settled, self.samples, self._likeness
+        return other
+
+    def in_form(self, names: Collection[str]) -> Trial:
+        """The same, with these observations in the form that is asked for: see `compare.in_form`."""
+        formed = {
+            name: in_form(value, self.expected[name])
+            for name, value in self.sight.values.items()
+            if name in names and name in self.expected
+        }
+        if all(value is self.sight.values[name] for name, value in formed.items()):
+            return self
+        other = Trial(self.question, replace(self.sight, values={**self.sight.values, **formed}))
+        other.excused = self.excused
         return other
 
     def seen(self, name: str) -> Any:

@@ -169,7 +169,8 @@ def _sentence(
         if got is None:
             return f"{name} should be {describe(want)}, but it is None. Is a return missing?"
         one = not isinstance(want, torch.Tensor) or want.numel() == 1
-        right = f" The value{' is' if one else 's are'} right." if finding.right else ""
+        all_right = all(one.right for _, other, one in values if other == name)
+        right = f" The value{' is' if one else 's are'} right." if all_right else ""
         return f"{name} should be {describe(want)}, but it is {describe(got)}.{right}"
     if finding.kind == "shape":
         shapes = f"{tuple(got.shape)} where it should be {tuple(want.shape)}"
