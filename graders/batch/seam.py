@@ -17,20 +17,22 @@ import fnmatch
 import glob
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy.exc
 from nbconvert.exporters import NotebookExporter
 from nbformat.notebooknode import from_dict
-from nbgrader import converters
+from nbgrader import api, converters
 from nbgrader.api import Gradebook, MissingEntry
 from nbgrader.converters.base import BaseConverter, NbGraderException
 from nbgrader.coursedir import CourseDirectory
 from nbgrader.preprocessors import NbGraderPreprocessor
 from nbgrader.utils import rmtree
+from sqlalchemy.pool import NullPool
 from traitlets import Enum, Float, Int
 
 from graders.batch.elsewhere import compared
@@ -199,7 +201,22 @@ def _started(converter: converters.Autograde) -> None:
     if type(converter) is converters.Autograde and issubclass(converter.exporter_class, Intake):
         converter.__class__ = Autograde
         converter.coursedir.__class__ = _Directory
-    _start(converter)
+    with _one_engine():
+        _start(converter)
+
+
+@contextlib.contextmanager
+def _one_engine() -> Iterator[None]:
+    """nbgrader opens the gradebook a dozen times for a submission, and compiles all statements anew then.
+
+    With one engine for all of it they are compiled once; a connection still ends where its use does.
+    """
+    made = api.create_engine
+    api.create_engine = cache(partial(made, poolclass=NullPool))
+    try:
+        yield
+    finally:
+        api.create_engine = made
 
 
 # nbgrader makes its converter itself, and looks for notebooks and follows links before any step or hook of a
