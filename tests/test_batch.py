@@ -29,7 +29,7 @@ from nbgrader.api import Gradebook
 
 from graders.batch import run
 from graders.batch.run import Report
-from tests import batches
+from tests import batches, warm
 from tests.batches import (
     STUDENTS,
     alive,
@@ -448,8 +448,10 @@ def test_refusals(handed_in: Path, tmp_path: Path) -> None:
         (handed_in, (DAY, "--scheduler", "tcp://127.0.0.1:9"), None, "There is no Dask scheduler at tcp"),
     ):
         environment = {**os.environ, "PYTHONPATH": str(ROOT)} | ({"PATH": path} if path else {})
+        # The warm process knows already what can be started by its own path.
+        python = [sys.executable] if path else warm.python()
         result = subprocess.run(
-            [sys.executable, "-m", "graders", "autograde", *arguments],
+            [*python, "-m", "graders", "autograde", *arguments],
             cwd=folder,
             env=environment,
             capture_output=True,

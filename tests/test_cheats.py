@@ -10,7 +10,7 @@ import re
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -106,10 +106,12 @@ def _can_jail() -> str:
         return str(problem)
 
 
-def grade(folder: Path, *arguments: str) -> tuple[dict[str, list[dict[str, Any]]], str, int]:
+def grade(
+    folder: Path, *arguments: str, python: Sequence[str] = (sys.executable,)
+) -> tuple[dict[str, list[dict[str, Any]]], str, int]:
     """Run the command; returns its results by assignment, what it wrote to stderr, and its exit status."""
     run = subprocess.run(
-        [sys.executable, "-m", "graders", "autograde", "--json", *arguments],
+        [*python, "-m", "graders", "autograde", "--json", *arguments],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT), "GRADERS_SECRET": _ENVIRONMENT},
         capture_output=True,

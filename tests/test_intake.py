@@ -22,6 +22,7 @@ from nbgrader.nbgraderformat import MetadataValidator
 from graders.batch import submission
 from graders.batch.intake import take_in
 from graders.batch.submission import OWN
+from tests import warm
 from tests.cheats import plain
 from tests.courses import cell_of, nbgrader, nbgrader_command, notebook_of, recorded, release
 from tests.test_cheats import _can_jail, grade
@@ -538,7 +539,7 @@ def graded(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Path], l
     for kind in ("graders", "nbgrader"):
         folder = made[kind] = tmp_path_factory.mktemp(kind)
         _hand_in(folder)
-    results, _, _ = grade(made["graders"], DAY)
+    results, _, _ = grade(made["graders"], DAY, python=warm.python())
     _stock(made["nbgrader"])
     return made, results[DAY]
 
@@ -745,7 +746,7 @@ def test_again_names_only_what_was_refused(courses: dict[str, Path]) -> None:
     assert not any(line.strip().startswith("zz-honest  100") for line in said.splitlines())
     for student, (_, points) in ROWS.items():
         assert (points is None) == (f"submitted/{student}/{DAY}: " in said), student
-    results, _, _ = grade(courses["graders"], DAY)
+    results, _, _ = grade(courses["graders"], DAY, python=warm.python())
     assert {one["student"] for one in results[DAY] if one["outcome"] == "failed"} == {
         student for student, (_, points) in ROWS.items() if points is None
     }
@@ -775,7 +776,7 @@ def test_a_task_is_for_a_person_wherever_it_lies_by_both(tmp_path: Path) -> None
         (folder / "deeper/part1.ipynb").write_text(json.dumps(done))
         (folder / "part2.py").write_text("two = 2")
         if kind == "graders":
-            grade(course, "hw")
+            grade(course, "hw", python=warm.python())
         else:
             _stock(course, "hw")
         held[kind] = recorded(course, "hw")["ann"]["notebooks"]
