@@ -33,9 +33,9 @@ def begin(arguments: list[str]) -> None:
     words = [one for one in arguments[1:] if not one.startswith("-")]
     if arguments[:1] != ["autograde"] or {"--help", "--scheduler"} & options:
         return
-    with contextlib.suppress(OSError):  # whoever needs it meets it again
-        if names := words or ("--all" in options and folders(Path.cwd())):
-            fork_server(imported(Path.cwd(), names))
+    if words or "--all" in options:
+        with contextlib.suppress(OSError):  # whoever needs it meets it again
+            fork_server(imported(Path.cwd(), words or folders(Path.cwd())))
 
 
 def fork_server(libraries: Iterable[str]) -> ForkServerContext:
