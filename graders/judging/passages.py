@@ -296,7 +296,7 @@ _EPS = (
 _VARIANCE = (
     _on("unbiased_* variance_about_zero", FIVE_STEPS),
     _on("variance_by_cancellation variance_by_cancellation_in_double", AWKWARD),
-    _on("divided_by_variance sum_for_mean", FIVE_STEPS, _STD_ONE),
+    _on("divided_by_variance multiplied_by_deviation sum_for_mean", FIVE_STEPS, _STD_ONE),
     _on("not_centred", FIVE_STEPS, _CENTRED),
 )
 _AFFINE = (

@@ -344,10 +344,10 @@ GRADIENT_MISTAKES: tuple[tuple[str, str, tuple[dict[str, Callable], ...]], ...] 
         ({"dx": partial(input_gradient, through_mean=-1.0)},),
     ),
     (
-        "path_sign",
-        """Two paths enter with the wrong sign. x reaches y three times: directly, and with a minus each
-        through the mean and through the variance.""",
-        ({"dx": partial(input_gradient, through_mean=-1.0, through_variance=-1.0)},),
+        "mean_path_doubled",
+        """The path through the mean counts twice, so the columns of your dx do not sum to 0. What reaches the
+        mean is collected from all samples once, and each x gets 1/N of it.""",
+        ({"dx": partial(input_gradient, through_mean=2.0)},),
     ),
     (
         "sums_and_means_mixed",
@@ -1272,7 +1272,7 @@ COMMON_IN_FORWARD = ("unbiased_variance", "eps_outside_root", "unbiased_and_eps_
 #: Those. Not a wrong count: beside an unbiased variance a factor of N / (N − 1) is the right derivative.
 BESIDE_ANOTHER_FORWARD = (
     *("statistics_constant", "variance_path_missing", "mean_path_missing", "variance_path_doubled"),
-    *("variance_path_sign", "mean_path_sign", "path_sign", "gamma_missing_in_dx", "gamma_twice_in_dx"),
+    *("variance_path_sign", "mean_path_sign", "gamma_missing_in_dx", "gamma_twice_in_dx"),
     "sums_and_means_mixed",
     *("division_forgotten_in_backward", "batch_average_in_dx"),
 )
@@ -1582,7 +1582,7 @@ def unbiased_deviation(x: Tensor, gamma: Tensor, eps: float) -> tuple:
 #: What is wrong in these is wrong with eps in any place.
 IN_ANY_NORM = (
     *("statistics_constant", "variance_path_missing", "mean_path_missing", "variance_path_doubled"),
-    *("variance_path_sign", "mean_path_sign", "path_sign", "gamma_missing_in_dx", "gamma_twice_in_dx"),
+    *("variance_path_sign", "mean_path_sign", "gamma_missing_in_dx", "gamma_twice_in_dx"),
     *("wrong_count", "sums_and_means_mixed"),
     *("division_forgotten_in_backward", "extra_factor_in_dx", "batch_average_in_dx", "dgamma_from_x"),
     *("dgamma_with_gamma", "averaged_over_batch", "not_summed_over_batch", "summed_over_features"),
@@ -1695,7 +1695,7 @@ OUTSIDE_MISTAKES = (
 
 @cache
 def outside_pairs() -> tuple[Mistake, ...]:
-    """The formula for eps inside the root, and something else that is wrong."""
+    """The formula for eps inside the root, and something else that is wrong; and both signs."""
     named = {one.key: one for one in OUTSIDE_MISTAKES}
     borrowed = named["borrowed_formula"]
     return (
@@ -1708,6 +1708,11 @@ def outside_pairs() -> tuple[Mistake, ...]:
             borrowed,
             named["gamma_missing_in_dx"],
             partial(outside, dx=partial(input_gradient, scaled=lambda dy, gamma: dy)),
+        ),
+        both(
+            named["variance_path_sign"],
+            named["mean_path_sign"],
+            outside_knobs(dx=partial(input_gradient, through_mean=-1.0, through_variance=-1.0)),
         ),
     )
 

@@ -495,6 +495,13 @@ INFERENCE_MISTAKES = (
         inference_with(deviation=lambda var, eps: var),
     ),
     mistake(
+        "multiplied_by_deviation",
+        """The centred values are multiplied by the stored standard deviation, not divided by it. Whoever
+        works out 1/√(running_var + eps) beforehand multiplies by that number: to divide by it turns it round
+        again.""",
+        inference_with(deviation=lambda var, eps: (var + eps).rsqrt()),
+    ),
+    mistake(
         "corrected_again",
         """The running variance is multiplied by N/(N − 1), or its inverse. It was unbiased when it was
         stored, and the number of samples at test time has nothing to do with it.""",

@@ -384,6 +384,12 @@ NORM_MISTAKES = (
         with_knobs(variance=lambda x, axes: centred_squares(x, (2, 3)).mean(0, keepdim=True)),
         with_knobs(variance=lambda x, axes: x.var((2, 3), keepdim=True).mean(0, keepdim=True)),
     ),
+    mistake(
+        "means_spread",
+        """The variance is that of the samples' means. Averaging over H and W first takes most of the
+        variation away; the variance of a channel is that of all its values, about their one mean.""",
+        with_knobs(variance=lambda x, axes: centred_squares(x.mean((2, 3), keepdim=True), 0)),
+    ),
     lone_mistake(
         with_knobs,
         "A single value in each channel",
@@ -735,6 +741,12 @@ FOLDING_MISTAKES = (
         and batch norm divides by standard deviations.""",
         partial(folding, divisor=lambda var, eps: var + eps),
         partial(folding, divisor=lambda var, eps: var),
+    ),
+    mistake(
+        "multiplied_by_deviation",
+        """The kernel is multiplied by the standard deviation, which batch norm divides by. The scale is gamma
+        over the root of (running_var + eps).""",
+        partial(folding, divisor=lambda var, eps: (var + eps).rsqrt()),
     ),
     mistake(
         "conv_bias_forgotten",

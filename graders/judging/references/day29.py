@@ -1178,7 +1178,7 @@ def content_mistakes() -> tuple[Mistake, ...]:
     """The shared mistakes, made for the content alone, and for both where the message fits that too."""
     alone = statistics_mistakes(in_content, "H·W", "a mean over a single value")
     for_both = {one.key: one for one in statistics_mistakes(in_both, "H·W", "")}
-    only_alone = ("unbiased_variance", "not_centred", "divided_by_variance")
+    only_alone = ("unbiased_variance", "not_centred", "divided_by_variance", "multiplied_by_deviation")
     return tuple(
         one
         if one.key in only_alone
@@ -1520,9 +1520,11 @@ LAYER_BACKWARD_MISTAKES = (
     ),
     mistake(
         "variance_path_scaled",
-        """The path through the variance is off by a factor of σ, the standard deviation: x_hat stands in it
-        where x − mean belongs, or the other way round. Where σ is 1 nobody sees it.""",
+        """The path through the variance is off by a power of σ, the standard deviation. Either x_hat stands
+        in it where x − mean belongs, or the other way round; or the power of var + eps is another than −3/2.
+        Where σ is 1 nobody sees it.""",
         partial(layer_backward, scaled=lambda std: std),
+        partial(layer_backward, scaled=lambda std: std**1.5),  # the power −3/2 taken of σ, not of σ²
         partial(layer_backward, scaled=lambda std: 1 / std),
         partial(layer_backward, scaled=lambda std: std**2),
         partial(layer_backward, scaled=lambda std: 1 / std**2),

@@ -436,6 +436,8 @@ def sync(
     by_variance: float = 1.0,
     shares: Callable[[Tensor], tuple[Any, Any]] = lambda count: (1.0, 1.0),
     along: Callable[[Tensor], tuple[Any, Any]] = lambda x_hat: (1.0, x_hat),
+    scaled: Callable[[Tensor], Any] = lambda std: 1.0,
+    divided: Callable[[Tensor, Tensor], Tensor] = lambda paths, std: paths / std,
     collected: Taken = lambda sums: sums.total,
     beside: Callable[[Tensor, Tensor], Tensor] = lambda x, x_hat: x_hat,
     result: Callable[[Tensor, Tensor, Tensor], Gradients] = lambda dx, dgamma, dbeta: (dx, dgamma, dbeta),
@@ -444,8 +446,9 @@ def sync(
 
     into, inside: what reaches x_hat, in dx itself and in its two means. brought: to the exchange, of this
     device's sums. means: the two in dx. by_mean, by_variance: the shares of the two paths. shares: the same,
-    by the number of all samples. along: what stands beside each of the two. collected: the gradients of the
-    parameters, of dy times what stands `beside` it.
+    by the number of all samples. along: what stands beside each of the two. scaled: by which power of the
+    deviation the second is off. divided: the last step to dx. collected: the gradients of the parameters, of
+    dy times what stands `beside` it.
     """
     if own_statistics:
         var, mean = torch.var_mean(x, 0, correction=0)
@@ -460,7 +463,8 @@ def sync(
     through_mean, through_variance = (
         ways[place] * weights[place] * means[place](sums)[place] for place in (0, 1)
     )
-    dx = (into(dy, gamma) - by_mean * through_mean - by_variance * through_variance) / std
+    paths = into(dy, gamma) - by_mean * through_mean - by_variance * scaled(std) * through_variance
+    dx = divided(paths, std)
     return result(dx, *collected(sums)[2:])
 
 
@@ -588,6 +592,20 @@ SYNC_MISTAKES = (
         partial(sync, by_mean=-1.0, by_variance=-1.0),
     ),
     variance_path_mistake(sync),
+    mistake(
+        "variance_path_scaled",
+        """The path through the variance is off by a power of σ, the standard deviation. Either x_hat stands
+        in it where x − mean belongs, or the other way round; or the power of var + eps is another than −3/2.
+        Where σ is 1 nobody sees it.""",
+        *(partial(sync, scaled=lambda std, power=power: std**power) for power in (1, -1, 1.5, 2, -2)),
+    ),
+    mistake(
+        "division_missing_in_dx",
+        """dx is not divided by σ, or is multiplied by it. x_hat is x less its mean over σ, so what comes back
+        to x has 1/σ in all its terms.""",
+        partial(sync, divided=lambda paths, std: paths),
+        partial(sync, divided=lambda paths, std: paths * std),
+    ),
     mistake(
         "own_mean_distance",
         """What goes from the variance to the mean is taken over this device alone. Over all devices the
@@ -1078,6 +1096,12 @@ RMS_MISTAKES = (
         """The values are divided by the mean square rather than by its root, so a vector twice as long comes
         out half as long. It should come out the same.""",
         rms_with(divisor=lambda square, eps: square + eps),
+    ),
+    mistake(
+        "multiplied_by_root",
+        """The values are multiplied by their root mean square, not divided by it. Whoever works out
+        1/√(mean square + eps) beforehand multiplies by that number: to divide by it turns it round again.""",
+        rms_with(divisor=lambda square, eps: (square + eps).rsqrt()),
     ),
     mistake(
         "absolute_values",

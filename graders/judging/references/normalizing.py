@@ -161,6 +161,13 @@ def statistics_mistakes(
             make(deviation=lambda var, eps: var),
         ),
         mistake(
+            "multiplied_by_deviation",
+            """The centred values are multiplied by the standard deviation, not divided by it, so their
+            variance does not become 1. Whoever works out 1/√(var + eps) beforehand multiplies by that number:
+            to divide by it turns it round again.""",
+            make(deviation=lambda var, eps: (var + eps).rsqrt()),
+        ),
+        mistake(
             "variance_by_cancellation",
             """The variance is computed as E[x²] − E[x]². On paper that is the same. At an offset of 10,000
             both terms are near 10⁸ and float32 keeps seven digits, so their difference is noise. Centre

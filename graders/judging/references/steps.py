@@ -188,7 +188,7 @@ BACKWARD = (
             "The result is not divided by std. x_hat is centred / std, so its derivative is divided as well.",
             partial(through_variance, divide=lambda values, std: values),
         ),
-        of="""variance_path_missing variance_path_doubled variance_path_scaled variance_path_sign path_sign
+        of="""variance_path_missing variance_path_doubled variance_path_scaled variance_path_sign
         statistics_constant eps_missing_in_backward eps_fixed_in_backward eps_outside_root_in_backward
         variance_for_deviation_in_backward
         division_forgotten_in_backward x_for_x_hat x_hat_in_the_wrong_term only_own_output
@@ -221,7 +221,8 @@ BACKWARD = (
             "The mean of each row is subtracted. The mean was taken over the batch, along axis 0.",
             lambda dcentred: dcentred - dcentred.mean(1, keepdim=True),
         ),
-        of="mean_path_missing mean_path_sign wrong_count sums_and_means_mixed batch_average_in_dx",
+        of="""mean_path_missing mean_path_sign mean_path_doubled wrong_count sums_and_means_mixed
+        batch_average_in_dx""",
         barred=LIBRARY_ANSWERS | AUTOGRAD,
     ),
     whole(
@@ -409,8 +410,8 @@ LAYER = (
         ),
         of="""stored_statistics_in_training eps_outside_root eps_missing eps_as_floor eps_fixed eps_default
         eps_subtracted eps_squared eps_on_deviation eps_on_quotient length_over_count unbiased_variance
-        unbiased_and_eps_outside divided_by_variance variance_by_cancellation not_centred
-        variance_about_zero one_statistic_for_all
+        unbiased_and_eps_outside divided_by_variance multiplied_by_deviation variance_by_cancellation
+        not_centred variance_about_zero one_statistic_for_all
         rows_normalized affine_not_trained affine_missing beta_missing gamma_missing gamma_and_beta_swapped
         shift_before_scale gamma_plus_one statistics_constant variance_constant mean_constant""",
         definition=normalize_batch,
@@ -603,7 +604,8 @@ GROUPS = (
         ),
         of="""eps_outside_root eps_missing eps_as_floor eps_fixed eps_default eps_subtracted eps_squared
         eps_on_deviation eps_on_quotient length_over_count unbiased_variance unbiased_and_eps_outside
-        divided_by_variance variance_by_cancellation not_centred variance_about_zero over_channels_only
+        divided_by_variance multiplied_by_deviation variance_by_cancellation
+        not_centred variance_about_zero over_channels_only
         over_pixels_only layer_statistics over_the_batch_too batch_statistics over_all_axes across_groups
         rows_averaged""",
     ),
