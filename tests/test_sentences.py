@@ -196,6 +196,34 @@ def test_wrong_device_is_seen_without_a_gpu() -> None:
         assert "GPU" in verdict.message
 
 
+def test_numbers_may_go_by_way_of_the_cpu() -> None:
+    """A GPU's numbers may be copied into a tensor on the CPU, and what is worked out there be moved back."""
+
+    def fills_by_column(x, gamma, beta, eps=1e-5):
+        y = torch.empty(x.shape, dtype=x.dtype)
+        for j in range(x.shape[1]):
+            y[:, j] = right(x, gamma, beta, eps)[0][:, j]
+        return y.to(x.device), None
+
+    def copies(x, gamma, beta, eps=1e-5):
+        y = torch.zeros(x.shape, dtype=x.dtype)
+        return y.copy_(right(x, gamma, beta, eps)[0]).to(x.device), None
+
+    def works_on_the_cpu(x, gamma, beta, eps=1e-5):
+        order = torch.arange(x.shape[1])
+        y = right(x.cpu()[:, order], gamma.cpu(), beta.cpu(), eps)[0]
+        return y.to(x.device), None
+
+    def leaves_it_there(x, gamma, beta, eps=1e-5):
+        y = torch.empty(x.shape, dtype=x.dtype)
+        y[:] = right(x, gamma, beta, eps)[0]
+        return y, None
+
+    for candidate in (fills_by_column, copies, works_on_the_cpu):
+        assert judged(candidate).passed, str(judged(candidate))
+    assert "y is on cpu while the inputs are on another device" in judged(leaves_it_there).message
+
+
 def test_values_may_be_asked_for_and_helpers_moved() -> None:
     def asks(x, gamma, beta, eps=1e-5):
         scale = 1.0 + 0 * x.sum().item()

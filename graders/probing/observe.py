@@ -237,7 +237,7 @@ def _wrong_device(sight: Sight, recorder: Recorder) -> str | None:
     ]
     if stray:
         return f"{stray[0]} is on {sight.values[stray[0]].device} while the inputs are on another device"
-    mixed = ("expected device", "same device", "Cannot copy out of meta tensor")
+    mixed = ("expected device", "same device")
     if sight.raised and recorder.made_on_cpu and any(text in sight.raised.text for text in mixed):
         where = f", near line {sight.raised.line}: {sight.raised.code}" if sight.raised.code else ""
         return (
