@@ -168,9 +168,10 @@ class Notebook:
 
         A notebook that has none yet is idle as well, and JupyterLab would ask which it is to have.
         """
-        self.within(".jp-Toolbar-kernelName").filter(has_text="Python").wait_for(timeout=CELL)
+        kernel = self.within(".jp-Toolbar-kernelName").filter(has_text="Python")
         idle = self.within('.jp-Notebook-ExecutionIndicator[data-status="idle"]')
-        idle.wait_for(state="attached", timeout=CELL)
+        for there in (kernel, idle):
+            there.wait_for(state="attached", timeout=CELL)
 
     @property
     def cells(self) -> Locator:
@@ -271,7 +272,7 @@ class Notebook:
     def close(self) -> None:
         """File > Close and Shut Down Notebook: what was not saved is dropped, and the kernel ends."""
         self.menu("File", "filemenu:close-and-cleanup")
-        self.page.locator(".jp-Dialog .jp-mod-accept").click()
+        self.page.locator("css:light=.jp-Dialog .jp-mod-accept").click()
         expect(self.tab).to_have_count(0, timeout=CELL)
 
     # -- what a student touches
@@ -280,8 +281,8 @@ class Notebook:
         """Choose a menu's entry, for this notebook."""
         self.tab.click()
         expect(self.panel).to_be_visible()
-        self.page.locator(".lm-MenuBar-item").get_by_text(name, exact=True).click()
-        self.page.locator(f'.lm-Menu-item[data-command="{command}"]').first.click()
+        self.page.locator("css:light=.lm-MenuBar-item").get_by_text(name, exact=True).click()
+        self.page.locator(f'css:light=.lm-Menu-item[data-command="{command}"]').first.click()
 
     def press_slider(self, slider: Locator, key: str, times: int = 1) -> None:
         """Focus a slider's handle and press an arrow key."""
