@@ -979,6 +979,29 @@ def test_both_sides_hold_the_same_exercises() -> None:
         assert set(module.ANSWERS) == {one.name for one in exercises}, day
 
 
+@pytest.mark.filterwarnings("ignore")  # of what PyTorch is about to give up
+@pytest.mark.parametrize("name", EXERCISES)
+def test_nothing_that_is_handed_back_stops_a_check(name: str) -> None:
+    exercise = catalogue.find(name)
+    for odd in (
+        torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8),
+        torch.nested.nested_tensor([torch.ones(2), torch.ones(3)]),
+        torch.ones(1, device="meta"),
+        torch.ones(1, 4, dtype=torch.uint8),
+        torch.ones(2, dtype=torch.cfloat),
+        torch.tensor(1.5),
+        [1.0, 2.0],
+        10**400,
+    ):
+        for handed_back in (odd, (odd, odd)):
+
+            def candidate(*given: Any, _odd: Any = handed_back, **named: Any) -> Any:
+                return _odd
+
+            made = candidate if len(exercise.candidates) == 1 else (candidate,) * len(exercise.candidates)
+            assert judged(name, made, seed=0).points < exercise.points
+
+
 def test_same_seed_same_verdict_and_fresh_inputs_without_one() -> None:
     candidate = dict(alternatives.wrong())["batch_norm_forward"]
     first, second = (graders.evaluate("batch_norm_forward", candidate, seed=3) for _ in range(2))

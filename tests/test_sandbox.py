@@ -17,7 +17,7 @@ import torch
 
 from graders.batch.notebook import libraries
 from graders.probing.observe import Foreign
-from graders.probing.process.protocol import FILES_READ, LIBRARIES
+from graders.probing.process.protocol import FILES_READ, LIBRARIES, Broken
 from graders.probing.process.values import pack, unpack
 from graders.sandbox.box import Box
 
@@ -343,3 +343,10 @@ def test_the_numbers_of_a_list_are_sent() -> None:
 @pytest.mark.parametrize("forged", [[1.0], "text", {"foreign": "list", "numbers": None}])
 def test_forged_numbers_are_none(forged: object) -> None:
     assert unpack({"foreign": "list", "numbers": forged}, b"").numbers is None
+
+
+@pytest.mark.parametrize("forged", [2**63, -(10**400), [1, 2**64]], ids=["large", "negative", "in a list"])
+def test_forged_whole_numbers_are_refused(forged: object) -> None:
+    """They would stop whoever compares them."""
+    with pytest.raises(Broken):
+        unpack(forged, b"")

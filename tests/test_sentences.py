@@ -165,6 +165,26 @@ def test_a_number_in_place_of_a_tensor_has_its_mistake_named() -> None:
     assert verdict.mistakes == ("condition_of_x",), str(verdict)
 
 
+@pytest.mark.parametrize(
+    "name,candidate",
+    [
+        ("batch_norm_forward", lambda x, gamma, beta, eps=1e-5: (10**400, None)),
+        (
+            "batch_norm_forward",
+            lambda x, gamma, beta, eps=1e-5: (1 << 3_321_929, None),
+        ),  # no text has so many
+        ("batch_norm_forward", lambda x, gamma, beta, eps=1e-5: ([-(10**400)], None)),
+        ("hessian_condition_number", lambda x: 10**400),
+        ("convergence_rate", lambda eigenvalues, lr, beta=0.0: -(10**400)),
+        ("count_parameters", lambda model: (10**400, 2**63)),
+    ],
+)
+def test_a_whole_number_beyond_a_float_is_named(name: str, candidate: Callable) -> None:
+    verdict = judged(candidate, name)
+    assert (verdict.outcome, verdict.points) == ("type", 0), str(verdict)
+    assert "it is a list" in verdict.message or "it is a very large int" in verdict.message
+
+
 def test_changed_argument() -> None:
     def candidate(x, gamma, beta, eps=1e-5):
         x -= x.mean(0)

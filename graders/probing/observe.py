@@ -40,6 +40,8 @@ def refuse() -> None:
 
 #: The instructions of this function, with which one of the library's begins while it is closed.
 RAISE = refuse.__code__.co_code
+#: Whole numbers from here on are named, and not compared: they do not fit into a float, nor into a tensor.
+INTEGER_LIMIT = 2**63
 #: Of lists with more numbers in them, or deeper ones, it is not looked at what these are.
 MOST_NUMBERS, DEEPEST = 100_000, 8
 #: How much of what the candidate prints is kept, in characters.
@@ -308,12 +310,18 @@ def _changed(before: Inputs, after: Inputs) -> list[str]:
 
 def _observation(value: Any) -> Any:
     if isinstance(value, torch.Tensor):
+        if value.is_nested or value.is_quantized:
+            return Foreign(f"{'nested' if value.is_nested else 'quantized'} tensor")
         return value.detach()
     value = plain(value)
+    if isinstance(value, int) and abs(value) >= INTEGER_LIMIT:
+        return Foreign("very large int")
     if value is None or isinstance(value, bool | int | float | str | Raised):
         return value
     numbers = None
-    with contextlib.suppress(TypeError, ValueError, RuntimeError):  # of other things, or in a ragged shape
+    with contextlib.suppress(
+        TypeError, ValueError, RuntimeError, OverflowError
+    ):  # of other things, or in a ragged shape
         numbers = numbers_in(value)
     return Foreign(type(value).__name__, numbers)
 
@@ -326,8 +334,8 @@ def holds_numbers(value: Any) -> bool:
 def numbers_in(value: Any) -> torch.Tensor:
     """The numbers of an array, or of a list of numbers, tensors and lists, as one tensor on the CPU.
 
-    Raises TypeError, ValueError or RuntimeError where there are other things in it, very many, or the list is
-    ragged.
+    Raises TypeError, ValueError, RuntimeError or OverflowError where there are other things in it, very many
+    or very large numbers, or the list is ragged.
     """
     value = plain(value)
     if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":

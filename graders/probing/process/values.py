@@ -12,7 +12,7 @@ from typing import Any
 import safetensors.torch
 import torch
 
-from graders.probing.observe import Foreign, Raised, Sight, Survey
+from graders.probing.observe import INTEGER_LIMIT, Foreign, Raised, Sight, Survey
 from graders.probing.process.protocol import PAYLOAD_LIMIT, TEXT_LIMIT, Broken
 
 #: What a look at a candidate may hold: bytes of one tensor, and of all values together. A right one has some
@@ -21,8 +21,6 @@ TENSOR_LIMIT = 1 << 20
 SIGHTS_LIMIT = 2 << 20
 #: Bytes that a value costs of that beside its content.
 _OVERHEAD = 50
-#: Larger whole numbers are named instead of sent.
-INTEGER_LIMIT = 2**63
 #: How deep lists may stand in lists.
 DEPTH = 8
 
@@ -112,6 +110,8 @@ def unpack(tree: Any, payload: bytes, device: str = "cpu") -> Any:
 
 
 def _unpacked(tree: Any, tensors: dict[str, torch.Tensor], device: str, depth: int) -> Any:
+    if isinstance(tree, int) and abs(tree) >= INTEGER_LIMIT:
+        raise Broken("a number that nobody has sent")
     if tree is None or isinstance(tree, bool | int | float | str):
         return tree
     if not depth:
