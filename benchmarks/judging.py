@@ -33,13 +33,9 @@ from tqdm import tqdm
 import graders
 from graders.judging import catalogue
 from graders.judging.checking import devices
-from graders.judging.judge import judge
-from graders.judging.question import Paper, settings
-from graders.judging.report import reported
 from graders.judging.verdict import Verdict
-from graders.probing.observe import look
 from tests import alternatives, solutions
-from tests.judged import judged
+from tests.judged import judged, paper_of, verdict_on
 
 
 @dataclass(frozen=True)
@@ -140,10 +136,9 @@ def check_times(candidates: Iterable[Candidate], repeats: int = 3) -> list[Timed
 def _check_twice(one: Candidate, seed: int) -> list[float]:
     taken = []
     start = time.process_time()
-    exercise = catalogue.find(one.exercise)
-    paper = Paper(exercise, catalogue.answer_of(exercise.name), settings("cpu"), seed)
+    paper = paper_of(one.exercise, seed)
     for _ in range(2):
-        reported(judge(paper, *look(exercise, one.made, [question.case for question in paper.questions])))
+        verdict_on(paper, one.made)
         now = time.process_time()
         taken.append(now - start)
         start = now

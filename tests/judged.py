@@ -18,10 +18,17 @@ from graders.probing.observe import look
 
 def judged(name: str, candidate: Candidate, *, seed: int, device: str = "cpu") -> Verdict:
     """What `graders.evaluate` says in a course without a rubric of its own."""
-    paper = _paper(name, seed, device)
+    return verdict_on(_kept(name, seed, device), candidate)
+
+
+def verdict_on(paper: Paper, candidate: Candidate) -> Verdict:
+    """The same on these questions."""
     return judge(paper, *look(paper.exercise, candidate, [question.case for question in paper.questions]))
 
 
-@lru_cache(maxsize=6)
-def _paper(name: str, seed: int, device: str) -> Paper:
+def paper_of(name: str, seed: int, device: str = "cpu") -> Paper:
+    """The questions of a check, of which nothing is worked out yet."""
     return Paper(catalogue.find(name), catalogue.answer_of(name), settings(device), seed)
+
+
+_kept = lru_cache(maxsize=6)(paper_of)

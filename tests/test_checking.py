@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 from torch import Tensor
 
@@ -53,9 +56,14 @@ def test_what_was_wrong_is_asked_again_and_nothing_passes_but_on_fresh_inputs() 
 
 def test_another_answer_gets_the_verdict_that_it_gets_on_its_own() -> None:
     """What was worked out for one wrong answer serves for the next, and changes nothing for it."""
-    found = [one for name, one in wrong() if name == "batch_norm_forward"]
-    for one in found:
-        one.__name__ = "batch_norm_forward"
+
+    def called_so(one: Callable) -> Callable:
+        def batch_norm_forward(*given: Any, **named: Any) -> Any:
+            return one(*given, **named)
+
+        return batch_norm_forward
+
+    found = [called_so(one) for name, one in wrong() if name == "batch_norm_forward"]
     asked = [check(one) for one in found]
     assert len({one.seed for one in asked}) == 1
     for one, verdict in zip(found, asked, strict=True):

@@ -113,8 +113,7 @@ def _asked_again(exercise: Exercise, candidate: Candidate, on: tuple[str, ...], 
     """The verdict on what the exercise was last wrong on, if it is wrong there again, or on fresh inputs."""
     asked = exercise.name, on
     paper = _wrong_on.pop(asked, None)  # and back when all went well: an interrupt leaves it half done
-    verdict = _judged(paper, candidate, rubric) if paper else None
-    if paper is None or verdict is None or verdict.passed:
+    if paper is None or (verdict := _judged(paper, candidate, rubric)).passed:
         paper = _paper(exercise, on, None)
         verdict = _judged(paper, candidate, rubric)
     if not verdict.passed:

@@ -319,9 +319,8 @@ def _observation(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float | str | Raised):
         return value
     numbers = None
-    with contextlib.suppress(
-        TypeError, ValueError, RuntimeError, OverflowError
-    ):  # of other things, or in a ragged shape
+    # Of other things, in a ragged shape, or of numbers that are too large.
+    with contextlib.suppress(TypeError, ValueError, RuntimeError, OverflowError):
         numbers = numbers_in(value)
     return Foreign(type(value).__name__, numbers)
 
