@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import struct
 import zipfile
 from collections.abc import Collection
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,7 @@ from typing import Any
 import pytest
 
 from graders.batch import bounds, intake, notebook
-from graders.batch.recognition import Match, Release, ReleasedCell, asked_for, restore
+from graders.batch.recognition import Match, Release, ReleasedCell, asked_for, defined_in, restore
 from graders.batch.submission import Submitted
 from graders.sandbox.box import Stopped
 
@@ -342,6 +345,91 @@ def test_an_answer_beside_the_place_for_it_is_looked_at(
     assert restore(Submitted(given), WITH_A_QUESTION).doubtful == doubtful
 
 
+PLOT = replace(ESSAY, name="plot", id="id-plot", kind="code", source="# YOUR CODE HERE")
+#: A question without a mark, behind a test.
+ASKED = Release(
+    {one.name: one for one in (test("test_f", "assert f(1) == 2"), ESSAY, PLOT)},
+    unmarked=frozenset({"## 2. Why?\n\nSay why.", "Plot it."}),
+)
+EMPTY, TESTED = text("Your answer.", "id-essay"), code("assert f(1) == 2", "id-test_f")
+NEXT = [text("Plot it.", "more"), code("# YOUR CODE HERE", "id-plot")]
+ASKS = text("## 2. Why?\n\nSay why.", "asks")
+
+
+@pytest.mark.parametrize(
+    ("cells", "doubtful"),
+    [
+        ([ASKS, EMPTY, code("Because they are all.")], True),
+        ([ASKS, EMPTY, code("# Because they are\n# all.")], True),
+        ([ASKS, EMPTY, code("print('Because they are all.')\n'All.'")], True),
+        ([ASKS, EMPTY, {**text("Because."), "cell_type": "raw"}], True),
+        ([{**ASKS, "source": f"{ASKS['source']}\n\n**Because.**"}, EMPTY], True),
+        ([ASKS, text("Because."), EMPTY], True),
+        ([ASKS, EMPTY, code("x = f(1)\nprint(x)")], False),
+        ([ASKS, EMPTY, code("# f(1)\n# f(2)")], False),
+        ([text("My notes."), ASKS, EMPTY], False),
+        ([ASKS, EMPTY], False),
+    ],
+    ids=[
+        *("words in a cell of code", "comments", "printed", "raw", "in the question", "between them"),
+        *("code", "code as comments", "before the question", "nothing"),
+    ],
+)
+def test_words_in_another_kind_of_cell_may_be_the_answer(cells: list[dict[str, Any]], doubtful: bool) -> None:
+    given = {"cells": copy.deepcopy([TESTED, *cells, *NEXT]), "metadata": {}, "nbformat": 4}
+    assert restore(Submitted(given), ASKED).doubtful == ({"essay"} if doubtful else set())
+
+
+@pytest.mark.parametrize(
+    ("cell", "doubtful"),
+    [(text("```python\nplot(1)\n```"), {"plot"}), (text("See above."), set()), (code("plot(1)"), {"plot"})],
+)
+def test_code_for_a_person_may_stand_in_a_text(cell: dict[str, Any], doubtful: set[str]) -> None:
+    cells = copy.deepcopy([TESTED, text("Why.", "id-essay"), *NEXT, cell])
+    given = {"cells": cells, "metadata": {}, "nbformat": 4}
+    assert restore(Submitted(given), ASKED).doubtful == doubtful
+
+
+@pytest.mark.parametrize(
+    ("texts", "counts", "which"),
+    [
+        (("Because.", "Your answer."), "Because.", "last one in which something was written"),
+        (("Your answer.", "Because."), "Because.", "last one"),
+        (("Because.", "So."), "So.", "last one"),
+        (("Your answer.", "Your answer."), "Your answer.", "last one"),
+    ],
+)
+def test_of_copies_of_an_essay_one_that_was_written_counts(
+    texts: tuple[str, str], counts: str, which: str
+) -> None:
+    mark = {"nbgrader": {"grade_id": "essay", "grade": True, "solution": True, "points": 5.0}}
+    cells = [{**text(one, f"e{place}"), "metadata": dict(mark)} for place, one in enumerate(texts)]
+    match = matched(*cells)
+    (essay,) = (
+        one
+        for one in match.notebook["cells"]
+        if one["metadata"].get("nbgrader", {}).get("grade_id") == "essay"
+    )
+    assert essay["source"] == counts
+    assert f"The cell essay is there more than once; the {which} counts." in match.notes
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        *("if True:\n    {}", "try:\n    {}\nexcept ValueError:\n    pass", "with a:\n    {}"),
+        *(
+            "try:\n    pass\nexcept ValueError:\n    {}",
+            "for i in a:\n    {}",
+            "match a:\n    case 1:\n        {}",
+        ),
+    ],
+)
+def test_what_is_defined_inside_of_statements_is_defined(source: str) -> None:
+    assert defined_in(source.format("f = lambda x: [y for y in x]")) == {"f"}
+    assert not defined_in("def g():\n    f = 1\nclass A:\n    f = 1") & {"f"}
+
+
 def test_hidden_tests_are_no_change() -> None:
     """The gradebook knows them, and what students got does not."""
     one = ReleasedCell(
@@ -437,6 +525,11 @@ def test_what_was_asked_for_is_not_flagged() -> None:
     )
 
 
+HANDED_IN = json.dumps(
+    {"cells": [code(F), code(G)], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+).encode()
+
+
 def archived(**members: bytes) -> bytes:
     content = BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -505,11 +598,21 @@ def _encrypted(content: bytes) -> bytes:
     return content
 
 
+def _as_large(content: bytes, size: int | None = None) -> bytes:
+    """The same with the end that archives have which may be large. size: of its list of files, as it says."""
+    at = content.rindex(b"PK\x05\x06")
+    count, length, start = struct.unpack("<HII", content[at + 10 : at + 20])
+    sizes = count, count, length if size is None else size, start
+    record = struct.pack("<4sQ2H2I4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, *sizes)
+    end = struct.pack("<4sIQI", b"PK\x06\x07", 0, at, 1) + b"PK\x05\x06" + bytes(4) + b"\xff" * 12 + bytes(2)
+    return content[:at] + record + end
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [
         (archived(**{"hw.ipynb": b"0"})[:-30], "cannot be opened"),
-        (archived(**{"hw.ipynb": b"0"}) + b"PK\x06\x07", "cannot be opened, or of too many files"),
+        (_as_large(archived(**{"hw.ipynb": b"0"}), 1 << 30), "cannot be opened, or of too many files"),
         (archived(**{"hw.ipynb": bytes(bounds.NOTEBOOK_LIMIT + 1)}), "cannot be read: hw.ipynb has 32 MB"),
         (archived(**{"hw.ipynb": bytes(bounds.FILE_LIMIT + 1)}), "nor a notebook like it"),
         (_encrypted(archived(**{"hw.ipynb": b"0"})), "cannot be read: hw.ipynb is encrypted"),
@@ -521,6 +624,22 @@ def test_archives_that_cannot_be_read_end_in_a_note(tmp_path: Path, content: byt
     (tmp_path / "all.zip").write_bytes(content)
     found = intake.take_in("ada", tmp_path, {"hw": RELEASE}, [])
     assert not found.notebooks and says in " ".join(found.notes + found.unreadable)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        _as_large(archived(**{"hw.ipynb": HANDED_IN})),
+        archived(**{"../hw/hw.ipynb": HANDED_IN}),
+        archived(**{"/home/ada/hw.ipynb": HANDED_IN}),
+        archived(**{"hw.ipynb.txt": HANDED_IN.decode().encode("utf-16")}),
+    ],
+    ids=["of a system that makes large ones", "from the folder beside", "from the root", "as text"],
+)
+def test_archives_of_other_programs_are_opened(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "all.zip").write_bytes(content)
+    found = intake.take_in("ada", tmp_path, {"hw": RELEASE}, [])
+    assert found.notebooks and not found.doubtful and not found.unreadable
 
 
 def test_two_notebooks_of_one_assignment_each_get_their_own(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from graders.batch import bounds
+from graders.batch import bounds, submission
 from graders.batch.intake import Submission, lay, take_in, timestamp_in
 from graders.batch.recognition import Release, ReleasedCell
 from graders.batch.submission import TIMESTAMP, apart
@@ -310,6 +310,83 @@ def test_names_in_an_archive_from_a_mac_are_what_the_code_calls_them(tmp_path: P
     assert "Größe.csv" in _taken_in(tmp_path).files
 
 
+def test_names_in_a_folder_from_a_mac_are_what_the_code_calls_them(tmp_path: Path) -> None:
+    """macOS takes accents apart; where both forms are there, both stay."""
+    apart = unicodedata.normalize("NFD", "Daten/Größe.csv")
+    helper = notebook_of([cell_of("x", "x = 1")])
+    files = {apart: b"1,2", unicodedata.normalize("NFD", "Größe.ipynb"): json.dumps(helper).encode()}
+    _as_folder(tmp_path, {"day.ipynb": _notebook(RIGHT), **files})
+    assert _taken_in(tmp_path).files.keys() == {"Daten/Größe.csv", "Größe.ipynb"}
+    _as_folder(tmp_path, {"Daten/Größe.csv": b"3"})
+    assert _taken_in(tmp_path).files.keys() == {"Daten/Größe.csv", apart, "Größe.ipynb"}
+
+
+def test_what_an_editor_keeps_of_notebooks_is_none_that_was_handed_in(tmp_path: Path) -> None:
+    """JupyterLab's language server keeps their code in files of their names."""
+    _as_folder(
+        tmp_path, {"my day.ipynb": _notebook(RIGHT), ".virtual_documents/my day.ipynb": RIGHT.encode()}
+    )
+    found = _taken_in(tmp_path)
+    assert (_answer(found), found.doubtful) == (RIGHT, {})
+    assert found.notes == ["my day.ipynb was graded as day.ipynb: it holds that notebook's cells."]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be"])
+@pytest.mark.parametrize("name", ["day.ipynb.txt", "day.txt", "day"])
+def test_a_notebook_saved_as_text_in_any_encoding_is_one(tmp_path: Path, name: str, encoding: str) -> None:
+    _as_folder(tmp_path, {name: _notebook(RIGHT).decode().encode(encoding)})
+    found = _taken_in(tmp_path)
+    assert (_answer(found), found.doubtful, found.unreadable) == (RIGHT, {}, [])
+
+
+def _without_ends(data: dict[str, Any]) -> dict[str, Any]:
+    return {**data, "cells": [{**one, "source": one["source"].split("\n")} for one in data["cells"]]}
+
+
+def _by_a_server(data: dict[str, Any]) -> dict[str, Any]:
+    return {"name": "day.ipynb", "type": "notebook", "format": "json", "content": data}
+
+
+def _of_databricks(data: dict[str, Any]) -> dict[str, Any]:
+    cells = [{**data["cells"][0], "cell_type": "markdown", "source": "# Day"}, *data["cells"]]
+    marks = {"markdown": "%md\n", "code": ""}
+    return {
+        "cells": [
+            {"cell_type": "code", "metadata": {}, "source": f"{marks[one['cell_type']]}{one['source']}"}
+            for one in cells
+        ],
+        "metadata": {"application/vnd.databricks.v1+notebook": {"language": "python"}},
+        "nbformat": 4,
+        "nbformat_minor": 0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("write", "says"),
+    [
+        (_without_ends, "The lines of 1 cells had lost their ends, which were put back."),
+        (_by_a_server, "The notebook stood in what a Jupyter server says of it; it was taken out of that."),
+        (_of_databricks, "1 texts stood in cells of code behind %md, as Databricks writes them."),
+    ],
+)
+def test_notebooks_as_other_programs_write_them_are_read(
+    tmp_path: Path, write: Callable[[dict[str, Any]], dict[str, Any]], says: str
+) -> None:
+    written = json.dumps(write(json.loads(_notebook(RIGHT)))).encode()
+    _as_folder(tmp_path, {"day.ipynb": written})
+    found = _taken_in(tmp_path)
+    kinds = {one["source"]: one["cell_type"] for one in found.notebooks["day"]["cells"]}
+    assert kinds | {"# Day": "markdown"} == {"# Day": "markdown", RIGHT: "code", TEST: "code"}
+    assert says in found.notes and not found.doubtful
+
+
+@pytest.mark.parametrize("lines", [["a = 1\n", "b"], ["a = '\x0c", "'"], ["a"], ["a\nb", "c"], []])
+def test_lines_that_have_their_ends_are_joined_as_they_are(lines: list[str]) -> None:
+    cells = [{"cell_type": "code", "metadata": {}, "source": lines, "outputs": []}]
+    (cell,) = submission.read_from(json.dumps(notebook_of(cells)).encode(), "day.ipynb").notebook["cells"]
+    assert cell["source"] == "".join(lines)
+
+
 def test_a_file_of_an_archive_without_a_name_is_none(tmp_path: Path) -> None:
     _as_zip(tmp_path, {"day.ipynb": _notebook(RIGHT), ".": b"nothing", "./": b""})
     found = _taken_in(tmp_path)
@@ -401,8 +478,30 @@ def test_a_script_beside_a_notebook_without_work_is_looked_at(
         ("A.pdf", "YOUR ANSWER HERE", False),
         ("a.ipynb - Colab.pdf", "YOUR ANSWER HERE", False),
         ("data.csv", "YOUR ANSWER HERE", False),
+        ("IMG_2034.jpg", "YOUR ANSWER HERE", True),
+        ("scans/page 1.HEIC", "YOUR ANSWER HERE", True),
+        ("plot.png", "YOUR ANSWER HERE", False),
+        ("answers.txt", "YOUR ANSWER HERE", True),
+        ("requirements.txt", "YOUR ANSWER HERE", False),
+        (".git/description.txt", "YOUR ANSWER HERE", False),
+        ("a.md", "YOUR ANSWER HERE", False),
+        ("template.docx", "YOUR ANSWER HERE", False),
+        ("filled.docx", "YOUR ANSWER HERE", True),
     ],
-    ids=["a document", "a scan", "both", "with its name", "the course's", "printed", "printed there", "data"],
+    ids=[
+        *(
+            "a document",
+            "a scan",
+            "both",
+            "with its name",
+            "the course's",
+            "printed",
+            "printed there",
+            "data",
+        ),
+        *("a photo", "a photo of a phone", "a plot", "a text", "a tool's", "hidden", "a pair"),
+        *("the course's own", "the course's, filled in"),
+    ],
 )
 def test_an_answer_in_a_document_beside_the_notebook_is_looked_at(
     tmp_path: Path, path: str, essay: str, asked: bool
@@ -410,11 +509,21 @@ def test_an_answer_in_a_document_beside_the_notebook_is_looked_at(
     release = replace(_part("a", common=True), text=frozenset({"Read `sheet.pdf` first."}))
     cells = _cells_of("a", common=True)
     next(cell for cell in cells if cell["id"] == "essay-a")["source"] = essay
-    _as_folder(tmp_path, {"a.ipynb": json.dumps(notebook_of(cells)).encode(), path: b"%PDF"})
-    found = take_in("ann", tmp_path, {"a": release}, [])
+    cells.append(cell_of("own", "plt.savefig('plot.png')"))
+    content = b"Draw.\n\nYOUR ANSWER HERE" if path == "a.md" else b"%PDF"
+    beside = {name: tmp_path / "released" / name for name in ("template.docx", "filled.docx")}
+    _as_folder(tmp_path, {"released/template.docx": b"%PDF", "released/filled.docx": b"empty"})
+    _as_folder(tmp_path / "ann", {"a.ipynb": json.dumps(notebook_of(cells)).encode(), path: content})
+    found = take_in("ann", tmp_path / "ann", {"a": release}, [], beside)
     assert found.doubtful == ({"a": {"essay_a"}} if asked else {})
     says = f"essay_a is as released, and {path} may hold the answer; a person should look."
     assert found.notes == ([says] if asked else [])
+
+
+def test_many_pictures_are_data(tmp_path: Path) -> None:
+    cells = json.dumps(notebook_of(_cells_of("a", common=True))).encode()
+    _as_folder(tmp_path, {"a.ipynb": cells, **{f"digits/{number}.png": b"\x89PNG" for number in range(40)}})
+    assert not take_in("ann", tmp_path, {"a": _part("a", common=True)}, []).doubtful
 
 
 def test_a_folder_by_the_name_of_a_notebook_gives_way(tmp_path: Path) -> None:

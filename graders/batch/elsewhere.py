@@ -50,6 +50,8 @@ _NO_MODULE = re.compile(r"No module named '(\w+)")
 _UNDEFINED = re.compile(r"name '(\w+)' is not defined")
 #: What is shown where a magic is not there, which ends the cell.
 _NO_MAGIC = re.compile(r"UsageError: (?:Line magic function|Cell magic) `(%{1,2}\w+)` not found")
+#: Magics by which a cell is not run in the notebook, or with names of its own.
+_APART = re.compile(r"\s*%%(timeit|writefile|file|html|latex|markdown|javascript|js|svg)\b")
 #: What runs another file in the notebook, and what stands for the names that come of it.
 _RUN, _ANY = re.compile(r"^[ \t]*%run\b", re.MULTILINE), "*"
 #: What a cell defines that cannot be parsed here.
@@ -145,9 +147,9 @@ def _lacked(cell: Mapping[str, Any], lacking: Mapping[str, str]) -> str:
 
 
 def _why_it_cannot_run(cell: Mapping[str, Any], python: str, last: Mapping[str, int], place: int) -> str:
-    """Why a student's cell that failed here may run elsewhere, as the end of a sentence; else empty.
+    """Why a student's cell may have defined elsewhere what it does not here, as the end of a sentence.
 
-    last: where each name is defined last. place: where this cell stands.
+    Empty if nothing says so. last: where each name is defined last. place: where this cell stands.
     """
     for output in _errors(cell):
         kind = output["ename"]
@@ -165,6 +167,8 @@ def _why_it_cannot_run(cell: Mapping[str, Any], python: str, last: Mapping[str, 
             return f"ended at {unknown[1][:40]}, which is of an extension that is not there."
     if _asked_for_a_program(cell):
         return "asks for another program, and none is started here."
+    if magic := _APART.match(cell["source"]):
+        return f"begins with %%{magic[1]}, so that nothing it defines is there afterwards."
     return ""
 
 

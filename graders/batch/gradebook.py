@@ -123,6 +123,7 @@ class Course:
             os.close(self._lock)
             raise
         self._sources = source_files(self.converter)
+        self._beside = {name: path for path, name in self._sources}
         #: What was released of each notebook, as an index says it (see `graders.classroom.observations`).
         self.digests = {name: observations.released(one, self._sources) for name, one in self.release.items()}
         self._released_text = frozenset().union(*(one.text for one in self.release.values()))
@@ -318,7 +319,7 @@ class Course:
         folder = self._path(self.directory.submitted_directory, student)
         if not os.access(folder, os.R_OK | os.X_OK):
             raise PermissionError("this account may not open its folder.")
-        found = take_in(student, folder, self.release, self.directory.ignore)
+        found = take_in(student, folder, self.release, self.directory.ignore, self._beside)
         if not found.unreadable or found.notebooks:
             own = {name: path.read_bytes() for path, name in self._sources}
             found.files = submission.apart(found.files | own, own)

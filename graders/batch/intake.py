@@ -22,6 +22,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 from typing import Any
 
 from nbgrader import utils
@@ -46,7 +47,8 @@ TIMESTAMP_LIMIT = 256
 #: The share of the released cells from which on a notebook of any name is the released one beyond doubt.
 ENOUGH = 0.5
 #: What a file begins with, whatever it is called, that may be a notebook, and what is in all of them.
-_BRACE, _MARK = re.compile(rb"(?:\xef\xbb\xbf)?\s*\{"), b'"nbformat"'
+_BRACE = re.compile(rb"(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)?[\s\0]*\{")
+_MARKS = tuple('"nbformat"'.encode(one) for one in ("utf-8", "utf-16-le", "utf-16-be"))
 #: What stands around a solution in a notebook of the instructor's, in nbgrader's own configuration.
 _SOLVED = "BEGIN SOLUTION"
 #: Where Jupyter keeps what was last saved by hand.
@@ -57,15 +59,20 @@ _STANDS_FOR = {
     (".icloud", ".gcolab", ".gdoc", ".gsheet", ".cloud"): "a link to a file in the student's cloud",
     (".crdownload", ".part", ".partial", ".opdownload"): "a download that had not ended",
 }
-#: What marks the last part of an archive and one that is too large for this.
-_END, _LARGE = b"PK\x05\x06", b"PK\x06\x07"
+#: What marks the last part of an archive; what stands before it, if it may be a large one, and its length.
+_END, _LARGE, _LARGE_LENGTH = b"PK\x05\x06", b"PK\x06\x06", 76
 #: Other archives, which are not opened.
 _OTHER_ARCHIVES = (".7z", ".rar", ".tar", ".tgz", ".gz", ".bz2", ".xz")
 #: What may be a notebook in a form that is not run: text, which the names in it tell, and what is not read.
 _SCRIPTS = (".py", ".md", ".rmd", ".qmd", ".txt")
 _EXPORTED = (".html", ".htm", ".tex", *_SCRIPTS)
-_PAPERS = (".pdf", ".docx", ".doc", ".odt", ".rtf", ".pages")
+_PAPERS = (".pdf", ".docx", ".doc", ".odt", ".rtf", ".pages", ".ppt", ".pptx", ".odp")
 _CLOSED = (*_PAPERS, *_OTHER_ARCHIVES)
+#: What else may hold an answer to read: photos of paper, unless there are so many that they are data, and
+#: texts that are not a tool's.
+_PHOTOS, _DATA = (".jpg", ".jpeg", ".png", ".heic", ".heif", ".webp", ".tif", ".tiff"), 30
+_TEXTS = (".txt", ".md", ".tex")
+_OF_TOOLS = re.compile(r"(?:readme|requirements|license|changelog)\b.*", re.IGNORECASE)
 
 
 @dataclass
@@ -136,12 +143,16 @@ class _Likeness:
 
 
 def take_in(
-    student: str, folder: Path, released: Mapping[str, Release], ignored: Sequence[str]
+    student: str,
+    folder: Path,
+    released: Mapping[str, Release],
+    ignored: Sequence[str],
+    beside: Mapping[str, Path] = MappingProxyType({}),
 ) -> Submission:
     """What a student handed in, read without following a link, with everything put back that was released.
 
     released: the notebooks of the assignment by name. ignored: nbgrader's patterns of names that are no part
-    of a submission.
+    of a submission. beside: the files that were released beside the notebooks, by their paths.
     """
     found = Submission(student, {}, {})
     released = told_apart(released)
@@ -223,7 +234,7 @@ def take_in(
                     f"{name}.ipynb holds no work, and {', '.join(scripts[:3])} may; that is not run, and a "
                     "person should look."
                 )
-            named[name].doubtful |= _written_elsewhere(name, found, released[name], named[name])
+            named[name].doubtful |= _written_elsewhere(name, found, released[name], named[name], beside)
             if named[name].doubtful:
                 found.doubtful[name] = named[name].doubtful
         elif name in problems:
@@ -283,7 +294,7 @@ def _hidden_in(found: Submission, ignored: Sequence[str]) -> Iterator[_Other]:
     """Notebooks among the data files: under names that are none of a notebook, or in an archive."""
     for name, content in list(found.files.items()):
         place = PurePosixPath(name)
-        if _BRACE.match(content) and _MARK in content:
+        if _is_like_a_notebook(content):
             yield _Other(place, len(content), functools.partial(submission.read_from, content, place.name))
         elif content.startswith(submission.ARCHIVE):
             for member in _members(name, content, ignored, found.notes):
@@ -292,11 +303,16 @@ def _hidden_in(found: Submission, ignored: Sequence[str]) -> Iterator[_Other]:
                     found.notes.append(
                         f"{shown(f'{name}/{inner}')} is an archive in an archive, and not opened."
                     )
-                if is_notebook(inner.name):
+                if ".ipynb" in inner.name.lower():
                     read = functools.partial(_notebook_of, member)
                     yield _Other(inner, member.size, read, archive=name)
         elif name.lower().endswith(_OTHER_ARCHIVES):
             found.notes.append(f"{shown(name)} is an archive that is not opened; of archives, .zip is.")
+
+
+def _is_like_a_notebook(content: bytes) -> bool:
+    """Whether a file of any name may be a notebook."""
+    return bool(_BRACE.match(content)) and any(mark in content for mark in _MARKS)
 
 
 def _exported(files: Mapping[str, bytes], release: Release, called: str = "") -> list[str]:
@@ -329,24 +345,53 @@ def _scripts(files: Mapping[str, bytes], release: Release) -> list[str]:
     return found
 
 
-def _written_elsewhere(name: str, found: Submission, release: Release, match: Match) -> set[str]:
+def _written_elsewhere(
+    name: str, found: Submission, release: Release, match: Match, beside: Mapping[str, Path]
+) -> set[str]:
     """Answers for a person that are as they were released, where a document may hold them; with a note.
 
-    Documents that the released notebook names are the course's own, and those that have its name are printed
-    from it.
+    Documents that the released notebook names, or that lie beside it, are the course's own, and those that
+    have its name are printed from it.
     """
     printed = re.compile(rf"{re.escape(name)}(\.ipynb)?( ?[-–(].*)?\.pdf", re.IGNORECASE)
     left = {cell for cell, one in release.cells.items() if one.by_hand and cell not in match.answers}
+    if not left:
+        return set()
     given = " ".join([*release.text, *release.unmarked, *(one.source for one in release.cells.values())])
-    names = {path: PurePosixPath(path).name for path in found.files if path.lower().endswith(_PAPERS)}
-    papers = [shown(path) for path, one in names.items() if one not in given and not printed.fullmatch(one)]
-    if not left or not papers:
+    empty = {text for cell in left for text in release.cells[cell].texts if text}
+    own = " ".join(cell["source"] for cell in match.notebook["cells"])
+    papers = [path for path in found.files if path.lower().endswith(_PAPERS)]
+    photos = [path for path in found.files if path.lower().endswith(_PHOTOS) and _is_by_hand(path, own)]
+    papers += photos if len(photos) < _DATA else []
+    for path in found.files:
+        if path.lower().endswith(_TEXTS) and _is_by_hand(path, own):
+            written = plain(found.files[path].decode("utf-8", "replace"))
+            is_export = _is_like_a_notebook(found.files[path]) or any(text in written for text in empty)
+            papers += [] if is_export else [path]
+    for path in list(papers):
+        called = PurePosixPath(path).name
+        if called in given or printed.fullmatch(called) or _is_the_same(found.files[path], beside.get(path)):
+            papers.remove(path)
+    if not papers:
         return set()
     found.notes.append(
         f"{', '.join(sorted(left)[:5])} {'is' if len(left) == 1 else 'are'} as released, and "
-        f"{', '.join(papers[:3])} may hold the answer; a person should look."
+        f"{', '.join(map(shown, papers[:3]))} may hold the answer; a person should look."
     )
     return left
+
+
+def _is_by_hand(path: str, own: str) -> bool:
+    """Whether a file is neither a tool's nor one that the notebook makes or reads. own: its text."""
+    place = PurePosixPath(path)
+    return place.name not in own and not _is_hidden(place) and not _OF_TOOLS.match(place.name)
+
+
+def _is_the_same(content: bytes, released: Path | None) -> bool:
+    """Whether a file is as it was released."""
+    with contextlib.suppress(OSError):
+        return released is not None and released.read_bytes() == content
+    return False
 
 
 def _stand_ins(files: Mapping[str, bytes]) -> Iterator[str]:
@@ -586,7 +631,7 @@ def _keep_beside(found: Submission, others: Iterable[_Other]) -> None:
             content = other.content() if other.size <= room else b""
             place = other.place.relative_to(found.root) if other.place.is_relative_to(found.root) else None
             if content and place and len(found.files) < bounds.COUNT_LIMIT:
-                found.files[str(place)] = content
+                found.files.setdefault(unicodedata.normalize("NFC", str(place)), content)
                 room -= len(content)
 
 
@@ -621,10 +666,14 @@ class _Member:
 
 def _members(name: str, content: bytes, ignored: Sequence[str], notes: list[str]) -> Iterator[_Member]:
     """The files in an archive that could be a student's; nothing is unpacked yet."""
-    tail = content[-(1 << 16) - 22 :]
+    tail = content[-(1 << 16) - 22 - _LARGE_LENGTH :]
     ends = [found.start() for found in re.finditer(_END, tail)]
     sizes = [int.from_bytes(tail[at + 12 : at + 16], "little") for at in ends]
-    if not sizes or max(sizes) > bounds.CONTENTS_LIMIT or _LARGE in tail:
+    larger = [found.start() for found in re.finditer(_LARGE, tail)]
+    if larger:  # where a size does not fit, or whoever made it has not waited to know, it stands there
+        sizes = [size for size in sizes if size != 0xFFFFFFFF]
+        sizes += [int.from_bytes(tail[at + 40 : at + 48], "little") for at in larger]
+    if not ends or max(sizes) > bounds.CONTENTS_LIMIT:
         notes.append(f"{shown(name)} is an archive that cannot be opened, or of too many files.")
         return
     try:
@@ -634,7 +683,8 @@ def _members(name: str, content: bytes, ignored: Sequence[str], notes: list[str]
         return
     for info in archive.infolist():
         path = PurePosixPath(unicodedata.normalize("NFC", submission.path_in_archive(info)))
-        strange = not path.name or path.is_absolute() or ".." in path.parts or shown(str(path)) != str(path)
+        path = PurePosixPath(*(part for part in path.parts if part not in ("/", "//", "..")))
+        strange = not path.name or shown(str(path)) != str(path)
         foreign = submission.is_foreign(path) or not submission.INSTALLED.isdisjoint(path.parts)
         if info.is_dir() or strange or foreign or any(is_ignored(part, ignored) for part in path.parts):
             continue

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import builtins
 import re
+import textwrap
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -189,7 +190,7 @@ def restore(submitted: Submitted, release: Release) -> Match:
     match.answers = frozenset(
         name
         for name, (cell, _) in there.items()
-        if not release.cells[name].locked and plain(cell["source"]) not in release.cells[name].texts
+        if not release.cells[name].locked and _is_worked_on(cell, release.cells[name])
     )
     for name, (cell, form) in there.items():
         one = release.cells[name]
@@ -228,7 +229,10 @@ def _claimed(cells: Sequence[dict[str, Any]], release: Release, match: Match) ->
                 match.strangers.insert(0, shown(str(name)[:60]))
             continue
         if name in there:
-            notes.append(f"The cell {name} is there more than once; the last one counts.")
+            one, which = release.cells[name], "last one"
+            if one.by_hand and not _is_worked_on(there[name][0], one) and _is_worked_on(cell, one):
+                there[name], which = (cell, form), "last one in which something was written"
+            notes.append(f"The cell {name} is there more than once; the {which} counts.")
             continue
         there[name] = cell, form
     if match.strangers:
@@ -389,6 +393,11 @@ def _made(kind: str, name: str, metadata: dict[str, Any], source: str) -> dict[s
     return {"cell_type": kind, "id": name, "metadata": metadata, "source": source, **fields_of(kind)}
 
 
+def _is_worked_on(cell: Mapping[str, Any], one: ReleasedCell) -> bool:
+    """Whether the text of a cell is another one than it was released with."""
+    return plain(cell["source"]) not in one.texts
+
+
 def _is_own(cell: Mapping[str, Any], release: Release) -> bool:
     """Whether a cell without a mark is the student's, and holds something."""
     text = plain(cell["source"])
@@ -428,8 +437,8 @@ def _set_beside(cells: list[dict[str, Any]], cell: dict[str, Any], written: str,
 def _answered_elsewhere(cells: Sequence[dict[str, Any]], release: Release, match: Match) -> set[str]:
     """Answers for a person that are as they were released, while a cell of the student's own stands by.
 
-    It stands behind them, or before them, behind the question. Nobody can tell where the released notebook no
-    longer lies in the course.
+    It stands behind them, or before them: behind the question, or the question itself. Nobody can tell where
+    the released notebook no longer lies in the course.
     """
     if all(one.id is None for one in release.cells.values()):
         return set()
@@ -439,13 +448,49 @@ def _answered_elsewhere(cells: Sequence[dict[str, Any]], release: Release, match
     for (start, question), (place, one), (end, _) in zip(ends, marked, ends[2:], strict=False):
         if not one.by_hand or one.name in match.answers:
             continue
-        beside = cells[place + 1 : end]
-        if question and question.locked and question.kind == "markdown":
-            beside = [*cells[start + 1 : place], *beside]
-        if any(cell["cell_type"] == one.kind and _is_own(cell, release) for cell in beside):
+        before = cells[start + 1 : place]
+        if not (question and question.locked and question.kind == "markdown"):
+            asked = (number for number, cell in enumerate(before) if _is_question(cell, release))
+            before = before[next(asked, len(before)) :]
+        beside = [*before, *cells[place + 1 : end]]
+        if any(_is_own(cell, release) and _may_answer(cell, one) for cell in beside):
             found.add(one.name)
             match.notes.append(f"{one.name} is as it was released, but what stands by it may be the answer.")
     return found
+
+
+def _is_question(cell: Mapping[str, Any], release: Release) -> bool:
+    """Whether a text without a mark is the instructor's, as it was or with something written into it."""
+    lines = set(plain(cell["source"]).split("\n"))
+    given = (text.split("\n") for text in release.unmarked if text)
+    return cell["cell_type"] == "markdown" and any(lines.issuperset(text) for text in given)
+
+
+def _may_answer(cell: Mapping[str, Any], one: ReleasedCell) -> bool:
+    """Whether a cell may hold an answer for a person, by what kind it is of, and what is written in it."""
+    if cell["cell_type"] in (one.kind, "raw"):
+        return True
+    if cell["cell_type"] == "markdown":
+        return bool(fenced(cell["source"]))
+    return _is_prose(cell["source"])
+
+
+def _is_prose(source: str) -> bool:
+    """Whether words were written where code belongs: as they are, as comments, or only to be printed."""
+    tree = parsed(source)
+    if tree and not tree.body:
+        said = re.sub(r"^[ \t]*#+", "", source, flags=re.MULTILINE)
+        return len(said.split()) > 1 and not parsed(textwrap.dedent(said))
+    return not tree or all(_only_says(node) for node in tree.body)
+
+
+def _only_says(node: ast.stmt) -> bool:
+    """Whether a statement is a text, or prints texts."""
+    said = [node.value] if isinstance(node, ast.Expr) else []
+    if said and isinstance(said[0], ast.Call):
+        is_print = isinstance(said[0].func, ast.Name) and said[0].func.id == "print"
+        said = said[0].args if is_print else []
+    return bool(said) and all(isinstance(one, ast.Constant) and isinstance(one.value, str) for one in said)
 
 
 def _defined_elsewhere(
@@ -622,12 +667,16 @@ def defined_in(source: str) -> frozenset[str]:
     """The functions, classes and names that a cell's text defines outside of any function."""
     tree = parsed(source)
     found: set[str] = set()
-    for node in tree.body if tree else ():
+    waiting: list[ast.AST] = list(tree.body) if tree else []
+    while waiting:
+        node = waiting.pop()
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             found.add(node.name)
         elif isinstance(node, ast.Assign | ast.AnnAssign):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             found |= {one.id for target in targets for one in ast.walk(target) if isinstance(one, ast.Name)}
+        elif isinstance(node, ast.stmt | ast.ExceptHandler | ast.match_case):
+            waiting += ast.iter_child_nodes(node)
     return frozenset(found)
 
 

@@ -141,7 +141,8 @@ class Autograde(converters.Autograde, _TakenIn):
         if not super().init_destination(assignment_id, student_id):
             return False
         folder = Path(self._format_source(assignment_id, student_id))
-        self.found = take_in(student_id, folder, self.released, self.coursedir.ignore)
+        beside = {name: path for path, name in source_files(self)}
+        self.found = take_in(student_id, folder, self.released, self.coursedir.ignore, beside)
         if not self.found.notebooks:
             why = self.found.unreadable or self.found.notes or ["It is no assignment that was released."]
             raise NotGraded(" ".join(why))

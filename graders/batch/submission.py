@@ -11,7 +11,9 @@ import fnmatch
 import json
 import math
 import os
+import re
 import stat
+import unicodedata
 import zipfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,7 +33,11 @@ OWN = ".graders"
 ARCHIVE = b"PK\x03\x04"
 #: Folders of installed packages, as in a virtual environment.
 INSTALLED = frozenset({"node_modules", "site-packages"})
+#: Folders of files under the names of others: macOS's, and the language server's of JupyterLab.
+_OF_TOOLS = frozenset({"__MACOSX", ".virtual_documents"})
 _CELL_KINDS = ("code", "markdown", "raw")
+#: What a cell of code begins with, in notebooks of Databricks, that is a text.
+_TEXT = re.compile(r"\s*%md(?:-sandbox)?(?:[ \t]+|[ \t]*\n|$)")
 #: What says in a zip that a name is in UTF-8.
 _UTF8 = 0x800
 
@@ -118,6 +124,9 @@ def _submitted(data: Any, name: str) -> Submitted:
         raise RecursionError
     if not isinstance(data, dict):
         raise Unreadable(f"{name} is JSON, but no notebook.")
+    if "cells" not in data and isinstance(data.get("content"), dict):
+        data = data["content"]
+        notes.append("The notebook stood in what a Jupyter server says of it; it was taken out of that.")
     if "cells" not in data and "worksheets" in data:
         data = _upgraded(data, name, notes)
     cells = data.get("cells")
@@ -125,6 +134,10 @@ def _submitted(data: Any, name: str) -> Submitted:
         raise Unreadable(f"{name} is no notebook: it has no list of cells.")
     odd: set[str] = set()
     kept = [(cell, whole) for cell in cells if (whole := _whole(cell, odd)) is not None]
+    if joined := sum(isinstance(cell, Mapping) and _lacks_ends(cell.get("source")) for cell in cells):
+        notes.append(f"The lines of {joined} cells had lost their ends, which were put back.")
+    if texts := sum(whole["cell_type"] != cell["cell_type"] for cell, whole in kept):
+        notes.append(f"{texts} texts stood in cells of code behind %md, as Databricks writes them.")
     if len(kept) < len(cells):
         notes.append(f"{len(cells) - len(kept)} cells that are no cells were left out.")
     metadata = _metadata_of(data, _NOTEBOOK_METADATA, odd)
@@ -324,6 +337,13 @@ def _are_lines(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(line, str) for line in value)
 
 
+def _lacks_ends(source: Any) -> bool:
+    """Whether a text is several lines of which none has an end, as programs write it that make notebooks."""
+    if not _are_lines(source) or len(source) < 2:
+        return False
+    return all(len(f"{line}.".splitlines()) == 1 for line in source)
+
+
 def fields_of(kind: str) -> dict[str, Any]:
     """What a cell of this kind has beside its text, before it is run."""
     return {"outputs": [], "execution_count": None} if kind == "code" else {}
@@ -338,12 +358,16 @@ def _whole(cell: Any, odd: set[str]) -> dict[str, Any] | None:
         return None
     source = cell.get("source", "")
     if isinstance(source, list):
-        source = "".join(line for line in source if isinstance(line, str))
+        ends = "\n" if _lacks_ends(source) else ""
+        source = ends.join(line for line in source if isinstance(line, str))
     if not isinstance(source, str):
         return None
     source = source.encode("utf-8", "replace").decode("utf-8")  # lone surrogates cannot be written
+    kind = cell["cell_type"]
+    if kind == "code" and (mark := _TEXT.match(source)):
+        kind, source = "markdown", source[mark.end() :]
     kept: dict[str, Any] = {
-        "cell_type": cell["cell_type"],
+        "cell_type": kind,
         "metadata": _metadata_of(cell, _CELL_METADATA, odd),
         "source": source,
     }
@@ -386,11 +410,20 @@ def data_files(folder: Path, notes: list[str], ignored: Sequence[str] = ()) -> d
             left_out.append(f"{shown(path.name)} {why}")
             continue
         total += status.st_size
-        found[path.relative_to(folder).as_posix()] = path.read_bytes()
+        found[composed(path.relative_to(folder).as_posix(), folder)] = path.read_bytes()
     notes += left_out[: bounds.NOTES_LIMIT]
     if more := left_out[bounds.NOTES_LIMIT :]:
         notes.append(f"{len(more)} more files and folders were left out.")
     return found
+
+
+def composed(path: str, folder: Path) -> str:
+    """A path in a folder with its accents as keyboards write them, by which code opens a file.
+
+    macOS takes them apart. Where both forms are there, each stays as it is.
+    """
+    usual = unicodedata.normalize("NFC", path)
+    return path if usual != path and os.path.lexists(folder / usual) else usual
 
 
 def apart(files: Mapping[str, _Content], released: Collection[str] = ()) -> dict[str, _Content]:
@@ -439,8 +472,8 @@ def path_in_archive(info: zipfile.ZipInfo) -> str:
 
 
 def is_foreign(path: PurePath) -> bool:
-    """Whether a file is one of those that macOS sets beside others, under their names, for itself."""
-    return "__MACOSX" in path.parts or path.name.startswith("._")
+    """Whether a file is one that a system or an editor sets beside others, under their names, for itself."""
+    return not _OF_TOOLS.isdisjoint(path.parts) or path.name.startswith("._")
 
 
 def is_notebook(name: str) -> bool:
