@@ -36,7 +36,7 @@ def batches(draw: Draw) -> Iterator[tuple[str, torch.Tensor, float | None]]:
     yield "features at an offset of 10,000", draw.normal(n + 10, d, mean=1e4), 1e-5
     yield "many features, not contiguous in memory", draw.batch(draw.many(), n).t(), 1e-5
     x = draw.batch(draw.integer(2000, 5000), 2)
-    x[0, 1] += 100  # a value far out, for what cuts off values that are
+    x[1, 1] += 100  # for what cuts off values far out; what shifts the data by the first row is right
     yield "a batch of some thousands", x, 1e-5
 
 
@@ -66,5 +66,5 @@ def feature_maps(draw: Draw) -> Iterator[tuple[str, torch.Tensor, float | None]]
     yield "maps of a single, long row", maps(height=1, width=draw.many()), 1e-5
     larger = draw.sizes((9, 12), (5, 8), (5, 8))
     x = maps(*larger, channels=12 * draw.integer(2, 3))
-    x[0, 0, 0, 0] += 100
+    x[0, 0, 1, 1] += 100  # not the first pixel either
     yield "more and larger maps", x, 1e-5

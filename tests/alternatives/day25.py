@@ -59,6 +59,13 @@ def standardize_in_one_pass(x, eps=1e-5):
     return (x - mean) / torch.sqrt(squares / len(x) + eps)
 
 
+def standardize_with_data_shifted(x, eps=1e-5):
+    """The textbook's one pass over data shifted by the first row."""
+    shifted = x - x[0]
+    mean = shifted.mean(0)
+    return (shifted - mean) / torch.sqrt(shifted.square().mean(0) - mean.square() + eps)
+
+
 @torch.inference_mode()
 def standardize_by_vmap(x, eps=1e-5):
     def one(feature):
@@ -571,6 +578,7 @@ RIGHT = {
         standardize_in_place_on_a_copy,
         standardize_by_transposing,
         standardize_in_one_pass,
+        standardize_with_data_shifted,
         standardize_by_vmap,
         standardize_by_covariance,
     ),
