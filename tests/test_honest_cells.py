@@ -130,6 +130,7 @@ def test_habits_are_no_tampering_and_cost_nothing(box: Box, before: str) -> None
     "magic",
     [
         *("autosave 60", "connect_info", "qtconsole", "store", "store -r x", "edit", "recall 3"),
+        "python",
         *("conda install -y numpy", "mamba install numpy", "pip install numpy"),
     ],
 )
@@ -195,6 +196,71 @@ def test_names_that_are_gone_are_no_trick(box: Box) -> None:
     assert run(box, given, code(f"del math\n{answer}"), test) == ([], [])
     errors, flags = run(box, given, code(f"math = None\n{answer}"), test)
     assert not errors and len(flags) == 1
+
+
+@pytest.mark.parametrize("tested", ["assert f(4) == 2", "assert f(4) == 2 and np.ones(1) == 1"])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "import time\ndef f(x):\n    time.perf_counter()\n    return x / 2",
+        "import datetime\ndef f(x):\n    datetime.datetime.now()\n    return x / 2",
+        "class sqrt: pass\ndef f(x):\n    return x / 2 if isinstance(sqrt(), sqrt) else 0",
+    ],
+)
+def test_a_name_that_no_test_uses_is_the_students(box: Box, answer: str, tested: str) -> None:
+    """Where the notebook has `from time import time`, many import the module."""
+    given = locked(
+        "import numpy as np\nfrom time import time\nfrom math import (\n    pi,\n)\nfrom math import sqrt"
+    )
+    more = locked("from datetime import datetime")
+    assert run(box, given, more, code(answer), code(tested, "t"), code(tested, "u")) == ([], [])
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        (locked("import math"), code("assert math.sqrt(4) == 2", "t"), code("assert math.sqrt(9) == 3", "u")),
+        (
+            locked("import math\ndef root(x):\n    return math.sqrt(x)"),
+            *(code("assert root(4) == 2", "t"), code("assert root(9) == 3", "u")),
+        ),
+        (
+            locked("import math"),
+            *(code(f"exec('assert ma' + 'th.sqrt({n * n}) == {n}')", f"t{n}") for n in (2, 3)),
+        ),
+    ],
+    ids=["in the test", "in a function of the notebook's", "in what it runs"],
+)
+def test_a_name_that_a_test_uses_is_put_back_for_each(box: Box, cells: tuple[dict[str, Any], ...]) -> None:
+    """And in between it is what the student has it be."""
+    given, *tests = cells
+    fake = code("class math:\n    sqrt = float\n    pi = 4")
+    first, second = tests
+    errors, flags = run(box, given, fake, first, code("assert math.pi == 4"), second)
+    assert errors == []
+    assert [flag.partition(":")[0] for flag in flags if "(math)" in flag] == [
+        one["metadata"]["nbgrader"]["grade_id"] for one in tests
+    ]
+
+
+OLDER = """
+import functools
+import numpy as np
+torch.load = functools.partial(torch.load, weights_only=False)
+np.load, np.bool = functools.partial(np.load, allow_pickle=True), bool
+class Own: pass
+torch.save(Own(), 'own.pt')
+np.save('own.npy', np.array([None]))
+def f():
+    return bool(torch.load('own.pt')) and len(np.load('own.npy')) == 1
+"""
+
+
+def test_what_has_older_files_read_is_no_trick(box: Box) -> None:
+    answer = code(OLDER)
+    assert run(box, locked("import torch"), answer, code("assert f()", "t")) == ([], [])
+    errors, flags = run(box, locked("import torch"), answer, code("assert torch.load('own.pt')", "t"))
+    assert len(errors) == len(flags) == 1 and "torch.load" in flags[0]
 
 
 def test_a_default_device_that_is_there_is_taken(box: Box) -> None:

@@ -55,7 +55,10 @@ _STARTERS = ("<frozen os>", f"{os.sep}os.py", f"{os.sep}subprocess.py")
 _NO_WINDOWS = "A notebook that is graded has no windows; its figures stand in it."
 _NO_GPU = "There is no {device} here; tensors stay on the CPU."
 #: Magics of Jupyter's kernel, for what stands around a notebook, and what they say here.
-_OF_THE_KERNEL = ("autosave", "connect_info", "ed", "edit", "qtconsole", "recall", "rep", "store", "subshell")
+_OF_THE_KERNEL = (
+    *("autosave", "connect_info", "ed", "edit", "qtconsole", "recall", "rep", "store", "subshell"),
+    "python",  # with which a cell of Databricks says its language
+)
 #: Those that install packages, beside %pip; they look for the program before they ask for it.
 _INSTALLERS = ("conda", "mamba", "micromamba")
 _NO_TOOLS = "There is nothing around a notebook that is graded; this does nothing."
@@ -74,6 +77,14 @@ _RESTORED = (
     "numpy.testing._private.utils",
 )
 _RESTORED_TORCH = ("torch", "torch.testing", "torch.testing._comparison")
+#: What compares nothing in them: notebooks set these so that they read older files. They stay as they are
+#: unless a test names them.
+_UNCOMPARED = frozenset({"load", "save"})
+#: Words of a locked cell that runs more than its own text.
+_UNSEEN = frozenset({"run", "exec", "eval", "compile"})
+#: What imports, and the words of a text.
+_IMPORTS = re.compile(r"^[ \t]*(?:from|import)\b.*$", re.MULTILINE)
+_WORD = re.compile(r"[^\W\d]\w*")
 
 
 class Sink:
@@ -691,6 +702,9 @@ def serve(
     awaits, is_coroutine, run_async = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, inspect.CO_COROUTINE, shell.loop_runner
     test_class, put, test_methods = unittest.TestCase, setattr, tuple(vars(unittest.TestCase).items())
     given: dict[str, Any] = {}  # modules and library functions that locked cells bound to names
+    relied_on: set[str] = set()  # the words of locked cells, but for what they import
+    words, without_imports = _WORD.findall, _IMPORTS.sub
+    uncompared, unseen = _UNCOMPARED, _UNSEEN
     number_text = {int: int.__repr__, float: float.__repr__, bool: bool.__repr__}
     quietly = contextlib.suppress
     on_interrupt, ignored, set_handler = signal.default_int_handler, signal.SIG_IGN, signal.signal
@@ -730,6 +744,7 @@ def serve(
                 if not result.success:
                     reply["status"] = "error"
                 if request.get("locked"):
+                    relied_on.update(words(without_imports("", request["cell"])))
                     for name, value in names.items():
                         home = None if name.startswith("_") else getattr(value, "__module__", None)
                         from_elsewhere = callable(value) and home in module_of and home != "__main__"
@@ -742,33 +757,45 @@ def serve(
         elif "body" in request:
             # A cell that carries points: what tests rely on is put back, and its end is seen right here.
             changed = []
+            relied_on.update(words(without_imports("", request["source"])))
             for name, module, before in modules:
                 current = contents(module)
                 for key, value in before.items():
-                    if dict_get(current, key, pristine) is not value and key not in (
-                        "input",
-                        "exit",
-                        "quit",
-                        "_",
-                        "__warningregistry__",
-                        "Storage",  # which torch.set_default_dtype sets
+                    now = dict_get(current, key, pristine)
+                    if (
+                        now is not value
+                        and key
+                        not in (
+                            "input",
+                            "exit",
+                            "quit",
+                            "_",
+                            "__warningregistry__",
+                            "Storage",  # which torch.set_default_dtype sets
+                        )
+                        and (key not in uncompared or key in relied_on)
                     ):
                         current[key] = value
-                        # Honest notebooks set `print` as they like, and `importlib.reload` the others.
+                        # Honest notebooks set `print` as they like, and `importlib.reload` the others; for
+                        # older libraries they have `numpy.bool` be Python's.
                         usual = key == "print" if name == "builtins" else key[0] == "_" or key == "test"
-                        if not usual:
+                        if not usual and not (key == "bool" and now is built_in.get(key)):
                             changed.append(f"{name}.{key}")
             for name, value in test_methods:
                 if test_class.__dict__.get(name) is not value and not name.startswith("_class"):
                     put(test_class, name, value)
                     changed.append(f"unittest.TestCase.{name}")
+            relies_on_all = not relied_on.isdisjoint(unseen)
+            set_aside: dict[str, Any] = {}
             for name, value in given.items():
-                if names.get(name) is not value:
+                needed = relies_on_all or name in relied_on or name not in names
+                if needed and names.get(name) is not value:
                     # What is only gone, or the shell's own and made anew, is so after %reset; after %pylab
                     # the names of a module stand for `builtins` itself.
                     made_anew = name in ("get_ipython", "exit", "quit") or names.get(name) is built_in
                     if name in names and not made_anew:
                         changed.append(name)
+                        set_aside[name] = names[name]
                     names[name] = value
             reply["changed"] = changed[:20]
             set_handler(interrupt, on_interrupt)
@@ -815,6 +842,7 @@ def serve(
                     trace = trace or (first and first.tb_next)
                     shell.showtraceback((get_type(error), error, trace), tb_offset=0)
             set_handler(interrupt, ignored)
+            names.update(set_aside)  # the next test is told of them as well
         elif "check" in request:
             exercise = table[request["check"]]
             candidate: Any = []
