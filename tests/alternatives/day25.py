@@ -249,6 +249,17 @@ def activations_from_the_start_each_time(layers, x):
     return torch.stack(rows)
 
 
+def activations_of_layers_told_apart(layers, x):
+    """Norms and dropout, of which the layers may have some, are looked at as they are in use."""
+    rows, h = [], x.clone()
+    for layer in layers:
+        switched = isinstance(layer, nn.BatchNorm1d | nn.Dropout) and layer.training
+        h = layer.eval()(h) if switched else layer(h)
+        layer.train(switched or layer.training)
+        rows.append(torch.stack([h.mean(), h.std(correction=0)]))
+    return torch.stack(rows)
+
+
 def activations_unbiased_and_late(layers, x):
     outputs = [x.clone()]
     for layer in layers:
@@ -603,6 +614,7 @@ RIGHT = {
         activations_by_hooks,
         activations_from_python_numbers,
         activations_from_the_start_each_time,
+        activations_of_layers_told_apart,
     ),
     "gradient_norms": (
         norms_materialized,

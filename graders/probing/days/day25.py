@@ -460,6 +460,7 @@ EXERCISES = (
             Part("the statistics of every layer", 3, (STATISTICS,)),
             Part("also where layers work in place", 1, (STATISTICS_IN_PLACE,)),
         ),
+        barred=frozenset(),
     ),
     Exercise(
         name="gradient_norms",
