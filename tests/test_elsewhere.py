@@ -305,6 +305,36 @@ def test_odd_code_is_looked_through_in_time(part: str) -> None:
     assert time.process_time() - started < 2
 
 
+def ended(text: str = "The process that runs the notebook ended here.", **form: Any) -> dict[str, Any]:
+    return ran("f(1)", "Stopped", text, **form)
+
+
+@pytest.mark.parametrize(
+    ("cells", "asked"),
+    [
+        ([ended(), ended(grade_id="t", points=2), ended(grade_id="u", points=2)], "tu"),
+        ([ended(grade_id="t", points=2), ended(grade_id="u", points=2)], "u"),
+        ([ran("assert f(1)", grade_id="t", points=2), ended(), ended(grade_id="u", points=2)], "u"),
+        ([ended("The notebook took longer than the 600 seconds it has.", grade_id="t", points=2)], "t"),
+        (
+            [
+                failed("CellTimeoutError", "The notebook took longer than the 600 seconds it has."),
+                ended(grade_id="u", points=2),
+            ],
+            "tu",
+        ),
+        ([failed("CellTimeoutError", "The cell took longer than the 60 seconds it has.")], ""),
+    ],
+    ids=["an own cell", "a test", "after a test", "time", "time in a test", "a test without end"],
+)
+def test_what_was_not_reached_is_looked_at(cells: list[dict[str, Any]], asked: str) -> None:
+    """Nobody knows whether it is right; of what ended in its own test, the report says so."""
+    notes, doubtful = compared({"cells": cells}, Elsewhere())
+    assert doubtful == set(asked)
+    said = "the notebook ended before these had run, and nothing is known of what they test."
+    assert notes == ([f"{', '.join(asked)}: {said}"] if asked else [])
+
+
 def test_what_an_error_says_stands_in_one_line() -> None:
     notes, _ = compared({"cells": [ran("def f(x): ..."), failed("OSError", "a\n\tb.\n")]}, Elsewhere())
     assert notes == ["t: what it calls ended for a reason that lies in this place (OSError: a b)."]

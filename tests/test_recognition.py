@@ -353,6 +353,7 @@ ASKED = Release(
 )
 EMPTY, TESTED = text("Your answer.", "id-essay"), code("assert f(1) == 2", "id-test_f")
 NEXT = [text("Plot it.", "more"), code("# YOUR CODE HERE", "id-plot")]
+ALL = "Because they are all there are."
 ASKS = text("## 2. Why?\n\nSay why.", "asks")
 
 
@@ -361,18 +362,24 @@ ASKS = text("## 2. Why?\n\nSay why.", "asks")
     [
         ([ASKS, EMPTY, code("Because they are all.")], True),
         ([ASKS, EMPTY, code("# Because they are\n# all.")], True),
-        ([ASKS, EMPTY, code("print('Because they are all.')\n'All.'")], True),
+        ([ASKS, EMPTY, code("print('Because they are all.')\n'All of them.'")], True),
+        ([ASKS, EMPTY, code(f"from IPython.display import Markdown\ndisplay(Markdown('{ALL}'))")], True),
+        ([ASKS, EMPTY, code(f"answer = '{ALL}'")], True),
+        ([ASKS, EMPTY, code(f"%%markdown\n{ALL}")], True),
         ([ASKS, EMPTY, {**text("Because."), "cell_type": "raw"}], True),
         ([{**ASKS, "source": f"{ASKS['source']}\n\n**Because.**"}, EMPTY], True),
         ([ASKS, text("Because."), EMPTY], True),
         ([ASKS, EMPTY, code("x = f(1)\nprint(x)")], False),
         ([ASKS, EMPTY, code("# f(1)\n# f(2)")], False),
+        ([ASKS, EMPTY, code("path = 'data.csv'\nprint('mean')")], False),
+        ([ASKS, EMPTY, code("from math import sqrt")], False),
         ([text("My notes."), ASKS, EMPTY], False),
         ([ASKS, EMPTY], False),
     ],
     ids=[
-        *("words in a cell of code", "comments", "printed", "raw", "in the question", "between them"),
-        *("code", "code as comments", "before the question", "nothing"),
+        *("words in a cell of code", "comments", "printed", "displayed", "under a name", "by a magic"),
+        *("raw", "in the question", "between them"),
+        *("code", "code as comments", "names", "imports", "before the question", "nothing"),
     ],
 )
 def test_words_in_another_kind_of_cell_may_be_the_answer(cells: list[dict[str, Any]], doubtful: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import unicodedata
 import zipfile
@@ -337,6 +338,28 @@ def test_a_notebook_saved_as_text_in_any_encoding_is_one(tmp_path: Path, name: s
     _as_folder(tmp_path, {name: _notebook(RIGHT).decode().encode(encoding)})
     found = _taken_in(tmp_path)
     assert (_answer(found), found.doubtful, found.unreadable) == (RIGHT, {}, [])
+
+
+@pytest.mark.parametrize("name", ["day.ipynb", "day.ipynb.gz", "work/my day.ipynb.gz"])
+def test_what_a_server_has_compressed_is_read(tmp_path: Path, name: str) -> None:
+    _as_folder(tmp_path, {name: gzip.compress(_notebook(RIGHT))})
+    found = _taken_in(tmp_path)
+    assert (_answer(found), found.doubtful, found.unreadable) == (RIGHT, {}, [])
+    assert "The file was compressed, as servers send files." in found.notes
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (gzip.compress(bytes(bounds.FILE_LIMIT + 1)), "day.ipynb has 64 MB; up to 64 MB are read."),
+        (gzip.compress(b"x" * 99)[:10] + b"\xff" * 99, "day.ipynb is compressed, and damaged."),
+        (gzip.compress(b'{"cells": [], "nbformat": 4}' * 9)[:30], "day.ipynb is no valid JSON"),
+    ],
+    ids=["a bomb", "damaged", "cut off"],
+)
+def test_what_is_compressed_and_cannot_be_read_is_refused(tmp_path: Path, content: bytes, says: str) -> None:
+    _as_folder(tmp_path, {"day.ipynb": content})
+    assert _taken_in(tmp_path).unreadable[0].startswith(says)
 
 
 def _without_ends(data: dict[str, Any]) -> dict[str, Any]:

@@ -46,6 +46,8 @@ _SAYS_PLACE = re.compile(
 _IN_ENVIRONMENT = re.compile(r"<frozen os>|[/\\]os\.py")
 #: How much of an error's text is looked at, in characters.
 _LOOKED_AT = 2_000
+#: What a cell shows in which a notebook ended, and those behind it; and what it says where time was up.
+_ENDED, _TIME_IS_UP = "Stopped", "The notebook took longer"
 _NO_MODULE = re.compile(r"No module named '(\w+)")
 _UNDEFINED = re.compile(r"name '(\w+)' is not defined")
 #: What is shown where a magic is not there, which ends the cell.
@@ -97,9 +99,12 @@ def compared(
     last = {
         name: place for place, names in enumerate(names_of) if not _is_locked(cells[place]) for name in names
     }
+    unreached: list[str] = []
+    ended = ""
     for place, cell in enumerate(cells):
         form = cell["metadata"].get("nbgrader", {})
         name, locked = form.get("grade_id"), _is_locked(cell)
+        before_it, ended = ended, ended or _ended_in(cell)
         if not form.get("grade") or not locked:
             why = _why_it_cannot_run(cell, before.python, last, place)
             which = f"the locked cell {name}" if locked else "the cell of its answer"
@@ -111,6 +116,10 @@ def compared(
             continue
         lost = not form.get("solution") and _earned(cell) < form.get("points", 0)
         if not lost or name in known:
+            continue
+        if before_it or ended.startswith(_TIME_IS_UP):
+            unreached.append(name)
+            doubtful.add(name)
             continue
         if why := _lacked(cell, lacking):
             notes.append(f"{name}: {why}")
@@ -126,7 +135,19 @@ def compared(
         else:
             continue
         doubtful.add(name)
+    if unreached:
+        more = f" and {len(unreached) - 5} more" if len(unreached) > 5 else ""
+        which = f"{', '.join(unreached[:5])}{more}"
+        notes.append(
+            f"{which}: the notebook ended before these had run, and nothing is known of what they test."
+        )
     return notes, doubtful
+
+
+def _ended_in(cell: Mapping[str, Any]) -> str:
+    """Why the notebook ended in a cell; empty if it did not."""
+    ends = ((one["ename"], one["evalue"]) for one in _errors(cell))
+    return next((text for kind, text in ends if kind == _ENDED or text.startswith(_TIME_IS_UP)), "")
 
 
 def _lacked(cell: Mapping[str, Any], lacking: Mapping[str, str]) -> str:

@@ -294,7 +294,8 @@ def _hidden_in(found: Submission, ignored: Sequence[str]) -> Iterator[_Other]:
     """Notebooks among the data files: under names that are none of a notebook, or in an archive."""
     for name, content in list(found.files.items()):
         place = PurePosixPath(name)
-        if _is_like_a_notebook(content):
+        is_packed = content.startswith(submission.GZIP) and ".ipynb" in name.lower()
+        if is_packed or _is_like_a_notebook(content):
             yield _Other(place, len(content), functools.partial(submission.read_from, content, place.name))
         elif content.startswith(submission.ARCHIVE):
             for member in _members(name, content, ignored, found.notes):

@@ -27,6 +27,8 @@ _NOTHING = object()
 _BLANKS = str.maketrans({"\u00a0": " ", "\u202f": " ", "\u200b": "", "\u2060": "", "\ufeff": ""})
 #: Where code begins or ends in a text.
 _FENCE = re.compile(r"\s{0,3}(`{3,})\s*([\w{}.+-]*)\s*$")
+#: Functions by which a cell shows a text.
+_SHOWS = frozenset({"print", "display", "Markdown", "HTML", "Latex", "Math"})
 #: A name in a text's code: `map`, `map(f, values)`, `def map(f, values)`.
 _CODE = re.compile(r"`(?:def\s+)?(\w+)\s*[(`]")
 
@@ -481,16 +483,21 @@ def _is_prose(source: str) -> bool:
     if tree and not tree.body:
         said = re.sub(r"^[ \t]*#+", "", source, flags=re.MULTILINE)
         return len(said.split()) > 1 and not parsed(textwrap.dedent(said))
-    return not tree or all(_only_says(node) for node in tree.body)
+    statements = [node for node in tree.body if not isinstance(node, ast.ImportFrom)] if tree else []
+    return not tree or (bool(statements) and all(map(_only_says, statements)))
 
 
 def _only_says(node: ast.stmt) -> bool:
-    """Whether a statement is a text, or prints texts."""
-    said = [node.value] if isinstance(node, ast.Expr) else []
-    if said and isinstance(said[0], ast.Call):
-        is_print = isinstance(said[0].func, ast.Name) and said[0].func.id == "print"
-        said = said[0].args if is_print else []
-    return bool(said) and all(isinstance(one, ast.Constant) and isinstance(one.value, str) for one in said)
+    """Whether a statement is a text, shows texts, or keeps one under a name."""
+    return isinstance(node, ast.Expr | ast.Assign) and node.value is not None and _is_said(node.value)
+
+
+def _is_said(node: ast.expr) -> bool:
+    """Whether an expression is a text, or a call by which texts are shown."""
+    if isinstance(node, ast.Call):
+        shows = isinstance(node.func, ast.Name) and node.func.id in _SHOWS
+        return shows and bool(node.args) and all(map(_is_said, node.args))
+    return isinstance(node, ast.Constant) and isinstance(node.value, str) and len(node.value.split()) > 2
 
 
 def _defined_elsewhere(

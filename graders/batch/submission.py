@@ -15,6 +15,7 @@ import re
 import stat
 import unicodedata
 import zipfile
+import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath, PurePosixPath
@@ -29,8 +30,8 @@ TIMESTAMP = "timestamp.txt"
 #: The folder of the grader's own beside a graded notebook; one that was handed in, or that a submission's
 #: code has made, is no part of the submission.
 OWN = ".graders"
-#: How a file begins that is an archive.
-ARCHIVE = b"PK\x03\x04"
+#: How a file begins that is an archive, and one that gzip has compressed.
+ARCHIVE, GZIP = b"PK\x03\x04", b"\x1f\x8b"
 #: Folders of installed packages, as in a virtual environment.
 INSTALLED = frozenset({"node_modules", "site-packages"})
 #: Folders of files under the names of others: macOS's, and the language server's of JupyterLab.
@@ -82,6 +83,9 @@ def archive_at(path: Path) -> bytes | None:
 def read_from(content: bytes, name: str) -> Submitted:
     """The same of a file's content. name: of the file, for what is said about it. Raises Unreadable."""
     notes: list[str] = []
+    if content.startswith(GZIP):
+        content = _unpacked(content, name)
+        notes.append("The file was compressed, as servers send files.")
     if len(content) > bounds.NOTEBOOK_LIMIT:
         content = repair.without_outputs(content)
     if len(content) > bounds.NOTEBOOK_LIMIT:
@@ -104,6 +108,17 @@ def read_from(content: bytes, name: str) -> Submitted:
     first.notes[:0] = notes
     first.others = [one for one in others if one.notebook != first.notebook]
     return first
+
+
+def _unpacked(content: bytes, name: str) -> bytes:
+    """The content of what gzip has compressed. Raises Unreadable."""
+    try:
+        unpacked = zlib.decompressobj(wbits=31).decompress(content, bounds.FILE_LIMIT + 1)
+    except zlib.error:
+        raise Unreadable(f"{name} is compressed, and damaged.") from None
+    if len(unpacked) > bounds.FILE_LIMIT:
+        raise Unreadable(too_large(name, len(unpacked)))
+    return unpacked
 
 
 def _what_is(text: str, error: ValueError) -> str:
