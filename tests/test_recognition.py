@@ -620,9 +620,9 @@ def _as_large(content: bytes, size: int | None = None) -> bytes:
     [
         (archived(**{"hw.ipynb": b"0"})[:-30], "cannot be opened"),
         (_as_large(archived(**{"hw.ipynb": b"0"}), 1 << 30), "cannot be opened, or of too many files"),
-        (archived(**{"hw.ipynb": bytes(bounds.NOTEBOOK_LIMIT + 1)}), "cannot be read: hw.ipynb has 32 MB"),
+        (archived(**{"hw.ipynb": bytes(bounds.NOTEBOOK_LIMIT + 1)}), "cannot be read: all.zip/hw.ipynb has 32 MB"),
         (archived(**{"hw.ipynb": bytes(bounds.FILE_LIMIT + 1)}), "nor a notebook like it"),
-        (_encrypted(archived(**{"hw.ipynb": b"0"})), "cannot be read: hw.ipynb is encrypted"),
+        (_encrypted(archived(**{"hw.ipynb": b"0"})), "cannot be read: all.zip/hw.ipynb is encrypted"),
         (b"PK\x03\x04" + bytes(1000), "cannot be opened"),
     ],
     ids=["cut off", "large", "with its outputs", "bomb", "encrypted", "none"],

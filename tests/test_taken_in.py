@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import unicodedata
 import zipfile
@@ -488,6 +489,77 @@ def test_a_script_beside_a_notebook_without_work_is_looked_at(
     assert _answer(found) == answer
     assert found.doubtful == ({"day": {"test"}} if asked else {})
     assert any(f"and {name} may" in note for note in found.notes) == asked
+
+
+def _locked_zip(name: str) -> bytes:
+    """An archive of one file, marked as encrypted in both places."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr(name, _notebook(RIGHT))
+    data = bytearray(content.getvalue())
+    for sign, at in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        data[data.index(sign) + at] |= 1
+    return bytes(data)
+
+
+@pytest.mark.parametrize("answer", [GIVEN, "def double(x):\n    return 3"])
+@pytest.mark.parametrize(
+    ("path", "content", "says"),
+    [
+        ("day.html", f"<pre>{RIGHT}</pre>".encode(), "day.ipynb holds no work, and day.html may;"),
+        ("day.pdf", b"%PDF", "day.ipynb holds no work, and day.pdf may;"),
+        ("work/mine.rar", b"Rar!", "day.ipynb holds no work, and work/mine.rar may;"),
+        ("day.ipynb.crdownload", b"{", "day.ipynb holds no work, and day.ipynb.crdownload may;"),
+        (".day.ipynb.icloud", b"bplist", "day.ipynb holds no work, and .day.ipynb.icloud may;"),
+        ("all.zip", _locked_zip("inner.zip"), "day.ipynb holds no work, and all.zip/inner.zip may;"),
+        (
+            "all.zip",
+            _locked_zip("day.ipynb"),
+            "all.zip/day.ipynb is encrypted; hand it in without a password.",
+        ),
+        ("all.zip", _locked_zip("day.ipynb")[:-40], "day.ipynb holds no work, and all.zip may;"),
+        ("old/day.ipynb", _notebook(RIGHT)[:99], "old/day.ipynb is no valid JSON"),
+        ("Untitled.ipynb", b"<!DOCTYPE html>", "Untitled.ipynb is a page of HTML;"),
+        ("Untitled.ipynb", b"", None),
+        ("sheet.pdf", b"%PDF", None),
+        ("given.pdf", b"%PDF", None),
+        ("page.html", b"<p>Hello</p>", None),
+    ],
+    ids=[
+        *(
+            "printed",
+            "a PDF",
+            "an archive",
+            "a download",
+            "a cloud",
+            "a zip in a zip",
+            "encrypted",
+            "cut off",
+        ),
+        *("a copy", "a page", "empty", "named", "released", "another page"),
+    ],
+)
+def test_what_may_be_the_work_beside_a_notebook_without_any_is_looked_at(
+    tmp_path: Path, path: str, content: bytes, says: str | None, answer: str
+) -> None:
+    release = replace(_release(), text=frozenset({"Read `sheet.pdf` first."}))
+    _as_folder(tmp_path / "ann", {"day.ipynb": _notebook(answer), path: content})
+    _as_folder(tmp_path, {"given.pdf": b"%PDF"})
+    found = take_in("ann", tmp_path / "ann", {"day": release}, [], {"given.pdf": tmp_path / "given.pdf"})
+    asked = says is not None and answer == GIVEN
+    assert _answer(found) == answer
+    assert found.doubtful == ({"day": {"test"}} if asked else {})
+    assert any(note.startswith(says) for note in found.notes if says) or not asked
+    assert any("person should look" in note for note in found.notes) == asked
+
+
+def test_of_several_notebooks_a_file_tells_by_its_name_which_one_it_may_be(tmp_path: Path) -> None:
+    for name in "ab":
+        given = json.dumps(notebook_of(_cells_of(name, worked=False))).encode()
+        _as_folder(tmp_path, {f"{name}.ipynb": given})
+    _as_folder(tmp_path, {"mine (b).pdf": b"%PDF"})
+    found = take_in("ann", tmp_path, {name: _part(name) for name in PARTS}, [])
+    assert found.doubtful == {"b": {"test_b"}}
 
 
 @pytest.mark.parametrize(

@@ -203,8 +203,9 @@ def take_in(
         if name not in named or release.to_answer - named[name].answers
     }
     mentioned: set[_Other] = set()
+    closed: list[str] = []  # archives that nobody can look into
     if wanting:
-        others += _hidden_in(found, ignored)
+        others += _hidden_in(found, ignored, closed)
         others.sort(key=lambda other: not _called(other, wanting))  # of many, those are looked at first
         taken = {in_place[name]: set(match.places) for name, match in named.items()}
         among = [*_modest(others), *in_place.values()]
@@ -228,13 +229,15 @@ def take_in(
             found.notebooks[name] = named[name].notebook
             found.asked[name] = sorted(released[name].asked)
             found.elsewhere[name] = Elsewhere(named[name].claimed, named[name].python)
-            if not named[name].answers and (scripts := _scripts(found.files, released[name])):
+            forms = [] if named[name].answers else _other_forms(name, found, released, beside, closed)
+            if forms:
                 named[name].doubtful |= released[name].with_points
                 found.notes.append(
-                    f"{name}.ipynb holds no work, and {', '.join(scripts[:3])} may; that is not run, and a "
+                    f"{name}.ipynb holds no work, and {', '.join(forms[:3])} may; that is not run, and a "
                     "person should look."
                 )
-            named[name].doubtful |= _written_elsewhere(name, found, released[name], named[name], beside)
+            else:
+                named[name].doubtful |= _written_elsewhere(name, found, released[name], named[name], beside)
             if named[name].doubtful:
                 found.doubtful[name] = named[name].doubtful
         elif name in problems:
@@ -290,17 +293,25 @@ def _other_at(path: Path, folder: Path) -> _Other:
     )
 
 
-def _hidden_in(found: Submission, ignored: Sequence[str]) -> Iterator[_Other]:
-    """Notebooks among the data files: under names that are none of a notebook, or in an archive."""
+def _hidden_in(found: Submission, ignored: Sequence[str], closed: list[str]) -> Iterator[_Other]:
+    """Notebooks among the data files: under names that are none of a notebook, or in an archive.
+
+    closed: the archives that cannot be opened are added to it.
+    """
     for name, content in list(found.files.items()):
         place = PurePosixPath(name)
         is_packed = content.startswith(submission.GZIP) and ".ipynb" in name.lower()
         if is_packed or _is_like_a_notebook(content):
             yield _Other(place, len(content), functools.partial(submission.read_from, content, place.name))
         elif content.startswith(submission.ARCHIVE):
-            for member in _members(name, content, ignored, found.notes):
+            said = len(found.notes)
+            members = list(_members(name, content, ignored, found.notes))
+            if len(found.notes) > said and name.lower().endswith(".zip"):
+                closed.append(name)
+            for member in members:
                 inner = member.path
                 if inner.name.lower().endswith((".zip", *_OTHER_ARCHIVES)):
+                    closed.append(f"{name}/{inner}")
                     found.notes.append(
                         f"{shown(f'{name}/{inner}')} is an archive in an archive, and not opened."
                     )
@@ -332,12 +343,42 @@ def _exported(files: Mapping[str, bytes], release: Release, called: str = "") ->
     ]
 
 
+def _other_forms(
+    name: str,
+    found: Submission,
+    released: Mapping[str, Release],
+    beside: Mapping[str, Path],
+    closed: Sequence[str],
+) -> list[str]:
+    """Files that may be the work on a notebook in which there is none, in a form that is not run.
+
+    Those that the released notebook names, or that lie beside it, are the course's own. closed: archives that
+    cannot be opened.
+    """
+    release = released[name]
+    given = " ".join([*release.text, *release.unmarked, *(one.source for one in release.cells.values())])
+    files = {
+        path: content
+        for path, content in found.files.items()
+        if PurePosixPath(path).name not in given and not _is_the_same(content, beside.get(path))
+    }
+    called = name if len(released) > 1 else ""
+    stand_ins = [path for path in files if path.lower().endswith(tuple(itertools.chain(*_STANDS_FOR)))]
+    exported = _exported({path: one for path, one in files.items() if not _is_script(path)}, release, called)
+    others = [one for one in (*stand_ins, *closed) if called.casefold() in one.casefold()]
+    return [*_scripts(files, release), *exported, *map(shown, others)]
+
+
+def _is_script(path: str) -> bool:
+    return path.lower().endswith(_SCRIPTS)
+
+
 def _scripts(files: Mapping[str, bytes], release: Release) -> list[str]:
     """Scripts that define what a notebook asks for, in other words than it has itself: pairs and exports."""
     given = {name: plain(one.source) for one in release.cells.values() for name in one.defines}
     found = []
     for path, content in files.items():
-        if path.lower().endswith(_SCRIPTS) and len(content) <= bounds.PARSED_LIMIT:
+        if _is_script(path) and len(content) <= bounds.PARSED_LIMIT:
             source = plain(content.decode("utf-8", "replace"))
             source = fenced(source) if "```" in source else source
             names = defined_in(source) & release.to_define
@@ -420,6 +461,7 @@ def _look_further(
     Returns the notebooks of other names that were taken or are named in a note.
     """
     unread: dict[_Other, str] = {}
+    alone = len(wanting) == 1
     alike = {
         name: list(_alike(name, release, others, len(wanting), unread)) for name, release in wanting.items()
     }
@@ -439,9 +481,9 @@ def _look_further(
             ]
         else:
             solved = []
-        broken: list[_Other] = []
         if name in named:
             have, sure = named[name].answers, True
+            broken = [] if have else [one for one in unread if one.size and (alone or _called(one, [name]))]
             more = [one for one in free if one.answers - have]
             for one in more:
                 found.notes.append(
@@ -457,7 +499,6 @@ def _look_further(
             if name in problems:
                 found.notes.append(problems[name])
             broken = [one for one in unread if one.size and _called(one, [name])]
-            found.notes += [f"{unread[one]} A person should look whether it was meant." for one in broken]
             _move_files(found, best.other, ignored)
             more = [one for one in free if one.answers and one.digest != best.digest]
             for one in more:
@@ -469,6 +510,7 @@ def _look_further(
             sure = best.sure
         else:
             continue
+        found.notes += [f"{unread[one]} A person should look whether it was meant." for one in broken]
         mentioned.update(broken, (one.other for one in more))
         if more or broken or name in problems or not sure or (solved and not named[name].answers):
             named[name].doubtful |= release.with_points
@@ -521,7 +563,8 @@ def _alike(
             submitted = other.read()
             match = _restored(submitted, release)
         except Unreadable as problem:
-            unread[other] = str(problem)
+            called = shown(other.place.name)  # with which the sentence begins
+            unread[other] = f"{other}{str(problem).removeprefix(called)}"
             continue
         known = match.known / max(len(release.cells), 1)
         if match.telling:
