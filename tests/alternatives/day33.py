@@ -46,6 +46,15 @@ def descent_in_place_on_copies(grad, w, lr, steps):
     return torch.vstack(path)
 
 
+def descent_in_the_gradient(grad, w, lr, steps):
+    path = [w]
+    for _ in range(steps):
+        way = grad(path[-1])
+        way *= -lr
+        path.append(path[-1] + way)
+    return torch.stack(path)
+
+
 def descent_in_double(grad, w, lr, steps):
     point, rows = w.double(), [w.double()]
     for _ in range(steps):
@@ -589,6 +598,7 @@ RIGHT = {
         descent_by_accumulate,
         descent_by_sum_of_steps,
         descent_in_place_on_copies,
+        descent_in_the_gradient,
         descent_in_double,
     ),
     "momentum_step": (

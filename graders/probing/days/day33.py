@@ -58,7 +58,7 @@ def descent_cases(draw: Draw) -> Iterator[Case]:
     yield case("a function that is no quadratic", d, "tanh", 7)
     yield case("another function that is no quadratic", d, "sin", 6)
     yield case("a single number to learn", 1, "shifted", 3)
-    yield case("many numbers, grad returns w itself", draw.many(), "same", 4)
+    yield case("many numbers, each its own gradient", draw.many(), "same", 4)
     yield case("many steps", 2, "quadratic", draw.integer(15, 40))
     still = case("a start at the minimum", d, "shifted", 5)
     yield Case(still.name, {**still.inputs, "w": still.inputs["target"].clone()})
@@ -69,7 +69,7 @@ GRADIENTS: dict[str, Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.
     "shifted": lambda w, matrix, target: matrix @ (w - target),
     "tanh": lambda w, matrix, target: matrix.T @ torch.tanh(matrix @ w - target),
     "sin": lambda w, matrix, target: torch.sin(w) + 0.1 * w,
-    "same": lambda w, matrix, target: w,
+    "same": lambda w, matrix, target: w.clone(),  # a gradient is the student's to work in
 }
 
 
