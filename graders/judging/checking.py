@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import secrets
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import torch
@@ -16,6 +18,7 @@ from graders.judging.judge import judge
 from graders.judging.question import Paper, settings
 from graders.judging.report import reported
 from graders.judging.rubric import MalformedRubric, Rubric, course_folder, rubric_of, text_in
+from graders.judging.steps import own_steps
 from graders.judging.verdict import Verdict
 from graders.probing.exercise import Candidate, Exercise, UnknownExercise
 from graders.probing.observe import describe, look, undisturbed
@@ -41,15 +44,21 @@ def evaluate(name: str, candidate: Candidate, *, device: str = "cpu", seed: int 
 def check(*candidates: Any) -> Verdict:
     """Check what you wrote: `check(batch_norm_forward)`.
 
-    The exercise is found by the candidate's own name. It runs on every device present, in float32 and
-    float64, on random inputs. Those that an answer was wrong on are asked again at the next call, so that one
-    sees what a change has changed, and most of the work is done already; nothing passes but on fresh ones.
-    Never raises for a wrong answer; show the verdict as the last line of a cell, or print it.
+    The exercise is found by the candidate's name, its own or that of a variable where this is called. It runs
+    on every device present, in float32 and float64, on random inputs. Those that an answer was wrong on are
+    asked again at the next call, so that one sees what a change has changed, and most of the work is done
+    already; nothing passes but on fresh ones. Never raises for a wrong answer; show the verdict as the last
+    line of a cell, or print it.
     """
     try:
-        exercise = _meant(candidates)
+        exercise = _meant(candidates, sys._getframe(1))
     except UnknownExercise as problem:
         return reported(Verdict("unknown", 0, 0, "unknown", str(problem)))
+    return checked(exercise, *candidates)
+
+
+def checked(exercise: Exercise, *candidates: Any) -> Verdict:
+    """The same where it is known which exercise, or step to one, is meant."""
     candidate = candidates[0] if len(candidates) == 1 else tuple(candidates)
     try:
         with _ready(exercise, candidate) as rubric:
@@ -72,21 +81,41 @@ def devices() -> tuple[str, ...]:
     return tuple(found)
 
 
-def _meant(candidates: tuple[Any, ...]) -> Exercise:
+def _meant(candidates: tuple[Any, ...], caller: FrameType) -> Exercise:
     """The exercise that a call of `check` is about. Raises UnknownExercise with a sentence."""
     if not candidates:
         raise UnknownExercise(
             "check needs the function or class to check, such as check(batch_norm_forward)."
         )
-    name = getattr(candidates[-1], "__name__", None)
-    if not callable(candidates[-1]) or name is None:
+    if not callable(candidates[-1]):
         raise UnknownExercise(
             f"check takes the function or class itself, and this is {describe(candidates[-1])}. "
             "Write its name without calling it, such as check(batch_norm_forward)."
         )
+    name = name_of(candidates[-1], caller)
     if name == "<lambda>":
-        raise UnknownExercise("A lambda has no name to find the exercise by; write it with def.")
+        raise UnknownExercise(
+            "A lambda has no name to find the exercise by; write it with def, or give it the exercise's name."
+        )
+    if name is None:
+        raise UnknownExercise(
+            f"This is {describe(candidates[-1])}, which has no name to find the exercise by. "
+            "Give it the exercise's name."
+        )
     return catalogue.find(name)
+
+
+def name_of(candidate: Any, caller: FrameType) -> str | None:
+    """The name of the exercise, or step to one, that a candidate is; else its own name, if it has one.
+
+    What a decorator has made, a partial or an object that can be called has another's name or none. So the
+    variables count that hold it where a check is called, as they do where the cell of a check is graded.
+    """
+    own = getattr(candidate, "__name__", None)
+    variables = {**caller.f_globals, **caller.f_locals}
+    names = [own, *(name for name, held in variables.items() if held is candidate)]
+    known = [name for name in names if name in catalogue.exercises() or name in own_steps()]
+    return known[0] if known else own
 
 
 @contextmanager

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from graders.judging.checking import check
+from graders.judging import catalogue
+from graders.judging.checking import checked, name_of
 from graders.judging.report import as_html, as_text
 from graders.judging.steps import Step, own_steps, paths, whole_of
 from graders.judging.verdict import Verdict
@@ -80,7 +82,8 @@ def check_steps(*functions: Callable[..., Any]) -> Walk:
     Takes as many of them as are there. Says of each whether it is right, and shows the report on the first
     that is not. Steps carry no points. Never raises for a wrong answer.
     """
-    names = [getattr(one, "__name__", "") for one in functions]
+    caller = sys._getframe(1)
+    names = [name_of(one, caller) for one in functions]
     strange = [name for name in names if name not in own_steps()]
     wholes = {whole_of(name) for name in names}
     if strange or len(wholes) != 1:
@@ -90,4 +93,4 @@ def check_steps(*functions: Callable[..., Any]) -> Walk:
     written = dict(zip(names, functions, strict=True))
     path = paths()[wholes.pop()]
     order = [step.exercise.name for step in path if step.exercise.name in written]
-    return Walk(path, {name: check(written[name]) for name in order})
+    return Walk(path, {name: checked(catalogue.find(name), written[name]) for name in order})
