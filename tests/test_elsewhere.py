@@ -40,6 +40,11 @@ def in_environment(cell: dict[str, Any]) -> dict[str, Any]:
     return cell
 
 
+def tagged(cell: dict[str, Any]) -> dict[str, Any]:
+    cell["metadata"]["tags"] = ["skip-execution"]
+    return cell
+
+
 def failed(kind: str, text: str) -> dict[str, Any]:
     """A test that ended in an error of what it calls."""
     return ran("assert f(1) == 2", kind, text, grade_id="t", points=2)
@@ -136,6 +141,11 @@ ANSWER = "import einops\ndef f(x):\n    return x"
             "%memit",
         ),
         ([ran("%%timeit -n 1\ndef f(x): ..."), lost()], "begins with %%timeit, so that nothing it defines"),
+        ([tagged(ran("def f(x): ...")), lost()], "has the tag skip-execution, by which it is not run"),
+        (
+            [ran(f"<<<<<<< local\n{ANSWER}\n=======\n{ANSWER}\n>>>>>>> remote", "SyntaxError"), lost()],
+            "holds a merge that was left unfinished",
+        ),
         ([ran("%%writefile f.py\ndef f(x): ..."), lost()], "begins with %%writefile, so that nothing it"),
         ([said("f = !which f", NO_PROGRAM), lost("assert f == 1")], "asks for another program"),
         ([said("def f(x): ..."), said("assert f(1)", NO_PROGRAM, fails=True)], "asks for another program"),
@@ -188,6 +198,8 @@ ANSWER = "import einops\ndef f(x):\n    return x"
         "a magic for a cell",
         "a magic for a line",
         "a magic that has names of its own",
+        "a tag",
+        "a merge",
         "a magic that writes a file",
         "what a program says",
         "a program in a function",

@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import textwrap
 import time
 import zipfile
 from collections.abc import Callable
@@ -379,6 +380,23 @@ def _raw(data: dict[str, Any]) -> None:
             cell["cell_type"] = "raw"
 
 
+def _words_in_code(data: dict[str, Any]) -> None:
+    """New cells are cells of code, whoever writes words into them."""
+    own = {"cell_type": "code", "id": "own", "metadata": {}, "outputs": [], "execution_count": None}
+    data["cells"].append({**own, "source": "Because a mean is a sum."})
+
+
+def _page_of_the_work(folder: Path) -> None:
+    """The notebook as a page, and itself as it was released."""
+    (folder / "plain.html").write_text(f"<pre>{plain.RIGHT['add']}</pre>")
+    shutil.copy(_released(folder), _notebook(folder))
+
+
+def _without_line_ends(data: dict[str, Any]) -> None:
+    for cell in data["cells"]:
+        cell["source"] = cell["source"].split("\n")
+
+
 def _runs_another(folder: Path) -> None:
     helper = {"cell_type": "code", "id": "h", "metadata": {}, "source": "def plus(a, b):\n    return a + b"}
     _notebook(folder).with_name("helper.ipynb").write_text(
@@ -492,6 +510,15 @@ ROWS: dict[str, tuple[Callable[[Path], object], float | None]] = {
     "setup-last": (_changed(_setup_last), plain.FULL),
     "in-a-fence": (_changed(_in_a_fence), plain.FULL),
     "raw": (_changed(_raw), plain.FULL),
+    "in-comments": (
+        _changed(lambda data: _set(data, "add", textwrap.indent(plain.RIGHT["add"].strip(), "# "))),
+        plain.FULL - 6,
+    ),
+    "words-in-code": (_changed(_words_in_code), plain.FULL),
+    "photo": (lambda folder: (folder / "IMG_2034.jpg").write_bytes(b"\xff\xd8"), plain.FULL),
+    "page-of-the-work": (_page_of_the_work, 0),
+    "restarts": (_before("import os\nos._exit(0)"), 0),
+    "no-line-ends": (_changed(_without_line_ends), plain.FULL),
     "runs-another": (_runs_another, plain.FULL),
     "missing-module": (_before("import no_such_module"), plain.FULL - 6),
     "asks": (_before("n = int(input())"), plain.FULL - 6),
@@ -597,6 +624,7 @@ def test_doubtful_points_are_looked_at(courses: dict[str, Path]) -> None:
         *("doubtful", "zip-beside-untouched", "copy-with-the-work", "two-of-a-kind", "broken-beside-a-copy"),
         *("defined-later", "conflict", "conflict-with-the-stub", "checkpoint-with-the-work", "in-a-fence"),
         *("missing-module", "asks", "newer-python", "helper-that-is-gone"),
+        *("in-comments", "page-of-the-work", "restarts"),
     }
     for course in courses.values():
         held = recorded(course, DAY)
@@ -638,7 +666,13 @@ NOTES: dict[str, str | None] = {
     "checkpoint": r"\.ipynb_checkpoints/plain-checkpoint\.ipynb was graded as plain\.ipynb",
     "checkpoint-with-the-work": r"plain-checkpoint\.ipynb holds work that plain\.ipynb lacks",
     "setup-last": "The locked cell setup stood behind cells that come after it; it was run before them",
-    "in-a-fence": "The code of mean stood in a text, between lines of backticks; it was run",
+    "in-a-fence": "The code of mean stood in a text; it was taken out of it, and run",
+    "in-comments": "add: a text or a comment has code for this, but no cell before test_add",
+    "words-in-code": "essay is as it was released, but what stands by it may be the answer",
+    "photo": r"essay is as released, and IMG_2034\.jpg may hold the answer",
+    "page-of-the-work": r"plain\.ipynb holds no work, and plain\.html may",
+    "restarts": "the notebook ended before these had run, and nothing is known of what they test",
+    "no-line-ends": "The lines of 7 cells had lost their ends, which were put back",
     "runs-another": r"helper\.ipynb was not released; it is not graded",
     "missing-module": "test_add: .*ModuleNotFoundError",
     "asks": "test_add: .*EOFError",

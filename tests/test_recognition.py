@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import struct
+import textwrap
 import zipfile
 from collections.abc import Collection
 from dataclasses import replace
@@ -200,10 +201,30 @@ def test_code_that_stands_in_a_text_is_run(cell: dict[str, Any]) -> None:
     assert match.doubtful == ({"test_f"} if is_fenced else set())
 
 
-def test_code_in_a_text_of_ones_own_is_for_a_person_to_look_at() -> None:
-    match = matched(code(STUB, "id-f"), text(FENCED), code("assert f(1) == 2", "id-test_f"))
+MOVED_IN = f"Here it is:\n\n{textwrap.indent(F, '    ')}\n\nAnd that is all."
+IN_TILDES = f"Here it is.\n\n~~~ python\n{F}\n~~~"
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        *(text(FENCED), text(F), text(MOVED_IN), text(IN_TILDES)),
+        *(code(textwrap.indent(F, "# ")), code(textwrap.indent(F, "    #"))),
+    ],
+    ids=["backticks", "as it is", "moved in", "tildes", "comments", "comments that are moved in"],
+)
+def test_code_in_a_text_of_ones_own_is_for_a_person_to_look_at(cell: dict[str, Any]) -> None:
+    match = matched(code(STUB, "id-f"), cell, code("assert f(1) == 2", "id-test_f"))
     assert match.doubtful == {"test_f"}
-    assert "f: a text has code for this, but no cell before test_f." in match.notes
+    assert "f: a text or a comment has code for this, but no cell before test_f." in match.notes
+
+
+@pytest.mark.parametrize("written", [MOVED_IN, IN_TILDES])
+def test_code_is_taken_out_of_a_text_however_it_stands_there(written: str) -> None:
+    match = matched(text(written, "id-f"), code("assert f(1) == 2", "id-test_f"))
+    answer = next(one for one in match.notebook["cells"] if one["id"] == "id-f")
+    assert (answer["cell_type"], answer["source"].strip("\n")) == ("code", F)
+    assert match.doubtful == {"test_f"}
 
 
 def test_quoted_code_is_no_answer() -> None:
@@ -281,6 +302,10 @@ def test_a_changed_test_is_no_work() -> None:
     ]
 
 
+TESTS_F, TESTS_G = code("assert f(1) == 2", "id-test_f"), code("assert g(1) == 3", "id-test_g")
+CALLS_F = "def g(x):\n    return f(x) + x"
+
+
 @pytest.mark.parametrize(
     ("cells", "doubtful"),
     [
@@ -291,13 +316,22 @@ def test_a_changed_test_is_no_work() -> None:
         ([code(F, "id-f"), code("assert f(1) == 2", "id-test_f"), code("def f(x):\n    ...", "x")], set()),
         ([code(STUB, "id-f"), code("assert f(1) == 2", "id-test_f"), code(STUB, "copy")], set()),
         ([code("assert g(1) == 3", "id-test_g"), code(G)], {"test_g"}),
+        ([code(STUB, "id-f"), TESTS_F, code("from mine import f")], {"test_f"}),
+        ([code(STUB, "id-f"), code("from mine import f"), TESTS_F], set()),
+        ([code(STUB, "id-f"), TESTS_F, code(f"files = !ls\nf?\n{F}")], {"test_f"}),
+        ([code(STUB, "id-f"), TESTS_F, code(textwrap.indent(F, "  "))], {"test_f"}),
+        ([code(STUB, "id-f"), TESTS_F, code(CALLS_F), TESTS_G, code(F)], {"test_f", "test_g"}),
+        ([code(F, "id-f"), TESTS_F, code(CALLS_F), TESTS_G, code(F)], set()),
     ],
-    ids=["behind", "overridden", "moved", "between", "an attempt", "a copy", "nothing to fill in"],
+    ids=[
+        *("behind", "overridden", "moved", "between", "an attempt", "a copy", "nothing to fill in"),
+        *("imported behind", "imported before", "with commands", "moved in", "what it calls", "it was there"),
+    ],
 )
 def test_what_is_defined_in_another_order_is_looked_at(
     cells: list[dict[str, Any]], doubtful: set[str]
 ) -> None:
-    assert matched(*cells).doubtful == doubtful
+    assert matched(*copy.deepcopy(cells)).doubtful == doubtful
 
 
 def test_what_only_students_can_define() -> None:
@@ -620,7 +654,10 @@ def _as_large(content: bytes, size: int | None = None) -> bytes:
     [
         (archived(**{"hw.ipynb": b"0"})[:-30], "cannot be opened"),
         (_as_large(archived(**{"hw.ipynb": b"0"}), 1 << 30), "cannot be opened, or of too many files"),
-        (archived(**{"hw.ipynb": bytes(bounds.NOTEBOOK_LIMIT + 1)}), "cannot be read: all.zip/hw.ipynb has 32 MB"),
+        (
+            archived(**{"hw.ipynb": bytes(bounds.NOTEBOOK_LIMIT + 1)}),
+            "cannot be read: all.zip/hw.ipynb has 32 MB",
+        ),
         (archived(**{"hw.ipynb": bytes(bounds.FILE_LIMIT + 1)}), "nor a notebook like it"),
         (_encrypted(archived(**{"hw.ipynb": b"0"})), "cannot be read: all.zip/hw.ipynb is encrypted"),
         (b"PK\x03\x04" + bytes(1000), "cannot be opened"),

@@ -52,6 +52,10 @@ _NO_MODULE = re.compile(r"No module named '(\w+)")
 _UNDEFINED = re.compile(r"name '(\w+)' is not defined")
 #: What is shown where a magic is not there, which ends the cell.
 _NO_MAGIC = re.compile(r"UsageError: (?:Line magic function|Cell magic) `(%{1,2}\w+)` not found")
+#: The tag of a cell that is not run, as nbclient has it; one that is graded is run all the same.
+SKIPPED = "skip-execution"
+#: Where two versions of a cell stand that nobody has merged.
+_MERGED = tuple(re.compile(rf"^{mark}{{7}}", re.MULTILINE) for mark in "<=>")
 #: Magics by which a cell is not run in the notebook, or with names of its own.
 _APART = re.compile(r"\s*%%(timeit|writefile|file|html|latex|markdown|javascript|js|svg)\b")
 #: What runs another file in the notebook, and what stands for the names that come of it.
@@ -176,6 +180,8 @@ def _why_it_cannot_run(cell: Mapping[str, Any], python: str, last: Mapping[str, 
         kind = output["ename"]
         if reason := _reason_of_place(*_end_of(output)):
             return f"ended {reason}"
+        if kind == "SyntaxError" and all(mark.search(cell["source"]) for mark in _MERGED):
+            return "holds a merge that was left unfinished."
         here = f"{sys.version_info.major}.{sys.version_info.minor}"
         if kind == "SyntaxError" and _is_newer(python):
             return f"was run by Python {python[:20]}, and cannot be read by {here}."
@@ -183,6 +189,8 @@ def _why_it_cannot_run(cell: Mapping[str, Any], python: str, last: Mapping[str, 
             return f"is written for a newer Python than {here}, which cannot read it."
         if (missing := _missing_in(cell)) and last.get(missing, -1) > place:
             return f"needs {missing}, which a cell behind it defines."
+    if not _is_locked(cell) and SKIPPED in cell["metadata"].get("tags", ()):
+        return f"has the tag {SKIPPED}, by which it is not run."
     for text in _streams(cell):
         if unknown := _NO_MAGIC.search(text):
             return f"ended at {unknown[1][:40]}, which is of an extension that is not there."

@@ -22,6 +22,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from graders.batch import bounds, elsewhere
+from graders.batch.elsewhere import SKIPPED
 from graders.batch.submission import is_shallow
 from graders.classroom import observations
 from graders.classroom.comments import NONE, Comments
@@ -36,8 +37,6 @@ if TYPE_CHECKING:  # the judge and PyTorch are imported where there is a check
     from graders.probing.exercise import Exercise
     from graders.probing.observe import Sight, Survey
 
-#: The tag of a cell that is not run, as nbclient has it; one that is graded is run all the same.
-SKIPPED = "skip-execution"
 #: Fields of outputs that are kept, by kind; whatever else a submission sends is dropped.
 _FIELDS = {
     "stream": {"name": str, "text": str},

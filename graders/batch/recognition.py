@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import ast
 import builtins
+import contextlib
 import re
 import textwrap
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -26,9 +27,16 @@ _NOTHING = object()
 #: Blanks that a page puts in the place of others, and marks that nobody sees.
 _BLANKS = str.maketrans({"\u00a0": " ", "\u202f": " ", "\u200b": "", "\u2060": "", "\ufeff": ""})
 #: Where code begins or ends in a text.
-_FENCE = re.compile(r"\s{0,3}(`{3,})\s*([\w{}.+-]*)\s*$")
+_FENCE = re.compile(r"\s{0,3}(`{3,}|~{3,})\s*([\w{}.+-]*)\s*$")
+#: Lines of IPython's: a magic, a command, a question; and one that keeps what a command says.
+_OF_IPYTHON = re.compile(r"^([ \t]*)(?:[%!?].*|[\w.]+\?{1,2}[ \t]*)$", re.MULTILINE)
+_SAID_TO_IT = re.compile(r"^([ \t]*+\w[\w, ]*+=[ \t]*+)[!%].*$", re.MULTILINE)
 #: Functions by which a cell shows a text.
 _SHOWS = frozenset({"print", "display", "Markdown", "HTML", "Latex", "Math"})
+#: What makes lines comments.
+_COMMENTED = re.compile(r"^[ \t]*+#+ ?", re.MULTILINE)
+#: Where a function or a class begins.
+_DEFINES = re.compile(r"^[ \t]*+(?:async +)?(?:def|class) ", re.MULTILINE)
 #: A name in a text's code: `map`, `map(f, values)`, `def map(f, values)`.
 _CODE = re.compile(r"`(?:def\s+)?(\w+)\s*[(`]")
 
@@ -353,17 +361,17 @@ def _put_back(
 
 
 def _out_of_fences(cell: dict[str, Any], one: ReleasedCell, release: Release, notes: list[str]) -> set[str]:
-    """Have code run that was written as in a text, between lines of three backticks.
+    """Have code run that was written as in a text, between lines of backticks or moved in.
 
     Returns the tests that depend on it: it has not run like this before.
     """
     if one.kind != "code" or parsed(cell["source"]):
         return set()
-    code = fenced(cell["source"])
+    code = code_in(cell["source"])
     if not code or not parsed(code):
         return set()
     cell["source"] = code
-    notes.append(f"The code of {one.name} stood in a text, between lines of backticks; it was run.")
+    notes.append(f"The code of {one.name} stood in a text; it was taken out of it, and run.")
     names = defined_in(code)
     tests = (test for test in release.cells.values() if test.grade and test.locked)
     return {test.name for test in tests if names & _used_in(test)}
@@ -473,7 +481,7 @@ def _may_answer(cell: Mapping[str, Any], one: ReleasedCell) -> bool:
     if cell["cell_type"] in (one.kind, "raw"):
         return True
     if cell["cell_type"] == "markdown":
-        return bool(fenced(cell["source"]))
+        return bool(code_in(cell["source"]))
     return _is_prose(cell["source"])
 
 
@@ -481,7 +489,7 @@ def _is_prose(source: str) -> bool:
     """Whether words were written where code belongs: as they are, as comments, or only to be printed."""
     tree = parsed(source)
     if tree and not tree.body:
-        said = re.sub(r"^[ \t]*#+", "", source, flags=re.MULTILINE)
+        said = _COMMENTED.sub("", source)
         return len(said.split()) > 1 and not parsed(textwrap.dedent(said))
     statements = [node for node in tree.body if not isinstance(node, ast.ImportFrom)] if tree else []
     return not tree or (bool(statements) and all(map(_only_says, statements)))
@@ -509,22 +517,30 @@ def _defined_elsewhere(
     """
     given = frozenset(release.unmarked).union(*(one.texts for one in release.cells.values()))
     is_work = [plain(cell["source"]) not in given for cell in cells]
+    brought: dict[str, list[int]] = defaultdict(list)
+    for place, cell in enumerate(cells):
+        for name in definitions.brought_by(cell):
+            brought[name].append(place)
     late: dict[str, set[str]] = {}
     told: dict[str, set[str]] = {}
     for end, cell in enumerate(cells):
         test = _marked(cell, release.cells)
         if not (test and test.grade and test.locked and test.kind == "code"):
             continue
-        for name in _used_in(test) & release.to_define:
-            places = [place for place, one in enumerate(cells) if name in definitions.of(one)]
-            run = [place for place in places if place < end and cells[place]["cell_type"] == "code"]
+        waiting = sorted(_used_in(test) & release.to_define)
+        for name in waiting:  # and names that are met on the way
+            places = brought[name]
+            run = [place for place in places if place < end and not definitions.is_only_said(cells[place])]
             in_force = max(run, default=None)
             if (in_force is None or not is_work[in_force]) and any(is_work[place] for place in places):
-                is_text = all(cells[place]["cell_type"] == "markdown" for place in places if is_work[place])
+                is_text = all(definitions.is_only_said(cells[place]) for place in places if is_work[place])
                 (told if is_text else late).setdefault(test.name, set()).add(name)
+            elif in_force is not None:
+                needed = definitions.used_by(cells[in_force]) & release.to_define
+                waiting += sorted(needed.difference(waiting))
     for test, names in told.items():
         match.notes.append(
-            f"{', '.join(sorted(names))}: a text has code for this, but no cell before {test}."
+            f"{', '.join(sorted(names))}: a text or a comment has code for this, but no cell before {test}."
         )
     for test, names in late.items():
         match.notes.append(
@@ -601,10 +617,7 @@ def _defined_at(
 
 
 def _used_in(one: ReleasedCell) -> frozenset[str]:
-    tree = parsed(one.source) if one.kind == "code" else None
-    return (
-        frozenset(node.id for node in ast.walk(tree) if isinstance(node, ast.Name)) if tree else frozenset()
-    )
+    return _used_by(parsed(one.source)) if one.kind == "code" else frozenset()
 
 
 def _bound_in(one: ReleasedCell) -> frozenset[str]:
@@ -638,8 +651,20 @@ def plain(source: str) -> str:
     return "\n".join(line.rstrip() for line in source.translate(_BLANKS).splitlines()).strip("\n")
 
 
+def code_in(text: str) -> str:
+    """The code in a text: between lines of backticks, else what is moved in, else all, where that defines."""
+    if (code := fenced(text)) or not _DEFINES.search(text):
+        return code
+    lines = text.expandtabs(4).splitlines()
+    moved_in = [line for line in lines if line.startswith("    ") or not line.strip()]
+    for code in (textwrap.dedent("\n".join(moved_in)), text):
+        if _DEFINES.search(code) and parsed(code):
+            return code
+    return ""
+
+
 def fenced(source: str) -> str:
-    """The code in a text that stands between lines of three backticks or more."""
+    """The code in a text that stands between lines of three backticks, or tildes, or more."""
     code: list[str] = []
     fence = ""
     for line in source.splitlines():
@@ -654,25 +679,61 @@ def fenced(source: str) -> str:
 
 
 class _Definitions:
-    """What cells define, looked up once; of cells past so much text, nothing is known."""
+    """What cells define and use, looked up once; of cells past so much text, nothing is known."""
 
     def __init__(self) -> None:
-        self._known: dict[int, frozenset[str]] = {}
+        self._trees: dict[int, ast.Module | None] = {}
+        self._said: set[int] = set()
+        self._known: dict[tuple[int, Callable[[ast.Module | None], frozenset[str]]], frozenset[str]] = {}
         self._left = bounds.SEARCHED_LIMIT
 
     def of(self, cell: dict[str, Any]) -> frozenset[str]:
-        if id(cell) not in self._known:
+        """The names that a cell defines, or that its text or its comments have code for."""
+        return self._asked(cell, _defined_by)
+
+    def brought_by(self, cell: dict[str, Any]) -> frozenset[str]:
+        """The same, and the names that it imports."""
+        return self._asked(cell, _defined_by) | self._asked(cell, _imported_by)
+
+    def used_by(self, cell: dict[str, Any]) -> frozenset[str]:
+        """The names that a cell's code uses."""
+        return self._asked(cell, _used_by)
+
+    def is_only_said(self, cell: dict[str, Any]) -> bool:
+        """Whether nothing of a cell is run: a text, or comments alone."""
+        self._tree_of(cell)
+        return id(cell) in self._said
+
+    def _asked(
+        self, cell: dict[str, Any], what: Callable[[ast.Module | None], frozenset[str]]
+    ) -> frozenset[str]:
+        if (id(cell), what) not in self._known:
+            self._known[id(cell), what] = what(self._tree_of(cell))
+        return self._known[id(cell), what]
+
+    def _tree_of(self, cell: dict[str, Any]) -> ast.Module | None:
+        if id(cell) not in self._trees:
             source = cell["source"]
-            if cell["cell_type"] == "markdown":
-                source = fenced(source) if "```" in source else ""
             self._left -= len(source)
-            self._known[id(cell)] = defined_in(source) if self._left >= 0 else frozenset()
-        return self._known[id(cell)]
+            tree = None
+            if cell["cell_type"] == "markdown":
+                self._said.add(id(cell))
+                code = code_in(source) if self._left >= 0 else ""
+                tree = parsed(code) if code else None
+            elif self._left >= 0 and (tree := parsed(source)) and not tree.body:
+                self._said.add(id(cell))
+                code = textwrap.dedent(_COMMENTED.sub("", source))
+                tree = parsed(code) if _DEFINES.search(code) else None
+            self._trees[id(cell)] = tree
+        return self._trees[id(cell)]
 
 
 def defined_in(source: str) -> frozenset[str]:
     """The functions, classes and names that a cell's text defines outside of any function."""
-    tree = parsed(source)
+    return _defined_by(parsed(source))
+
+
+def _defined_by(tree: ast.Module | None) -> frozenset[str]:
     found: set[str] = set()
     waiting: list[ast.AST] = list(tree.body) if tree else []
     while waiting:
@@ -689,18 +750,34 @@ def defined_in(source: str) -> frozenset[str]:
 
 def _imported_in(source: str) -> frozenset[str]:
     """The names that a cell's text imports outside of any function; `*` where it is all of a module."""
-    tree = parsed(source)
+    return _imported_by(parsed(source))
+
+
+def _imported_by(tree: ast.Module | None) -> frozenset[str]:
     nodes = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)] if tree else []
     return frozenset((alias.asname or alias.name).partition(".")[0] for node in nodes for alias in node.names)
+
+
+def _used_by(tree: ast.Module | None) -> frozenset[str]:
+    return (
+        frozenset(node.id for node in ast.walk(tree) if isinstance(node, ast.Name)) if tree else frozenset()
+    )
 
 
 def parsed(source: str) -> ast.Module | None:
     """The tree of a cell's Python, its lines for IPython left out."""
     if len(source) > bounds.PARSED_LIMIT:
         return None
-    for text in (source, "\n".join(line for line in source.splitlines() if line.lstrip()[:1] not in "%!?")):
-        try:
+    for text in _readings(source):
+        with contextlib.suppress(SyntaxError, ValueError, RecursionError, MemoryError):
             return ast.parse(text)
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
-            continue
     return None
+
+
+def _readings(source: str) -> Iterator[str]:
+    """A cell's text as Python, in the ways in which IPython would read it."""
+    yield source
+    yield "\n".join(line for line in source.splitlines() if line.lstrip()[:1] not in "%!?")
+    kept = _SAID_TO_IT.sub(r"\1None", _OF_IPYTHON.sub(r"\1pass", source))
+    if (other := textwrap.dedent(kept)) != source:
+        yield other
