@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -21,14 +23,19 @@ class Finding:
     """What a comparison found.
 
     kind: one of KINDS. right: the values are the expected ones, whatever the form.
-    excess: how far each value is out in units of what is allowed, for numbers and tensors of the right shape.
+    measure: what works out `excess`, where there is one; most are never asked for theirs.
     """
 
     kind: str
     right: bool
     got: Any
     want: Any
-    excess: torch.Tensor | None = field(default=None, compare=False, repr=False)
+    measure: Callable[[], torch.Tensor] | None = field(default=None, compare=False, repr=False)
+
+    @cached_property
+    def excess(self) -> torch.Tensor | None:
+        """How far each value is out in units of what is allowed, where shapes are right."""
+        return self.measure() if self.measure else None
 
     @cached_property
     def index(self) -> tuple[int, ...] | None:
@@ -59,6 +66,8 @@ def compare(got: Any, expected: Expected) -> Finding:
         return Finding("equal" if got == want else "raised", got == want, got, want)
     if holds_numbers(got):
         return Finding("type", compare(got.numbers, expected).right, got, want)
+    if isinstance(got, torch.Tensor) and got.layout != torch.strided:
+        return Finding("type", False, Foreign("sparse tensor"), want)
     if isinstance(want, torch.Tensor):
         return _compare_tensor(got, expected)
     if isinstance(got, torch.Tensor) and got.is_meta:
@@ -77,15 +86,19 @@ def _compare_number(got: Any, expected: Expected) -> Finding:
     want = expected.value
     if isinstance(got, bool) or not isinstance(got, int | float | torch.Tensor) or _numel(got) != 1:
         return Finding("type", False, got, want)
-    value, exact = as_tensor(got).reshape(()), as_tensor(want)
-    if value.isfinite() != exact.isfinite():
+    value, tolerance = float(as_tensor(got) if isinstance(got, torch.Tensor) else got), expected.tolerance
+    if math.isfinite(value) != math.isfinite(want):
         return Finding("nan", False, got, want)
-    right = _within(value, exact, expected.tolerance)
+    right = value == want or (tolerance is not None and _is_number_within(value, want, float(tolerance)))
     if isinstance(got, torch.Tensor):
         return Finding("type", right, got, want)
     if right:
         return Finding("equal", True, got, want)
-    return Finding("values", False, got, want, _excess(value, exact, expected.tolerance))
+    return Finding("values", False, got, want, lambda: _excess(as_tensor(got), as_tensor(want), tolerance))
+
+
+def _is_number_within(value: float, exact: float, tolerance: float) -> bool:
+    return abs(value - exact) <= tolerance or (math.isnan(value) and math.isnan(exact))
 
 
 def _compare_tensor(got: Any, expected: Expected) -> Finding:
@@ -94,8 +107,6 @@ def _compare_tensor(got: Any, expected: Expected) -> Finding:
         is_number = isinstance(got, int | float) and not isinstance(got, bool) and want.dim() == 0
         right = is_number and _within(as_tensor(float(got)), as_tensor(want), expected.tolerance)
         return Finding("type", right, got, want)
-    if got.layout != torch.strided:
-        return Finding("type", False, Foreign("sparse tensor"), want)
     if got.shape != want.shape:
         return Finding("shape", _right_in_another_shape(got, expected), got, want)
     if got.device.type == "meta":
@@ -108,13 +119,16 @@ def _compare_tensor(got: Any, expected: Expected) -> Finding:
     if got.is_complex():
         return Finding("dtype", False, got, want)
     value, exact = as_tensor(got), as_tensor(want)
-    right = _within(value, exact, expected.tolerance)
-    if not right:
-        if bool((exact.isfinite() & ~value.isfinite()).any()):
-            return Finding("nan", False, got, want, (exact.isfinite() & ~value.isfinite()).double())
-        if _within(value, exact, _coarser(expected, got.dtype)):
+    tolerance = expected.tolerance
+    if not _within(value, exact, tolerance):
+        if not math.isfinite(float(value.sum())):  # which it hardly is where each of them is
+            lost = exact.isfinite() & ~value.isfinite()
+            if lost.any():
+                return Finding("nan", False, got, want, lost.double)
+        coarser = _coarser(expected, got.dtype)
+        if coarser is not tolerance and _within(value, exact, coarser):
             return Finding("dtype", True, got, want)
-        return Finding("values", False, got, want, _excess(value, exact, expected.tolerance))
+        return Finding("values", False, got, want, lambda: _excess(value, exact, tolerance))
     if got.dtype != expected.dtype:
         return Finding("dtype", True, got, want)
     if got.device.type != expected.device.type:
@@ -125,9 +139,12 @@ def _compare_tensor(got: Any, expected: Expected) -> Finding:
 def _within(value: torch.Tensor, exact: torch.Tensor, tolerance: torch.Tensor | None) -> bool:
     if tolerance is None:
         return torch.equal(value, exact)
-    near = (value - exact).abs() <= tolerance
+    difference = (value - exact).abs()
+    near = difference <= tolerance
     if near.all():
         return True
+    if (difference > tolerance).any():
+        return False  # a number that is out, and neither NaN nor infinite as it should be
     return bool((near | (value == exact) | (value.isnan() & exact.isnan())).all())
 
 
