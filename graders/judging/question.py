@@ -278,13 +278,10 @@ class Question:
             one = replace(one, dtype=value.dtype)
         exact = self.exact[name]
         if one.tolerance is not None and tolerance.is_real(exact):
-            size = tolerance.as_tensor(exact).abs().max().clamp_min(1e-300) if _count(exact) else 1.0
-            own = (
-                tolerance.as_tensor(value).nan_to_num(posinf=0, neginf=0).abs().max()
-                if _count(value)
-                else 1.0
-            )
-            within = one.tolerance * max(1.0, float(own / size)) + self._guard_in_a_mistake(name) * float(own)
+            size, own = _largest(exact), _largest(value)
+            if not math.isfinite(own):
+                own = _largest(tolerance.as_tensor(value).nan_to_num(posinf=0, neginf=0))
+            within = one.tolerance * max(1.0, own / max(size, 1e-300)) + self._guard_in_a_mistake(name) * own
             one = replace(one, tolerance=within)
         self._kept[key] = one
         return one
@@ -295,7 +292,7 @@ def is_gross(finding: Finding, samples: int) -> bool:
     if finding.kind == "values" and tolerance.is_real(finding.want):
         if not samples or finding.excess is None:
             return False
-        return bool(finding.excess.amax() > (GROSS if finding.excess.numel() > 1 else GROSS**2))
+        return float(finding.excess.amax()) > (GROSS if finding.excess.numel() > 1 else GROSS**2)
     if finding.kind in ("shape", "type") and finding.right:
         return True  # and right it stays where more is allowed
     return finding.kind in ("raised", "dtype", "nan") or not isinstance(finding.want, float | torch.Tensor)
@@ -319,8 +316,11 @@ def _difference(value: torch.Tensor, other: torch.Tensor) -> float:
     return float((tolerance.as_tensor(value) - tolerance.as_tensor(other)).abs().max())
 
 
-def _count(value: Any) -> int:
-    return value.numel() if isinstance(value, torch.Tensor) else 1
+def _largest(value: torch.Tensor | float) -> float:
+    """The largest of the absolute values; NaN where there is one, and 1 where there is none."""
+    if not isinstance(value, torch.Tensor):
+        return abs(value)
+    return float(tolerance.as_tensor(value).abs().max()) if value.numel() else 1.0
 
 
 def _in_float64(expected: Expected) -> Expected:

@@ -189,5 +189,7 @@ def is_real(value: Any) -> bool:
 def as_tensor(value: Any) -> torch.Tensor:
     """A floating-point value as a float64 tensor on the CPU."""
     if isinstance(value, torch.Tensor):
+        if value.dtype == torch.float64 and value.is_cpu and not value.requires_grad:
+            return value  # as most are: it takes longer to ask for what it is already
         return value.detach().to("cpu", torch.float64)
     return torch.tensor(value, dtype=torch.float64)  # not by way of float32, the default dtype
