@@ -34,8 +34,10 @@ class Trial:
     samples: int = field(default=0, init=False)
     #: Wrong observations that are not held against the candidate: see `graders.judging.carried`.
     excused: frozenset[str] = field(default=frozenset(), init=False)
+    #: The observations that are not as they were seen, but in the form that is asked for.
+    _formed: frozenset[str] = field(default=frozenset(), init=False)
     #: Whether the candidate is like a mistake's variant in an observation, where that was looked at.
-    _likeness: dict[tuple[int, str], bool] = field(default_factory=dict, init=False, repr=False)
+    _likeness: dict[tuple[int, str, bool, int], bool] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def case(self) -> Case:
@@ -78,7 +80,7 @@ class Trial:
     def excusing(self, names: frozenset[str]) -> Trial:
         """The same, with these observations not held against the candidate."""
         other = Trial(self.question, self.sight)
-        other.excused = names
+        other.excused, other._formed = names, self._formed
         other._settled, other.samples, other._likeness = self._settled, self.samples, self._likeness
         return other
 
@@ -92,7 +94,8 @@ class Trial:
         if all(value is self.sight.values[name] for name, value in formed.items()):
             return self
         other = Trial(self.question, replace(self.sight, values={**self.sight.values, **formed}))
-        other.excused = self.excused
+        other.excused, other._likeness = self.excused, self._likeness
+        other._formed = frozenset(formed)
         return other
 
     def seen(self, name: str) -> Any:
@@ -178,7 +181,7 @@ class Trial:
 
     def _is_like(self, name: str, variant: Any, sight: Sight) -> bool:
         """Whether the candidate's observation is the variant's."""
-        key = id(variant), name
+        key = id(variant), name, name in self._formed, self.samples
         if key not in self._likeness:
             self._likeness[key] = self._compared(name, variant, sight)
         return self._likeness[key]
