@@ -135,7 +135,7 @@ class Noise:
         return dict(self._exact())
 
     def _look(self) -> Sight:
-        return Probing(self.exercise, self.definition, self.case).until(self.until)
+        return Probing(self.exercise, self.definition, self.case, watched=False).until(self.until)
 
     def _sampled(self, seed: int) -> dict[str, torch.Tensor]:
         with _Perturbed(seed):

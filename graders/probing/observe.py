@@ -88,10 +88,12 @@ class Probing:
     all points in a notebook graded by nbgrader. The global random state is the same at every start, and
     afterwards what it was before; what a cell before has left behind is put aside. A probe
     yields outside of contexts such as torch.no_grad(), which would stay in force while it is left.
+
+    watched: whether it is looked at whether the arguments still hold what they were given with.
     """
 
-    def __init__(self, exercise: Exercise, candidate: Candidate, case: Case) -> None:
-        self.case, self.inputs = case, copied(case.inputs)
+    def __init__(self, exercise: Exercise, candidate: Candidate, case: Case, *, watched: bool = True) -> None:
+        self.case, self.inputs, self.watched = case, copied(case.inputs), watched
         self._probe = _started(exercise, candidate, self.inputs)
         self._values: dict[str, Any] = {}
         self._changed: str | None = None
@@ -121,7 +123,7 @@ class Probing:
                 self._values[name] = _observation(value)
                 if name == last:
                     return True
-            changed = [self._changed, *_changed(self.case.inputs, self.inputs)]
+            changed = [self._changed, *(_changed(self.case.inputs, self.inputs) if self.watched else ())]
             self._values[ARGUMENTS] = ", ".join(filter(None, changed)) or None
         except KeyboardInterrupt:
             raise
@@ -251,7 +253,7 @@ def _wrong_device(sight: Sight, recorder: Recorder) -> str | None:
 
 def copied(inputs: Any) -> Any:
     """The same inputs in memory of their own, strides kept."""
-    return _mapped(inputs, lambda tensor: tensor.detach().clone())
+    return _mapped(inputs, lambda tensor: (tensor.detach() if tensor.requires_grad else tensor).clone())
 
 
 def moved(inputs: Any, device: str) -> Any:
@@ -302,7 +304,7 @@ def _changed(before: Inputs, after: Inputs) -> list[str]:
     return [
         name
         for name, tensor in tensors(before)
-        if tensor.device.type != "meta"
+        if not tensor.is_meta
         and not torch.equal(tensor, now[name])
         and not torch.equal(tensor.nan_to_num(), now[name].detach().nan_to_num())
     ]
