@@ -199,8 +199,8 @@ def written(candidate: Any) -> set[str]:
     left to the views of what runs.
     """
     found: set[str] = set()
-    for function in _with_helpers(_functions(candidate)):
-        for thing in _globals_used(function.__code__, function.__globals__):
+    for used in _used_by(_functions(candidate)):
+        for thing in used:
             module = getattr(thing, "__module__", None) or ""
             name = getattr(thing, "__name__", "").split(".")[0].lstrip("_")
             if isinstance(thing, type) and module.startswith(_LAYER_MODULES):
@@ -243,15 +243,16 @@ def _functions(candidate: Any) -> Iterator[types.FunctionType]:
                     yield member
 
 
-def _with_helpers(functions: Iterable[types.FunctionType]) -> list[types.FunctionType]:
-    """These functions, and those of the same module that they use, directly or by way of others."""
+def _used_by(functions: Iterable[types.FunctionType]) -> Iterator[list[Any]]:
+    """For each of these functions, and of those of the same module that they use, the objects it uses."""
     found = list(functions)
     for function in found:  # grows meanwhile
-        for thing in _globals_used(function.__code__, function.__globals__):
+        used = list(_globals_used(function.__code__, function.__globals__))
+        yield used
+        for thing in used:
             for helper in _functions(thing):
                 if helper.__module__ == function.__module__ and helper not in found:
                     found.append(helper)
-    return found
 
 
 def _globals_used(code: types.CodeType, names: dict[str, Any]) -> Iterator[Any]:
