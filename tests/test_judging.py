@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import cProfile
+import functools
 import graphlib
 import importlib
 import subprocess
@@ -102,6 +103,49 @@ ALLOWED = {
     ("normalized_axes", "an empty tuple"): ["another_kind_accepted"],
     ("normalized_axes", "True"): ["pixels_left_out"],
 }
+
+
+def _standardized(x: torch.Tensor, eps: float = 1e-5) -> torch.Tensor:
+    return (x - x.mean(0)) / (x.var(0, correction=0) + eps).sqrt()
+
+
+def _wrapped(function: Callable) -> Callable:
+    """A decorator without functools.wraps."""
+
+    def wrapper(*given: Any, **named: Any) -> Any:
+        return function(*given, **named)
+
+    return wrapper
+
+
+class _Callable(torch.nn.Module):
+    def forward(self, x: torch.Tensor, eps: float = 1e-5) -> torch.Tensor:
+        return _standardized(x, eps)
+
+
+@pytest.mark.parametrize(
+    "candidate",
+    [
+        _standardized,
+        _wrapped(_standardized),
+        functools.partial(_standardized),
+        _Callable(),
+        lambda x, eps=1e-5: _standardized(x, eps),
+    ],
+    ids=["another name", "decorator", "partial", "module", "lambda"],
+)
+def test_the_exercise_is_found_by_the_name_that_it_has_where_it_is_checked(candidate: Any) -> None:
+    """In the batch it is found by that alone."""
+    standardize = candidate
+    assert graders.check(standardize).passed
+    del standardize
+    assert graders.check(candidate).outcome == "unknown"
+
+
+def test_a_step_is_found_by_the_name_that_it_has_where_it_is_checked() -> None:
+    through_mean = _wrapped(lambda dcentred: dcentred - dcentred.mean(0))
+    walk = graders.check_steps(through_mean)
+    assert walk.verdicts["through_mean"].passed, str(walk)
 
 
 def test_nothing_but_numbers_loses_digits() -> None:
