@@ -214,7 +214,7 @@ def assert_nothing_left(course: Path, pids: list[int]) -> None:
     """Of these processes and of what they made, nothing is there any more."""
     wait_until(lambda: not any(map(alive, pids)), 15)
     groups = [
-        path for path in Path("/sys/fs/cgroup").rglob("graders-*") if int(path.name.split("-")[1]) in pids
+        path for path in Path("/sys/fs/cgroup").rglob("graders-*-*-*") if int(path.name.split("-")[2]) in pids
     ]
     assert groups == []
     assert list(course.glob("autograded/*/.graders-*")) == []

@@ -1,4 +1,7 @@
-"""What can be read in the jail: Python, its packages, libraries of the system, and nothing of anybody's."""
+"""What can be read in the jail: Python, its packages, libraries of the system, and nothing of anybody's.
+
+And which jails are ended for want of whoever started them.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +10,18 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from graders.sandbox import mounts
+from graders.sandbox import jail, mounts
 from graders.sandbox.box import Box
 from tests.courses import ROOT
 
@@ -79,7 +84,7 @@ FIND = "print([os.path.join(p, n) for p, f, names in os.walk('/') for n in (*f, 
 #: Starts a jail, has these cells run in it by one submission each, and prints what they wrote.
 EACH = """
 import sys
-from graders.sandbox import mounts
+from graders.sandbox import jail, mounts
 from graders.sandbox.box import Box
 with Box(libraries=()) as box:
     for code in sys.argv[1:]:
@@ -226,3 +231,32 @@ def test_a_python_that_was_moved_is_seen(monkeypatch: pytest.MonkeyPatch) -> Non
     """It names a folder of its builder that cannot be looked into: here since none can have such a name."""
     monkeypatch.setattr(sysconfig, "get_config_var", {"LIBDIR": "/" + 300 * "x"}.get)
     assert Path(sysconfig.get_path("stdlib")) in list(mounts._python())
+
+
+@pytest.mark.parametrize(
+    ("namespace", "starter_runs", "ended"),
+    [("this one", False, True), ("this one", True, False), ("a container's", False, False)],
+)
+def test_orphans_are_ended_and_nobody_elses_jail(namespace: str, starter_runs: bool, ended: bool) -> None:
+    """A container's processes may be seen from outside, where their starters have other numbers."""
+    own = jail.starter().partition("-")[0]
+    pid = os.getpid() if starter_runs else _ended_process()
+    host = f"sandbox-{own if namespace == 'this one' else int(own) + 1}-{pid}"
+    command = ["/nowhere/bwrap", "-c", "import time; time.sleep(60)", f"{jail.MOUNT}/graders/__init__.py"]
+    with subprocess.Popen([*command, "--hostname", host], executable=sys.executable) as waiting:
+        try:
+            while b"/nowhere/bwrap" not in Path(f"/proc/{waiting.pid}/cmdline").read_bytes():
+                time.sleep(0.01)  # it is still this process, forked
+            jail.end_orphans()
+            if ended:
+                assert waiting.wait(10) == -signal.SIGKILL
+            else:
+                with pytest.raises(subprocess.TimeoutExpired):
+                    waiting.wait(0.5)
+        finally:
+            waiting.kill()
+
+
+def _ended_process() -> int:
+    with subprocess.Popen(["true"]) as process:
+        return process.pid

@@ -116,7 +116,7 @@ def graded(course: Path) -> set[str]:
 def workers_of(course: Path) -> list[str]:
     """For each graded notebook, the worker that it says it ran in."""
     texts = [path.read_text() for path in sorted(course.glob("autograded/*/*/*.ipynb"))]
-    return [found for text in texts for found in re.findall(r"sandbox-\d+", text)]
+    return [found for text in texts for found in re.findall(r"sandbox-\d+-\d+", text)]
 
 
 EVERYTHING = {"able/one", "able/two", "half/one", "half/two"}

@@ -209,7 +209,7 @@ class Box:
                 tell = -1
                 self.first = _child_of(told, self.process)
                 os.write(go, b"!")  # it imports meanwhile; no submission is there before this is done
-                self.cgroup = Cgroup(f"{os.getpid()}-{secrets.token_hex(4)}", self.limits)
+                self.cgroup = Cgroup(f"{jail.starter()}-{secrets.token_hex(4)}", self.limits)
                 self.cgroup.take(self.first)
             finally:
                 for handle in (told, tell, wait, go):

@@ -95,7 +95,7 @@ def command(
     arguments = [*_with_folders(limits.files), bubblewrap()]
     arguments += ["--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent"]
     # bwrap's own process in the jail could be opened and changed by a student's; the warm one cannot.
-    arguments += ["--as-pid-1", "--uid", "65534", "--gid", "65534", "--hostname", f"sandbox-{os.getpid()}"]
+    arguments += ["--as-pid-1", "--uid", "65534", "--gid", "65534", "--hostname", f"sandbox-{starter()}"]
     arguments += ["--cap-drop", "ALL", "--clearenv"]
     for name, value in environment().items():
         arguments += ["--setenv", name, value]
@@ -296,6 +296,19 @@ def _program(
         return file.read()
 
 
+def starter() -> str:
+    """How this process is called where more than one of its PID namespaces is seen, such as a container's."""
+    return f"{_namespace()}-{os.getpid()}"
+
+
+@cache
+def _namespace() -> int:
+    """The number of this process's PID namespace; 0 where there are none."""
+    with contextlib.suppress(OSError):
+        return os.stat("/proc/self/ns/pid").st_ino
+    return 0
+
+
 def end_orphans() -> None:
     """End jails of ours whose starter was killed in the first milliseconds, before they could follow it.
 
@@ -306,9 +319,14 @@ def end_orphans() -> None:
             command = (folder / "cmdline").read_bytes().decode().split("\0")
             if not command[0].endswith("/bwrap") or f"{MOUNT}/graders/__init__.py" not in command:
                 continue
-            starter = command[command.index("--hostname") + 1].rpartition("-")[2]
-            if starter.isdigit() and not _runs(starter):
+            if _has_ended(command[command.index("--hostname") + 1].partition("-")[2]):
                 os.kill(int(folder.name), signal.SIGKILL)
+
+
+def _has_ended(one: str) -> bool:
+    """Whether what `starter` has named so is gone; of another namespace, nobody can say."""
+    namespace, _, pid = one.partition("-")
+    return namespace == str(_namespace()) and pid.isdigit() and not _runs(pid)
 
 
 def _runs(pid: str) -> bool:
@@ -373,9 +391,9 @@ def sweep_groups() -> None:
 
 
 def _sweep(parent: Path, seconds: float = 0.0) -> None:
-    """Remove the groups of processes that were killed before they could; the name begins with the pid."""
-    for folder in parent.glob("graders-*-*"):
-        if not _runs(folder.name.split("-")[1]):
+    """Remove the groups of processes that were killed before they could; the name begins with `starter`."""
+    for folder in parent.glob("graders-*-*-*"):
+        if _has_ended("-".join(folder.name.split("-")[1:3])):
             _remove(folder, seconds)
 
 
