@@ -820,6 +820,38 @@ def test_a_task_is_for_a_person_wherever_it_lies_by_both(tmp_path: Path) -> None
     assert held["graders"] == held["nbgrader"]
 
 
+def test_work_that_lies_where_nobody_looks_for_it_is_named_by_both(tmp_path: Path) -> None:
+    """A folder in other capitals, as some disks take it, or none; that of another assignment is not meant."""
+    for name in ("hw", "HW"):
+        cells = [cell_of("t", "assert True", grade=True, locked=True, points=2)]
+        (tmp_path / "solutions" / name).mkdir(parents=True)
+        (tmp_path / f"solutions/{name}/part.ipynb").write_text(json.dumps(notebook_of(cells)))
+    shutil.copy(Path(__file__).parent.parent / "nbgrader_config.py", tmp_path)
+    release(tmp_path, "hw", "HW")
+    work = (tmp_path / "exercises/hw/part.ipynb").read_text()
+    for place in (
+        "ann/hw/part.ipynb",
+        "bob/Hw/part.ipynb",
+        "cy/part.ipynb",
+        "dee/HW/part.ipynb",
+        "eve/hw2/x",
+    ):
+        (tmp_path / "submitted" / place).parent.mkdir(parents=True)
+        (tmp_path / "submitted" / place).write_text(work)
+    expected = {
+        "bob": "The folder Hw is to be called hw; rename it.",
+        "cy": "part.ipynb lies where the folder hw belongs; move it into one.",
+    }
+    _, said = _stock(tmp_path, "hw")
+    assert dict(re.findall(r"(\w+): not graded: (.*)", said)) == expected
+    results, _, status = grade(tmp_path, "hw", "--force", python=warm.python())
+    assert {one["student"]: one["reason"] for one in results["hw"] if one["outcome"] == "failed"} == expected
+    assert status == 1
+    results, _, _ = grade(tmp_path, "hw", "--student", "ann", "--student", "dee", python=warm.python())
+    reasons = {one["student"]: one["reason"] for one in results["hw"]}
+    assert reasons == {"ann": None, "dee": "There is no submission of this student."}
+
+
 def test_names_are_shown_on_one_line() -> None:
     assert submission.shown("é 漢 a\nb\x1b[0m\u202e\udcff\u2028") == (
         "é 漢 a\\nb\\x1b[0m\\u202e\\udcff\\u2028"

@@ -63,7 +63,7 @@ from graders.batch.display import LANGUAGE, make_harmless
 from graders.batch.intake import Submission, lay, take_in, timestamp_in
 from graders.batch.private import Unconfigured, load_whole
 from graders.batch.recognition import Release, ReleasedCell, asked_for, plain
-from graders.batch.submission import Unreadable
+from graders.batch.submission import Unreadable, shown
 from graders.classroom import observations, records
 
 #: Where a submission's folder is made before it is moved into place.
@@ -291,6 +291,17 @@ class Course:
                 yield student, "lost" if student in self._known else "unknown"
             else:
                 yield student, "rest" if self._lacks_a_notebook(student) else "skip"
+
+    def misplaced(self, wanted: list[str]) -> dict[str, str]:
+        """Students whose work lies where nobody looks for it, and for each a sentence that says where."""
+        excluded = set(filter(None, self.directory.student_id_exclude.split(",")))
+        others = {one.name for one in self.gradebook.assignments}
+        found = dict(misplaced(self.directory, self.release, others))
+        return {
+            student: why
+            for student, why in found.items()
+            if student not in excluded and (not wanted or student in wanted)
+        }
 
     def _lacks_a_notebook(self, student: str) -> bool:
         """Whether a notebook was handed in beside others that is not among those that were graded."""
@@ -662,6 +673,29 @@ def released_in(gradebook: Gradebook, directory: CourseDirectory, assignment: st
         return {}
     folder = Path(directory.root, directory.format_path(directory.release_directory, ".", assignment))
     return {one.name: _release_of(one, _cells_in(folder / f"{one.name}.ipynb")) for one in found.notebooks}
+
+
+def misplaced(
+    directory: CourseDirectory, notebooks: Collection[str], assignments: Collection[str]
+) -> Iterator[tuple[str, str]]:
+    """Students who have no folder of an assignment, but its notebooks beside it, or one in other capitals.
+
+    With each comes a sentence on what is there. assignments: all of the course.
+    """
+    assignment = directory.assignment_id
+    anybody = directory.format_path(directory.submitted_directory, _ANYBODY, assignment)
+    before, after = str(Path(directory.root, anybody)).split(_ANYBODY, 1)
+    if after != os.sep + assignment:
+        return
+    for folder in sorted(glob.glob(f"{glob.escape(before)}*")):
+        with contextlib.suppress(OSError):
+            names = [] if os.path.lexists(folder + after) else sorted(os.listdir(folder))
+            student = folder[len(before) :]
+            for name in names:
+                if name.casefold() == assignment.casefold() and name not in assignments:
+                    yield student, f"The folder {shown(name)} is to be called {assignment}; rename it."
+                elif name.removesuffix(".ipynb") in notebooks and name.endswith(".ipynb"):
+                    yield student, f"{name} lies where the folder {assignment} belongs; move it into one."
 
 
 def _may_be_a_folder(path: Path) -> bool:

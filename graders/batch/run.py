@@ -308,13 +308,16 @@ def run(
 
     waiting = deque[tuple[str, int]]()
     listed = dict(course.students(students))
-    unknown = dict.fromkeys(student for student in students if student not in listed)
-    begun(len(listed) + len(unknown))
+    lost = {student: why for student, why in course.misplaced(students).items() if student not in listed}
+    unknown = dict.fromkeys(one for one in students if one not in listed and one not in lost)
+    begun(len(listed) + len(lost) + len(unknown))
     for student, what in listed.items():
         if what in ("skip", "unknown"):
             done(Result(student, "skipped", notes=[_UNKNOWN] if what == "unknown" else []))
         else:
             waiting.append((student, 0))
+    for student, why in lost.items():
+        done(Result(student, "failed", reason=why))
     for student in unknown:
         done(Result(student, "failed", reason="There is no submission of this student."))
 

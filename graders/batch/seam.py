@@ -36,7 +36,7 @@ from sqlalchemy.pool import NullPool
 from traitlets import Enum, Float, Int
 
 from graders.batch.elsewhere import compared
-from graders.batch.gradebook import completed, make_entries, released_in, source_files
+from graders.batch.gradebook import completed, make_entries, misplaced, released_in, source_files
 from graders.batch.intake import Submission, lay, take_in, timestamp_in
 from graders.batch.private import named
 from graders.batch.recognition import Release
@@ -110,6 +110,10 @@ class Autograde(converters.Autograde, _TakenIn):
     def convert_notebooks(self) -> None:
         with Gradebook(self.coursedir.db_url, self.coursedir.course_id) as book:
             self.released = released_in(book, self.coursedir, self.coursedir.assignment_id)
+            others = {one.name for one in book.assignments}
+        for student, why in misplaced(self.coursedir, self.released, others):
+            if fnmatch.fnmatchcase(student, self.coursedir.student_id):
+                self.log.error("%s: not graded: %s", shown(student), why)
         self._digests: dict[str, str] = {}
         failed: list[str] = []
         in_part: list[str] = []

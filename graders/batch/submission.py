@@ -38,7 +38,7 @@ INSTALLED = frozenset({"node_modules", "site-packages"})
 _OF_TOOLS = frozenset({"__MACOSX", ".virtual_documents"})
 _CELL_KINDS = ("code", "markdown", "raw")
 #: What a cell of code begins with, in notebooks of Databricks, that is a text.
-_TEXT = re.compile(r"\s*%md(?:-sandbox)?(?:[ \t]+|[ \t]*\n|$)")
+_TEXT = re.compile(r"\s*%md(?:-sandbox)?(?:[ \t]*\r?\n|[ \t]+|$)")
 #: What says in a zip that a name is in UTF-8.
 _UTF8 = 0x800
 
