@@ -373,7 +373,7 @@ def _by_a_server(data: dict[str, Any]) -> dict[str, Any]:
 
 def _of_databricks(data: dict[str, Any]) -> dict[str, Any]:
     cells = [{**data["cells"][0], "cell_type": "markdown", "source": "# Day"}, *data["cells"]]
-    marks = {"markdown": "%md\n", "code": ""}
+    marks = {"markdown": "%md \r\n", "code": ""}
     return {
         "cells": [
             {"cell_type": "code", "metadata": {}, "source": f"{marks[one['cell_type']]}{one['source']}"}
