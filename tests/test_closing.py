@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from graders.judging import catalogue
 from graders.judging.judge import judge
 from graders.judging.verdict import Verdict
 from graders.probing.days import bars
+from graders.probing.process.places import beginnings
 from graders.sandbox import closing
 from graders.sandbox.box import Box, Session, Stopped, Unforeseen
 from tests.cheats.tampering import CHEATS
@@ -478,3 +480,38 @@ for folder in ('.', '/scratch', '/dev/shm', '/tmp'):
         pytest.skip("this account may not mount folders")
     with box.session({}) as session:
         run(session, code)
+
+
+#: Of a process with a library of which a part was added at its file's end, before others in memory: what
+#: PyTorch's wheels with CUDA have; and one of which nothing was.
+MAPS = """\
+7f34935ed000-7f3494542000 r--p 00000000 00:1f 52 /v/torch/lib/libtorch_cpu.so
+7f3494542000-7f34a5085000 r-xp 00f55000 00:1f 52 /v/torch/lib/libtorch_cpu.so
+7f34a5085000-7f34a7a7f000 r--p 11a98000 00:1f 52 /v/torch/lib/libtorch_cpu.so
+7f34a7e8d000-7f34a83f6000 rw-p 19cb3000 00:1f 52 /v/torch/lib/libtorch_cpu.so
+7f3531695000-7f35316c3000 r-xp 00000000 00:1f 53 /v/torch/lib/libc10.so
+7f35316c3000-7f35316c4000 rw-p 0002f000 00:1f 53 /v/torch/lib/libc10.so
+7f35316c4000-7f35316c5000 rw-p 00000000 00:00 0
+7f3536000000-7f3536001000 r-xp 00000000 00:1f 54 /lib/libm.so.6
+"""
+
+
+def test_a_library_begins_where_its_files_first_byte_stands() -> None:
+    assert beginnings(MAPS) == {
+        "/v/torch/lib/libtorch_cpu.so": 0x7F34935ED000,
+        "/v/torch/lib/libc10.so": 0x7F3531695000,
+    }
+
+
+def test_nothing_is_written_where_no_library_begins() -> None:
+    """Jumps that are written elsewhere would change any code."""
+    path = os.path.dirname(torch.__file__) + "/lib/libtorch_cpu.so"
+    with open("/proc/self/mem", "rb") as memory:
+        (base,) = (
+            one for name, one in beginnings(Path("/proc/self/maps").read_text()).items() if name == path
+        )
+        told = {"libraries": {path: base + 4096, path.replace("torch_cpu", "c10"): 0}}
+        with pytest.raises(closing.CannotClose, match="do not stand where"):
+            closing.Places(told | {"functions": [], "node_call": 0}).learn(
+                [frozenset({"batch_norm"})], memory.fileno()
+            )

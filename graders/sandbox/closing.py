@@ -51,6 +51,8 @@ _SYMBOL = np.dtype(
     ]
 )
 _FUNCTION, _DATA = 2, 1
+#: What a library of 64 bits begins with, in its file and in memory.
+_ELF = b"\x7fELF\x02\x01"
 #: How far the parts of a library may be from where its file says, in bytes: linkers leave pages between them.
 _PAGES = 1 << 24
 #: A kernel for vector units, to which a table of PyTorch's points.
@@ -100,7 +102,7 @@ class Library:
 
 def _dynamic_symbols(data: mmap.mmap) -> tuple[np.ndarray, bytes]:
     """The table of an ELF file's dynamic symbols, and the text of their names."""
-    if data[:6] != b"\x7fELF\x02\x01":
+    if data[: len(_ELF)] != _ELF:
         raise CannotClose("PyTorch's libraries are in no format that the grader can read.")
     (headers,) = struct.unpack_from("<Q", data, 40)
     size, count = struct.unpack_from("<HH", data, 58)
@@ -183,6 +185,8 @@ class Places:
         for path, base in self._libraries.items():
             if not Path(path).name.startswith(_COMPILED):
                 continue
+            if os.pread(memory, len(_ELF), base) != _ELF:
+                raise CannotClose("PyTorch's libraries do not stand where the grader looks for them.")
             sizes: dict[int, int] = {}
             for name, kind, place, size in _library(path).find(_symbols(barred)):
                 if kind == _FUNCTION and (name.startswith(b"_ZN2at") or any(one in name for one in _ENGINE)):

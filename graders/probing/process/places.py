@@ -49,12 +49,20 @@ def told() -> dict[str, Any]:
 
 
 def _compiled() -> dict[str, int]:
+    return beginnings(Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace"))
+
+
+def beginnings(maps: str) -> dict[str, int]:
+    """Where each compiled library begins: where its file's first byte stands. maps: a process's /proc/PID/maps.
+
+    No other part of a file is a measure of that: who packs a library into a wheel may add one at the file's
+    end that stands far before it in memory, as in PyTorch's builds with CUDA.
+    """
     found: dict[str, int] = {}
-    for line in Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace").splitlines():
-        parts = line.split(None, 5)
-        if len(parts) == 6 and Path(parts[5]).name.startswith(_COMPILED):
-            start = int(parts[0].partition("-")[0], 16) - int(parts[2], 16)
-            found[parts[5]] = min(start, found.get(parts[5], start))
+    for line in maps.splitlines():
+        where, _, offset, _, _, *path = line.split(None, 5)
+        if path and Path(path[0]).name.startswith(_COMPILED) and not int(offset, 16):
+            found.setdefault(path[0], int(where.partition("-")[0], 16))
     return found
 
 
