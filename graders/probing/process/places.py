@@ -53,7 +53,7 @@ def _compiled() -> dict[str, int]:
 
 
 def beginnings(maps: str) -> dict[str, int]:
-    """Where each compiled library begins: where its file's first byte stands. maps: a process's /proc/PID/maps.
+    """Where each compiled library begins: where its file's first byte stands. maps: as in /proc/PID/maps.
 
     No other part of a file is a measure of that: who packs a library into a wheel may add one at the file's
     end that stands far before it in memory, as in PyTorch's builds with CUDA.
