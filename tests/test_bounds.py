@@ -63,6 +63,19 @@ def test_files_beyond_the_bounds_are_left_out(tmp_path: Path, monkeypatch: pytes
     assert len(notes) == bounds.NOTES_LIMIT + 1 and "more files" in notes[-1]
 
 
+def test_folders_that_lie_too_deep_are_left_out_and_named(tmp_path: Path) -> None:
+    """Not every version of Python walks so deep, or makes such folders."""
+    place = tmp_path
+    for _ in range(300):
+        place = place / "d"
+        place.mkdir()
+    for folder in (place, tmp_path / "d" / "d"):
+        (folder / "data.txt").write_text("1")
+    notes: list[str] = []
+    assert list(submission.data_files(tmp_path, notes)) == ["d/d/data.txt"]
+    assert notes == ["The folder d lies in too many others; it was left out."]
+
+
 class Chatty:
     """A session in whose cells much is printed, and whose graded cells give a point."""
 

@@ -383,7 +383,7 @@ ELSEWHERE = {
     "a name of the network": ("urllib.request.urlopen('http://example.org')", "URLError"),
     "a new process": ("os.fork()", "PermissionError"),
     "a module": ("import einops_of_my_own", "ModuleNotFoundError"),
-    "a GPU": ("torch.zeros(1).cuda()", "CUDA"),
+    "a GPU": ("torch.zeros(1).cuda()", "CUDA" if torch.version.cuda is None else "NVIDIA driver"),
     "somebody to ask": ("input()", "EOFError"),
     "memory for PyTorch": ("torch.ones(1 << 40)", "for want of memory (RuntimeError"),
     "memory for NumPy": ("__import__('numpy').ones(1 << 40)", "for want of memory (MemoryError"),

@@ -522,7 +522,7 @@ ROWS: dict[str, tuple[Callable[[Path], object], float | None]] = {
     "runs-another": (_runs_another, plain.FULL),
     "missing-module": (_before("import no_such_module"), plain.FULL - 6),
     "asks": (_before("n = int(input())"), plain.FULL - 6),
-    "newer-python": (_before("type T = int | None", python="3.99.0"), plain.FULL - 6),
+    "newer-python": (_before("T = int ?? None", python="3.99.0"), plain.FULL - 6),
     "no-python": (_before("type T = = int"), plain.FULL - 6),
     "helper-that-is-gone": (_before("helper()", shown=True), plain.FULL - 6),
     "helper-that-never-was": (_before("helper()"), plain.FULL - 6),

@@ -23,6 +23,7 @@ from graders.judging import catalogue
 from graders.judging.judge import judge
 from graders.probing.days import bars
 from graders.sandbox.box import Box, Session, Unforeseen
+from graders.sandbox.jail import Limits
 from tests import warm
 from tests.batches import family
 from tests.courses import (
@@ -289,7 +290,8 @@ def test_a_student_imports_torch_where_the_release_does_not(course: Path) -> Non
 def test_no_check_without_torch_in_the_warm_process() -> None:
     asked = "import torch\nimport torch.nn.functional as F\nfrom graders import check\n\n"
     cheat = "batch_norm_forward = lambda x, g, b, eps=1e-5: (F.batch_norm(x, None, None, g, b, True), None)"
-    with Box(libraries=(), bars=bars) as box:
+    room = Limits(memory=8 << 30)  # with CUDA, PyTorch takes more addresses than a submission has
+    with Box(libraries=(), bars=bars, limits=room) as box:
         with box.session({}) as session:
             assert printed(session, IMPORTED) == "False\n"
             printed(session, asked + cheat)  # it brings PyTorch itself

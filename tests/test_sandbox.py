@@ -65,11 +65,16 @@ def _modules(session) -> set[str]:
     ],
 )
 def test_libraries_of_a_notebook(source: str, found: set[str]) -> None:
-    assert libraries(_code("1 + 1", source)) == found
+    assert libraries(_code("1 + 1", source), {}) == found
+
+
+def test_libraries_of_what_a_notebook_imports() -> None:
+    beside = {"helper.py": memoryview(b"import torch"), "torch.txt": b"import pandas", "bad.py": b"\xff(("}
+    assert libraries(_code("from helper import f"), beside) == {"torch"}
 
 
 def test_libraries_in_text_are_none() -> None:
-    assert not libraries({"cells": [{"cell_type": "markdown", "source": "import pandas"}]})
+    assert not libraries({"cells": [{"cell_type": "markdown", "source": "import pandas"}]}, {})
 
 
 def test_libraries_are_imported_once_for_all(box: Box) -> None:

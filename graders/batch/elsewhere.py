@@ -25,7 +25,7 @@ _BY_PLACE = frozenset(
     name for name, one in vars(builtins).items() if isinstance(one, type) and issubclass(one, OSError)
 ) | {
     *("ModuleNotFoundError", "ImportError", "EOFError", "URLError", "HTTPError", "gaierror", "SSLError"),
-    *("ConnectTimeout", "TclError", _TOO_LATE),
+    *("ConnectTimeout", "TclError", "BdbQuit", _TOO_LATE),
 }
 #: The same for want of memory, and what libraries say then.
 _NO_ROOM = frozenset({"MemoryError", "_ArrayMemoryError", "OutOfMemoryError"})

@@ -39,6 +39,7 @@ from graders.batch.submission import (
     is_own_file,
     shown,
 )
+from graders.probing.process.protocol import DEEPEST
 
 #: What the Formgrader's pages print of a student's name as it is, and would take for markup or for code.
 _MARKUP = frozenset('<>"&\\`')
@@ -728,7 +729,7 @@ def _members(name: str, content: bytes, ignored: Sequence[str], notes: list[str]
     for info in archive.infolist():
         path = PurePosixPath(unicodedata.normalize("NFC", submission.path_in_archive(info)))
         path = PurePosixPath(*(part for part in path.parts if part not in ("/", "//", "..")))
-        strange = not path.name or shown(str(path)) != str(path)
+        strange = not path.name or shown(str(path)) != str(path) or len(path.parts) > DEEPEST
         foreign = submission.is_foreign(path) or not submission.INSTALLED.isdisjoint(path.parts)
         if info.is_dir() or strange or foreign or any(is_ignored(part, ignored) for part in path.parts):
             continue

@@ -19,6 +19,7 @@ import secrets
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from graders.batch import bounds, elsewhere
@@ -175,10 +176,18 @@ def _is_tested(cell: Mapping[str, Any]) -> bool:
     return bool(graded) and not bound_exercise(_text(cell["source"]))
 
 
-def libraries(notebook: dict[str, Any]) -> set[str]:
-    """Those of `protocol.LIBRARIES` that a notebook names; one named in vain costs time, and nothing else."""
+def libraries(notebook: dict[str, Any], files: Mapping[str, Any]) -> set[str]:
+    """Those of `protocol.LIBRARIES` that a notebook names, or a module among the files that lie beside it.
+
+    One named in vain costs time, and nothing else; one that is not, the room that a submission has.
+    """
     cells = [_text(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
-    found = protocol.LIBRARIES.keys() & frozenset().union(*map(_parts_of_names, cells))
+    modules = (
+        bytes(content).decode(errors="replace")
+        for name, content in files.items()
+        if name.endswith(".py") and len(content) <= bounds.PARSED_LIMIT
+    )
+    found = protocol.LIBRARIES.keys() & frozenset().union(*map(_parts_of_names, chain(cells, modules)))
     if "matplotlib" in found and any(map(_FORMULA.search, cells)):
         found.add("mathtext")
     return found

@@ -242,7 +242,7 @@ def _graded(
     from graders.sandbox.box import Unforeseen, Unusable
 
     rubric, comments = rubric_of(options.rubric), comments_of(options.comments)
-    named = frozenset(libraries(notebook)) if named is None else named
+    named = frozenset(libraries(notebook, files)) if named is None else named
     code = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
     checks = any(map(bound_exercise, code))
     if checks:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from tests.cheats.table import NOTHING, SOME, Cheat, forward, some
 
 
@@ -327,7 +329,9 @@ class Endless:
         return getattr(self, name + 'x')
 Endless().x
 """,
-        says="ended",
+        # Newer versions of Python count what is on the stack of C by themselves.
+        says="ended" if sys.version_info < (3, 12) else "",
+        prints="" if sys.version_info < (3, 12) else "RecursionError",
     ),
     _cheat(
         "segmentation fault",

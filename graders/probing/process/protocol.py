@@ -18,6 +18,8 @@ _LENGTHS = struct.Struct("!II")
 #: What the trusted side reads of one frame at most, in bytes: the header, and what follows it.
 HEADER_LIMIT = 4 << 20
 PAYLOAD_LIMIT = 8 << 20
+#: Folders in each other in which files are looked at; not every version of Python reaches what lies deeper.
+DEEPEST = 64
 #: How Broken says that the other side is gone, however that comes.
 _CLOSED = "the connection was closed"
 #: Longer strings are cut.
@@ -156,7 +158,8 @@ def read_made(bundle: BinaryIO, limit: int) -> dict[str, bytes]:
     for name, size in sizes.items():
         content = bundle.read(size)
         path = PurePosixPath(name)
-        if name.isprintable() and not path.is_absolute() and ".." not in path.parts:
+        deep = len(path.parts) > DEEPEST
+        if name.isprintable() and not deep and not path.is_absolute() and ".." not in path.parts:
             found[name] = content
     return found
 
