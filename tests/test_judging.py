@@ -10,9 +10,11 @@ import importlib
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -300,6 +302,45 @@ def test_other_right_implementations_pass(name: str, candidate: object) -> None:
     for seed in SEEDS:
         verdict = judged(name, candidate, seed=seed)
         assert verdict.passed, str(verdict)
+
+
+class _Own(float):
+    """A number of a class of its own."""
+
+
+def _of_own_classes(value: Any) -> Any:
+    """A text as a member of an enumeration, and a number of Python's as one of its subclasses."""
+    if isinstance(value, tuple):
+        return tuple(map(_of_own_classes, value))
+    if type(value) is str:
+        return StrEnum("Word", {"it": value}).it
+    return _Own(value) if type(value) is float else value
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("gradient_verdict", "gradient_profile", "missing_path", "diagnose_batch_norm", "kind_of_decay"),
+        *("training_regime", "diagnose_norm", "stable_learning_rate"),
+    ],
+)
+@pytest.mark.parametrize("given", [_of_own_classes, np.str_], ids=["own", "NumPy's"])
+def test_a_text_or_a_number_of_a_subclass_is_one(name: str, given: Callable[[Any], Any]) -> None:
+    right = catalogue.answer_of(name).definition
+
+    def candidate(*arguments: Any, **named: Any) -> Any:
+        value = right(*arguments, **named)
+        return given(value) if isinstance(value, str) or given is _of_own_classes else value
+
+    assert judged(name, candidate, seed=0).passed
+
+
+def test_what_only_says_that_it_is_a_text_is_none() -> None:
+    class Says:
+        __class__ = str
+
+    verdict = judged("gradient_verdict", lambda *arguments, **named: Says(), seed=0)
+    assert not verdict.points
 
 
 def test_rounding_of_what_is_zero_on_paper_costs_nothing() -> None:

@@ -357,11 +357,16 @@ def numbers_in(value: Any) -> torch.Tensor:
 
 
 def plain(value: Any) -> Any:
-    """A number or truth value of NumPy's as Python's, than which it is no worse; all else as it is."""
+    """A number, truth value or text of NumPy's, or of a class of the student's own such as a StrEnum, as
+    Python's, than which it is no worse; all else as it is.
+    """
     if isinstance(value, np.generic):
         for kind, python in ((np.bool_, bool), (np.integer, int), (np.floating, float)):
             if isinstance(value, kind):
                 return python(value)
+    for kind, exact in ((str, str.__str__), (int, int.__int__), (float, float.__float__)):
+        if kind in type(value).__mro__[1:] and not isinstance(value, bool):
+            return exact(value)
     return value
 
 
