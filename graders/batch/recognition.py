@@ -678,54 +678,57 @@ def fenced(source: str) -> str:
     return "\n".join(code)
 
 
+@dataclass(frozen=True)
+class _Names:
+    """What code does with names. said: whether it stands in a text or in comments, and is not run."""
+
+    defined: frozenset[str]
+    imported: frozenset[str]
+    used: frozenset[str]
+    said: bool
+
+
 class _Definitions:
-    """What cells define and use, looked up once; of cells past so much text, nothing is known."""
+    """What cells define and use, looked up once; of cells past so much text, nothing is known.
+
+    Their trees are not kept: those of all cells take some hundred megabytes.
+    """
 
     def __init__(self) -> None:
-        self._trees: dict[int, ast.Module | None] = {}
-        self._said: set[int] = set()
-        self._known: dict[tuple[int, Callable[[ast.Module | None], frozenset[str]]], frozenset[str]] = {}
+        self._known: dict[int, _Names] = {}
         self._left = bounds.SEARCHED_LIMIT
 
     def of(self, cell: dict[str, Any]) -> frozenset[str]:
         """The names that a cell defines, or that its text or its comments have code for."""
-        return self._asked(cell, _defined_by)
+        return self._names_in(cell).defined
 
     def brought_by(self, cell: dict[str, Any]) -> frozenset[str]:
         """The same, and the names that it imports."""
-        return self._asked(cell, _defined_by) | self._asked(cell, _imported_by)
+        names = self._names_in(cell)
+        return names.defined | names.imported
 
     def used_by(self, cell: dict[str, Any]) -> frozenset[str]:
         """The names that a cell's code uses."""
-        return self._asked(cell, _used_by)
+        return self._names_in(cell).used
 
     def is_only_said(self, cell: dict[str, Any]) -> bool:
         """Whether nothing of a cell is run: a text, or comments alone."""
-        self._tree_of(cell)
-        return id(cell) in self._said
+        return self._names_in(cell).said
 
-    def _asked(
-        self, cell: dict[str, Any], what: Callable[[ast.Module | None], frozenset[str]]
-    ) -> frozenset[str]:
-        if (id(cell), what) not in self._known:
-            self._known[id(cell), what] = what(self._tree_of(cell))
-        return self._known[id(cell), what]
-
-    def _tree_of(self, cell: dict[str, Any]) -> ast.Module | None:
-        if id(cell) not in self._trees:
-            source = cell["source"]
+    def _names_in(self, cell: dict[str, Any]) -> _Names:
+        if id(cell) not in self._known:
+            source, said = cell["source"], cell["cell_type"] == "markdown"
             self._left -= len(source)
             tree = None
-            if cell["cell_type"] == "markdown":
-                self._said.add(id(cell))
+            if said:
                 code = code_in(source) if self._left >= 0 else ""
                 tree = parsed(code) if code else None
             elif self._left >= 0 and (tree := parsed(source)) and not tree.body:
-                self._said.add(id(cell))
+                said = True
                 code = textwrap.dedent(_COMMENTED.sub("", source))
                 tree = parsed(code) if _DEFINES.search(code) else None
-            self._trees[id(cell)] = tree
-        return self._trees[id(cell)]
+            self._known[id(cell)] = _Names(_defined_by(tree), _imported_by(tree), _used_by(tree), said)
+        return self._known[id(cell)]
 
 
 def defined_in(source: str) -> frozenset[str]:
