@@ -69,8 +69,9 @@ def test_libraries_of_a_notebook(source: str, found: set[str]) -> None:
 
 
 def test_libraries_of_what_a_notebook_imports() -> None:
-    beside = {"helper.py": memoryview(b"import torch"), "torch.txt": b"import pandas", "bad.py": b"\xff(("}
-    assert libraries(_code("from helper import f"), beside) == {"torch"}
+    beside = {"helper.py": memoryview(b"import torch"), "helper.txt": b"import pandas", "bad.py": b"\xff(("}
+    beside["not_imported.py"] = b"import sklearn"
+    assert libraries(_code("from helper import f\nimport bad"), beside) == {"torch"}
 
 
 def test_libraries_in_text_are_none() -> None:

@@ -19,7 +19,7 @@ import secrets
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import chain
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from graders.batch import bounds, elsewhere
@@ -177,17 +177,19 @@ def _is_tested(cell: Mapping[str, Any]) -> bool:
 
 
 def libraries(notebook: dict[str, Any], files: Mapping[str, Any]) -> set[str]:
-    """Those of `protocol.LIBRARIES` that a notebook names, or a module among the files that lie beside it.
+    """Those of `protocol.LIBRARIES` that a notebook names, or a module that it imports from beside it.
 
     One named in vain costs time, and nothing else; one that is not, the room that a submission has.
     """
     cells = [_text(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
-    modules = (
-        bytes(content).decode(errors="replace")
-        for name, content in files.items()
-        if name.endswith(".py") and len(content) <= bounds.PARSED_LIMIT
-    )
-    found = protocol.LIBRARIES.keys() & frozenset().union(*map(_parts_of_names, chain(cells, modules)))
+    words = frozenset().union(*map(_parts_of_names, cells))
+    found, left = protocol.LIBRARIES.keys() & words, bounds.SEARCHED_LIMIT
+    for name, content in files.items():
+        path = PurePosixPath(name)
+        imported = path.suffix == ".py" and path.stem in words
+        if imported and len(content) <= min(left, bounds.PARSED_LIMIT):
+            left -= len(content)
+            found |= protocol.LIBRARIES.keys() & _parts_of_names(bytes(content).decode(errors="replace"))
     if "matplotlib" in found and any(map(_FORMULA.search, cells)):
         found.add("mathtext")
     return found

@@ -296,7 +296,7 @@ def run(
     students: only these; all if there are none. begun: told how many results there will be. progress: told of
     each.
     """
-    from graders.batch.gradebook import CannotRecord, Course
+    from graders.batch.gradebook import CannotRecord
 
     started = time.monotonic()
     report = Report(course.assignment)
@@ -308,9 +308,7 @@ def run(
 
     waiting = deque[tuple[str, int]]()
     listed = dict(course.students(students))
-    # Who grades again has found everybody before.
-    misplaced = course.misplaced(students) if isinstance(course, Course) else {}
-    lost = {student: why for student, why in misplaced.items() if student not in listed}
+    lost = {student: why for student, why in course.misplaced(students).items() if student not in listed}
     unknown = dict.fromkeys(one for one in students if one not in listed and one not in lost)
     begun(len(listed) + len(lost) + len(unknown))
     for student, what in listed.items():

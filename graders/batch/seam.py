@@ -114,6 +114,7 @@ class Autograde(converters.Autograde, _TakenIn):
         for student, why in misplaced(self.coursedir, self.released, others):
             if fnmatch.fnmatchcase(student, self.coursedir.student_id):
                 self.log.error("%s: not graded: %s", shown(student), why)
+        self._beside = {name: path for path, name in source_files(self)}
         self._digests: dict[str, str] = {}
         failed: list[str] = []
         in_part: list[str] = []
@@ -145,8 +146,7 @@ class Autograde(converters.Autograde, _TakenIn):
         if not super().init_destination(assignment_id, student_id):
             return False
         folder = Path(self._format_source(assignment_id, student_id))
-        beside = {name: path for path, name in source_files(self)}
-        self.found = take_in(student_id, folder, self.released, self.coursedir.ignore, beside)
+        self.found = take_in(student_id, folder, self.released, self.coursedir.ignore, self._beside)
         if not self.found.notebooks:
             why = self.found.unreadable or self.found.notes or ["It is no assignment that was released."]
             raise NotGraded(" ".join(why))

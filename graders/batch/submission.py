@@ -22,7 +22,7 @@ from pathlib import Path, PurePath, PurePosixPath
 from typing import Any, TypeVar
 
 from graders.batch import bounds, repair
-from graders.probing.process.protocol import DEEPEST
+from graders.probing.process.protocol import is_deepest
 
 #: How deep lists and objects may stand in each other in a notebook and in an output.
 DEPTH = 64
@@ -465,7 +465,7 @@ def files_in(folder: Path, ignored: Sequence[str], left_out: list[str]) -> Itera
     left out: there are thousands of them, and they are of use on the student's computer alone.
     """
     for place, folders, names in os.walk(folder, followlinks=False):
-        if folders and place.count(os.sep) - str(folder).count(os.sep) >= DEEPEST - 1:
+        if folders and is_deepest(place, str(folder)):
             left_out.append(f"The folder {shown(folders[0])} lies in too many others; it was left out.")
             folders.clear()
         for name in sorted(folders):

@@ -7,6 +7,7 @@ written, so every length is checked before it is believed, and every malformed f
 from __future__ import annotations
 
 import json
+import os
 import socket
 import struct
 import time
@@ -162,6 +163,11 @@ def read_made(bundle: BinaryIO, limit: int) -> dict[str, bytes]:
         if name.isprintable() and not deep and not path.is_absolute() and ".." not in path.parts:
             found[name] = content
     return found
+
+
+def is_deepest(folder: str, within: str) -> bool:
+    """Whether what lies in the folders of a folder is too deep to be looked at. within: the outermost one."""
+    return folder.count(os.sep) - within.count(os.sep) >= DEEPEST - 1
 
 
 def read_bundle(bundle: BinaryIO) -> Iterator[tuple[str, bytes]]:

@@ -183,7 +183,7 @@ def _hand_over(work: str, made: int, limit: int) -> int:
     with os.fdopen(made, "wb") as bundle, contextlib.suppress(OSError, RecursionError):
         for place, folders, names in os.walk(work):
             folders[:] = [name for name in folders if name[0] != "." and name != "__pycache__"]
-            if folders and place.count(os.sep) - work.count(os.sep) >= protocol.DEEPEST - 1:
+            if folders and protocol.is_deepest(place, work):
                 left_out += len(folders)
                 folders.clear()
             for name in names:
