@@ -29,7 +29,7 @@ from graders.classroom.report_page import Links, as_page, checked_together
 from graders.classroom.report_text import as_csv, as_text
 from graders.classroom.similar import similar
 from tests import classes, copies, ways
-from tests.courses import ROOT, make_course, nbgrader, release, run_graders, solution_code
+from tests.courses import ROOT, make_course, nbgrader, own_programs, release, run_graders, solution_code
 from tests.judged import judged
 
 DAY = classes.DAY
@@ -166,6 +166,7 @@ def test_an_answer_that_does_not_run_is_told_by_its_own_error(course):
 def test_a_record_that_cannot_be_read_gives_way_to_the_notebook(course, tmp_path):
     folder = shutil.copytree(course / "autograded" / "dora" / DAY, tmp_path / DAY)
     (kept,) = folder.glob(f"{records.FOLDER}/*{records.SUFFIX}")
+    kept.chmod(0o644)
     for text in ("", "[1]", '{"version": 1, "notebook": 7}', "[" * 100_000, " " * (records.RECORD_LIMIT + 1)):
         kept.write_text(text)
         (read,) = records.records_in(folder)
@@ -297,7 +298,8 @@ def test_states_and_cells_without_a_check():
     assert [one.id for one in found.absent] == ["b"]
 
 
-def test_a_name_of_cells_in_two_notebooks_is_two_cells(tmp_path):
+def test_a_name_of_cells_in_two_notebooks_is_two_cells(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", own_programs()["PATH"])
     with Gradebook(f"sqlite:///{tmp_path}/gradebook.db") as book:
         book.add_assignment("hw")
         for notebook in ("a", "b"):

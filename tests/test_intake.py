@@ -392,6 +392,12 @@ def _page_of_the_work(folder: Path) -> None:
     shutil.copy(_released(folder), _notebook(folder))
 
 
+def _folder_for_the_page(folder: Path) -> None:
+    """A folder that is called as the page of feedback will be."""
+    (folder / "plain.html").mkdir()
+    (folder / "plain.html" / "saved.js").write_text("")
+
+
 def _without_line_ends(data: dict[str, Any]) -> None:
     for cell in data["cells"]:
         cell["source"] = cell["source"].split("\n")
@@ -517,6 +523,7 @@ ROWS: dict[str, tuple[Callable[[Path], object], float | None]] = {
     "words-in-code": (_changed(_words_in_code), plain.FULL),
     "photo": (lambda folder: (folder / "IMG_2034.jpg").write_bytes(b"\xff\xd8"), plain.FULL),
     "page-of-the-work": (_page_of_the_work, 0),
+    "folder-for-the-page": (_folder_for_the_page, plain.FULL),
     "restarts": (_before("import os\nos._exit(0)"), 0),
     "no-line-ends": (_changed(_without_line_ends), plain.FULL),
     "runs-another": (_runs_another, plain.FULL),
@@ -771,6 +778,8 @@ def test_what_was_graded_can_be_shown(courses: dict[str, Path], kind: str) -> No
         nbformat.validate(notebook)
         MetadataValidator().validate_nb(notebook)
     nbgrader(courses[kind], "generate_feedback", DAY)
+    page = (courses[kind] / "feedback" / "page-of-the-work" / DAY / "plain.html").read_text()
+    assert "Autograded" in page or "Score" in page
 
 
 def test_again_names_only_what_was_refused(courses: dict[str, Path]) -> None:

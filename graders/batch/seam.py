@@ -329,7 +329,23 @@ class Harmless(NbGraderPreprocessor):
             last = converter.before.get(name)
             again = resources["nbgrader"].get("behaviours", {})
             lay(folder, dict([records.following(last, name, nb, records.when_in(folder), again)]))
+        elif isinstance(converter, converters.GenerateFeedback):
+            _make_room(converter, resources["nbgrader"])
         return nb, resources
+
+
+def _make_room(converter: converters.GenerateFeedback, about: Mapping[str, str]) -> None:
+    """Remove what nbgrader has copied to where the page of a notebook is to be written.
+
+    Who hands in a page of their notebook, under the notebook's name, would be left without feedback: the copy
+    may not be written to, like all that was graded.
+    """
+    folder = Path(converter._format_dest(about["assignment"], about["student"]))
+    place = folder / f"{about['notebook']}{converter.exporter.file_extension}"
+    if place.is_dir():
+        rmtree(str(place))
+    else:
+        place.unlink(missing_ok=True)
 
 
 def _keep_open() -> None:
