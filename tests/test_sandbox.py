@@ -20,6 +20,7 @@ from graders.probing.observe import Foreign
 from graders.probing.process.protocol import FILES_READ, LIBRARIES, Broken
 from graders.probing.process.values import pack, unpack
 from graders.sandbox.box import Box
+from graders.sandbox.jail import NoSandbox
 
 pytestmark = pytest.mark.skipif(not shutil.which("bwrap"), reason="no bubblewrap")
 
@@ -219,6 +220,53 @@ def test_what_is_read_once_is_what_is_read_many_times(tmp_path: Path) -> None:
         assert {name: warm[name] for name in shared} == {name: plain[name] for name in shared}
     of_matplotlib = {file for file in found[0][1] if "matplotlib" in file}
     assert of_matplotlib and of_matplotlib <= found[1][1].keys()
+
+
+#: Says how many threads there are once PyTorch is prepared, and differentiates in a fork; with a device that
+#: PyTorch knows of beside the CPU, such as a GPU is.
+FORKED = """
+import os
+import torch
+from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
+from graders.probing.process import runner
+
+_setup_privateuseone_for_python_backend()
+before = len(os.listdir("/proc/self/task"))
+{first}
+print(len(os.listdir("/proc/self/task")) - before, flush=True)
+if os.fork() == 0:
+    x = torch.ones(2, requires_grad=True)
+    try:
+        print((x * x).sum().backward() or x.grad.tolist(), flush=True)
+    except RuntimeError as error:
+        print(error, flush=True)
+    os._exit(0)
+os.wait()
+"""
+DIFFERENTIATES = "torch.ones(2, requires_grad=True).sum().backward()"
+
+
+@pytest.mark.skipif(
+    not hasattr(torch.utils.backend_registration, "_setup_privateuseone_for_python_backend"),
+    reason="this PyTorch cannot make up a device",
+)
+def test_forks_can_differentiate_where_there_is_a_device_beside_the_cpu() -> None:
+    for first, threads, said in (
+        ("runner._prepare_torch()", "0", "[2.0, 2.0]"),
+        (DIFFERENTIATES, "1", "Unable to handle autograd's threading"),
+    ):
+        code = FORKED.format(first=first)
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        count, answer = done.stdout.splitlines()[:2]
+        assert count == threads and answer.startswith(said), (first, done.stdout)
+
+
+def test_libraries_that_run_threads_are_told_of_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing can be graded with them: the run ends, and none of the submissions is tried."""
+    box = Box(sandbox="none", libraries=())
+    monkeypatch.setattr(box, "_heard", lambda deadline: {"threads": 2, "places": None})
+    with box, pytest.raises(NoSandbox, match="runs threads here"), box.session({}):
+        pass
 
 
 #: Prints what a notebook shows of two errors.

@@ -51,6 +51,10 @@ SMALLEST = 50
 THROWN_AWAY = 32 << 20
 #: How long a path may be that a submission's process tells, in bytes of JSON.
 _PATH = 1000
+_THREADS = (
+    "No process can be forked for a submission: one of the libraries that are imported for it runs threads "
+    "here as soon as it is imported. PyTorch, NumPy and the others do not as pip installs them."
+)
 
 
 class _Ended(Exception):
@@ -374,7 +378,7 @@ class Box:
                 raise
             if answer.get("threads") != 1:
                 self.close()
-                raise Unusable(f"the warm process has {answer.get('threads')} threads")
+                raise Unusable(_THREADS) if self._made else NoSandbox(_THREADS)
             self._told, self._known = answer["places"], None
             self._ready = self._made = True
 

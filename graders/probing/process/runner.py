@@ -342,8 +342,11 @@ def _prepare_torch() -> None:
     _allow_whole_graphs()
     for name in _RESTORED_TORCH:
         importlib.import_module(name)
+    # What the first differentiation imports. It is not tried out: where PyTorch knows of a device beside the
+    # CPU, that starts threads, and no process that is forked after it can differentiate.
+    importlib.import_module("torch.fx.experimental.symbolic_shapes")
     x = torch.zeros(2, requires_grad=True)
-    torch.autograd.grad(x * x, x, torch.ones(2))
+    x * x
     safetensors.torch.save({"x": x.detach()})
     repr(x.sum())
 
