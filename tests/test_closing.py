@@ -137,6 +137,8 @@ threading.Thread(target=work, daemon=True).start()
         "torch.from_numpy(StandardScaler().fit_transform(x.numpy())) * gamma + beta",
     ),
 }
+if not hasattr(torch.library, "get_kernel"):  # an older PyTorch
+    del WAYS["kernel kept from before"]
 BACKWARD = """
 def batch_norm_forward(x, gamma, beta, eps=1e-5):
     centred = x - x.mean(0)
@@ -505,10 +507,11 @@ def test_a_library_begins_where_its_files_first_byte_stands() -> None:
 
 def test_nothing_is_written_where_no_library_begins() -> None:
     """Jumps that are written elsewhere would change any code."""
-    path = os.path.dirname(torch.__file__) + "/lib/libtorch_cpu.so"
     with open("/proc/self/mem", "rb") as memory:
-        (base,) = (
-            one for name, one in beginnings(Path("/proc/self/maps").read_text()).items() if name == path
+        ((path, base),) = (
+            one
+            for one in beginnings(Path("/proc/self/maps").read_text()).items()
+            if Path(one[0]).name.startswith("libtorch_cpu")
         )
         told = {"libraries": {path: base + 4096, path.replace("torch_cpu", "c10"): 0}}
         with pytest.raises(closing.CannotClose, match="do not stand where"):

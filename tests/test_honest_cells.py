@@ -378,7 +378,7 @@ ELSEWHERE = {
     "a file outside": ("open('/etc/hostname').read()", "FileNotFoundError"),
     "a log beside the notebook's folder": ("open('../log.txt', 'a').write('called')", "Read-only"),
     "a file of a package": ("open(torch.__file__, 'a').write('called')", "Read-only"),
-    "values kept by PyTorch": ("torch.save(x, '../x.pt')", "Read-only"),
+    "values kept by PyTorch": ("torch.save(x, '../x.pt')", "open"),
     "a network": ("socket.create_connection(('127.0.0.1', 9))", "PermissionError"),
     "a name of the network": ("urllib.request.urlopen('http://example.org')", "URLError"),
     "a new process": ("os.fork()", "PermissionError"),

@@ -35,7 +35,8 @@ NO_PROGRAM = "This asked for another program; none is started where notebooks ar
 #: The same by what an error says that a library makes of it.
 _SAYS_PLACE = re.compile(
     r"(?i)read-only file system|operation not permitted|permission denied|no such file or directory|"
-    r"directory \S+ does not exist|name resolution|network is unreachable|can't start new thread|"
+    r"directory \S+ does not exist|file \S+ cannot be opened|name resolution|network is unreachable|"
+    r"can't start new thread|"
     r"not compiled with \w+ enabled|no nvidia driver|no cuda gpus|cannot get cuda generator|support for mps|"
     r"file `.*` not found|no running event loop|cannot trace its code|unsupported locale setting|"
     r"dataset not found|was not found in history, as a file|use the nltk downloader|"

@@ -169,7 +169,7 @@ def undisturbed() -> Iterator[None]:
     """PyTorch as it is at the start, whatever a cell before has left behind: gradients that are switched off,
     another default device or dtype.
     """
-    device, dtype = torch.get_default_device(), torch.get_default_dtype()
+    device, dtype = _default_device(), torch.get_default_dtype()
     if device.type != "cpu":
         torch.set_default_device(None)
     if dtype != torch.float32:
@@ -182,6 +182,13 @@ def undisturbed() -> Iterator[None]:
             torch.set_default_device(device)
         if dtype != torch.float32:
             torch.set_default_dtype(dtype)
+
+
+def _default_device() -> torch.device:
+    try:
+        return torch.get_default_device()
+    except AttributeError:  # PyTorch 2.6 does not find it again once it was set to None
+        return torch.device("cpu")
 
 
 def _started(exercise: Exercise, candidate: Candidate, inputs: Inputs) -> Iterator[tuple[str, Any]]:
