@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import struct
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
@@ -505,6 +507,26 @@ def test_a_library_begins_where_its_files_first_byte_stands() -> None:
     }
 
 
+def test_symbols_are_counted_from_where_a_file_says_that_it_begins(tmp_path: Path) -> None:
+    """PyTorch's builds for 64-bit Arm begin 4 MiB behind what their symbols are counted from."""
+    path = next(name for name in beginnings(Path("/proc/self/maps").read_text()) if "libc10." in name)
+    data = bytearray(Path(path).read_bytes())
+    (headers,), (size, count) = struct.unpack_from("<Q", data, 32), struct.unpack_from("<HH", data, 54)
+    for place in range(headers, headers + count * size, size):
+        kind, _, offset = struct.unpack_from("<IIQ", data, place)
+        if (kind, offset) == (1, 0):
+            struct.pack_into("<Q", data, place + 16, 0x400000)
+    moved = tmp_path / "libc10.so"
+    moved.write_bytes(data)
+    addresses = [
+        closing.Places({"libraries": {str(one): 1 << 32}, "functions": [], "node_call": 0})._address_of(
+            "libc10", closing._RAISES
+        )
+        for one in (path, moved)
+    ]
+    assert addresses[0] - addresses[1] == 0x400000
+
+
 def test_nothing_is_written_where_no_library_begins() -> None:
     """Jumps that are written elsewhere would change any code."""
     with open("/proc/self/mem", "rb") as memory:
@@ -518,3 +540,9 @@ def test_nothing_is_written_where_no_library_begins() -> None:
             closing.Places(told | {"functions": [], "node_call": 0}).learn(
                 [frozenset({"batch_norm"})], memory.fileno()
             )
+        nowhere = {"libraries": {path: 1 << 12}, "functions": [], "node_call": 0}
+        with (
+            mock.patch.object(closing.Places, "_address_of", return_value=0),
+            pytest.raises(closing.CannotClose, match="do not stand where"),
+        ):
+            closing.Places(nowhere).learn([frozenset({"batch_norm"})], memory.fileno())

@@ -19,7 +19,8 @@ from graders.batch.notebook import libraries
 from graders.probing.observe import Foreign
 from graders.probing.process.protocol import FILES_READ, LIBRARIES, Broken
 from graders.probing.process.values import pack, unpack
-from graders.sandbox.box import Box
+from graders.sandbox import box as boxes
+from graders.sandbox.box import Box, Unusable
 from graders.sandbox.jail import NoSandbox
 
 pytestmark = pytest.mark.skipif(not shutil.which("bwrap"), reason="no bubblewrap")
@@ -259,6 +260,21 @@ def test_forks_can_differentiate_where_there_is_a_device_beside_the_cpu() -> Non
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         count, answer = done.stdout.splitlines()[:2]
         assert count == threads and answer.startswith(said), (first, done.stdout)
+
+
+def test_a_session_that_cannot_begin_can_be_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ends as the box's failure, and not in an error of its closed socket, which would end a worker."""
+
+    def fails(*given: object, **named: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    with Box(sandbox="none", libraries=()) as box:
+        with monkeypatch.context() as patched:
+            patched.setattr(boxes, "Session", fails)
+            with pytest.raises(Unusable, match="Input/output error"), box.session({}):
+                pass
+        with box.session({}) as session:
+            assert session.run("print(1)")[0][0]["text"] == "1\n"
 
 
 def test_libraries_that_run_threads_are_told_of_once(monkeypatch: pytest.MonkeyPatch) -> None:

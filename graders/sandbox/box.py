@@ -354,6 +354,8 @@ class Box:
 
         Returns how many of the files that it has made are not kept; None where nobody can say.
         """
+        if self.process is None:  # it failed before there was one, and is closed
+            return None
         try:
             answer = self._heard(time.monotonic() + ANSWER)
         except Unusable:

@@ -53,6 +53,7 @@ _SYMBOL = np.dtype(
 _FUNCTION, _DATA = 2, 1
 #: What a library of 64 bits begins with, in its file and in memory.
 _ELF = b"\x7fELF\x02\x01"
+_ELSEWHERE = "PyTorch's libraries do not stand where the grader looks for them."
 #: How far the parts of a library may be from where its file says, in bytes: linkers leave pages between them.
 _PAGES = 1 << 24
 #: A kernel for vector units, to which a table of PyTorch's points.
@@ -68,11 +69,16 @@ class Vanished(Exception):
 
 
 class Library:
-    """A compiled library's file: where its symbols stand, counted from where it is loaded."""
+    """A compiled library's file: where its symbols stand.
+
+    first: the place of its own first byte, as it counts. That is 0 but where who packed it has put something
+    before its beginning, as in PyTorch's builds for 64-bit Arm.
+    """
 
     def __init__(self, path: str) -> None:
         with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             symbols, self._names = _dynamic_symbols(data)
+            self.first = _first(data)
         symbols = symbols[symbols["value"] > 0]
         self._symbols = symbols[np.argsort(symbols["name"])]
         self._starts = np.ascontiguousarray(self._symbols["name"])
@@ -112,6 +118,17 @@ def _dynamic_symbols(data: mmap.mmap) -> tuple[np.ndarray, bytes]:
     names = sections[table[6]]
     symbols = np.frombuffer(data[table[4] : table[4] + table[5]], _SYMBOL)
     return symbols, data[names[4] : names[4] + names[5]]
+
+
+def _first(data: mmap.mmap) -> int:
+    """Where an ELF file's first byte is to stand, in the count of its symbols."""
+    (headers,) = struct.unpack_from("<Q", data, 32)
+    size, count = struct.unpack_from("<HH", data, 54)
+    for place in range(headers, headers + count * size, size):
+        kind, _, offset, address = struct.unpack_from("<IIQQ", data, place)
+        if kind == 1 and not offset:  # PT_LOAD
+            return address
+    raise CannotClose("PyTorch's libraries are not loaded from their beginning on, as the grader expects.")
 
 
 @cache
@@ -161,12 +178,10 @@ class Places:
             return ()
         written = dict(self._compiled(barred, memory))
         written |= dict.fromkeys(self._python(barred), RAISE)
-        there = tuple(
-            (address, code, os.pread(memory, len(code), address)) for address, code in sorted(written.items())
+        return tuple(
+            (address, code, _standing(memory, len(code), address))
+            for address, code in sorted(written.items())
         )
-        if any(len(before) != len(code) for _, code, before in there):
-            raise Vanished
-        return there
 
     def are_elsewhere_too(self, maps: bytes) -> bool:
         """Whether a process has the code of one of the libraries a second time. maps: its /proc/PID/maps."""
@@ -182,17 +197,18 @@ class Places:
         if AUTOGRAD & barred:
             yield self._node_call, _code().nothing
         raises = self._address_of("libc10", _RAISES)
-        for path, base in self._libraries.items():
+        for path, begins in self._libraries.items():
             if not Path(path).name.startswith(_COMPILED):
                 continue
-            if os.pread(memory, len(_ELF), base) != _ELF:
-                raise CannotClose("PyTorch's libraries do not stand where the grader looks for them.")
+            if _standing(memory, len(_ELF), begins) != _ELF:
+                raise CannotClose(_ELSEWHERE)
+            base = begins - _library(path).first
             sizes: dict[int, int] = {}
             for name, kind, place, size in _library(path).find(_symbols(barred)):
                 if kind == _FUNCTION and (name.startswith(b"_ZN2at") or any(one in name for one in _ENGINE)):
                     sizes[base + place] = max(size, sizes.get(base + place, 0))
                 elif kind == _DATA and _KERNEL.search(name):
-                    sizes.setdefault(int.from_bytes(os.pread(memory, 8, base + place), "little"), 0)
+                    sizes.setdefault(int.from_bytes(_standing(memory, 8, base + place), "little"), 0)
             sizes.pop(0, None)
             if not sizes:
                 continue
@@ -213,12 +229,25 @@ class Places:
                 yield address
 
     def _address_of(self, library: str, symbol: bytes) -> int:
-        for path, base in self._libraries.items():
+        for path, begins in self._libraries.items():
             if Path(path).name.startswith(library):
                 for name, _, place, _ in _library(path).find([symbol]):
                     if name == symbol:
-                        return base + place
+                        return begins - _library(path).first + place
         raise CannotClose("This PyTorch has no function that raises its errors by the name known here.")
+
+
+def _standing(memory: int, size: int, address: int) -> bytes:
+    """What stands in a process's memory at an address. Raises CannotClose where it has nothing there, and
+    Vanished where it is gone.
+    """
+    try:
+        found = os.pread(memory, size, address)
+    except OSError:
+        raise CannotClose(_ELSEWHERE) from None
+    if len(found) != size:
+        raise Vanished
+    return found
 
 
 def _words(barred: frozenset[str]) -> list[bytes]:
