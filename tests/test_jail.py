@@ -71,19 +71,19 @@ for place, folders, names in os.walk('/'):
         folders[:] = [name for name in folders if name not in ('proc', 'sys')]
     for name in names:
         try:
-            os.rename(os.path.join(place, name), os.path.join(place, 'MARK' + name))
+            os.rename(os.path.join(place, name), os.path.join(place, 'own-mark-' + name))
             wrote.append(place)
         except OSError:
             pass
     try:
-        with open(os.path.join(place, 'MARK'), 'w') as file:
+        with open(os.path.join(place, 'own-mark'), 'w') as file:
             file.write('left')
         wrote.append(place)
     except OSError:
         pass
 print(json.dumps(wrote))
 """
-FIND = "print([os.path.join(p, n) for p, f, names in os.walk('/') for n in (*f, *names) if 'MARK' in n])"
+FIND = "print([os.path.join(p, n) for p, f, names in os.walk('/') for n in (*f, *names) if 'own-mark' in n])"
 #: Starts a jail, has these cells run in it by one submission each, and prints what they wrote.
 EACH = """
 import sys

@@ -10,6 +10,7 @@ from typing import Any
 from graders.judging.passages import View
 
 LABEL = "Open the explorer at this case"
+VIEW = "application/vnd.jupyter.widget-view+json"
 
 
 def offer(view: View) -> None:
@@ -55,6 +56,8 @@ def _show(view: View) -> None:
 
     button.on_click(open_it)
     box = widgets.VBox([button, opened])
-    # A saved notebook that is opened again has no button: its words stand there then.
-    shown = {**box._repr_mimebundle_(), "text/plain": f"{LABEL}: run the check again for the button."}
+    # A saved notebook that is opened again has no button: its words stand there then. That ipywidgets itself
+    # tells how the box is shown is only since its version 8.
+    view_of = {"version_major": 2, "version_minor": 0, "model_id": box.model_id}
+    shown = {VIEW: view_of, "text/plain": f"{LABEL}: run the check again for the button."}
     display(shown, raw=True)
