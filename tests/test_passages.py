@@ -8,12 +8,15 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+import ipywidgets
 import pytest
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.capture import capture_output
 
 import graders
 from course.days import DAYS, cells, source
 from graders.batch.display import make_harmless
-from graders.judging import catalogue, passages
+from graders.judging import aside, catalogue, passages
 from graders.judging.passages import LECTURES, PASSAGES, Section, View, passage
 from graders.judging.report import as_bundle, as_html, as_text, lectures_from
 
@@ -160,3 +163,17 @@ def test_where_instructors_look_the_words_stay_and_the_links_do_not(verdict, lec
     shown = node.cells[0].outputs[0]["data"]["text/html"]
     assert "Day 26, section «Awkward cases»" in shown and "five_steps_explorer().at(" in shown
     assert "<a " not in shown and shown == as_html(verdict)
+
+
+@pytest.mark.parametrize("version", [7, 8])
+def test_the_button_is_shown_by_old_and_new_widgets(version: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    if version == 7 and hasattr(ipywidgets.Widget, "_repr_mimebundle_"):
+        monkeypatch.delattr(ipywidgets.Widget, "_repr_mimebundle_")
+    InteractiveShell.instance()
+    try:
+        with capture_output() as captured:
+            aside._show(next(iter(VIEWS)))
+    finally:
+        InteractiveShell.clear_instance()
+    (shown,) = captured.outputs
+    assert aside.LABEL in shown.data["text/plain"] and shown.data[aside.VIEW]["model_id"]
