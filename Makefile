@@ -64,7 +64,7 @@ test: $(INSTALLED)
 
 # Whether the pinned packages can be had, as wheels, wherever the course is to run. It downloads none of them.
 resolve: $(INSTALLED)
-	@for system in linux macos windows; do for python in 3.11.5 3.12 3.13 3.14; do \
+	@for system in linux aarch64-unknown-linux-gnu macos windows; do for python in 3.11.5 3.12 3.13 3.14; do \
 	  MACOSX_DEPLOYMENT_TARGET=14.0 $(VENV)/bin/uv pip compile --quiet --no-config --all-extras \
 	    --only-binary :all: --python-platform $$system --python-version $$python \
 	    -c constraints.txt -o '$(VENV_PATH)/.resolved' pyproject.toml && echo "$$system, Python $$python: resolved" || exit 1; \

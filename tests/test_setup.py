@@ -259,10 +259,11 @@ def test_workflows_run_on_every_system_and_python_that_is_resolved():
     assert matrix["python"] == ["3.11", "3.12", "3.13", "3.14"]
     assert {system.partition("-")[0] for system in matrix["system"]} == {"ubuntu", "macos", "windows"}
     commands = " ".join(step.get("run", "") for job in jobs.values() for step in job["steps"])
-    for needed in (".ci/run", "--nbval-lax", "make resolve", "ruff check"):
+    assert any(system.endswith("-arm") for system in matrix["system"])
+    for needed in (".ci/run", "--nbval-lax", "make resolve", "ruff check", "--resolution lowest-direct"):
         assert needed in commands
     resolved = (ROOT / "Makefile").read_text(encoding="utf-8")
-    assert "for system in linux macos windows" in resolved
+    assert "for system in linux aarch64-unknown-linux-gnu macos windows" in resolved
     assert "for python in 3.11.5 3.12 3.13 3.14" in resolved
 
 
