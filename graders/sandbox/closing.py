@@ -202,7 +202,7 @@ class Places:
                 continue
             if _standing(memory, len(_ELF), begins) != _ELF:
                 raise CannotClose(_ELSEWHERE)
-            base = begins - _library(path).first
+            base = self._base(path)
             sizes: dict[int, int] = {}
             for name, kind, place, size in _library(path).find(_symbols(barred)):
                 if kind == _FUNCTION and (name.startswith(b"_ZN2at") or any(one in name for one in _ENGINE)):
@@ -219,6 +219,10 @@ class Places:
                     yield address, jump
             yield largest, _code().throw(largest, raises)
 
+    def _base(self, path: str) -> int:
+        """The address from which a library counts its symbols."""
+        return self._libraries[path] - _library(path).first
+
     def _python(self, barred: frozenset[str]) -> Iterator[int]:
         if not self._written:
             raise CannotClose("This Python keeps the instructions of its functions in an unknown place.")
@@ -229,11 +233,11 @@ class Places:
                 yield address
 
     def _address_of(self, library: str, symbol: bytes) -> int:
-        for path, begins in self._libraries.items():
+        for path in self._libraries:
             if Path(path).name.startswith(library):
                 for name, _, place, _ in _library(path).find([symbol]):
                     if name == symbol:
-                        return begins - _library(path).first + place
+                        return self._base(path) + place
         raise CannotClose("This PyTorch has no function that raises its errors by the name known here.")
 
 

@@ -379,7 +379,7 @@ def test_judges_and_pictures_on_made_up_numbers():
 def test_without_momentum_normalized_steps_do_not_bear_a_larger_rate():
     setting = next(iter(experiments.SETTINGS))
     ends = experiments._ends(experiments.NONE, (1.6, 3.2), range(5), setting, True)[..., -1]
-    assert ends[0].median() < 0.5 and ends[1].median() > 1
+    assert ends[0].max() < 0.5 and ends[1].median() > 1
 
 
 def test_averaging_first_with_two_images_has_its_best_rate_inside_the_wider_list():
